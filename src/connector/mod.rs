@@ -1,0 +1,255 @@
+//! Where files are read from and restored to: [`Source`] and [`Destination`].
+//!
+//! A connector moves names, metadata and bytes. It has never heard of chunks,
+//! snapshots or keys. Everything is reached through open directories, one name
+//! at a time, so a path has no length limit and a directory that is swapped for
+//! a link while we work is not followed.
+
+mod local;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use local::{LocalDestination, LocalSource};
+
+use crate::error::Result;
+
+/// What an entry of a directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A Unix socket.
+    Socket,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+}
+
+/// What `lstat` tells of an entry, and no more: one system call on a local file system.
+///
+/// Times are nanoseconds since 1970, negative before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// What it is.
+    pub kind: FileKind,
+    /// Permission bits with setuid, setgid and sticky: the lower 12 bits of `st_mode`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Length of a file or of a link's target; 0 for anything else.
+    pub size_bytes: u64,
+    /// Last change of the contents.
+    pub mtime_ns: i64,
+    /// Last change of the inode.
+    pub ctime_ns: i64,
+    /// Creation, where the file system tells.
+    pub btime_ns: Option<i64>,
+    /// Inode number; 0 where there is none.
+    pub inode: u64,
+    /// Number of the file system it is on; 0 where there is none.
+    pub device: u64,
+    /// How many names the inode has; 1 where that is not known.
+    pub links: u64,
+    /// The device that a device node stands for, else 0.
+    pub rdev: u64,
+    /// Bytes allocated on the medium: a file with fewer than its size may have holes.
+    pub allocated_bytes: u64,
+}
+
+/// What takes further calls to learn, so is asked only of entries that are new or changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Extended attributes by name, sorted; POSIX ACLs and capabilities are among them.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Inode flags as `lsattr` shows them (`FS_IOC_GETFLAGS`), those that can be set again.
+    pub flags: u32,
+    /// Where a symbolic link points.
+    pub target: Vec<u8>,
+}
+
+/// One name in a directory. Its metadata may be an error of its own: the others are still good.
+pub struct Item {
+    /// Raw bytes, without `/` and never `.` or `..`.
+    pub name: Vec<u8>,
+    /// What `lstat` said of it.
+    pub metadata: Result<Metadata>,
+}
+
+/// A tree of files that can be backed up. May be used from several threads at once.
+pub trait Source: Send + Sync {
+    /// The kind of source, recorded in snapshots: `fs`, `sftp`.
+    fn kind(&self) -> &str;
+
+    /// The machine the files are on, recorded in snapshots.
+    fn origin(&self) -> &str;
+
+    /// Opens the root directory, `/`, of the source's name space.
+    fn root(&self) -> Result<(Arc<dyn SourceDir>, Metadata)>;
+
+    /// The name of a user, where the source knows it.
+    fn user_name(&self, uid: u32) -> Option<Arc<str>>;
+
+    /// The name of a group, where the source knows it.
+    fn group_name(&self, gid: u32) -> Option<Arc<str>>;
+}
+
+/// An open directory of a source.
+pub trait SourceDir: Send + Sync {
+    /// Everything in it but `.` and `..`, in any order. An entry that vanishes
+    /// between being listed and being looked at is left out.
+    fn items(&self) -> Result<Vec<Item>>;
+
+    /// What `lstat` says of `name`.
+    fn stat(&self, name: &[u8]) -> Result<Metadata>;
+
+    /// Opens the directory `name`. A symbolic link is not followed: it is an error.
+    fn open_dir(&self, name: &[u8]) -> Result<Arc<dyn SourceDir>>;
+
+    /// Opens the regular file `name`. A link is not followed, and what is no longer
+    /// a regular file (a FIFO put in its place, say) is an error, never a hang.
+    fn open_file(&self, name: &[u8]) -> Result<Box<dyn SourceFile>>;
+
+    /// Extended attributes, flags and link target of `name`, which is of `kind` and not
+    /// a regular file (ask [`SourceFile::details`] there).
+    fn details(&self, name: &[u8], kind: FileKind) -> Result<Details>;
+
+    /// Extended attributes and flags of this directory itself.
+    fn own_details(&self) -> Result<Details>;
+}
+
+/// An open file of a source, read once from start to end.
+pub trait SourceFile: Send {
+    /// What `fstat` says now: compared after reading to tell whether the file changed meanwhile.
+    fn metadata(&self) -> Result<Metadata>;
+
+    /// Extended attributes and flags.
+    fn details(&self) -> Result<Details>;
+
+    /// Fills as much of `buffer` as there are bytes left; less than all of it means the end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize>;
+
+    /// Goes to `offset`, for skipping holes and for reading again.
+    fn seek(&mut self, offset: u64) -> Result<()>;
+
+    /// The runs of bytes that are allocated, in order, for a file of `size_bytes`; the
+    /// rest are holes. One run of everything where the source cannot tell.
+    fn data_runs(&self, size_bytes: u64) -> Result<Vec<Range<u64>>>;
+}
+
+/// What could not be restored of an entry's metadata, for a summary of one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lost {
+    /// User or group: only root may give files away.
+    Owner,
+    /// Permission bits.
+    Mode,
+    /// Modification time.
+    Times,
+    /// An extended attribute, or all of them.
+    Xattr,
+    /// An inode flag.
+    Flags,
+    /// Holes: the file was written in full.
+    Holes,
+}
+
+/// Everything that is put back on an entry once its contents are in place.
+#[derive(Clone, Debug)]
+pub struct Attributes<'a> {
+    /// Kind, mode, times, owner and size.
+    pub metadata: &'a Metadata,
+    /// The owner's name where it was recorded: it wins over the number if the destination knows it.
+    pub user: Option<&'a str>,
+    /// The group's name, likewise.
+    pub group: Option<&'a str>,
+    /// Extended attributes, by name.
+    pub xattrs: &'a [(Vec<u8>, Vec<u8>)],
+    /// Inode flags.
+    pub flags: u32,
+}
+
+/// Which attributes a restore puts back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permissions {
+    /// Owner, mode, xattrs and flags, as far as we are allowed.
+    Restore,
+    /// None of them (`-skip-permissions`): new files get what the umask gives.
+    Skip,
+}
+
+/// A place files are restored to. May be used from several threads at once.
+pub trait Destination: Send + Sync {
+    /// What to call it in messages.
+    fn location(&self) -> &str;
+
+    /// Opens the directory everything lands in, making it, and its parents, if missing.
+    /// The second value tells whether it was made.
+    fn root(&self) -> Result<(Arc<dyn DestinationDir>, Made)>;
+}
+
+/// Whether something was there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// It is new.
+    New,
+    /// It was there before.
+    Existed,
+}
+
+/// An open directory of a destination. Nothing is ever written through a symbolic link.
+pub trait DestinationDir: Send + Sync {
+    /// Opens the directory `name`, making it with mode 0700 if missing.
+    ///
+    /// A directory that exists and does not let us in (no write permission) is opened
+    /// up if it is ours; [`DestinationDir::finish`] gives it its final mode.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Exists`] if something else has that name, a link to a directory included.
+    fn enter(&self, name: &[u8]) -> Result<(Arc<dyn DestinationDir>, Made)>;
+
+    /// What is there under `name`, if anything, not following a link.
+    fn stat(&self, name: &[u8]) -> Result<Option<Metadata>>;
+
+    /// Opens the regular file `name` for reading, to find out whether it is identical already.
+    fn read(&self, name: &[u8]) -> Result<Box<dyn SourceFile>>;
+
+    /// Starts a file of `size_bytes` that will be called `name`, under a temporary name.
+    fn create(&self, name: &[u8], size_bytes: u64) -> Result<Arc<dyn NewFile>>;
+
+    /// Puts `attributes` on the existing regular file `name`, whose contents are right already.
+    fn adjust(&self, name: &[u8], attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;
+
+    /// Makes the link, FIFO, socket or device `name`, replacing what is not a directory.
+    fn make(&self, name: &[u8], target: &[u8], attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;
+
+    /// Makes `name` another name of the file `existing` in `dir` (a directory of the same
+    /// destination), replacing what is not a directory.
+    fn link(&self, name: &[u8], dir: &dyn DestinationDir, existing: &[u8]) -> Result<()>;
+
+    /// Gives this directory its final attributes. Called once everything in it is in place.
+    fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;
+
+    /// For [`DestinationDir::link`] between two directories of one connector.
+    fn as_any(&self) -> &dyn std::any::Any;
+}
+
+/// A file being restored, still under a temporary name. Dropping it unfinished removes it.
+pub trait NewFile: Send + Sync {
+    /// Writes `bytes` at `offset`; several threads may write different parts at once.
+    /// Parts never written are holes where the destination has them, else zeros.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()>;
+
+    /// Puts the attributes on (owner before mode, times last) and gives the file its name,
+    /// replacing what is there unless it is a directory.
+    fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;
+}

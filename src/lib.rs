@@ -1,0 +1,23 @@
+//! `plakar`: deduplicated, compressed, end-to-end encrypted snapshots of files.
+//!
+//! The layers, lowest first; each imports only from those below it, and
+//! `tests/layers.rs` keeps it so:
+//!
+//! | layer | modules | what it knows |
+//! |---|---|---|
+//! | 0 | [`error`], [`util`] | nothing of backups |
+//! | 2 | [`store`], [`connector`] | where objects are kept; where files are read and written |
+//! | 3 | [`kloset`] | keys, chunks, blocks, packs, trees, snapshots |
+//! | 4 | [`cli`] | alone prints, prompts and reads the environment |
+//!
+//! The library exists so that benchmarks, fuzz targets and tests can call the
+//! parts; its interface is not promised to anyone else.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod cli;
+pub mod connector;
+pub mod error;
+pub mod kloset;
+pub mod store;
+pub mod util;
