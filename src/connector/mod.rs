@@ -15,9 +15,10 @@ pub use local::{LocalDestination, LocalSource};
 use crate::error::Result;
 
 /// What an entry of a directory is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FileKind {
     /// A regular file.
+    #[default]
     File,
     /// A directory.
     Directory,
@@ -36,7 +37,7 @@ pub enum FileKind {
 /// What `lstat` tells of an entry, and no more: one system call on a local file system.
 ///
 /// Times are nanoseconds since 1970, negative before.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// What it is.
     pub kind: FileKind,

@@ -1,6 +1,296 @@
 //! A kloset: a store opened with its keys.
+//!
+//! | what | where |
+//! |---|---|
+//! | how a chunk gets in and out | [`blob`] |
+//! | how files are cut into chunks | [`chunker`] |
+//! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`tree`], [`snapshot`], [`config`] |
+//! | where each chunk is | [`index`] |
+//! | keys | [`master`], [`slot`], [`keyring`], [`seal`] |
+//! | what people ask for | [`backup`], [`restore`], [`check`], [`select`] |
+//!
+//! It has never heard of files on this machine (but for the directory its index is
+//! cached in), of SSH, or of a terminal: stores, sources and destinations are handed in.
 
+pub mod backup;
+pub mod blob;
+pub mod cbor;
+pub mod check;
 pub mod chunker;
+pub mod codec;
+pub mod config;
 pub mod index;
+pub mod index_object;
+pub mod keyring;
+pub mod master;
+pub mod object;
+pub mod pack;
 pub mod progress;
+pub mod restore;
+pub mod seal;
+pub mod select;
+pub mod slot;
+pub mod snapshot;
 pub mod table;
+pub mod tree;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use chunker::{Chunker, Gear};
+use config::Config;
+use index::Index;
+use master::{Key, Purpose};
+use progress::{Event, Observer};
+use seal::Sealer;
+
+use crate::error::{During, Error, Kind, Result};
+use crate::store::{Area, Store};
+use crate::util::Id;
+
+/// A store whose contents can be read and added to. May be used from several threads.
+pub struct Kloset {
+    store: Arc<dyn Store>,
+    config: Config,
+    master: Key,
+    sealer: Sealer,
+    chunk_key: Key,
+    chunker: Chunker,
+    tree_chunker: Chunker,
+    cache: Option<PathBuf>,
+    index: OnceLock<Arc<Index>>,
+    observer: Arc<dyn Observer>,
+}
+
+impl Kloset {
+    /// Opens `store`, whose CONFIG is `config_bytes`, with its master key. What is worth caching
+    /// between runs goes below `cache`, if there is such a directory.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] if CONFIG was not written by a holder of the key.
+    pub fn open(
+        store: Arc<dyn Store>,
+        config_bytes: &[u8],
+        master: Key,
+        cache: Option<PathBuf>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Kloset> {
+        let config = Config::decode(config_bytes).during(|| "CONFIG")?;
+        Config::authenticate(config_bytes, &master).during(|| "CONFIG")?;
+        let gear = || Gear::new(master.derive(Purpose::Gear).bytes());
+        Ok(Kloset {
+            sealer: Sealer::new(&master, config.key_id()?),
+            chunk_key: master.derive(Purpose::ChunkId),
+            chunker: Chunker::new(gear(), config.chunking())?,
+            tree_chunker: Chunker::new(gear(), config.tree_chunking())?,
+            cache: cache.map(|cache| cache.join(&config.store_id)),
+            index: OnceLock::new(),
+            store,
+            config,
+            master,
+            observer,
+        })
+    }
+
+    /// The store itself.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// The facts of the store.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whoever watches.
+    pub fn observer(&self) -> &dyn Observer {
+        &*self.observer
+    }
+
+    /// Seals and opens.
+    pub fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// How files are cut.
+    pub fn chunker(&self) -> &Chunker {
+        &self.chunker
+    }
+
+    /// How trees are cut.
+    pub fn tree_chunker(&self) -> &Chunker {
+        &self.tree_chunker
+    }
+
+    /// The key to wrap under another passphrase.
+    fn master(&self) -> &Key {
+        &self.master
+    }
+
+    /// The id of the chunk that consists of `plain`. Keyed, so that nobody without the
+    /// key can tell whether a known file is stored here.
+    pub fn chunk_id(&self, plain: &[u8]) -> Id {
+        Id(*blake3::keyed_hash(self.chunk_key.bytes(), plain).as_bytes())
+    }
+
+    /// Where each chunk is: the cache, brought up to date with the store at the first call.
+    pub fn index(&self) -> Result<Arc<Index>> {
+        if let Some(index) = self.index.get() {
+            return Ok(index.clone());
+        }
+        let index = Arc::new(self.load_index().during(|| "load the index")?);
+        Ok(self.index.get_or_init(|| index).clone())
+    }
+
+    /// Makes the index forget what lies in packs that are no longer in the store, for the
+    /// rest of this run: a backup then stores again what was lost, while its source still exists.
+    pub fn trust_present_packs_only(&self) -> Result<()> {
+        let present = self.names(Area::Packs)?;
+        self.index()?.retain_packs(&present);
+        Ok(())
+    }
+
+    /// The names of all objects in `area`.
+    pub fn names(&self, area: Area) -> Result<HashSet<Id>> {
+        let mut names = HashSet::new();
+        self.store
+            .list(area, &mut |object| {
+                names.insert(object.id);
+                Ok(())
+            })
+            .during(|| format!("list {}", area.name()))?;
+        Ok(names)
+    }
+
+    /// Reads the index objects that the cache has not seen. Those that are damaged are told of
+    /// once, and the footers of packs that no other index object covers are read instead.
+    fn load_index(&self) -> Result<Index> {
+        let directory = self.cache.as_ref().map(|cache| cache.join("index"));
+        let index = Index::open(directory.as_deref())?;
+        let live = self.names(Area::Index)?;
+        index.retain_objects(&live)?;
+        let mut damaged = None;
+        for object in live.iter().filter(|object| !index.covers(**object)) {
+            match index_object::read(self, *object) {
+                Ok(tables) => index.add_object(*object, &tables)?,
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => damaged = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Err(error) = index.save() {
+            self.observer.event(&Event::Warning(&error.during("save the index cache")));
+        }
+        if let Some(error) = damaged {
+            self.observer.event(&Event::Warning(&error.during("reading the footers of packs instead")));
+            self.read_footers(&index)?;
+        }
+        Ok(index)
+    }
+
+    /// Learns what is in the packs that no readable index object covers.
+    fn read_footers(&self, index: &Index) -> Result<()> {
+        let known: HashSet<Id> = index.packs().into_iter().map(|pack| pack.id).collect();
+        for pack in self.names(Area::Packs)?.difference(&known) {
+            match pack::read_table(self.store(), &self.sealer, *pack) {
+                Ok(table) => index.insert(&table)?,
+                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported | Kind::NotFound) => {
+                    self.observer.event(&Event::Warning(&error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How the contents of a new store are protected.
+pub enum Protection<'a> {
+    /// With a key slot for this passphrase.
+    Passphrase(&'a [u8], slot::SlotInfo),
+    /// Not at all: the master key lies in CONFIG for everyone to read.
+    Plaintext,
+}
+
+/// Makes a kloset of an empty place.
+///
+/// # Errors
+/// [`Kind::Exists`] when something is there already.
+pub fn create(store: &dyn Store, protection: &Protection<'_>, compression: i32) -> Result<Config> {
+    let master = Key::new(master::random()?);
+    let mut config = Config::new(compression)?;
+    let slot = match protection {
+        Protection::Passphrase(passphrase, info) => Some(slot::wrap(&master, passphrase, info)?),
+        Protection::Plaintext => {
+            config.plaintext_master_key = Some(Id(*master.bytes()).to_string());
+            None
+        }
+    };
+    store.prepare()?;
+    if let Some(slot) = slot {
+        store.put(Area::Keys, Id::of(&slot), &slot)?;
+    }
+    store.put_config(&config.encode(&master)?)?;
+    Ok(config)
+}
+
+/// A store of which only CONFIG and the key slots were read.
+pub struct Locked {
+    store: Arc<dyn Store>,
+    config_bytes: Vec<u8>,
+    config: Config,
+}
+
+impl Locked {
+    /// Reads CONFIG of `store`.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if this is no store, [`Kind::Unsupported`] for a version that is not ours.
+    pub fn new(store: Arc<dyn Store>) -> Result<Locked> {
+        let read = || -> Result<(Vec<u8>, Config)> {
+            let bytes = store.get_config()?;
+            let config = Config::decode(&bytes).during(|| "CONFIG")?;
+            Ok((bytes, config))
+        };
+        let (config_bytes, config) = read().during(|| format!("open store {}", store.location()))?;
+        Ok(Locked { store, config_bytes, config })
+    }
+
+    /// What CONFIG says, which nobody has vouched for yet.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The key of a store that hides nothing.
+    pub fn plaintext_key(&self) -> Result<Option<Key>> {
+        self.config.plaintext_key()
+    }
+
+    /// The key that `passphrase` opens, or nothing if it opens none. A damaged slot is told
+    /// to `observer` and passed over.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] if there is no slot that could be tried.
+    pub fn unlock(&self, passphrase: &[u8], observer: &dyn Observer) -> Result<Option<Key>> {
+        let mut tried = 0;
+        for (id, slot) in keyring::slots(&*self.store, observer)? {
+            match slot::unwrap(&slot, passphrase) {
+                Ok(Some(key)) => return Ok(Some(key)),
+                Ok(None) => tried += 1,
+                Err(error) => observer.event(&Event::Warning(&error.during(format!("read key slot {}", id.short())))),
+            }
+        }
+        match tried {
+            0 => Err(Error::corrupt("no key slot can be read").during(format!("open store {}", self.store.location()))),
+            _ => Ok(None),
+        }
+    }
+
+    /// The kloset that `master` opens.
+    pub fn open(self, master: Key, cache: Option<PathBuf>, observer: Arc<dyn Observer>) -> Result<Kloset> {
+        let location = self.store.location().to_owned();
+        Kloset::open(self.store, &self.config_bytes, master, cache, observer)
+            .during(|| format!("open store {location}"))
+    }
+}

@@ -57,7 +57,7 @@ pub enum Event<'a> {
 }
 
 /// Whoever watches. Called from several threads at once.
-pub trait Observer: Sync {
+pub trait Observer: Send + Sync {
     /// The totals that workers add to.
     fn counters(&self) -> &Counters;
 

@@ -3,6 +3,10 @@
 //! A pack's sealed footer holds its table, and an index object holds copies of
 //! the tables of many packs. Both encode it with the functions here.
 
+use super::cbor::{Reader, Writer};
+use super::codec;
+use super::seal::Part;
+use crate::error::{Error, Result};
 use crate::util::Id;
 
 /// What a pack was filled with. Trees are kept apart so that walking a snapshot
@@ -49,3 +53,113 @@ pub struct PackTable {
 
 /// Bytes before the first block of a pack: the magic.
 pub const PACK_HEADER_BYTES: u32 = 8;
+
+/// The most chunks that one block may claim.
+const CHUNKS_PER_BLOCK_LIMIT: usize = 1 << 20;
+
+impl PackKind {
+    /// As it is written in a table.
+    fn code(self) -> u8 {
+        match self {
+            PackKind::Data => 0,
+            PackKind::Tree => 1,
+        }
+    }
+
+    /// The inverse of [`PackKind::code`].
+    fn from_code(code: u8) -> Result<PackKind> {
+        match code {
+            0 => Ok(PackKind::Data),
+            1 => Ok(PackKind::Tree),
+            other => Err(Error::corrupt(format!("pack of kind {other}"))),
+        }
+    }
+}
+
+impl BlockTable {
+    /// Length of what is in the block.
+    pub fn plain_bytes(&self) -> u64 {
+        self.chunks.iter().map(|chunk| u64::from(chunk.length)).sum()
+    }
+}
+
+impl PackTable {
+    /// How many chunks the pack holds.
+    pub fn chunk_count(&self) -> usize {
+        self.blocks.iter().map(|block| block.chunks.len()).sum()
+    }
+
+    /// Where each block starts, beside the block.
+    pub fn offsets(&self) -> impl Iterator<Item = (u64, &BlockTable)> {
+        let mut next = u64::from(PACK_HEADER_BYTES);
+        self.blocks.iter().map(move |block| {
+            let offset = next;
+            next += u64::from(block.sealed_bytes);
+            (offset, block)
+        })
+    }
+}
+
+/// Appends `[kind, [[sealed length, ids, lengths] …]]`, ids and little-endian lengths as byte strings.
+pub fn encode(kind: PackKind, blocks: &[BlockTable], out: &mut Vec<u8>) {
+    let mut encoder = Writer::new(out);
+    encoder.array(2).u64(kind.code().into()).array(blocks.len());
+    for block in blocks {
+        let ids: Vec<u8> = block.chunks.iter().flat_map(|chunk| chunk.id.0).collect();
+        let lengths: Vec<u8> = block.chunks.iter().flat_map(|chunk| chunk.length.to_le_bytes()).collect();
+        encoder.array(3).u64(block.sealed_bytes.into()).bytes(&ids).bytes(&lengths);
+    }
+}
+
+/// Reads what [`encode`] wrote.
+///
+/// # Errors
+/// [`crate::error::Kind::Corrupt`] for anything that cannot be the table of a pack.
+pub fn decode(reader: &mut Reader<'_>) -> Result<(PackKind, Vec<BlockTable>)> {
+    reader.array_of(2)?;
+    let kind = PackKind::from_code(reader.u8()?)?;
+    let count = reader.array()?;
+    let mut blocks = Vec::with_capacity(reader.plausible(count));
+    for _ in 0..count {
+        blocks.push(block(reader)?);
+    }
+    Ok((kind, blocks))
+}
+
+/// Reads one block of a table.
+fn block(reader: &mut Reader<'_>) -> Result<BlockTable> {
+    reader.array_of(3)?;
+    let sealed_bytes = reader.u32()?;
+    let (ids, odd_id) = reader.bytes()?.as_chunks::<32>();
+    let (lengths, odd_length) = reader.bytes()?.as_chunks::<4>();
+    if ids.len() != lengths.len() || !odd_id.is_empty() || !odd_length.is_empty() || ids.len() > CHUNKS_PER_BLOCK_LIMIT {
+        return Err(Error::corrupt("a block whose chunks have no length each"));
+    }
+    let chunk = |(id, length): (&[u8; 32], &[u8; 4])| ChunkEntry { id: Id(*id), length: u32::from_le_bytes(*length) };
+    let block = BlockTable { sealed_bytes, chunks: ids.iter().zip(lengths).map(chunk).collect() };
+    let plain_limit = codec::limit_bytes(Part::Block);
+    if block.plain_bytes() > plain_limit as u64 || sealed_bytes as usize > codec::sealed_limit_bytes(plain_limit) {
+        return Err(Error::corrupt("a block larger than any block"));
+    }
+    Ok(block)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_round_trips_and_every_truncation_is_an_error() {
+        let chunk = |at: u8| ChunkEntry { id: Id([at; 32]), length: at.into() };
+        let blocks = vec![
+            BlockTable { sealed_bytes: 70_000, chunks: vec![chunk(1), chunk(2)] },
+            BlockTable { sealed_bytes: 100, chunks: vec![] },
+        ];
+        let mut bytes = Vec::new();
+        encode(PackKind::Tree, &blocks, &mut bytes);
+        assert_eq!(decode(&mut Reader::new(&bytes)).unwrap(), (PackKind::Tree, blocks));
+        for length in 0..bytes.len() {
+            assert!(decode(&mut Reader::new(&bytes[..length])).is_err(), "length {length}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ pub const ID_BYTES: usize = 32;
 
 /// Names an object (BLAKE3 of its bytes), a chunk (keyed BLAKE3 of its plain
 /// bytes) or a snapshot (random).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(pub [u8; ID_BYTES]);
 
 impl Id {

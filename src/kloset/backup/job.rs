@@ -1,0 +1,121 @@
+//! What the stages of a backup hand to each other.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::connector::SourceDir;
+use crate::kloset::tree::Entry;
+use crate::util::Id;
+
+/// A run of the walk, in its order.
+pub(super) struct Batch {
+    /// Where it comes in the walk, counted from 0.
+    pub(super) number: u64,
+    /// What was found.
+    pub(super) finds: Vec<Find>,
+}
+
+/// One step of the walk.
+pub(super) enum Find {
+    /// What follows, up to the matching [`Find::Leave`], is in this directory.
+    Enter(Box<Entry>),
+    /// The end of a directory.
+    Leave,
+    /// An entry that needs no reading.
+    Ready(Box<Entry>),
+    /// Another name of a file found earlier, whose contents this entry shares.
+    Link(Box<Entry>),
+    /// A file to be read: the directory it is in, its path, and what is known of it.
+    Read(Arc<dyn SourceDir>, Vec<u8>, Box<Entry>),
+}
+
+/// Part of a batch after reading: contents, and where they belong.
+pub(super) struct Job {
+    /// Of which batch.
+    pub(super) batch: u64,
+    /// Which part of it, counted from 0.
+    pub(super) part: u32,
+    /// Whether there are more.
+    pub(super) end: End,
+    /// Contents of files, back to back.
+    pub(super) buffer: Buffer,
+    /// What they are.
+    pub(super) steps: Vec<Step<Range<usize>>>,
+}
+
+/// Whether a part is the last of its batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The next part of the same batch follows.
+    More,
+    /// This was the last.
+    Batch,
+}
+
+/// Part of a batch after its chunks were stored.
+pub(super) struct Done {
+    /// Of which batch.
+    pub(super) batch: u64,
+    /// Which part of it.
+    pub(super) part: u32,
+    /// Whether there are more.
+    pub(super) end: End,
+    /// What it held, with ids in place of contents.
+    pub(super) steps: Vec<Step<Id>>,
+}
+
+/// One step of the walk after reading: `C` is a chunk, first as a range of the buffer, then as an id.
+pub(super) enum Step<C> {
+    /// As [`Find::Enter`].
+    Enter(Box<Entry>),
+    /// As [`Find::Leave`].
+    Leave,
+    /// As [`Find::Ready`].
+    Ready(Box<Entry>),
+    /// As [`Find::Link`].
+    Link(Box<Entry>),
+    /// The next chunks of a file whose end is in a later part.
+    Chunks(Vec<C>),
+    /// Forget the chunks of the file so far: it is being read again.
+    Restart,
+    /// The last chunks of a file, and the file.
+    File(Box<Entry>, Vec<C>),
+}
+
+/// A buffer that is filled once, then handed back for the next job. It is zeroed only when it is made.
+pub(super) struct Buffer {
+    bytes: Box<[u8]>,
+    used: usize,
+}
+
+impl Buffer {
+    /// A buffer of `capacity` bytes.
+    pub(super) fn new(capacity: usize) -> Buffer {
+        Buffer { bytes: vec![0; capacity].into_boxed_slice(), used: 0 }
+    }
+
+    /// What was put in.
+    pub(super) fn filled(&self) -> &[u8] {
+        &self.bytes[..self.used]
+    }
+
+    /// The rest, to be read into.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.used..]
+    }
+
+    /// Notes that the first `length` bytes of the room were filled.
+    pub(super) fn advance(&mut self, length: usize) {
+        self.used += length;
+    }
+
+    /// How many bytes are filled.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Forgets what was filled from `length` on.
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.used = self.used.min(length);
+    }
+}

@@ -1,0 +1,212 @@
+//! Making a snapshot.
+//!
+//! ```text
+//! walk -> batches -> read and cut -> jobs -> hash, look up, compress, seal -> results -> trees -> snapshot
+//! 1 thread          1 to 4 threads          one thread a processor                    this thread
+//!                                                  `-> packs -> publish: 1 thread
+//! ```
+//!
+//! Every arrow is a bounded channel, so a slow store slows the readers down and memory
+//! does not depend on what is backed up. A batch is what lies next to each other in the
+//! walk, about [`walk::BATCH_BYTES`] of files; readers and workers may finish batches in any order,
+//! and [`assemble`] puts the results back into that of the walk, in which directories
+//! are a stack. What is unchanged since the last snapshot passes through without being read.
+//!
+//! The snapshot is published last, when all it needs is durable. If anything stops the
+//! backup before that, what was stored is left for the next one to find, and nothing refers to it.
+
+mod assemble;
+mod job;
+mod plan;
+mod previous;
+mod read;
+mod walk;
+mod work;
+
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Kloset;
+use super::blob::{BlobReader, Packer, Writing};
+use super::master::random;
+use super::snapshot::{self, Failure, Labels, Snapshot};
+use super::table::PackKind;
+use super::tree::Totals;
+use crate::connector::Source;
+use crate::connector::exclude::Excludes;
+use crate::error::{During, Error, Kind, Result};
+use crate::util::interrupt::Interrupt;
+use crate::util::Id;
+
+pub use previous::Compare;
+pub use walk::Found;
+
+/// Decoded blocks of older trees that are kept while walking.
+const TREE_CACHE_BYTES: usize = 8 << 20;
+/// Batches between walker and readers.
+const BATCHES: usize = 4;
+/// Batches that may be finished before one that comes earlier in the walk.
+const WINDOW: usize = 64;
+/// Finished packs that may wait for the storing thread.
+const PACKS_WAITING: usize = 2;
+
+/// Whether to do something that is off unless asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Switch {
+    /// No.
+    #[default]
+    Off,
+    /// Yes.
+    On,
+}
+
+/// What to back up, and how.
+#[derive(Default)]
+pub struct Options {
+    /// Absolute paths without links in them, as raw bytes.
+    pub places: Vec<Vec<u8>>,
+    /// What to leave out.
+    pub excludes: Excludes,
+    /// What the user says of the snapshot.
+    pub labels: Labels,
+    /// The time to record instead of now, in nanoseconds since 1970.
+    pub time_ns: Option<i64>,
+    /// zstd level, if not that of the store.
+    pub level: Option<i32>,
+    /// Threads that compress.
+    pub workers: usize,
+    /// Threads that read.
+    pub readers: usize,
+    /// How to tell that a file did not change; nothing to read every file.
+    pub compare: Option<Compare>,
+    /// Stay on the file system that each place is on.
+    pub one_file_system: Switch,
+    /// Leave out what is below directories that hold a valid `CACHEDIR.TAG`.
+    pub exclude_caches: Switch,
+    /// Leave extended attributes out.
+    pub skip_xattrs: Switch,
+    /// Directories that are never entered, as device and inode: the store, the cache.
+    pub skip: Vec<(u64, u64)>,
+    /// The machine this runs on.
+    pub host: String,
+    /// Who runs it.
+    pub user: String,
+    /// Name and version of this program.
+    pub program: String,
+    /// Set when the user wants to stop.
+    pub interrupt: Interrupt,
+}
+
+/// How a backup went.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// The new snapshot.
+    pub snapshot: Id,
+    /// Everything below the root.
+    pub totals: Totals,
+    /// Files that were not in the snapshot before.
+    pub files_new: u64,
+    /// Files whose contents or metadata changed.
+    pub files_changed: u64,
+    /// Files that are as they were.
+    pub files_unchanged: u64,
+    /// Bytes read from the source.
+    pub read_bytes: u64,
+    /// Bytes of the source that were not in the store before.
+    pub new_bytes: u64,
+    /// Bytes added to the store.
+    pub stored_bytes: u64,
+    /// Items that could not be backed up.
+    pub errors: u64,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// Makes a snapshot of `source`.
+///
+/// # Errors
+/// Whatever keeps the snapshot from being made. Items that fail do not: they are recorded
+/// in it, told to the observer and counted.
+pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Summary> {
+    let started = Instant::now();
+    let time_ns = options.time_ns.unwrap_or_else(now_ns);
+    kloset.trust_present_packs_only()?;
+    let reader = BlobReader::new(kloset, TREE_CACHE_BYTES)?;
+    let previous = previous::find(kloset, &reader, source, options)?;
+    let outcome = Pipeline { kloset, source, options, reader: &reader }.run(previous)?;
+    let snapshot = Snapshot {
+        id: Id(random()?),
+        time_ns,
+        duration: started.elapsed(),
+        roots: options.places.clone(),
+        root: outcome.root,
+        origin: source.origin().to_owned(),
+        source: source.kind().to_owned(),
+        host: options.host.clone(),
+        user: options.user.clone(),
+        labels: options.labels.clone(),
+        error_count: outcome.error_count,
+        errors: outcome.errors,
+        program: options.program.clone(),
+    };
+    options.interrupt.check()?;
+    let published_bytes = snapshot::publish(kloset, &snapshot)?;
+    Ok(Summary {
+        snapshot: snapshot.id,
+        totals: snapshot.totals(),
+        stored_bytes: super::progress::read(&kloset.observer().counters().stored_bytes) + published_bytes,
+        errors: snapshot.error_count,
+        duration: started.elapsed(),
+        ..outcome.summary
+    })
+}
+
+/// Tells `found` of everything that a backup with these options would take, without reading a file.
+pub fn dry_run(kloset: &Kloset, source: &dyn Source, options: &Options, found: &mut dyn FnMut(&Found<'_>)) -> Result<Summary> {
+    let started = Instant::now();
+    let reader = BlobReader::new(kloset, TREE_CACHE_BYTES)?;
+    let previous = previous::find(kloset, &reader, source, options)?;
+    let mut summary = walk::Walker::new(kloset, source, options, &reader, previous).list(found)?;
+    summary.duration = started.elapsed();
+    Ok(summary)
+}
+
+/// What came out of the pipeline.
+struct Outcome {
+    root: super::tree::Entry,
+    summary: Summary,
+    error_count: u64,
+    errors: Vec<Failure>,
+}
+
+/// What every thread of one backup looks at.
+struct Pipeline<'a> {
+    kloset: &'a Kloset,
+    source: &'a dyn Source,
+    options: &'a Options,
+    reader: &'a BlobReader<'a>,
+}
+
+impl Pipeline<'_> {
+    /// Runs every stage to the end.
+    fn run(&self, previous: Option<Snapshot>) -> Result<Outcome> {
+        let level = self.options.level.unwrap_or(self.kloset.config().compression);
+        let (pack_sender, packs) = sync_channel(PACKS_WAITING);
+        let writing = Writing::new(self.kloset, level, pack_sender, self.kloset.observer().counters())?;
+        let trouble = Trouble::new(self.options.interrupt.clone());
+        let outcome = thread::scope(|scope| {
+            let storing = scope.spawn(|| trouble.note(writing.store_packs(&packs, || trouble.is_over())));
+            let outcome = self.stages(&writing, previous, &trouble);
+            trouble.finish();
+            storing.join().expect("the storing thread does not panic");
+            outcome
+        });
+        // What is stored is worth finding, also when the backup was stopped.
+        let published = writing.publish_index();
+        let outcome = trouble.first(outcome)?;
+        published?;
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,50 @@
+//! Which way from the root to the places that are backed up.
+
+use std::collections::BTreeMap;
+
+/// A directory on the way: either everything in it is wanted, or some names only.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// What is wanted below, by name; empty when everything is.
+    pub(super) children: BTreeMap<Vec<u8>, Plan>,
+    /// Whether this is a place, so that everything in it is wanted.
+    pub(super) whole: bool,
+}
+
+impl Plan {
+    /// The way to `places`, absolute paths. A place inside of another one adds nothing.
+    pub(super) fn new(places: &[Vec<u8>]) -> Plan {
+        let mut root = Plan::default();
+        for place in places {
+            root.insert(place);
+        }
+        root
+    }
+
+    /// Adds one place.
+    fn insert(&mut self, place: &[u8]) {
+        let mut node = self;
+        for name in place.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            if node.whole {
+                return;
+            }
+            node = node.children.entry(name.to_vec()).or_default();
+        }
+        node.whole = true;
+        node.children.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_inside_of_another_adds_nothing() {
+        let paths = |paths: &[&str]| paths.iter().map(|path| path.as_bytes().to_vec()).collect::<Vec<_>>();
+        let plan = Plan::new(&paths(&["/home/user/a", "/home", "/etc"]));
+        assert_eq!(plan, Plan::new(&paths(&["/etc", "/home/"])));
+        assert_eq!(plan.children.len(), 2);
+        assert!(Plan::new(&paths(&["/etc", "/"])).children.is_empty());
+    }
+}

@@ -1,0 +1,166 @@
+//! CBOR (RFC 8949), as far as the format uses it: integers, byte and text strings,
+//! arrays and maps of definite length, booleans.
+//!
+//! A thin layer over `minicbor` that words its errors as ours and bounds every count
+//! by the bytes that are there. Maps have small integers as keys; a key that is not
+//! known is skipped with its value, so that a reader survives additions.
+
+use minicbor::{Decoder, Encoder};
+
+use crate::error::{Error, Result};
+use crate::util::Id;
+
+/// Appends items to a byte vector.
+pub struct Writer<'a>(Encoder<&'a mut Vec<u8>>);
+
+impl<'a> Writer<'a> {
+    /// A writer that appends to `out`.
+    pub fn new(out: &'a mut Vec<u8>) -> Writer<'a> {
+        Writer(Encoder::new(out))
+    }
+
+    /// The head of an array of `length` items.
+    pub fn array(&mut self, length: usize) -> &mut Self {
+        self.0.array(length as u64).expect("a vector takes everything");
+        self
+    }
+
+    /// The head of a map of `length` pairs.
+    pub fn map(&mut self, length: usize) -> &mut Self {
+        self.0.map(length as u64).expect("a vector takes everything");
+        self
+    }
+
+    /// An unsigned integer.
+    pub fn u64(&mut self, value: u64) -> &mut Self {
+        self.0.u64(value).expect("a vector takes everything");
+        self
+    }
+
+    /// A signed integer.
+    pub fn i64(&mut self, value: i64) -> &mut Self {
+        self.0.i64(value).expect("a vector takes everything");
+        self
+    }
+
+    /// A byte string.
+    pub fn bytes(&mut self, value: &[u8]) -> &mut Self {
+        self.0.bytes(value).expect("a vector takes everything");
+        self
+    }
+
+    /// A text string.
+    pub fn text(&mut self, value: &str) -> &mut Self {
+        self.0.str(value).expect("a vector takes everything");
+        self
+    }
+
+    /// Ids, as one byte string.
+    pub fn ids(&mut self, ids: &[Id]) -> &mut Self {
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.0).collect();
+        self.bytes(&bytes)
+    }
+}
+
+/// Reads items from bytes that may be anyone's.
+pub struct Reader<'a>(Decoder<'a>);
+
+impl<'a> Reader<'a> {
+    /// A reader that starts at the first of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader(Decoder::new(bytes))
+    }
+
+    /// How many bytes have been read.
+    pub fn position(&self) -> usize {
+        self.0.position()
+    }
+
+    /// Whether there is nothing left.
+    pub fn at_end(&self) -> bool {
+        self.0.position() >= self.0.input().len()
+    }
+
+    /// How many items to take memory for beforehand: no more than bytes are left, and never many.
+    pub fn plausible(&self, count: u64) -> usize {
+        let left = self.0.input().len().saturating_sub(self.0.position());
+        usize::try_from(count).unwrap_or(usize::MAX).min(left).min(4096)
+    }
+
+    /// The length of an array.
+    pub fn array(&mut self) -> Result<u64> {
+        self.0.array().map_err(malformed)?.ok_or_else(indefinite)
+    }
+
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`] unless an array of `length` items follows.
+    pub fn array_of(&mut self, length: u64) -> Result<()> {
+        match self.array()? {
+            found if found == length => Ok(()),
+            found => Err(Error::corrupt(format!("an array of {found} items where {length} belong"))),
+        }
+    }
+
+    /// The number of pairs of a map.
+    pub fn map(&mut self) -> Result<u64> {
+        self.0.map().map_err(malformed)?.ok_or_else(indefinite)
+    }
+
+    /// An unsigned integer.
+    pub fn u64(&mut self) -> Result<u64> {
+        self.0.u64().map_err(malformed)
+    }
+
+    /// An unsigned integer of 32 bits.
+    pub fn u32(&mut self) -> Result<u32> {
+        self.0.u32().map_err(malformed)
+    }
+
+    /// An unsigned integer of 8 bits.
+    pub fn u8(&mut self) -> Result<u8> {
+        self.0.u8().map_err(malformed)
+    }
+
+    /// A signed integer.
+    pub fn i64(&mut self) -> Result<i64> {
+        self.0.i64().map_err(malformed)
+    }
+
+    /// A byte string.
+    pub fn bytes(&mut self) -> Result<&'a [u8]> {
+        self.0.bytes().map_err(malformed)
+    }
+
+    /// A text string.
+    pub fn text(&mut self) -> Result<&'a str> {
+        self.0.str().map_err(malformed)
+    }
+
+    /// One id.
+    pub fn id(&mut self) -> Result<Id> {
+        Id::try_from(self.bytes()?)
+    }
+
+    /// Ids in one byte string.
+    pub fn ids(&mut self) -> Result<Vec<Id>> {
+        match self.bytes()?.as_chunks::<32>() {
+            (ids, []) => Ok(ids.iter().map(|id| Id(*id)).collect()),
+            _ => Err(Error::corrupt("a list of ids with a broken last one")),
+        }
+    }
+
+    /// Passes over one item, whatever it is.
+    pub fn skip(&mut self) -> Result<()> {
+        self.0.skip().map_err(malformed)
+    }
+}
+
+/// A decoder's words as our error.
+fn malformed(cause: minicbor::decode::Error) -> Error {
+    Error::corrupt(format!("malformed CBOR: {cause}"))
+}
+
+/// The format has definite lengths only.
+fn indefinite() -> Error {
+    Error::corrupt("malformed CBOR: an indefinite length")
+}

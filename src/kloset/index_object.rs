@@ -1,0 +1,71 @@
+//! An index object: copies of the tables of many packs, so that opening a store does
+//! not take one request per pack. Never the only copy of a fact.
+//!
+//! Body: `{0: [[pack id, size, table] …]}`, where *table* is as in a pack's footer.
+
+use super::Kloset;
+use super::cbor::{Reader, Writer};
+use super::object;
+use super::seal::Part;
+use super::table::{self, PackTable};
+use crate::error::{During, Error, Result};
+use crate::store::Area;
+use crate::util::Id;
+
+/// The key of the list of packs.
+const PACKS: u64 = 0;
+
+/// Publishes an index object that tells of `tables`, and returns its name and length.
+pub fn publish(kloset: &Kloset, tables: &[PackTable]) -> Result<(Id, u64)> {
+    let bytes = object::encode(kloset.sealer(), Part::Index, &encode(tables))?;
+    let id = Id::of(&bytes);
+    kloset.store().put(Area::Index, id, &bytes).during(|| format!("publish index {}", id.short()))?;
+    Ok((id, bytes.len() as u64))
+}
+
+/// What the index object `id` tells.
+///
+/// # Errors
+/// [`crate::error::Kind::Corrupt`] unless every byte is what was stored.
+pub fn read(kloset: &Kloset, id: Id) -> Result<Vec<PackTable>> {
+    let read = || decode(&object::decode(kloset.sealer(), Part::Index, kloset.store().get(Area::Index, id)?)?);
+    read().during(|| format!("read index {}", id.short()))
+}
+
+/// The body that tells of `tables`.
+fn encode(tables: &[PackTable]) -> Vec<u8> {
+    let mut body = Vec::new();
+    Writer::new(&mut body).map(1).u64(PACKS).array(tables.len());
+    for pack in tables {
+        Writer::new(&mut body).array(3).bytes(&pack.pack.0).u64(pack.size_bytes);
+        table::encode(pack.kind, &pack.blocks, &mut body);
+    }
+    body
+}
+
+/// The inverse of [`encode`].
+fn decode(body: &[u8]) -> Result<Vec<PackTable>> {
+    let mut reader = Reader::new(body);
+    let mut tables = Vec::new();
+    for _ in 0..reader.map()? {
+        match reader.u64()? {
+            PACKS => packs(&mut reader, &mut tables)?,
+            _ => reader.skip()?,
+        }
+    }
+    Ok(tables)
+}
+
+/// Reads the list of packs.
+fn packs(reader: &mut Reader<'_>, tables: &mut Vec<PackTable>) -> Result<()> {
+    for _ in 0..reader.array()? {
+        reader.array_of(3)?;
+        let (pack, size_bytes) = (reader.id()?, reader.u64()?);
+        if size_bytes > Area::Packs.limit_bytes() {
+            return Err(Error::corrupt(format!("a pack of {size_bytes} bytes")));
+        }
+        let (kind, blocks) = table::decode(reader)?;
+        tables.push(PackTable { pack, size_bytes, kind, blocks });
+    }
+    Ok(())
+}

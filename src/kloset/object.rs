@@ -1,0 +1,53 @@
+//! Sealed objects of one part: index objects, snapshots and condemnations.
+//!
+//! `magic (8) ‖ sealed part`. The last byte of the magic is the format version.
+
+use super::codec::{Decoder, Encoder};
+use super::seal::{Part, Sealer};
+use crate::error::{Error, Kind, Result};
+
+/// Length of every magic.
+pub const MAGIC_BYTES: usize = 8;
+
+/// First bytes of the object that holds `part`.
+pub fn magic(part: Part) -> &'static [u8; MAGIC_BYTES] {
+    match part {
+        Part::Block | Part::Footer => b"KLOSETP\x01",
+        Part::Index => b"KLOSETI\x01",
+        Part::Snapshot => b"KLOSETS\x01",
+        Part::Condemned => b"KLOSETC\x01",
+    }
+}
+
+/// # Errors
+/// [`Kind::Corrupt`] unless `bytes` start with the magic of `part`, [`Kind::Unsupported`]
+/// if they do but for the version.
+pub fn check_magic(part: Part, bytes: &[u8]) -> Result<()> {
+    let magic = magic(part);
+    match bytes.get(..MAGIC_BYTES) {
+        Some(found) if found == magic => Ok(()),
+        Some(found) if found[..7] == magic[..7] => {
+            Err(Error::new(Kind::Unsupported, format!("format version {} is not known", found[7])))
+        }
+        _ => Err(Error::corrupt("not an object of its area")),
+    }
+}
+
+/// The bytes of the object that holds `body`.
+pub fn encode(sealer: &Sealer, part: Part, body: &[u8]) -> Result<Vec<u8>> {
+    let mut sealed = Vec::new();
+    Encoder::new(super::codec::DEFAULT_LEVEL)?.encode(sealer, part, body, &mut sealed)?;
+    sealed.splice(0..0, *magic(part));
+    Ok(sealed)
+}
+
+/// The body of the object in `bytes`.
+///
+/// # Errors
+/// [`Kind::Corrupt`] unless every byte is what was sealed.
+pub fn decode(sealer: &Sealer, part: Part, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
+    check_magic(part, &bytes)?;
+    let mut body = Vec::new();
+    Decoder::new()?.decode(sealer, part, &mut bytes[MAGIC_BYTES..], &mut body)?;
+    Ok(body)
+}

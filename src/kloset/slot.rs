@@ -1,0 +1,239 @@
+//! A key slot: the master key, wrapped under one passphrase.
+//!
+//! The passphrase goes through argon2id (RFC 9106) to 32 bytes, the *wrapping key*,
+//! which opens the wrapped master key by XChaCha20-Poly1305. That cipher does not
+//! commit to its key: a box could be made that opens under two passphrases (Len,
+//! Grubbs and Ristenpart, "Partitioning Oracle Attacks", USENIX Security 2021). So
+//! the slot also holds a commitment to the wrapping key, compared first, in constant
+//! time; it tells a wrong passphrase from a damaged slot as well.
+//!
+//! Everything in front of the wrapped key is its associated data. Lowering the cost
+//! in a stored slot changes the wrapping key, so it opens nothing; a cost below the
+//! floor is refused all the same, and one above the ceiling too, before memory is
+//! taken for it.
+//!
+//! Layout, all integers little-endian:
+//!
+//! | offset | length | what |
+//! |---|---|---|
+//! | 0 | 8 | magic `KLOSETK` and the format version, 1 |
+//! | 8 | 4 | memory in KiB |
+//! | 12 | 4 | passes |
+//! | 16 | 4 | lanes |
+//! | 20 | 16 | salt |
+//! | 36 | 8 | created, nanoseconds since 1970 |
+//! | 44 | 2 | length of the label |
+//! | 46 | n | label, UTF-8 |
+//! | 46 + n | 32 | commitment |
+//! | 78 + n | 24 | nonce |
+//! | 102 + n | 48 | wrapped master key with its tag |
+
+use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::master::{KEY_BYTES, Key, random};
+use crate::error::{Error, Kind, Result};
+
+/// First bytes of a slot; the last of them is the format version.
+const MAGIC: &[u8; 8] = b"KLOSETK\x01";
+/// Bytes before the label.
+const HEAD_BYTES: usize = 46;
+/// Bytes after the label.
+const TAIL_BYTES: usize = 32 + 24 + 48;
+/// The longest label, in bytes.
+pub const LABEL_LIMIT_BYTES: usize = 255;
+/// Context of the commitment; used for nothing else.
+const COMMITMENT: &str = "kloset 2026-11 v1 key slot commitment";
+
+/// What argon2id costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Memory, in KiB.
+    pub memory_kib: u32,
+    /// Passes over the memory.
+    pub passes: u32,
+    /// Lanes; we compute them one after the other.
+    pub lanes: u32,
+}
+
+impl Cost {
+    /// 32 MiB and six passes: the memory traffic of RFC 9106's second recommendation
+    /// (64 MiB, three passes) in half the room, because opening a store must leave
+    /// space for the work on a machine of 128 MB.
+    pub const DEFAULT: Cost = Cost { memory_kib: 32 << 10, passes: 6, lanes: 1 };
+    /// The least we make or accept (OWASP's second recommendation).
+    pub const FLOOR: Cost = Cost { memory_kib: 19 << 10, passes: 2, lanes: 1 };
+    /// The most we accept: a hostile slot must not take all memory, or all day.
+    pub const CEILING: Cost = Cost { memory_kib: 1 << 20, passes: 64, lanes: 16 };
+
+    /// # Errors
+    /// [`Kind::Unsupported`] when outside of floor and ceiling.
+    pub fn check(self) -> Result<()> {
+        let within = |value, floor, ceiling| (floor..=ceiling).contains(&value);
+        let good = within(self.memory_kib, Cost::FLOOR.memory_kib, Cost::CEILING.memory_kib)
+            && within(self.passes, Cost::FLOOR.passes, Cost::CEILING.passes)
+            && within(self.lanes, Cost::FLOOR.lanes, Cost::CEILING.lanes);
+        match good {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Unsupported, format!("key derivation cost out of bounds: {self}"))),
+        }
+    }
+}
+
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "argon2id m={} KiB t={} p={}", self.memory_kib, self.passes, self.lanes)
+    }
+}
+
+/// What anyone can read of a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotInfo {
+    /// A name a person gave it.
+    pub label: String,
+    /// When it was made, nanoseconds since 1970, by the clock of whoever made it.
+    pub created_ns: i64,
+    /// What it costs to try a passphrase.
+    pub cost: Cost,
+}
+
+/// The bytes of a new slot that opens `master` with `passphrase`.
+///
+/// # Errors
+/// [`Kind::Unsupported`] for a cost out of bounds or a label too long.
+pub fn wrap(master: &Key, passphrase: &[u8], info: &SlotInfo) -> Result<Vec<u8>> {
+    info.cost.check()?;
+    if info.label.len() > LABEL_LIMIT_BYTES {
+        return Err(Error::usage(format!("a label has at most {LABEL_LIMIT_BYTES} bytes")));
+    }
+    let salt: [u8; 16] = random()?;
+    let nonce: [u8; 24] = random()?;
+    let wrapping = derive(passphrase, &salt, info.cost)?;
+    let mut slot = head(info, &salt);
+    slot.extend_from_slice(&commitment(&wrapping));
+    slot.extend_from_slice(&nonce);
+    let mut wrapped = Zeroizing::new(*master.bytes());
+    let tag = XChaCha20Poly1305::new(wrapping.bytes().into())
+        .encrypt_inout_detached(&nonce.into(), &slot, wrapped.as_mut_slice().into())
+        .map_err(|_| Error::new(Kind::Failed, "the cipher refuses to wrap the master key"))?;
+    slot.extend_from_slice(&*wrapped);
+    slot.extend_from_slice(&tag);
+    Ok(slot)
+}
+
+/// The master key in `slot`, or nothing if `passphrase` is not the one of this slot.
+///
+/// # Errors
+/// [`Kind::Corrupt`] if these bytes are not an intact slot.
+pub fn unwrap(slot: &[u8], passphrase: &[u8]) -> Result<Option<Key>> {
+    let info = inspect(slot)?;
+    let salt = slot[20..36].try_into().expect("16 bytes");
+    let wrapping = derive(passphrase, &salt, info.cost)?;
+    let (head, tail) = slot.split_at(slot.len() - TAIL_BYTES);
+    if !bool::from(commitment(&wrapping).ct_eq(&tail[..32])) {
+        return Ok(None);
+    }
+    let nonce: [u8; 24] = tail[32..56].try_into().expect("24 bytes");
+    let mut master: Zeroizing<[u8; KEY_BYTES]> = Zeroizing::new(tail[56..88].try_into().expect("32 bytes"));
+    let tag: [u8; 16] = tail[88..].try_into().expect("16 bytes");
+    let aad = &slot[..head.len() + 56];
+    XChaCha20Poly1305::new(wrapping.bytes().into())
+        .decrypt_inout_detached(&nonce.into(), aad, master.as_mut_slice().into(), &tag.into())
+        .map_err(|_| Error::corrupt("the wrapped key does not authenticate"))?;
+    Ok(Some(Key::new(*master)))
+}
+
+/// What anyone can read of the slot in these bytes.
+///
+/// # Errors
+/// [`Kind::Corrupt`] if they are not a slot, [`Kind::Unsupported`] for one we must not open.
+pub fn inspect(slot: &[u8]) -> Result<SlotInfo> {
+    let not = || Error::corrupt("not a key slot");
+    if slot.len() < HEAD_BYTES + TAIL_BYTES || slot[..7] != MAGIC[..7] {
+        return Err(not());
+    }
+    if slot[7] != MAGIC[7] {
+        return Err(Error::new(Kind::Unsupported, format!("key slot of format version {}", slot[7])));
+    }
+    let word = |at: usize| u32::from_le_bytes(slot[at..at + 4].try_into().expect("4 bytes"));
+    let label_bytes = usize::from(u16::from_le_bytes([slot[44], slot[45]]));
+    if slot.len() != HEAD_BYTES + label_bytes + TAIL_BYTES {
+        return Err(not());
+    }
+    let label = std::str::from_utf8(&slot[HEAD_BYTES..HEAD_BYTES + label_bytes]).map_err(|_| not())?;
+    let cost = Cost { memory_kib: word(8), passes: word(12), lanes: word(16) };
+    cost.check()?;
+    let created_ns = i64::from_le_bytes(slot[36..44].try_into().expect("8 bytes"));
+    Ok(SlotInfo { label: label.to_owned(), created_ns, cost })
+}
+
+/// Everything up to and including the label.
+fn head(info: &SlotInfo, salt: &[u8; 16]) -> Vec<u8> {
+    let mut head = Vec::with_capacity(HEAD_BYTES + info.label.len() + TAIL_BYTES);
+    head.extend_from_slice(MAGIC);
+    for word in [info.cost.memory_kib, info.cost.passes, info.cost.lanes] {
+        head.extend_from_slice(&word.to_le_bytes());
+    }
+    head.extend_from_slice(salt);
+    head.extend_from_slice(&info.created_ns.to_le_bytes());
+    let label_bytes = u16::try_from(info.label.len()).expect("the caller checked its length");
+    head.extend_from_slice(&label_bytes.to_le_bytes());
+    head.extend_from_slice(info.label.as_bytes());
+    head
+}
+
+/// Passphrase to wrapping key.
+fn derive(passphrase: &[u8], salt: &[u8; 16], cost: Cost) -> Result<Key> {
+    use argon2::{Algorithm, Argon2, Params, Version};
+    let failed = |cause: argon2::Error| Error::new(Kind::Failed, cause.to_string()).during("derive a key");
+    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(KEY_BYTES)).map_err(failed)?;
+    let mut key = Zeroizing::new([0; KEY_BYTES]);
+    let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon.hash_password_into(passphrase, salt, &mut *key).map_err(failed)?;
+    Ok(Key::new(*key))
+}
+
+/// Binds a slot to one wrapping key without telling anything of it.
+fn commitment(wrapping: &Key) -> [u8; 32] {
+    blake3::derive_key(COMMITMENT, wrapping.bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info() -> SlotInfo {
+        SlotInfo { label: "laptop".into(), created_ns: 5, cost: Cost::FLOOR }
+    }
+
+    #[test]
+    fn a_slot_opens_with_its_passphrase_only() {
+        let slot = wrap(&Key::new([3; 32]), b"right", &info()).unwrap();
+        assert_eq!(unwrap(&slot, b"right").unwrap().unwrap().bytes(), &[3; 32]);
+        assert!(unwrap(&slot, b"wrong").unwrap().is_none());
+        assert_eq!(inspect(&slot).unwrap(), info());
+    }
+
+    #[test]
+    fn a_damaged_slot_never_opens() {
+        let slot = wrap(&Key::new([3; 32]), b"right", &info()).unwrap();
+        for at in (0..slot.len()).step_by(3) {
+            let mut bad = slot.clone();
+            bad[at] ^= 0x40;
+            assert!(!matches!(unwrap(&bad, b"right"), Ok(Some(_))), "byte {at}");
+        }
+        for length in 0..slot.len() {
+            assert!(inspect(&slot[..length]).is_err(), "length {length}");
+        }
+    }
+
+    #[test]
+    fn a_cost_out_of_bounds_is_refused_before_memory_is_taken() {
+        let mut slot = wrap(&Key::new([3; 32]), b"right", &info()).unwrap();
+        slot[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(unwrap(&slot, b"right").unwrap_err().kind(), Kind::Unsupported);
+        slot[8..12].copy_from_slice(&8u32.to_le_bytes());
+        assert_eq!(unwrap(&slot, b"right").unwrap_err().kind(), Kind::Unsupported);
+    }
+}

@@ -1,0 +1,279 @@
+//! A snapshot: a root tree, with who made it, when, where and of what.
+//!
+//! Its id is random and kept when it is copied to another store; the object it lies in
+//! is named, as every object, by its bytes. Publishing that object is the one moment
+//! in which a backup comes to be.
+
+use std::time::Duration;
+
+use super::Kloset;
+use super::cbor::{Reader, Writer};
+use super::object;
+use super::progress::{Event, Observer};
+use super::seal::Part;
+use super::tree::{Entry, Totals};
+use crate::error::{During, Error, Kind, Result};
+use crate::store::Area;
+use crate::util::Id;
+
+/// Errors kept in a snapshot; beyond it they are only counted.
+pub const ERRORS_LIMIT: usize = 1000;
+
+/// What a person says of a snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// A name.
+    pub name: String,
+    /// A category.
+    pub category: String,
+    /// An environment, such as `production`.
+    pub environment: String,
+    /// A perimeter.
+    pub perimeter: String,
+    /// The job that made it.
+    pub job: String,
+    /// Tags, sorted, each once.
+    pub tags: Vec<String>,
+}
+
+/// A path that could not be backed up, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// From the root, raw bytes.
+    pub path: Vec<u8>,
+    /// Why, in words.
+    pub cause: String,
+}
+
+/// Everything recorded of one backup.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Random, kept when copied to another store.
+    pub id: Id,
+    /// When it was made, nanoseconds since 1970.
+    pub time_ns: i64,
+    /// How long that took.
+    pub duration: Duration,
+    /// The places that were backed up, absolute paths as raw bytes.
+    pub roots: Vec<Vec<u8>>,
+    /// The directory `/`, with the tree below it.
+    pub root: Entry,
+    /// The machine the files are on.
+    pub origin: String,
+    /// The kind of source: `fs`, `sftp`.
+    pub source: String,
+    /// The machine that made it.
+    pub host: String,
+    /// The user who made it.
+    pub user: String,
+    /// What a person says of it.
+    pub labels: Labels,
+    /// How many items failed.
+    pub error_count: u64,
+    /// The first [`ERRORS_LIMIT`] of them.
+    pub errors: Vec<Failure>,
+    /// The program that made it.
+    pub program: String,
+}
+
+/// Keys of the map. They are part of the format: never renumber.
+mod key {
+    pub(super) const ID: u64 = 0;
+    pub(super) const TIME: u64 = 1;
+    pub(super) const DURATION: u64 = 2;
+    pub(super) const ROOTS: u64 = 3;
+    pub(super) const ROOT: u64 = 4;
+    pub(super) const ORIGIN: u64 = 5;
+    pub(super) const SOURCE: u64 = 6;
+    pub(super) const HOST: u64 = 7;
+    pub(super) const USER: u64 = 8;
+    pub(super) const NAME: u64 = 9;
+    pub(super) const CATEGORY: u64 = 10;
+    pub(super) const ENVIRONMENT: u64 = 11;
+    pub(super) const PERIMETER: u64 = 12;
+    pub(super) const JOB: u64 = 13;
+    pub(super) const TAGS: u64 = 14;
+    pub(super) const ERROR_COUNT: u64 = 15;
+    pub(super) const ERRORS: u64 = 16;
+    pub(super) const PROGRAM: u64 = 17;
+    pub(super) const COUNT: usize = 18;
+}
+
+/// The name of the root entry: never that of a file, it only has to be one.
+const ROOT_NAME: &[u8] = b"root";
+
+impl Snapshot {
+    /// What lies below the root.
+    pub fn totals(&self) -> Totals {
+        self.root.below
+    }
+
+    /// The deepest directory that everything backed up is in, as raw bytes: what a relative
+    /// path in `SNAPSHOT:PATH` starts from. A single place is that itself.
+    pub fn base(&self) -> Vec<u8> {
+        let Some((first, rest)) = self.roots.split_first() else { return b"/".to_vec() };
+        let names = |path: &[u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let mut common = names(first);
+        for root in rest {
+            let same = common.iter().zip(names(root)).take_while(|(one, other)| **one == *other).count();
+            common.truncate(same);
+        }
+        match common.join(&b'/') {
+            path if path.is_empty() => b"/".to_vec(),
+            path => path,
+        }
+    }
+
+    /// The body of the object.
+    fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        let mut writer = Writer::new(&mut body);
+        let duration_ns = u64::try_from(self.duration.as_nanos()).unwrap_or(u64::MAX);
+        writer.map(key::COUNT).u64(key::ID).bytes(&self.id.0).u64(key::TIME).i64(self.time_ns);
+        writer.u64(key::DURATION).u64(duration_ns).u64(key::ROOTS).array(self.roots.len());
+        self.roots.iter().for_each(|root| {
+            writer.bytes(root);
+        });
+        let mut root = Vec::new();
+        Entry { name: ROOT_NAME.to_vec(), ..self.root.clone() }.encode(&mut root);
+        writer.u64(key::ROOT).bytes(&root);
+        for (key, text) in self.texts() {
+            writer.u64(key).text(text);
+        }
+        writer.u64(key::TAGS).array(self.labels.tags.len());
+        self.labels.tags.iter().for_each(|tag| {
+            writer.text(tag);
+        });
+        writer.u64(key::ERROR_COUNT).u64(self.error_count).u64(key::ERRORS).array(2 * self.errors.len());
+        self.errors.iter().for_each(|error| {
+            writer.bytes(&error.path).text(&error.cause);
+        });
+        body
+    }
+
+    /// The values that are text, with their keys.
+    fn texts(&self) -> [(u64, &str); 10] {
+        [
+            (key::ORIGIN, &self.origin),
+            (key::SOURCE, &self.source),
+            (key::HOST, &self.host),
+            (key::USER, &self.user),
+            (key::NAME, &self.labels.name),
+            (key::CATEGORY, &self.labels.category),
+            (key::ENVIRONMENT, &self.labels.environment),
+            (key::PERIMETER, &self.labels.perimeter),
+            (key::JOB, &self.labels.job),
+            (key::PROGRAM, &self.program),
+        ]
+    }
+
+    /// The inverse of [`Snapshot::encode`].
+    fn decode(body: &[u8]) -> Result<Snapshot> {
+        let mut reader = Reader::new(body);
+        let mut snapshot = Snapshot::default();
+        let (mut id, mut root) = (None, None);
+        for _ in 0..reader.map()? {
+            match reader.u64()? {
+                key::ID => id = Some(reader.id()?),
+                key::ROOT => root = Some(Entry::decode(&mut Reader::new(reader.bytes()?))?),
+                other => snapshot.decode_pair(other, &mut reader)?,
+            }
+        }
+        let (Some(id), Some(root)) = (id, root) else { return Err(Error::corrupt("a snapshot without id or root")) };
+        Ok(Snapshot { id, root: Entry { name: Vec::new(), ..root }, ..snapshot })
+    }
+
+    /// Reads the value that belongs to `key`.
+    fn decode_pair(&mut self, key: u64, reader: &mut Reader<'_>) -> Result<()> {
+        match key {
+            key::TIME => self.time_ns = reader.i64()?,
+            key::DURATION => self.duration = Duration::from_nanos(reader.u64()?),
+            key::ROOTS => self.roots = items(reader, |reader| Ok(reader.bytes()?.to_vec()))?,
+            key::ORIGIN => self.origin = reader.text()?.to_owned(),
+            key::SOURCE => self.source = reader.text()?.to_owned(),
+            key::HOST => self.host = reader.text()?.to_owned(),
+            key::USER => self.user = reader.text()?.to_owned(),
+            key::NAME => self.labels.name = reader.text()?.to_owned(),
+            key::CATEGORY => self.labels.category = reader.text()?.to_owned(),
+            key::ENVIRONMENT => self.labels.environment = reader.text()?.to_owned(),
+            key::PERIMETER => self.labels.perimeter = reader.text()?.to_owned(),
+            key::JOB => self.labels.job = reader.text()?.to_owned(),
+            key::TAGS => self.labels.tags = items(reader, |reader| Ok(reader.text()?.to_owned()))?,
+            key::ERROR_COUNT => self.error_count = reader.u64()?,
+            key::ERRORS => self.errors = failures(reader)?,
+            key::PROGRAM => self.program = reader.text()?.to_owned(),
+            _ => reader.skip()?,
+        }
+        Ok(())
+    }
+}
+
+/// Reads an array of what `item` reads.
+fn items<T>(reader: &mut Reader<'_>, mut item: impl FnMut(&mut Reader<'_>) -> Result<T>) -> Result<Vec<T>> {
+    (0..reader.array()?).map(|_| item(reader)).collect()
+}
+
+/// Reads paths and causes in turn.
+fn failures(reader: &mut Reader<'_>) -> Result<Vec<Failure>> {
+    let failure = |reader: &mut Reader<'_>| Ok(Failure { path: reader.bytes()?.to_vec(), cause: reader.text()?.to_owned() });
+    (0..reader.array()? / 2).map(|_| failure(reader)).collect()
+}
+
+/// A snapshot, and the object it lies in.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The name of the object.
+    pub object: Id,
+    /// When the object was published, by the store's clock, in nanoseconds since 1970.
+    pub published_ns: i64,
+    /// What is in it.
+    pub snapshot: Snapshot,
+}
+
+/// Publishes `snapshot`; durable on return.
+pub fn publish(kloset: &Kloset, snapshot: &Snapshot) -> Result<u64> {
+    let publish = || -> Result<u64> {
+        let bytes = object::encode(kloset.sealer(), Part::Snapshot, &snapshot.encode())?;
+        kloset.store().put(Area::Snapshots, Id::of(&bytes), &bytes)?;
+        Ok(bytes.len() as u64)
+    };
+    publish().during(|| format!("publish snapshot {}", snapshot.id.short()))
+}
+
+/// The snapshot in the object `object`.
+///
+/// # Errors
+/// [`Kind::Corrupt`] unless every byte is what was stored.
+pub fn read(kloset: &Kloset, object: Id) -> Result<Snapshot> {
+    let read = || -> Result<Snapshot> {
+        let bytes = kloset.store().get(Area::Snapshots, object)?;
+        Snapshot::decode(&object::decode(kloset.sealer(), Part::Snapshot, bytes)?)
+    };
+    read().during(|| format!("read snapshot object {}", object.short()))
+}
+
+/// Every snapshot that can be read, oldest first. One that cannot is told to `observer`
+/// and counted in the second value: it never hides the others.
+pub fn list(kloset: &Kloset, observer: &dyn Observer) -> Result<(Vec<Stored>, u64)> {
+    let mut objects = Vec::new();
+    kloset.store().list(Area::Snapshots, &mut |object| {
+        objects.push(object);
+        Ok(())
+    })?;
+    let mut snapshots = Vec::with_capacity(objects.len());
+    let mut damaged = 0;
+    for object in objects {
+        match read(kloset, object.id) {
+            Ok(snapshot) => snapshots.push(Stored { object: object.id, published_ns: object.modified_ns, snapshot }),
+            // Removed since it was listed: nobody's loss.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => {
+                damaged += 1;
+                observer.event(&Event::Warning(&error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    snapshots.sort_by_key(|stored| (stored.snapshot.time_ns, stored.snapshot.id));
+    Ok((snapshots, damaged))
+}

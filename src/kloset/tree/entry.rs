@@ -1,0 +1,425 @@
+//! An entry: one file, directory, link or device, with everything recorded of it.
+//!
+//! A CBOR map with small integers as keys (drawn in kloset(5)). What has its usual
+//! value is left out: a file with one name, no flags and no attributes takes about
+//! a hundred bytes, a third of it the id of its chunk.
+//!
+//! Inode numbers, times of change and the like are kept since they tell an unchanged
+//! file from a changed one. The number of the file system is kept for files with
+//! several names only: it may differ after each boot, and would then make every tree new.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::connector::{Details, FileKind, Metadata};
+use crate::error::{Error, Kind, Result};
+use crate::kloset::cbor::{Reader, Writer};
+use crate::util::Id;
+
+use super::NAME_LIMIT_BYTES;
+
+/// Longest error that is recorded with an entry, in bytes.
+const PROBLEM_LIMIT_BYTES: usize = 1024;
+
+/// Whether the ids of a [`Content`] are those of its chunks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// They are.
+    #[default]
+    Direct,
+    /// They are those of chunks that, one after the other, hold the ids of its chunks.
+    Listed,
+}
+
+/// Where the bytes of a file are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// Ids, in order.
+    pub ids: Vec<Id>,
+    /// What they are ids of.
+    pub form: Form,
+}
+
+/// What lies below a directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Everything that is not a directory.
+    pub files: u64,
+    /// Directories, the one itself not counted.
+    pub directories: u64,
+    /// Sizes of files.
+    pub bytes: u64,
+}
+
+impl Totals {
+    /// Counts `other` in.
+    pub fn add(&mut self, other: Totals) {
+        self.files = self.files.saturating_add(other.files);
+        self.directories = self.directories.saturating_add(other.directories);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Raw bytes, without `/`; empty for the root alone.
+    pub name: Vec<u8>,
+    /// What `lstat` told.
+    pub metadata: Metadata,
+    /// Name of the owner, where it was known.
+    pub user: Option<Arc<str>>,
+    /// Name of the group, where it was known.
+    pub group: Option<Arc<str>>,
+    /// Extended attributes, inode flags, target of a link.
+    pub details: Details,
+    /// Runs of a file that are holes, in order; its content is the rest.
+    pub holes: Vec<Range<u64>>,
+    /// The bytes of a file.
+    pub content: Content,
+    /// The tree of a directory, as the chunks it lies in.
+    pub tree: Vec<Id>,
+    /// What lies below a directory.
+    pub below: Totals,
+    /// Why the contents are missing or may be mixed, if so.
+    pub problem: Option<String>,
+}
+
+/// Keys of the map. They are part of the format: never renumber.
+mod key {
+    pub(super) const NAME: u64 = 0;
+    pub(super) const KIND: u64 = 1;
+    pub(super) const MODE: u64 = 2;
+    pub(super) const UID: u64 = 3;
+    pub(super) const GID: u64 = 4;
+    pub(super) const USER: u64 = 5;
+    pub(super) const GROUP: u64 = 6;
+    pub(super) const SIZE: u64 = 7;
+    pub(super) const MTIME: u64 = 8;
+    pub(super) const CTIME: u64 = 9;
+    pub(super) const BTIME: u64 = 10;
+    pub(super) const INODE: u64 = 11;
+    pub(super) const DEVICE: u64 = 12;
+    pub(super) const LINKS: u64 = 13;
+    pub(super) const TARGET: u64 = 14;
+    pub(super) const RDEV: u64 = 15;
+    pub(super) const XATTRS: u64 = 16;
+    pub(super) const FLAGS: u64 = 17;
+    pub(super) const HOLES: u64 = 18;
+    pub(super) const CHUNKS: u64 = 19;
+    pub(super) const CHUNK_LISTS: u64 = 20;
+    pub(super) const TREE: u64 = 21;
+    pub(super) const BELOW: u64 = 22;
+    pub(super) const PROBLEM: u64 = 23;
+}
+
+/// Writes the pairs of a map whose number is known only at the end.
+struct Pairs<'a> {
+    out: &'a mut Vec<u8>,
+    count_at: usize,
+}
+
+impl<'a> Pairs<'a> {
+    /// Starts a map: major type 5, its length in one byte to be filled in.
+    fn new(out: &'a mut Vec<u8>) -> Pairs<'a> {
+        out.extend_from_slice(&[0xb8, 0]);
+        let count_at = out.len() - 1;
+        Pairs { out, count_at }
+    }
+
+    /// Appends a key; the value is to follow.
+    fn key(&mut self, key: u64) -> Writer<'_> {
+        self.out[self.count_at] += 1;
+        let mut writer = Writer::new(self.out);
+        writer.u64(key);
+        writer
+    }
+
+    /// Appends a pair, unless the value is the usual one.
+    fn u64(&mut self, key: u64, value: u64, usual: u64) {
+        if value != usual {
+            self.key(key).u64(value);
+        }
+    }
+
+    /// Appends a pair, unless the value is empty.
+    fn ids(&mut self, key: u64, ids: &[Id]) {
+        if !ids.is_empty() {
+            self.key(key).ids(ids);
+        }
+    }
+
+    /// Appends a pair, unless there is no value.
+    fn text(&mut self, key: u64, text: Option<&str>) {
+        if let Some(text) = text {
+            self.key(key).text(text);
+        }
+    }
+}
+
+impl Entry {
+    /// An entry of which nothing is known but this.
+    pub fn new(name: Vec<u8>, metadata: Metadata) -> Entry {
+        Entry { name, metadata, ..Entry::default() }
+    }
+
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.metadata.kind == FileKind::Directory
+    }
+
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.metadata.kind == FileKind::File
+    }
+
+    /// What it adds to the totals of the directory it is in.
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.below;
+        match self.is_dir() {
+            true => totals.directories += 1,
+            false => {
+                totals.files += 1;
+                totals.bytes = totals.bytes.saturating_add(if self.is_file() { self.metadata.size_bytes } else { 0 });
+            }
+        }
+        totals
+    }
+
+    /// Records why the contents are not what they should be.
+    pub fn set_problem(&mut self, problem: &str) {
+        let mut end = problem.len().min(PROBLEM_LIMIT_BYTES);
+        while !problem.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.problem = Some(problem[..end].to_owned());
+    }
+
+    /// Appends the map to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut pairs = Pairs::new(out);
+        pairs.key(key::NAME).bytes(&self.name);
+        self.encode_metadata(&mut pairs);
+        self.encode_details(&mut pairs);
+        self.encode_contents(&mut pairs);
+        pairs.text(key::PROBLEM, self.problem.as_deref());
+    }
+
+    /// What `lstat` told, and the names that belong to its numbers.
+    fn encode_metadata(&self, pairs: &mut Pairs<'_>) {
+        let metadata = &self.metadata;
+        pairs.key(key::KIND).u64(kind_code(metadata.kind));
+        pairs.key(key::MODE).u64(metadata.mode.into());
+        pairs.u64(key::UID, metadata.uid.into(), 0);
+        pairs.u64(key::GID, metadata.gid.into(), 0);
+        pairs.text(key::USER, self.user.as_deref());
+        pairs.text(key::GROUP, self.group.as_deref());
+        pairs.u64(key::SIZE, metadata.size_bytes, 0);
+        pairs.key(key::MTIME).i64(metadata.mtime_ns);
+        pairs.key(key::CTIME).i64(metadata.ctime_ns);
+        if let Some(btime_ns) = metadata.btime_ns {
+            pairs.key(key::BTIME).i64(btime_ns);
+        }
+        pairs.u64(key::INODE, metadata.inode, 0);
+        if metadata.links > 1 && !self.is_dir() {
+            pairs.u64(key::DEVICE, metadata.device, 0);
+            pairs.u64(key::LINKS, metadata.links, 1);
+        }
+        pairs.u64(key::RDEV, metadata.rdev, 0);
+    }
+
+    /// What took further calls to learn.
+    fn encode_details(&self, pairs: &mut Pairs<'_>) {
+        if !self.details.target.is_empty() {
+            pairs.key(key::TARGET).bytes(&self.details.target);
+        }
+        if !self.details.xattrs.is_empty() {
+            let mut writer = pairs.key(key::XATTRS);
+            writer.array(2 * self.details.xattrs.len());
+            self.details.xattrs.iter().for_each(|(name, value)| {
+                writer.bytes(name).bytes(value);
+            });
+        }
+        pairs.u64(key::FLAGS, self.details.flags.into(), 0);
+    }
+
+    /// Where the bytes, or the entries below, are.
+    fn encode_contents(&self, pairs: &mut Pairs<'_>) {
+        if !self.holes.is_empty() {
+            let mut writer = pairs.key(key::HOLES);
+            writer.array(2 * self.holes.len());
+            self.holes.iter().for_each(|hole| {
+                writer.u64(hole.start).u64(hole.end - hole.start);
+            });
+        }
+        match self.content.form {
+            Form::Direct => pairs.ids(key::CHUNKS, &self.content.ids),
+            Form::Listed => pairs.ids(key::CHUNK_LISTS, &self.content.ids),
+        }
+        pairs.ids(key::TREE, &self.tree);
+        if self.below != Totals::default() {
+            let Totals { files, directories, bytes } = self.below;
+            pairs.key(key::BELOW).array(3).u64(files).u64(directories).u64(bytes);
+        }
+    }
+
+    /// Reads the inverse of [`Entry::encode`] from bytes that may be anyone's.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] for whatever cannot be an entry of a directory.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Entry> {
+        let mut entry = Entry::default();
+        entry.metadata.links = 1;
+        let mut kind = None;
+        for _ in 0..reader.map()? {
+            match reader.u64()? {
+                key::KIND => kind = Some(kind_of(reader.u64()?)?),
+                known => entry.decode_pair(known, reader)?,
+            }
+        }
+        entry.metadata.kind = kind.ok_or_else(|| Error::corrupt("an entry of no kind"))?;
+        check_name(&entry.name)?;
+        entry.check_holes()?;
+        Ok(entry)
+    }
+
+    /// Reads the value that belongs to `key`.
+    fn decode_pair(&mut self, key: u64, reader: &mut Reader<'_>) -> Result<()> {
+        let metadata = &mut self.metadata;
+        match key {
+            key::NAME => self.name = reader.bytes()?.to_vec(),
+            key::MODE => metadata.mode = reader.u32()? & 0o7777,
+            key::UID => metadata.uid = reader.u32()?,
+            key::GID => metadata.gid = reader.u32()?,
+            key::USER => self.user = Some(reader.text()?.into()),
+            key::GROUP => self.group = Some(reader.text()?.into()),
+            key::SIZE => metadata.size_bytes = reader.u64()?,
+            key::MTIME => metadata.mtime_ns = reader.i64()?,
+            key::CTIME => metadata.ctime_ns = reader.i64()?,
+            key::BTIME => metadata.btime_ns = Some(reader.i64()?),
+            key::INODE => metadata.inode = reader.u64()?,
+            key::DEVICE => metadata.device = reader.u64()?,
+            key::LINKS => metadata.links = reader.u64()?,
+            key::RDEV => metadata.rdev = reader.u64()?,
+            key::TARGET => self.details.target = reader.bytes()?.to_vec(),
+            key::XATTRS => self.details.xattrs = xattrs(reader)?,
+            key::FLAGS => self.details.flags = reader.u32()?,
+            key::HOLES => self.holes = holes(reader)?,
+            key::CHUNKS => self.content = Content { ids: reader.ids()?, form: Form::Direct },
+            key::CHUNK_LISTS => self.content = Content { ids: reader.ids()?, form: Form::Listed },
+            key::TREE => self.tree = reader.ids()?,
+            key::BELOW => self.below = totals(reader)?,
+            key::PROBLEM => self.problem = Some(reader.text()?.to_owned()),
+            _ => reader.skip()?,
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`Kind::Corrupt`] unless holes are sorted, apart and inside of the file.
+    fn check_holes(&self) -> Result<()> {
+        let mut last_end = 0;
+        for hole in &self.holes {
+            if hole.start < last_end || hole.end > self.metadata.size_bytes {
+                return Err(Error::corrupt("holes that cannot be"));
+            }
+            last_end = hole.end;
+        }
+        Ok(())
+    }
+}
+
+/// # Errors
+/// [`Kind::Corrupt`] for a name that could lead anywhere else than into its directory.
+pub fn check_name(name: &[u8]) -> Result<()> {
+    let hostile = name.is_empty()
+        || name == b"."
+        || name == b".."
+        || name.len() > NAME_LIMIT_BYTES
+        || name.iter().any(|byte| matches!(byte, b'/' | 0));
+    match hostile {
+        true => Err(Error::new(Kind::Corrupt, format!("impossible name {:?}", name.escape_ascii().to_string()))),
+        false => Ok(()),
+    }
+}
+
+/// Reads names and values in turn.
+fn xattrs(reader: &mut Reader<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    (0..reader.array()? / 2).map(|_| Ok((reader.bytes()?.to_vec(), reader.bytes()?.to_vec()))).collect()
+}
+
+/// Reads offsets and lengths in turn.
+fn holes(reader: &mut Reader<'_>) -> Result<Vec<Range<u64>>> {
+    let hole = |start: u64, length: u64| {
+        let end = start.checked_add(length).ok_or_else(|| Error::corrupt("a hole that ends nowhere"))?;
+        Ok(start..end)
+    };
+    (0..reader.array()? / 2).map(|_| hole(reader.u64()?, reader.u64()?)).collect()
+}
+
+/// Reads three totals.
+fn totals(reader: &mut Reader<'_>) -> Result<Totals> {
+    reader.array_of(3)?;
+    Ok(Totals { files: reader.u64()?, directories: reader.u64()?, bytes: reader.u64()? })
+}
+
+/// How a kind is written.
+fn kind_code(kind: FileKind) -> u64 {
+    match kind {
+        FileKind::File => 0,
+        FileKind::Directory => 1,
+        FileKind::Symlink => 2,
+        FileKind::Fifo => 3,
+        FileKind::Socket => 4,
+        FileKind::CharDevice => 5,
+        FileKind::BlockDevice => 6,
+    }
+}
+
+/// The inverse of [`kind_code`].
+fn kind_of(code: u64) -> Result<FileKind> {
+    use FileKind::{BlockDevice, CharDevice, Directory, Fifo, File, Socket, Symlink};
+    const KINDS: [FileKind; 7] = [File, Directory, Symlink, Fifo, Socket, CharDevice, BlockDevice];
+    let kind = usize::try_from(code).ok().and_then(|code| KINDS.get(code));
+    kind.copied().ok_or_else(|| Error::corrupt(format!("an entry of kind {code}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        let metadata = Metadata { size_bytes: 100, mtime_ns: -5, btime_ns: Some(i64::MAX), links: 2, device: 9, ..Metadata::default() };
+        Entry {
+            user: Some("root".into()),
+            details: Details { xattrs: vec![(b"user.a".to_vec(), vec![0, 255])], flags: 8, target: Vec::new() },
+            holes: vec![10..20, 90..100],
+            content: Content { ids: vec![Id([1; 32]); 3], form: Form::Listed },
+            problem: Some("changed while it was read".into()),
+            ..Entry::new(b"\xff\n".to_vec(), metadata)
+        }
+    }
+
+    #[test]
+    fn an_entry_round_trips() {
+        let mut bytes = Vec::new();
+        entry().encode(&mut bytes);
+        assert_eq!(Entry::decode(&mut Reader::new(&bytes)).unwrap(), entry());
+    }
+
+    #[test]
+    fn no_truncation_decodes() {
+        let mut bytes = Vec::new();
+        entry().encode(&mut bytes);
+        for length in 0..bytes.len() {
+            assert!(Entry::decode(&mut Reader::new(&bytes[..length])).is_err(), "length {length}");
+        }
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        for name in [&b""[..], b".", b"..", b"a/b", b"/", b"a\0", &[b'a'; NAME_LIMIT_BYTES + 1]] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+    }
+}

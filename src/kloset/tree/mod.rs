@@ -1,0 +1,120 @@
+//! A tree: the entries of one directory, and how they lie in chunks.
+//!
+//! A tree is a sequence of CBOR maps (RFC 8742), one per entry, sorted by the raw
+//! bytes of their names, each name once. It is cut into chunks as files are, with the
+//! smaller sizes that CONFIG names, except that a cut is moved forward to the end of
+//! the entry it falls in: every chunk holds whole entries and can be read by itself.
+//! So a directory that did not change is stored once, a huge one shares most chunks
+//! with its older self, and reading one never takes more memory than a chunk.
+
+mod entry;
+
+pub use entry::{Content, Entry, Form, Totals};
+
+use super::Kloset;
+use super::blob::{BlobReader, Packer};
+use super::cbor::Reader;
+use crate::error::{During, Error, Result};
+use crate::util::Id;
+
+/// The longest name of an entry, in bytes. Linux has 255, some file systems 1,024.
+pub const NAME_LIMIT_BYTES: usize = 4096;
+/// How deep directories may lie in each other: each level holds a descriptor while we are in it.
+pub const DEPTH_LIMIT: usize = 16_384;
+
+/// Writes one tree, entry by entry.
+#[derive(Default)]
+pub struct TreeWriter {
+    bytes: Vec<u8>,
+    /// Where each entry in `bytes` ends.
+    ends: Vec<usize>,
+    chunks: Vec<Id>,
+}
+
+impl TreeWriter {
+    /// Appends `entry`, whose name sorts after that of the one before.
+    pub fn push(&mut self, entry: &Entry, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<()> {
+        entry.encode(&mut self.bytes);
+        self.ends.push(self.bytes.len());
+        while self.bytes.len() >= kloset.tree_chunker().parameters().max_bytes as usize {
+            self.cut(packer, kloset)?;
+        }
+        Ok(())
+    }
+
+    /// Stores what is left, and returns the chunks of the tree.
+    pub fn finish(mut self, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<Vec<Id>> {
+        while !self.bytes.is_empty() {
+            self.cut(packer, kloset)?;
+        }
+        Ok(self.chunks)
+    }
+
+    /// Stores the first chunk of what is there.
+    fn cut(&mut self, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<()> {
+        let wanted = kloset.tree_chunker().cut(&self.bytes);
+        let whole = self.ends.partition_point(|end| *end < wanted);
+        let length = self.ends[whole];
+        self.chunks.push(packer.put(&self.bytes[..length])?.0);
+        self.bytes.drain(..length);
+        self.ends.drain(..=whole);
+        self.ends.iter_mut().for_each(|end| *end -= length);
+        Ok(())
+    }
+}
+
+/// Reads one tree, entry by entry.
+pub struct TreeReader<'a> {
+    blobs: &'a BlobReader<'a>,
+    chunks: std::vec::IntoIter<Id>,
+    entries: std::vec::IntoIter<Entry>,
+    last_name: Vec<u8>,
+}
+
+impl<'a> TreeReader<'a> {
+    /// A reader of the tree that lies in `chunks`.
+    pub fn new(blobs: &'a BlobReader<'a>, chunks: Vec<Id>) -> TreeReader<'a> {
+        TreeReader { blobs, chunks: chunks.into_iter(), entries: Vec::new().into_iter(), last_name: Vec::new() }
+    }
+
+    /// The next entry. After an error the rest of the chunk it is in is passed over, so
+    /// that a damaged one does not hide those after it.
+    pub fn try_next(&mut self) -> Result<Option<Entry>> {
+        loop {
+            if let Some(entry) = self.entries.next() {
+                self.check_order(&entry)?;
+                return Ok(Some(entry));
+            }
+            let Some(chunk) = self.chunks.next() else { return Ok(None) };
+            let read = self.blobs.with(&chunk, decode).during(|| format!("tree {}", chunk.short()));
+            self.entries = read?.into_iter();
+        }
+    }
+
+    /// Entry by entry, as an iterator.
+    pub fn entries(mut self) -> impl Iterator<Item = Result<Entry>> {
+        std::iter::from_fn(move || self.try_next().transpose())
+    }
+
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`] unless names come sorted, each once: two entries of one
+    /// name could be used to have the second written through the first.
+    fn check_order(&mut self, entry: &Entry) -> Result<()> {
+        let sorted = self.last_name < entry.name;
+        self.last_name.clone_from(&entry.name);
+        match sorted {
+            true => Ok(()),
+            false => Err(Error::corrupt("entries of a tree are out of order")),
+        }
+    }
+}
+
+/// The entries that lie in one chunk.
+pub fn decode(chunk: &[u8]) -> Result<Vec<Entry>> {
+    let mut reader = Reader::new(chunk);
+    let mut entries = Vec::new();
+    while !reader.at_end() {
+        entries.push(Entry::decode(&mut reader)?);
+    }
+    Ok(entries)
+}
