@@ -1,1 +1,183 @@
-//! stub
+//! A store in a directory of this machine, or of one it has mounted.
+//!
+//! ```text
+//! CONFIG
+//! keys/<id>  index/<id>  snapshots/<id>  condemned/<id>
+//! packs/<xx>/<id>        xx: the first two digits of the id
+//! tmp/                   what is being written
+//! ```
+//!
+//! An object is written to `tmp/`, synced, renamed to its name without
+//! replacing anything, and the directory synced: the whole object or none is
+//! found after a power cut. The store must therefore be on one file system.
+//! Leftovers of killed writers are swept from `tmp/` by later ones.
+//!
+//! Packs fan out because some file systems list a directory of 100,000 files
+//! slowly. The 256 directories are made when first needed, not by `prepare`: a
+//! store that was copied by a tool that leaves out empty directories must be
+//! served all the same, so the code is needed anyway, and a small store on a
+//! slow share is created with 7 requests instead of 263.
+//!
+//! An object that is there already, and as long, is kept and its put succeeds
+//! without writing. One of another length was damaged, perhaps by a file system
+//! that lost its end in a crash. Saying that the put succeeded would be a lie,
+//! and replacing it would break the promise that objects never change, so the
+//! put fails with `Corrupt` and names it. Who heals deletes it first.
+//!
+//! Only regular files are objects. A symbolic link is never followed, a FIFO
+//! never waited for. Whatever else people and machines put into directories is
+//! passed over. Nothing here looks into an object.
+
+mod handles;
+mod object;
+mod place;
+mod temporary;
+
+use std::fs;
+use std::sync::Arc;
+
+use self::place::{CONFIG, Place};
+use self::temporary::Temporary;
+use super::{Area, CONFIG_LIMIT_BYTES, Object, Store, Upload, words};
+use crate::error::{During, Error, Kind, Result};
+use crate::util::{Id, human};
+
+/// A store in a directory.
+pub(super) struct FsStore(Arc<Place>);
+
+impl FsStore {
+    /// The store at `root`, which need not exist yet.
+    pub(super) fn new(root: &str) -> FsStore {
+        FsStore(Arc::new(Place::new(root)))
+    }
+}
+
+impl Store for FsStore {
+    fn location(&self) -> &str {
+        self.0.location()
+    }
+
+    fn prepare(&self) -> Result<()> {
+        self.0
+            .prepare()
+            .during(|| format!("create {}", self.0.location()))
+    }
+
+    fn put_config(&self, bytes: &[u8]) -> Result<()> {
+        self.0
+            .put_config(bytes)
+            .during(|| format!("write {CONFIG}"))
+    }
+
+    fn get_config(&self) -> Result<Vec<u8>> {
+        match object::open(&self.0.config()) {
+            Err(cause) if cause.kind() == Kind::NotFound => Err(self.0.no_store()),
+            opened => opened
+                .and_then(|file| object::read_all(&file, CONFIG_LIMIT_BYTES))
+                .during(|| format!("read {CONFIG}")),
+        }
+    }
+
+    fn put(&self, area: Area, id: Id, bytes: &[u8]) -> Result<()> {
+        let there = self.0.holds(&self.0.path(area, id), bytes.len() as u64);
+        if there.during(|| format!("store {}", words::object(area, id)))? {
+            return Ok(());
+        }
+        let mut upload = self.upload(area)?;
+        upload.write(bytes)?;
+        upload.commit(id)
+    }
+
+    fn upload(&self, area: Area) -> Result<Box<dyn Upload>> {
+        let temporary = self
+            .0
+            .temporary()
+            .during(|| format!("store {}", words::noun(area)))?;
+        Ok(Box::new(FsUpload {
+            place: self.0.clone(),
+            area,
+            temporary,
+            size_bytes: 0,
+            broken: None,
+        }))
+    }
+
+    fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
+        object::open(&self.0.path(area, id))
+            .and_then(|file| object::read_all(&file, area.limit_bytes()))
+            .during(|| format!("read {}", words::object(area, id)))
+    }
+
+    fn read_at(&self, area: Area, id: Id, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.0
+            .read_at(area, id, offset, buffer)
+            .during(|| format!("read {}", words::object(area, id)))
+    }
+
+    fn stat(&self, area: Area, id: Id) -> Result<Object> {
+        let doing = || format!("look at {}", words::object(area, id));
+        let metadata = fs::symlink_metadata(self.0.path(area, id)).during(doing)?;
+        object::regular(&metadata).during(doing)?;
+        Ok(object::describe(id, &metadata))
+    }
+
+    fn list(&self, area: Area, each: &mut dyn FnMut(Object) -> Result<()>) -> Result<()> {
+        match area {
+            Area::Packs => self.0.list_packs(each),
+            _ => self.0.list_directory(area, &self.0.directory(area), each),
+        }
+    }
+
+    fn delete(&self, area: Area, id: Id) -> Result<()> {
+        self.0
+            .delete(area, id)
+            .during(|| format!("delete {}", words::object(area, id)))
+    }
+}
+
+/// An object in `tmp/`.
+struct FsUpload {
+    place: Arc<Place>,
+    area: Area,
+    temporary: Temporary,
+    size_bytes: u64,
+    /// Why a write failed. The file then lacks bytes and must not get its name,
+    /// even if the caller goes on to commit.
+    broken: Option<Error>,
+}
+
+impl FsUpload {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.size_bytes += bytes.len() as u64;
+        let limit = self.area.limit_bytes();
+        if self.size_bytes > limit {
+            return Err(Error::new(
+                Kind::Failed,
+                format!("larger than {}", human::size(limit)),
+            ));
+        }
+        Ok(self.temporary.write(bytes)?)
+    }
+}
+
+impl Upload for FsUpload {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let outcome = self
+            .append(bytes)
+            .during(|| format!("store {}", words::noun(self.area)));
+        self.broken = self.broken.take().or(outcome.clone().err());
+        outcome
+    }
+
+    fn commit(self: Box<Self>, id: Id) -> Result<()> {
+        match self.broken {
+            Some(cause) => Err(cause),
+            None => (self.place.publish(
+                &self.temporary,
+                &self.place.path(self.area, id),
+                self.size_bytes,
+            ))
+            .during(|| format!("store {}", words::object(self.area, id))),
+        }
+    }
+}

@@ -11,8 +11,8 @@ pub mod conformance;
 pub mod fault;
 mod fs;
 pub mod memory;
+mod words;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
@@ -35,7 +35,13 @@ pub enum Area {
 
 impl Area {
     /// Every area, in the order in which a store lays them out.
-    pub const ALL: [Area; 5] = [Area::Keys, Area::Packs, Area::Index, Area::Snapshots, Area::Condemned];
+    pub const ALL: [Area; 5] = [
+        Area::Keys,
+        Area::Packs,
+        Area::Index,
+        Area::Snapshots,
+        Area::Condemned,
+    ];
 
     /// The directory, and the word in an URL, of this area.
     pub fn name(self) -> &'static str {
@@ -156,23 +162,39 @@ pub trait Upload: Send {
 
 /// The store at `location`: a path, or a URL such as `fs:/srv/backup` or `file:///srv/backup`.
 ///
-/// Nothing is read or written yet: the place need not exist.
+/// Paths in URLs are taken as they are, without decoding `%20`: `file:` is there
+/// for people who type it, and a directory may well be called `100%25`. Nothing
+/// is read or written yet: the place need not exist.
 ///
 /// # Errors
 /// [`Kind::Usage`] for a location nobody here understands.
 pub fn open(location: &str) -> Result<Arc<dyn Store>> {
-    let path = match location.split_once(':') {
-        Some(("fs", path)) => path.strip_prefix("//").unwrap_or(path),
-        Some(("file", path)) => path.strip_prefix("//").unwrap_or(path),
-        Some((scheme, _)) if is_scheme(scheme) && location[scheme.len()..].starts_with("://") => {
-            return Err(Error::new(Kind::Usage, format!("no store speaks {scheme}://")).during(location.to_owned()));
-        }
-        _ => location,
-    };
-    if path.is_empty() {
-        return Err(Error::usage("the location of a store must not be empty"));
+    let path = local_path(location).map_err(|cause| cause.during(location))?;
+    match path {
+        "" => Err(Error::usage(format!("{location:?} names no place"))),
+        path => Ok(Arc::new(fs::FsStore::new(path))),
     }
-    todo(path)
+}
+
+/// The path on this machine that `location` stands for.
+fn local_path(location: &str) -> Result<&str> {
+    match location.split_once(':') {
+        Some(("fs", path)) => Ok(path.strip_prefix("//").unwrap_or(path)),
+        Some(("file", url)) => match url.strip_prefix("//") {
+            None => Ok(url),
+            Some(path) if path.is_empty() || path.starts_with('/') => Ok(path),
+            // RFC 8089, section 2: what comes before the path is a host.
+            Some(path) => path
+                .strip_prefix("localhost")
+                .filter(|path| path.starts_with('/'))
+                .ok_or_else(|| Error::usage("a file URL names no other host")),
+        },
+        Some((scheme, rest)) if is_scheme(scheme) && rest.starts_with("//") => Err(Error::new(
+            Kind::Usage,
+            format!("no store speaks {scheme}://"),
+        )),
+        _ => Ok(location),
+    }
 }
 
 /// Whether `word` can be the scheme of a URL (RFC 3986, section 3.1).
@@ -181,7 +203,37 @@ fn is_scheme(word: &str) -> bool {
     word.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) && word.bytes().all(rest)
 }
 
-fn todo(_: &str) -> Result<Arc<dyn Store>> {
-    let _ = Path::new("");
-    Err(Error::usage("not yet"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_path_is_that_path() {
+        for spelling in [
+            "/a b",
+            "fs:/a b",
+            "fs:///a b",
+            "file:/a b",
+            "file:///a b",
+            "file://localhost/a b",
+        ] {
+            assert_eq!(open(spelling).unwrap().location(), "/a b", "{spelling}");
+        }
+        assert_eq!(open("a:b").unwrap().location(), "a:b");
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused_by_name() {
+        for location in [
+            "",
+            "fs:",
+            "file://",
+            "file://nas/backup",
+            "gopher://nas/backup",
+        ] {
+            let error = open(location).err().unwrap();
+            assert_eq!(error.kind(), Kind::Usage);
+            assert!(error.to_string().contains(location), "{error}");
+        }
+    }
 }
