@@ -20,8 +20,8 @@
 //! is read from the second place when the first is damaged.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::Kloset;
@@ -29,6 +29,7 @@ use super::codec::{Decoder, Encoder};
 use super::index::{Index, Place};
 use super::index_object;
 use super::pack::{FinishedPack, PackWriter};
+use super::pipeline::{lock, send};
 use super::progress::{Counters, add};
 use super::seal::Part;
 use super::table::{ChunkEntry, PackKind, PackTable};
@@ -58,7 +59,6 @@ pub struct Writing<'a> {
     /// Chunks in blocks and packs that are not published yet.
     pending: [Mutex<HashSet<Id>>; SHARDS],
     ledger: Mutex<Ledger>,
-    queue: SyncSender<FinishedPack>,
     counters: &'a Counters,
 }
 
@@ -83,32 +83,27 @@ impl Ledger {
 }
 
 impl<'a> Writing<'a> {
-    /// A session of putting chunks into `kloset`, compressed at `level`. Finished packs go
-    /// to `queue`, whose other end belongs to a thread in [`Writing::store_packs`].
-    pub fn new(kloset: &'a Kloset, level: i32, queue: SyncSender<FinishedPack>, counters: &'a Counters) -> Result<Writing<'a>> {
+    /// A session of putting chunks into `kloset`, compressed at `level`.
+    pub fn new(kloset: &'a Kloset, level: i32) -> Result<Writing<'a>> {
         Ok(Writing {
             kloset,
             index: kloset.index()?,
             level,
             pending: std::array::from_fn(|_| Mutex::default()),
             ledger: Mutex::new(Ledger::new()),
-            queue,
-            counters,
+            counters: kloset.observer().counters(),
         })
     }
 
-    /// Publishes the packs that come out of `queue` until nobody can send any more.
-    pub fn store_packs(&self, queue: &Receiver<FinishedPack>) -> Result<()> {
-        while let Ok(pack) = next(queue) {
-            let table = pack.publish()?;
-            add(&self.counters.stored_bytes, table.size_bytes);
-            self.index.insert(&table)?;
-            for chunk in table.blocks.iter().flat_map(|block| &block.chunks) {
-                lock(self.shard(&chunk.id)).remove(&chunk.id);
-            }
-            self.enter(table)?;
+    /// Publishes `pack`, after which its chunks can be found. The storing thread's work.
+    pub fn store(&self, pack: FinishedPack) -> Result<()> {
+        let table = pack.publish()?;
+        add(&self.counters.stored_bytes, table.size_bytes);
+        self.index.insert(&table)?;
+        for chunk in table.blocks.iter().flat_map(|block| &block.chunks) {
+            lock(self.shard(&chunk.id)).remove(&chunk.id);
         }
-        Ok(())
+        self.enter(table)
     }
 
     /// Publishes an index object with whatever no other tells of yet.
@@ -179,11 +174,12 @@ pub struct Packer<'a> {
     chunks: Vec<ChunkEntry>,
     sealed: Vec<u8>,
     pack: Option<PackWriter>,
+    finished: SyncSender<FinishedPack>,
 }
 
 impl<'a> Packer<'a> {
-    /// A packer with nothing open.
-    pub fn new(writing: &'a Writing<'a>, kind: PackKind) -> Result<Packer<'a>> {
+    /// A packer with nothing open, whose packs go to the storing thread through `finished`.
+    pub fn new(writing: &'a Writing<'a>, kind: PackKind, finished: SyncSender<FinishedPack>) -> Result<Packer<'a>> {
         Ok(Packer {
             writing,
             kind,
@@ -192,6 +188,7 @@ impl<'a> Packer<'a> {
             chunks: Vec::new(),
             sealed: Vec::new(),
             pack: None,
+            finished,
         })
     }
 
@@ -239,8 +236,7 @@ impl<'a> Packer<'a> {
     fn finish_pack(&mut self) -> Result<()> {
         let Some(pack) = self.pack.take() else { return Ok(()) };
         let finished = pack.finish(self.writing.kloset.sealer(), &mut self.encoder, &mut self.sealed)?;
-        let stopped = |_| Error::new(Kind::Failed, "the storing thread has stopped");
-        self.writing.queue.send(finished).map_err(stopped) // [6]
+        send(&self.finished, finished) // [6]
     }
 }
 
@@ -389,14 +385,4 @@ impl Cache {
 /// The bytes of the chunk at `place` in its block.
 fn slice<'a>(block: &'a Block, place: &Place) -> &'a [u8] {
     &block[place.start as usize..][..place.length as usize]
-}
-
-/// The next pack, or an error once no packer is left.
-fn next(queue: &Receiver<FinishedPack>) -> Result<FinishedPack, std::sync::mpsc::RecvError> {
-    queue.recv()
-}
-
-/// The lock, whatever a thread that panicked left behind it: every value here is whole at all times.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -25,6 +25,7 @@ pub mod keyring;
 pub mod master;
 pub mod object;
 pub mod pack;
+pub mod pipeline;
 pub mod progress;
 pub mod restore;
 pub mod seal;

@@ -23,14 +23,15 @@ mod read;
 mod walk;
 mod work;
 
-use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Kloset;
 use super::blob::{BlobReader, Packer, Writing};
 use super::master::random;
+use super::pack::FinishedPack;
+use super::pipeline::{Trouble, Window, shared_channel};
 use super::snapshot::{self, Failure, Labels, Snapshot};
 use super::table::PackKind;
 use super::tree::Totals;
@@ -40,6 +41,11 @@ use crate::error::{During, Error, Kind, Result};
 use crate::util::interrupt::Interrupt;
 use crate::util::Id;
 
+use assemble::Assembler;
+use job::Buffers;
+use read::Reader;
+use walk::Walker;
+
 pub use previous::Compare;
 pub use walk::Found;
 
@@ -48,7 +54,7 @@ const TREE_CACHE_BYTES: usize = 8 << 20;
 /// Batches between walker and readers.
 const BATCHES: usize = 4;
 /// Batches that may be finished before one that comes earlier in the walk.
-const WINDOW: usize = 64;
+const WINDOW: u64 = 64;
 /// Finished packs that may wait for the storing thread.
 const PACKS_WAITING: usize = 2;
 
@@ -193,20 +199,59 @@ impl Pipeline<'_> {
     /// Runs every stage to the end.
     fn run(&self, previous: Option<Snapshot>) -> Result<Outcome> {
         let level = self.options.level.unwrap_or(self.kloset.config().compression);
-        let (pack_sender, packs) = sync_channel(PACKS_WAITING);
-        let writing = Writing::new(self.kloset, level, pack_sender, self.kloset.observer().counters())?;
+        let writing = Writing::new(self.kloset, level)?;
         let trouble = Trouble::new(self.options.interrupt.clone());
+        let (finished, packs) = sync_channel::<FinishedPack>(PACKS_WAITING);
         let outcome = thread::scope(|scope| {
-            let storing = scope.spawn(|| trouble.note(writing.store_packs(&packs, || trouble.is_over())));
-            let outcome = self.stages(&writing, previous, &trouble);
-            trouble.finish();
-            storing.join().expect("the storing thread does not panic");
-            outcome
+            scope.spawn(|| {
+                for pack in packs {
+                    if !trouble.has_failed() {
+                        trouble.note(writing.store(pack));
+                    }
+                }
+            });
+            trouble.note(self.stages(&writing, &trouble, finished, previous))
         });
         // What is stored is worth finding, also when the backup was stopped.
-        let published = writing.publish_index();
-        let outcome = trouble.first(outcome)?;
-        published?;
-        Ok(outcome)
+        if !trouble.has_failed() {
+            trouble.note(writing.publish_index());
+        }
+        trouble.outcome()?;
+        Ok(outcome.expect("without trouble there is an outcome"))
+    }
+
+    /// Runs the stages from the walk to the trees; this thread assembles.
+    fn stages(
+        &self,
+        writing: &Writing<'_>,
+        trouble: &Trouble,
+        finished: SyncSender<FinishedPack>,
+        previous: Option<Snapshot>,
+    ) -> Result<Outcome> {
+        let buffers = Buffers::new(self.options.workers + self.options.readers + 1);
+        let window = Window::new(WINDOW);
+        let (batch_sender, batches) = shared_channel(BATCHES);
+        let (job_sender, jobs) = shared_channel(1);
+        let (done_sender, results) = sync_channel(2 * self.options.workers);
+        let mut assembler = Assembler::new(self.kloset, Packer::new(writing, PackKind::Tree, finished.clone())?);
+        thread::scope(|scope| {
+            let walker = Walker::new(self.kloset, self.source, self.options, self.reader, previous);
+            let walking = scope.spawn(|| trouble.note(walker.send(batch_sender, &window, trouble)));
+            for _ in 0..self.options.readers {
+                let reader = Reader::new(self.kloset.chunker(), &buffers, job_sender.clone(), self, trouble);
+                scope.spawn(|| reader.run(&batches));
+            }
+            drop(job_sender);
+            for _ in 0..self.options.workers {
+                let worker = Packer::new(writing, PackKind::Data, finished.clone());
+                let done = done_sender.clone();
+                scope.spawn(|| trouble.note(worker.and_then(|packer| work::run(packer, &jobs, &buffers, done, trouble))));
+            }
+            drop((done_sender, finished));
+            assembler.run(results, &window, trouble);
+            let walked = walking.join().expect("the walker does not panic");
+            trouble.check()?;
+            assembler.finish(walked.ok_or_else(|| Error::new(Kind::Interrupted, "stopped"))?)
+        })
     }
 }

@@ -1,0 +1,161 @@
+//! What pipelines of threads have in common: trouble that stops all of them, and
+//! channels with several receivers.
+//!
+//! One rule keeps pipelines from hanging: whoever is in trouble goes on receiving and
+//! throws away what comes, so nobody upstream is left blocked, while whoever is first
+//! in the line looks at [`Trouble::check`] and stops sending. So every pipeline ends
+//! from its beginning, in order, whatever went wrong where.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::error::{Error, Kind, Result};
+use crate::util::interrupt::Interrupt;
+
+/// How long somebody who waits goes without looking whether to stop.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// The first error of any thread, which stops them all.
+pub struct Trouble {
+    interrupt: Interrupt,
+    failed: AtomicBool,
+    first: Mutex<Option<Error>>,
+}
+
+impl Trouble {
+    /// No trouble yet.
+    pub fn new(interrupt: Interrupt) -> Trouble {
+        Trouble { interrupt, failed: AtomicBool::new(false), first: Mutex::new(None) }
+    }
+
+    /// # Errors
+    /// [`Kind::Interrupted`] when the user wants to stop, or when another thread failed,
+    /// in which case [`Trouble::outcome`] knows better.
+    pub fn check(&self) -> Result<()> {
+        match self.has_failed() {
+            true => Err(Error::new(Kind::Interrupted, "stopped")),
+            false => self.interrupt.check(),
+        }
+    }
+
+    /// Whether a thread failed; an interrupt by the user is no failure.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Takes the value of `result`, or notes its error.
+    pub fn note<T>(&self, result: Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let mut first = lock(&self.first);
+                if error.kind() != Kind::Interrupted {
+                    self.failed.store(true, Ordering::Relaxed);
+                }
+                let worse = first.as_ref().is_none_or(|first| first.kind() == Kind::Interrupted);
+                if worse {
+                    *first = Some(error);
+                }
+                None
+            }
+        }
+    }
+
+    /// # Errors
+    /// The first error that was noted; one of the user's interrupts only if there is no other.
+    pub fn outcome(&self) -> Result<()> {
+        match lock(&self.first).take() {
+            Some(error) => Err(error),
+            None => self.interrupt.check(),
+        }
+    }
+}
+
+/// The receiving end of a channel, for several threads.
+pub struct Shared<T>(Mutex<Receiver<T>>);
+
+impl<T> Shared<T> {
+    /// The next value, or nothing once nobody can send any more.
+    pub fn next(&self) -> Option<T> {
+        lock(&self.0).recv().ok()
+    }
+}
+
+/// A channel for `capacity` values with several receivers.
+pub fn shared_channel<T>(capacity: usize) -> (SyncSender<T>, Shared<T>) {
+    let (sender, receiver) = sync_channel(capacity);
+    (sender, Shared(Mutex::new(receiver)))
+}
+
+/// # Errors
+/// [`Kind::Interrupted`] if nobody receives any more.
+pub fn send<T>(sender: &SyncSender<T>, value: T) -> Result<()> {
+    sender.send(value).map_err(|_| Error::new(Kind::Interrupted, "stopped"))
+}
+
+/// Keeps whoever numbers things from running further ahead of their completion than `size`.
+pub struct Window {
+    size: u64,
+    completed: Mutex<u64>,
+    moved: Condvar,
+}
+
+impl Window {
+    /// A window over the numbers from 0 on.
+    pub fn new(size: u64) -> Window {
+        Window { size, completed: Mutex::new(0), moved: Condvar::new() }
+    }
+
+    /// Waits until `number` is within the window.
+    pub fn wait_for(&self, number: u64, trouble: &Trouble) -> Result<()> {
+        let mut completed = lock(&self.completed);
+        while number >= *completed + self.size {
+            trouble.check()?;
+            completed = self.moved.wait_timeout(completed, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+
+    /// Notes that everything below `number` is complete.
+    pub fn move_to(&self, number: u64) {
+        *lock(&self.completed) = number;
+        self.moved.notify_all();
+    }
+}
+
+/// The lock, whatever a thread that panicked left behind it: what these locks guard is whole
+/// at all times.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_error_wins_over_those_it_caused() {
+        let trouble = Trouble::new(Interrupt::default());
+        trouble.note::<()>(Err(Error::new(Kind::Interrupted, "stopped")));
+        assert!(!trouble.has_failed());
+        trouble.note::<()>(Err(Error::new(Kind::NoSpace, "full")));
+        trouble.note::<()>(Err(Error::new(Kind::Failed, "later")));
+        assert!(trouble.check().is_err());
+        assert_eq!(trouble.outcome().unwrap_err().kind(), Kind::NoSpace);
+    }
+
+    #[test]
+    fn a_window_lets_no_one_run_ahead() {
+        let (window, trouble) = (Window::new(2), Trouble::new(Interrupt::default()));
+        window.wait_for(1, &trouble).unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| window.wait_for(2, &trouble));
+            window.move_to(1);
+            waiting.join().unwrap().unwrap();
+        });
+        trouble.note::<()>(Err(Error::new(Kind::Failed, "stop")));
+        assert!(window.wait_for(9, &trouble).is_err());
+    }
+}
