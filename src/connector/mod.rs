@@ -5,6 +5,8 @@
 //! at a time, so a path has no length limit and a directory that is swapped for
 //! a link while we work is not followed.
 
+mod class;
+pub mod exclude;
 mod local;
 
 use std::ops::Range;
