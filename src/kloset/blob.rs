@@ -139,7 +139,8 @@ impl<'a> Writing<'a> {
         let (object, size_bytes) = index_object::publish(self.kloset, &ledger.tables)?;
         add(&self.counters.stored_bytes, size_bytes);
         let packs: Vec<Id> = ledger.tables.iter().map(|table| table.pack).collect();
-        self.index.cover(object, &packs)
+        self.index.cover(object, &packs);
+        Ok(())
     }
 
     /// Claims the chunk for the caller to store. False when it is known already.

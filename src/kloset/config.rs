@@ -10,8 +10,8 @@ use subtle::ConstantTimeEq;
 use super::chunker::Parameters;
 use super::codec;
 use super::master::{Key, Purpose, random};
-use crate::error::{During, Error, Kind, Result};
-use crate::util::Id;
+use crate::error::{Error, Kind, Result};
+use crate::util::{Id, human};
 
 /// The version of the format that this program writes, and the only one it reads.
 pub const FORMAT: u32 = 1;
@@ -57,9 +57,7 @@ impl Config {
             format: FORMAT,
             store_id: uuid(random()?),
             key_id: Id(random()?).to_string(),
-            created: jiff::Timestamp::from_second(jiff::Timestamp::now().as_second())
-                .during(|| "read the clock")?
-                .to_string(),
+            created: human::time(jiff::Timestamp::now().as_second().saturating_mul(1_000_000_000)),
             compression,
             chunk_minimum: 64 << 10,
             chunk_average: 256 << 10,

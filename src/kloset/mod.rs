@@ -15,7 +15,7 @@
 pub mod backup;
 pub mod blob;
 pub mod cbor;
-pub mod check;
+//pub mod check;
 pub mod chunker;
 pub mod codec;
 pub mod config;
@@ -27,9 +27,9 @@ pub mod object;
 pub mod pack;
 pub mod pipeline;
 pub mod progress;
-pub mod restore;
+//pub mod restore;
 pub mod seal;
-pub mod select;
+//pub mod select;
 pub mod slot;
 pub mod snapshot;
 pub mod table;
@@ -168,9 +168,8 @@ impl Kloset {
     /// once, and the footers of packs that no other index object covers are read instead.
     fn load_index(&self) -> Result<Index> {
         let directory = self.cache.as_ref().map(|cache| cache.join("index"));
-        let index = Index::open(directory.as_deref())?;
+        let index = Index::open(directory.as_deref());
         let live = self.names(Area::Index)?;
-        index.retain_objects(&live)?;
         let mut damaged = None;
         for object in live.iter().filter(|object| !index.covers(**object)) {
             match index_object::read(self, *object) {
@@ -180,6 +179,7 @@ impl Kloset {
                 Err(error) => return Err(error),
             }
         }
+        index.retain_objects(&live);
         if let Err(error) = index.save() {
             self.observer.event(&Event::Warning(&error.during("save the index cache")));
         }
@@ -192,7 +192,7 @@ impl Kloset {
 
     /// Learns what is in the packs that no readable index object covers.
     fn read_footers(&self, index: &Index) -> Result<()> {
-        let known: HashSet<Id> = index.packs().into_iter().map(|pack| pack.id).collect();
+        let known: HashSet<Id> = index.packs_in_use().map(|pack| pack.id).collect();
         for pack in self.names(Area::Packs)?.difference(&known) {
             match pack::read_table(self.store(), &self.sealer, *pack) {
                 Ok(table) => index.insert(&table)?,

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 use crate::connector::SourceDir;
+use crate::kloset::pipeline::{Shared, shared_channel};
 use crate::kloset::tree::Entry;
 use crate::util::Id;
 
@@ -114,8 +116,37 @@ impl Buffer {
         self.used
     }
 
-    /// Forgets what was filled from `length` on.
-    pub(super) fn truncate(&mut self, length: usize) {
-        self.used = self.used.min(length);
+    /// Appends `bytes`, for which there is room.
+    pub(super) fn fill(&mut self, bytes: &[u8]) {
+        self.room()[..bytes.len()].copy_from_slice(bytes);
+        self.advance(bytes.len());
+    }
+}
+
+/// Buffers that are not in use. There are no more than fit in memory: whoever wants one waits.
+pub(super) struct Buffers {
+    sender: SyncSender<Buffer>,
+    receiver: Shared<Buffer>,
+}
+
+impl Buffers {
+    /// `count` buffers of `capacity` bytes.
+    pub(super) fn new(count: usize, capacity: usize) -> Buffers {
+        let (sender, receiver) = shared_channel(count);
+        for _ in 0..count {
+            sender.try_send(Buffer::new(capacity)).ok().expect("there is room for as many");
+        }
+        Buffers { sender, receiver }
+    }
+
+    /// An empty buffer, as soon as there is one.
+    pub(super) fn take(&self) -> Buffer {
+        self.receiver.next().expect("the sender is in here")
+    }
+
+    /// Hands `buffer` back.
+    pub(super) fn give_back(&self, mut buffer: Buffer) {
+        buffer.used = 0;
+        self.sender.try_send(buffer).ok().expect("there is room for as many as there are");
     }
 }

@@ -16,6 +16,7 @@
 //! backup before that, what was stored is left for the next one to find, and nothing refers to it.
 
 mod assemble;
+mod failures;
 mod job;
 mod plan;
 mod previous;
@@ -32,25 +33,28 @@ use super::blob::{BlobReader, Packer, Writing};
 use super::master::random;
 use super::pack::FinishedPack;
 use super::pipeline::{Trouble, Window, shared_channel};
-use super::snapshot::{self, Failure, Labels, Snapshot};
+use super::progress::{add, read as read_counter};
+use super::snapshot::{self, Labels, Snapshot};
 use super::table::PackKind;
-use super::tree::Totals;
+use super::tree::{Entry, Totals};
 use crate::connector::Source;
 use crate::connector::exclude::Excludes;
-use crate::error::{During, Error, Kind, Result};
-use crate::util::interrupt::Interrupt;
+use crate::error::{Error, Kind, Result};
 use crate::util::Id;
+use crate::util::interrupt::Interrupt;
 
 use assemble::Assembler;
+use failures::Failures;
 use job::Buffers;
 use read::Reader;
-use walk::Walker;
+use walk::{Out, Walker};
 
 pub use previous::Compare;
-pub use walk::Found;
 
 /// Decoded blocks of older trees that are kept while walking.
 const TREE_CACHE_BYTES: usize = 8 << 20;
+/// Contents in one job. Larger than a batch, so that one batch is mostly one job.
+const BUFFER_BYTES: usize = 5 << 20;
 /// Batches between walker and readers.
 const BATCHES: usize = 4;
 /// Batches that may be finished before one that comes earlier in the walk.
@@ -139,9 +143,13 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
     let started = Instant::now();
     let time_ns = options.time_ns.unwrap_or_else(now_ns);
     kloset.trust_present_packs_only()?;
-    let reader = BlobReader::new(kloset, TREE_CACHE_BYTES)?;
-    let previous = previous::find(kloset, &reader, source, options)?;
-    let outcome = Pipeline { kloset, source, options, reader: &reader }.run(previous)?;
+    let blobs = BlobReader::new(kloset, TREE_CACHE_BYTES)?;
+    let previous = previous::find(kloset, source, options)?;
+    expect(kloset, previous.as_ref());
+    let failures = Failures::new(kloset.observer());
+    let outcome = Pipeline { kloset, source, options, blobs: &blobs }.run(&failures, previous)?;
+    options.interrupt.check()?;
+    let (error_count, errors) = failures.into_list();
     let snapshot = Snapshot {
         id: Id(random()?),
         time_ns,
@@ -153,38 +161,51 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
         host: options.host.clone(),
         user: options.user.clone(),
         labels: options.labels.clone(),
-        error_count: outcome.error_count,
-        errors: outcome.errors,
+        error_count,
+        errors,
         program: options.program.clone(),
     };
-    options.interrupt.check()?;
     let published_bytes = snapshot::publish(kloset, &snapshot)?;
+    let counters = kloset.observer().counters();
+    add(&counters.stored_bytes, published_bytes);
     Ok(Summary {
         snapshot: snapshot.id,
         totals: snapshot.totals(),
-        stored_bytes: super::progress::read(&kloset.observer().counters().stored_bytes) + published_bytes,
-        errors: snapshot.error_count,
+        new_bytes: read_counter(&counters.new_bytes),
+        stored_bytes: read_counter(&counters.stored_bytes),
+        errors: error_count,
         duration: started.elapsed(),
         ..outcome.summary
     })
 }
 
-/// Tells `found` of everything that a backup with these options would take, without reading a file.
-pub fn dry_run(kloset: &Kloset, source: &dyn Source, options: &Options, found: &mut dyn FnMut(&Found<'_>)) -> Result<Summary> {
+/// Tells the observer of everything that a backup with these options would take, without
+/// reading or storing anything.
+pub fn dry_run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Summary> {
     let started = Instant::now();
-    let reader = BlobReader::new(kloset, TREE_CACHE_BYTES)?;
-    let previous = previous::find(kloset, &reader, source, options)?;
-    let mut summary = walk::Walker::new(kloset, source, options, &reader, previous).list(found)?;
-    summary.duration = started.elapsed();
-    Ok(summary)
+    let blobs = BlobReader::new(kloset, TREE_CACHE_BYTES)?;
+    let previous = previous::find(kloset, source, options)?;
+    let failures = Failures::new(kloset.observer());
+    let (window, trouble) = (Window::new(WINDOW), Trouble::new(options.interrupt.clone()));
+    let pipeline = Pipeline { kloset, source, options, blobs: &blobs };
+    let walker = Walker::new(&pipeline, &failures, Out::nowhere(&window, &trouble));
+    let summary = walker.run(previous)?;
+    let (errors, _) = failures.into_list();
+    Ok(Summary { errors, duration: started.elapsed(), ..summary })
 }
 
-/// What came out of the pipeline.
-struct Outcome {
-    root: super::tree::Entry,
-    summary: Summary,
-    error_count: u64,
-    errors: Vec<Failure>,
+/// Tells whoever watches how much there will be, as far as the last snapshot tells.
+fn expect(kloset: &Kloset, previous: Option<&Snapshot>) {
+    let totals = previous.map(Snapshot::totals).unwrap_or_default();
+    let counters = kloset.observer().counters();
+    add(&counters.expected_files, totals.files);
+    add(&counters.expected_bytes, totals.bytes);
+}
+
+/// Nanoseconds since 1970, by this machine's clock.
+fn now_ns() -> i64 {
+    let now = jiff::Timestamp::now().as_nanosecond();
+    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 /// What every thread of one backup looks at.
@@ -192,12 +213,18 @@ struct Pipeline<'a> {
     kloset: &'a Kloset,
     source: &'a dyn Source,
     options: &'a Options,
-    reader: &'a BlobReader<'a>,
+    blobs: &'a BlobReader<'a>,
+}
+
+/// What comes out of the pipeline.
+struct Outcome {
+    root: Entry,
+    summary: Summary,
 }
 
 impl Pipeline<'_> {
     /// Runs every stage to the end.
-    fn run(&self, previous: Option<Snapshot>) -> Result<Outcome> {
+    fn run(&self, failures: &Failures<'_>, previous: Option<Snapshot>) -> Result<Outcome> {
         let level = self.options.level.unwrap_or(self.kloset.config().compression);
         let writing = Writing::new(self.kloset, level)?;
         let trouble = Trouble::new(self.options.interrupt.clone());
@@ -210,7 +237,8 @@ impl Pipeline<'_> {
                     }
                 }
             });
-            trouble.note(self.stages(&writing, &trouble, finished, previous))
+            let stages = Stages { pipeline: self, writing: &writing, failures, trouble: &trouble };
+            trouble.note(stages.run(finished, previous))
         });
         // What is stored is worth finding, also when the backup was stopped.
         if !trouble.has_failed() {
@@ -219,39 +247,57 @@ impl Pipeline<'_> {
         trouble.outcome()?;
         Ok(outcome.expect("without trouble there is an outcome"))
     }
+}
 
-    /// Runs the stages from the walk to the trees; this thread assembles.
-    fn stages(
-        &self,
-        writing: &Writing<'_>,
-        trouble: &Trouble,
-        finished: SyncSender<FinishedPack>,
-        previous: Option<Snapshot>,
-    ) -> Result<Outcome> {
-        let buffers = Buffers::new(self.options.workers + self.options.readers + 1);
+/// The stages from the walk to the trees.
+struct Stages<'a> {
+    pipeline: &'a Pipeline<'a>,
+    writing: &'a Writing<'a>,
+    failures: &'a Failures<'a>,
+    trouble: &'a Trouble,
+}
+
+impl Stages<'_> {
+    /// Runs them; this thread assembles.
+    fn run(&self, finished: SyncSender<FinishedPack>, previous: Option<Snapshot>) -> Result<Outcome> {
+        let Pipeline { kloset, options, .. } = *self.pipeline;
+        let counters = kloset.observer().counters();
+        let buffers = Buffers::new(options.workers + 2 * options.readers, BUFFER_BYTES);
         let window = Window::new(WINDOW);
         let (batch_sender, batches) = shared_channel(BATCHES);
         let (job_sender, jobs) = shared_channel(1);
-        let (done_sender, results) = sync_channel(2 * self.options.workers);
-        let mut assembler = Assembler::new(self.kloset, Packer::new(writing, PackKind::Tree, finished.clone())?);
-        thread::scope(|scope| {
-            let walker = Walker::new(self.kloset, self.source, self.options, self.reader, previous);
-            let walking = scope.spawn(|| trouble.note(walker.send(batch_sender, &window, trouble)));
-            for _ in 0..self.options.readers {
-                let reader = Reader::new(self.kloset.chunker(), &buffers, job_sender.clone(), self, trouble);
+        let (done_sender, results) = sync_channel(2 * options.workers);
+        let mut assembler = Assembler::new(kloset, Packer::new(self.writing, PackKind::Tree, finished.clone())?);
+        let mut packers = Vec::new();
+        for _ in 0..options.workers {
+            packers.push(Packer::new(self.writing, PackKind::Data, finished.clone())?);
+        }
+        let context = read::Context {
+            options,
+            chunker: kloset.chunker(),
+            buffers: &buffers,
+            failures: self.failures,
+            counters,
+            trouble: self.trouble,
+        };
+        let walked = thread::scope(|scope| {
+            let out = Out::new(batch_sender, &window, self.trouble);
+            let walker = Walker::new(self.pipeline, self.failures, out);
+            let walking = scope.spawn(|| self.trouble.note(walker.run(previous)));
+            for _ in 0..options.readers {
+                let reader = Reader::new(context, job_sender.clone());
                 scope.spawn(|| reader.run(&batches));
             }
-            drop(job_sender);
-            for _ in 0..self.options.workers {
-                let worker = Packer::new(writing, PackKind::Data, finished.clone());
-                let done = done_sender.clone();
-                scope.spawn(|| trouble.note(worker.and_then(|packer| work::run(packer, &jobs, &buffers, done, trouble))));
+            for packer in packers {
+                let (done, jobs, buffers) = (done_sender.clone(), &jobs, &buffers);
+                scope.spawn(move || work::run(packer, jobs, buffers, done, counters, self.trouble));
             }
-            drop((done_sender, finished));
-            assembler.run(results, &window, trouble);
-            let walked = walking.join().expect("the walker does not panic");
-            trouble.check()?;
-            assembler.finish(walked.ok_or_else(|| Error::new(Kind::Interrupted, "stopped"))?)
-        })
+            drop((job_sender, done_sender, finished));
+            assembler.run(results, &window, self.trouble);
+            walking.join().expect("the walker does not panic")
+        });
+        let root = assembler.finish(self.trouble)?;
+        let stopped = || Error::new(Kind::Interrupted, "stopped");
+        Ok(Outcome { root: root.ok_or_else(stopped)?, summary: walked.ok_or_else(stopped)? })
     }
 }

@@ -1,12 +1,13 @@
 //! Which way from the root to the places that are backed up.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A directory on the way: either everything in it is wanted, or some names only.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     /// What is wanted below, by name; empty when everything is.
-    pub(super) children: BTreeMap<Vec<u8>, Plan>,
+    pub(super) children: BTreeMap<Vec<u8>, Arc<Plan>>,
     /// Whether this is a place, so that everything in it is wanted.
     pub(super) whole: bool,
 }
@@ -28,7 +29,8 @@ impl Plan {
             if node.whole {
                 return;
             }
-            node = node.children.entry(name.to_vec()).or_default();
+            let child = node.children.entry(name.to_vec()).or_default();
+            node = Arc::get_mut(child).expect("nobody else has seen the plan yet");
         }
         node.whole = true;
         node.children.clear();

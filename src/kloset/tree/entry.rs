@@ -18,26 +18,22 @@ use crate::util::Id;
 
 use super::NAME_LIMIT_BYTES;
 
+/// How deep lists of chunks may lie: three levels suffice for every file that can be.
+const LIST_DEPTH_LIMIT: u32 = 8;
 /// Longest error that is recorded with an entry, in bytes.
 const PROBLEM_LIMIT_BYTES: usize = 1024;
 
-/// Whether the ids of a [`Content`] are those of its chunks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
-    /// They are.
-    #[default]
-    Direct,
-    /// They are those of chunks that, one after the other, hold the ids of its chunks.
-    Listed,
-}
-
 /// Where the bytes of a file are.
+///
+/// At depth 0 the ids are those of its chunks, in order. A long list of ids is itself cut
+/// into chunks, each holding whole ids one after the other, and at depth 1 the ids are
+/// those of these chunks; and so on, a level deeper for as long as the list is long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
     /// Ids, in order.
     pub ids: Vec<Id>,
-    /// What they are ids of.
-    pub form: Form,
+    /// How many levels of lists lie between them and the chunks of the file.
+    pub depth: u32,
 }
 
 /// What lies below a directory.
@@ -81,7 +77,9 @@ pub struct Entry {
     pub tree: Vec<Id>,
     /// What lies below a directory.
     pub below: Totals,
-    /// Why the contents are missing or may be mixed, if so.
+    /// Whether the file changed while it was read, so that its contents may be mixed.
+    pub changed: bool,
+    /// Why the contents are missing, if they are.
     pub problem: Option<String>,
 }
 
@@ -110,7 +108,8 @@ mod key {
     pub(super) const CHUNK_LISTS: u64 = 20;
     pub(super) const TREE: u64 = 21;
     pub(super) const BELOW: u64 = 22;
-    pub(super) const PROBLEM: u64 = 23;
+    pub(super) const CHANGED: u64 = 23;
+    pub(super) const PROBLEM: u64 = 24;
 }
 
 /// Writes the pairs of a map whose number is known only at the end.
@@ -173,6 +172,11 @@ impl Entry {
         self.metadata.kind == FileKind::File
     }
 
+    /// Whether its contents are there, and from one moment.
+    pub fn is_whole(&self) -> bool {
+        !self.changed && self.problem.is_none()
+    }
+
     /// What it adds to the totals of the directory it is in.
     pub fn totals(&self) -> Totals {
         let mut totals = self.below;
@@ -202,6 +206,7 @@ impl Entry {
         self.encode_metadata(&mut pairs);
         self.encode_details(&mut pairs);
         self.encode_contents(&mut pairs);
+        pairs.u64(key::CHANGED, self.changed.into(), 0);
         pairs.text(key::PROBLEM, self.problem.as_deref());
     }
 
@@ -252,9 +257,11 @@ impl Entry {
                 writer.u64(hole.start).u64(hole.end - hole.start);
             });
         }
-        match self.content.form {
-            Form::Direct => pairs.ids(key::CHUNKS, &self.content.ids),
-            Form::Listed => pairs.ids(key::CHUNK_LISTS, &self.content.ids),
+        match self.content.depth {
+            0 => pairs.ids(key::CHUNKS, &self.content.ids),
+            depth => {
+                pairs.key(key::CHUNK_LISTS).array(2).u64(depth.into()).ids(&self.content.ids);
+            }
         }
         pairs.ids(key::TREE, &self.tree);
         if self.below != Totals::default() {
@@ -305,10 +312,11 @@ impl Entry {
             key::XATTRS => self.details.xattrs = xattrs(reader)?,
             key::FLAGS => self.details.flags = reader.u32()?,
             key::HOLES => self.holes = holes(reader)?,
-            key::CHUNKS => self.content = Content { ids: reader.ids()?, form: Form::Direct },
-            key::CHUNK_LISTS => self.content = Content { ids: reader.ids()?, form: Form::Listed },
+            key::CHUNKS => self.content = Content { ids: reader.ids()?, depth: 0 },
+            key::CHUNK_LISTS => self.content = chunk_lists(reader)?,
             key::TREE => self.tree = reader.ids()?,
             key::BELOW => self.below = totals(reader)?,
+            key::CHANGED => self.changed = reader.u64()? != 0,
             key::PROBLEM => self.problem = Some(reader.text()?.to_owned()),
             _ => reader.skip()?,
         }
@@ -357,6 +365,16 @@ fn holes(reader: &mut Reader<'_>) -> Result<Vec<Range<u64>>> {
     (0..reader.array()? / 2).map(|_| hole(reader.u64()?, reader.u64()?)).collect()
 }
 
+/// Reads a depth and ids.
+fn chunk_lists(reader: &mut Reader<'_>) -> Result<Content> {
+    reader.array_of(2)?;
+    let depth = reader.u32()?;
+    match (1..=LIST_DEPTH_LIMIT).contains(&depth) {
+        true => Ok(Content { ids: reader.ids()?, depth }),
+        false => Err(Error::corrupt(format!("lists of chunks {depth} deep"))),
+    }
+}
+
 /// Reads three totals.
 fn totals(reader: &mut Reader<'_>) -> Result<Totals> {
     reader.array_of(3)?;
@@ -394,7 +412,7 @@ mod tests {
             user: Some("root".into()),
             details: Details { xattrs: vec![(b"user.a".to_vec(), vec![0, 255])], flags: 8, target: Vec::new() },
             holes: vec![10..20, 90..100],
-            content: Content { ids: vec![Id([1; 32]); 3], form: Form::Listed },
+            content: Content { ids: vec![Id([1; 32]); 3], depth: 2 },
             problem: Some("changed while it was read".into()),
             ..Entry::new(b"\xff\n".to_vec(), metadata)
         }

@@ -7,9 +7,11 @@
 //! So a directory that did not change is stored once, a huge one shares most chunks
 //! with its older self, and reading one never takes more memory than a chunk.
 
+mod content;
 mod entry;
 
-pub use entry::{Content, Entry, Form, Totals};
+pub use content::{each_chunk, store_ids};
+pub use entry::{Content, Entry, Totals, check_name};
 
 use super::Kloset;
 use super::blob::{BlobReader, Packer};

@@ -1,0 +1,144 @@
+//! Building trees: the last stage of a backup.
+//!
+//! Results come in any order and are put back into that of the walk, in which a
+//! directory's entries stand between its beginning and its end. So the open
+//! directories are a stack, and a directory's tree is complete, and stored, when its
+//! end comes by.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::mpsc::Receiver;
+
+use super::job::{Done, End, Step};
+use crate::error::{Error, Kind, Result};
+use crate::kloset::Kloset;
+use crate::kloset::blob::Packer;
+use crate::kloset::pipeline::{Trouble, Window};
+use crate::kloset::tree::{Entry, TreeWriter, store_ids};
+use crate::util::Id;
+
+/// A directory whose end has not come by.
+struct Open {
+    entry: Box<Entry>,
+    tree: TreeWriter,
+}
+
+/// Builds the trees of one snapshot.
+pub(super) struct Assembler<'a> {
+    kloset: &'a Kloset,
+    packer: Packer<'a>,
+    /// Results that came too early.
+    early: BTreeMap<(u64, u32), Done>,
+    /// The batch and part that come next.
+    next: (u64, u32),
+    open: Vec<Open>,
+    /// Chunks of the file that is being pieced together.
+    chunks: Vec<Id>,
+    /// Contents of files with several names, for the names that follow.
+    linked: HashMap<(u64, u64), Entry>,
+    root: Option<Entry>,
+}
+
+impl<'a> Assembler<'a> {
+    /// An assembler that stores trees with `packer`.
+    pub(super) fn new(kloset: &'a Kloset, packer: Packer<'a>) -> Assembler<'a> {
+        Assembler {
+            kloset,
+            packer,
+            early: BTreeMap::new(),
+            next: (0, 0),
+            open: Vec::new(),
+            chunks: Vec::new(),
+            linked: HashMap::new(),
+            root: None,
+        }
+    }
+
+    /// Takes results until there are no more. In trouble, throws them away.
+    pub(super) fn run(&mut self, results: Receiver<Done>, window: &Window, trouble: &Trouble) {
+        for done in results {
+            if trouble.check().is_ok() {
+                self.early.insert((done.batch, done.part), done);
+                trouble.note(self.take_in_order(window));
+            }
+        }
+    }
+
+    /// Stores what is open, in trouble too: the next backup then finds it. Returns the root of
+    /// the snapshot if everything below it came by.
+    pub(super) fn finish(mut self, trouble: &Trouble) -> Result<Option<Entry>> {
+        if !trouble.has_failed() {
+            self.packer.flush()?;
+        }
+        Ok(self.root)
+    }
+
+    /// Takes every result whose turn it is.
+    fn take_in_order(&mut self, window: &Window) -> Result<()> {
+        while let Some(done) = self.early.remove(&self.next) {
+            for step in done.steps {
+                self.take(step)?;
+            }
+            self.next = match done.end {
+                End::More => (done.batch, done.part + 1),
+                End::Batch => (done.batch + 1, 0),
+            };
+            window.move_to(self.next.0);
+        }
+        Ok(())
+    }
+
+    /// Takes one step of the walk.
+    fn take(&mut self, step: Step<Id>) -> Result<()> {
+        match step {
+            Step::Enter(entry) => self.open.push(Open { entry, tree: TreeWriter::default() }),
+            Step::Leave => self.leave()?,
+            Step::Ready(entry) => self.add(*entry)?,
+            Step::Link(entry) => self.link(*entry)?,
+            Step::Chunks(chunks) => self.chunks.extend(chunks),
+            Step::Restart => self.chunks.clear(),
+            Step::File(mut entry, chunks) => {
+                self.chunks.extend(chunks);
+                let chunks = std::mem::take(&mut self.chunks);
+                entry.content = store_ids(chunks, &mut self.packer, self.kloset)?;
+                self.add(*entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds another name of a file that came before.
+    fn link(&mut self, mut entry: Entry) -> Result<()> {
+        let first = self.linked.get(&(entry.metadata.device, entry.metadata.inode));
+        if let Some(first) = first.cloned() {
+            entry = Entry { name: entry.name, ..first };
+        } else {
+            // The first name vanished before it was read, and this one with it for all we know.
+            entry.set_problem("its other name vanished while backing up");
+        }
+        self.add(entry)
+    }
+
+    /// Adds an entry to the directory it is in.
+    fn add(&mut self, entry: Entry) -> Result<()> {
+        if entry.metadata.links > 1 && entry.is_file() {
+            let inode = (entry.metadata.device, entry.metadata.inode);
+            self.linked.entry(inode).or_insert_with(|| entry.clone());
+        }
+        let stray = || Error::new(Kind::Failed, "an entry in no directory: a mistake in this program");
+        let parent = self.open.last_mut().ok_or_else(stray)?;
+        parent.entry.below.add(entry.totals());
+        parent.tree.push(&entry, &mut self.packer, self.kloset)
+    }
+
+    /// Completes the innermost directory.
+    fn leave(&mut self) -> Result<()> {
+        let stray = || Error::new(Kind::Failed, "the end of no directory: a mistake in this program");
+        let Open { mut entry, tree } = self.open.pop().ok_or_else(stray)?;
+        entry.tree = tree.finish(&mut self.packer, self.kloset)?;
+        match self.open.is_empty() {
+            true => self.root = Some(*entry),
+            false => self.add(*entry)?,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,421 @@
+//! Finding what there is: the first stage of a backup.
+//!
+//! Depth first, names in ascending order, from the root of the source along the
+//! [`Plan`] to the places, and everywhere inside of them. The directories we are in
+//! are a stack of [`Frame`]s, not a recursion, so that depth costs memory that is
+//! counted. Beside every directory walks its older self, and what did not change is
+//! handed on complete; everything else is asked for its details here or, if it is a
+//! file, handed to the readers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use super::job::{Batch, Find};
+use super::failures::Failures;
+use super::plan::Plan;
+use super::previous::{self, OldDirectory};
+use super::{Options, Pipeline, Summary, Switch};
+use crate::connector::exclude::is_cache;
+use crate::connector::{FileKind, Item, Metadata, Source, SourceDir};
+use crate::error::{During, Error, Kind, Result};
+use crate::kloset::Kloset;
+use crate::kloset::blob::BlobReader;
+use crate::kloset::pipeline::{Trouble, Window, send};
+use crate::kloset::progress::{Event, add};
+use crate::kloset::snapshot::Snapshot;
+use crate::kloset::tree::{DEPTH_LIMIT, Entry};
+
+/// Contents after which a batch is handed on: enough neighbours to fill a few blocks.
+pub(super) const BATCH_BYTES: u64 = 4 << 20;
+/// What a cache directory keeps of itself when its contents are left out.
+const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
+/// Steps after which a batch is handed on, however little there is to read.
+const BATCH_STEPS: usize = 1024;
+
+/// Where a directory stands to the places that are backed up.
+#[derive(Clone)]
+enum Scope {
+    /// On the way to one: only what the plan names is wanted.
+    Way(Arc<Plan>),
+    /// In one that is on this file system and whose path has this many bytes.
+    Inside { device: u64, place_bytes: usize },
+}
+
+/// A directory we are in.
+struct Frame<'a> {
+    dir: Arc<dyn SourceDir>,
+    items: std::vec::IntoIter<Item>,
+    old: OldDirectory<'a>,
+    scope: Scope,
+    path_bytes: usize,
+}
+
+/// What the walk is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To hand on what is found.
+    Backup,
+    /// Only to tell what would be.
+    DryRun,
+}
+
+/// Walks a source.
+pub(super) struct Walker<'a> {
+    source: &'a dyn Source,
+    options: &'a Options,
+    kloset: &'a Kloset,
+    blobs: &'a BlobReader<'a>,
+    failures: &'a Failures<'a>,
+    out: Out<'a>,
+    frames: Vec<Frame<'a>>,
+    /// Of the item we are at.
+    path: Vec<u8>,
+    /// Files with several names of which one was found.
+    linked: HashSet<(u64, u64)>,
+    summary: Summary,
+}
+
+impl<'a> Walker<'a> {
+    /// A walker that sends what it finds to `out`.
+    pub(super) fn new(pipeline: &Pipeline<'a>, failures: &'a Failures<'a>, out: Out<'a>) -> Walker<'a> {
+        Walker {
+            source: pipeline.source,
+            options: pipeline.options,
+            kloset: pipeline.kloset,
+            blobs: pipeline.blobs,
+            failures,
+            out,
+            frames: Vec::new(),
+            path: Vec::new(),
+            linked: HashSet::new(),
+            summary: Summary::default(),
+        }
+    }
+
+    /// Walks everything, and returns what was counted.
+    ///
+    /// # Errors
+    /// What keeps the backup from being made: a place that is not there, or an interrupt.
+    pub(super) fn run(mut self, previous: Option<Snapshot>) -> Result<Summary> {
+        self.enter_root(previous)?;
+        while let Some(frame) = self.frames.last_mut() {
+            self.out.check()?;
+            self.path.truncate(frame.path_bytes);
+            match frame.items.next() {
+                Some(item) => self.visit(item)?,
+                None => {
+                    self.frames.pop();
+                    self.out.push(Find::Leave, 0)?;
+                }
+            }
+        }
+        self.out.flush()?;
+        Ok(self.summary)
+    }
+
+    /// Starts at the root directory of the source.
+    fn enter_root(&mut self, previous: Option<Snapshot>) -> Result<()> {
+        let (dir, metadata) = self.source.root().during(|| "open /")?;
+        let plan = Plan::new(&self.options.places);
+        let scope = match plan.whole {
+            true => Scope::Inside { device: metadata.device, place_bytes: 0 },
+            false => Scope::Way(Arc::new(plan)),
+        };
+        let old = previous.map(|previous| previous.root);
+        self.enter(dir, Vec::new(), metadata, old, scope)
+    }
+
+    /// Deals with one name of the directory we are in.
+    fn visit(&mut self, item: Item) -> Result<()> {
+        self.path.push(b'/');
+        self.path.extend_from_slice(&item.name);
+        let metadata = match item.metadata {
+            Ok(metadata) => metadata,
+            Err(error) => return self.unless_vanished(error),
+        };
+        let scope = self.scope_of(&item.name, &metadata);
+        if self.is_left_out(&metadata, &scope) {
+            return Ok(());
+        }
+        let frame = self.frames.last_mut().expect("we are in a directory");
+        let old = frame.old.take(&item.name).filter(|old| old.metadata.kind == metadata.kind);
+        match metadata.kind {
+            FileKind::Directory => self.visit_dir(item.name, metadata, old, scope),
+            FileKind::File => self.visit_file(item.name, metadata, old),
+            _ => self.visit_other(item.name, metadata, old),
+        }
+    }
+
+    /// How what is called `name` in the directory we are in stands to the places.
+    fn scope_of(&self, name: &[u8], metadata: &Metadata) -> Scope {
+        let Scope::Way(plan) = &self.frame().scope else { return self.frame().scope.clone() };
+        match plan.children.get(name) {
+            Some(child) if !child.whole => Scope::Way(child.clone()),
+            _ => Scope::Inside { device: metadata.device, place_bytes: self.path.len() },
+        }
+    }
+
+    /// Whether the user, or good sense, wants this item left out.
+    fn is_left_out(&self, metadata: &Metadata, scope: &Scope) -> bool {
+        let is_dir = metadata.kind == FileKind::Directory;
+        if is_dir && self.options.skip.contains(&(metadata.device, metadata.inode)) {
+            return true;
+        }
+        match scope {
+            Scope::Inside { place_bytes, .. } if self.path.len() > *place_bytes => {
+                self.options.excludes.excludes(&self.path[place_bytes + 1..], metadata.kind)
+            }
+            _ => false,
+        }
+    }
+
+    /// Goes into a directory, or records why not.
+    fn visit_dir(&mut self, name: Vec<u8>, metadata: Metadata, old: Option<Entry>, scope: Scope) -> Result<()> {
+        let elsewhere = matches!(scope, Scope::Inside { device, .. } if device != metadata.device);
+        if elsewhere && self.options.one_file_system == Switch::On {
+            return self.ready(self.entry(name, metadata));
+        }
+        let opened = match self.frames.len() < DEPTH_LIMIT {
+            true => self.frame().dir.open_dir(&name),
+            false => Err(Error::new(Kind::Unsupported, format!("more than {DEPTH_LIMIT} directories deep"))),
+        };
+        match opened {
+            Ok(dir) => self.enter(dir, name, metadata, old, scope),
+            Err(error) => self.ready_with_problem(name, metadata, error.during("open")),
+        }
+    }
+
+    /// Makes the open directory `dir` the one we are in.
+    fn enter(
+        &mut self,
+        dir: Arc<dyn SourceDir>,
+        name: Vec<u8>,
+        metadata: Metadata,
+        old: Option<Entry>,
+        scope: Scope,
+    ) -> Result<()> {
+        let items = match self.items(&*dir, &scope) {
+            Ok(items) => items,
+            Err(error) if self.frames.is_empty() => return Err(error),
+            Err(error) => return self.ready_with_problem(name, metadata, error.during("list")),
+        };
+        let mut entry = self.entry(name, metadata);
+        entry.details = match &old {
+            Some(old) if self.is_same(old, &entry.metadata) => old.details.clone(),
+            _ => dir.own_details().unwrap_or_else(|error| self.without_details(&error)),
+        };
+        self.drop_xattrs(&mut entry);
+        let observer = self.kloset.observer();
+        let old = match old {
+            Some(old) => OldDirectory::new(self.blobs, old.tree, observer),
+            None => OldDirectory::none(observer),
+        };
+        add(&observer.counters().directories, 1);
+        self.out.push(Find::Enter(Box::new(entry)), 0)?;
+        self.frames.push(Frame { dir, items: items.into_iter(), old, scope, path_bytes: self.path.len() });
+        Ok(())
+    }
+
+    /// What is wanted of `dir`, sorted by name.
+    fn items(&self, dir: &dyn SourceDir, scope: &Scope) -> Result<Vec<Item>> {
+        if let Scope::Way(plan) = scope {
+            return plan.children.keys().map(|name| self.named(dir, name)).collect();
+        }
+        let mut items = dir.items()?;
+        if self.options.exclude_caches == Switch::On && is_cache(dir) {
+            items.retain(|item| item.name == CACHE_TAG);
+        }
+        items.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        Ok(items)
+    }
+
+    /// One name on the way to a place: that it is there is not taken for granted.
+    fn named(&self, dir: &dyn SourceDir, name: &[u8]) -> Result<Item> {
+        let path = || format!("{}/{}", self.path.escape_ascii(), name.escape_ascii());
+        let metadata = dir.stat(name).during(path)?;
+        Ok(Item { name: name.to_vec(), metadata: Ok(metadata) })
+    }
+
+    /// Hands a file on: to be read, unless it is known.
+    fn visit_file(&mut self, name: Vec<u8>, metadata: Metadata, old: Option<Entry>) -> Result<()> {
+        let counters = self.kloset.observer().counters();
+        add(&counters.files, 1);
+        let mut entry = self.entry(name, metadata);
+        let first_of_links = self.is_first_link(&entry.metadata);
+        if let Some(old) = self.if_reusable(&old, &entry.metadata)? {
+            self.tell("unchanged", &entry);
+            add(&counters.bytes, entry.metadata.size_bytes);
+            self.summary.files_unchanged += 1;
+            (entry.details, entry.holes, entry.content) = (old.details.clone(), old.holes.clone(), old.content.clone());
+            return self.out.push(Find::Ready(Box::new(entry)), 0);
+        }
+        self.count_changed(&entry, old.is_some());
+        if !first_of_links {
+            add(&counters.bytes, entry.metadata.size_bytes);
+            return self.out.push(Find::Link(Box::new(entry)), 0);
+        }
+        let size_bytes = entry.metadata.size_bytes;
+        let read = Find::Read(self.frame().dir.clone(), self.path.clone(), Box::new(entry));
+        self.out.push(read, size_bytes)
+    }
+
+    /// The old entry, if its contents can stand for those of what is there now.
+    fn if_reusable<'o>(&self, old: &'o Option<Entry>, metadata: &Metadata) -> Result<Option<&'o Entry>> {
+        match old {
+            Some(old) if old.is_whole() && self.is_same(old, metadata) => {
+                Ok(previous::is_stored(self.kloset, self.blobs, &old.content)?.then_some(old))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether this is the only name of a file, or the first one found.
+    fn is_first_link(&mut self, metadata: &Metadata) -> bool {
+        metadata.links <= 1 || self.linked.insert((metadata.device, metadata.inode))
+    }
+
+    /// Hands on a link, FIFO, socket or device.
+    fn visit_other(&mut self, name: Vec<u8>, metadata: Metadata, old: Option<Entry>) -> Result<()> {
+        add(&self.kloset.observer().counters().files, 1);
+        let mut entry = self.entry(name, metadata);
+        if let Some(old) = old.as_ref().filter(|old| old.is_whole() && self.is_same(old, &entry.metadata)) {
+            self.tell("unchanged", &entry);
+            self.summary.files_unchanged += 1;
+            entry.details = old.details.clone();
+            return self.ready(entry);
+        }
+        if self.out.purpose == Purpose::Backup {
+            match self.frame().dir.details(&entry.name, entry.metadata.kind) {
+                Ok(details) => entry.details = details,
+                Err(error) => return self.ready_with_problem(entry.name, entry.metadata, error),
+            }
+        }
+        self.count_changed(&entry, old.is_some());
+        self.drop_xattrs(&mut entry);
+        self.ready(entry)
+    }
+
+    /// Counts an item that was there before, or not, and is not as it was.
+    fn count_changed(&mut self, entry: &Entry, was_there: bool) {
+        match was_there {
+            true => self.summary.files_changed += 1,
+            false => self.summary.files_new += 1,
+        }
+        self.tell(if was_there { "changed" } else { "new" }, entry);
+    }
+
+    /// Hands on an entry that needs nothing more.
+    fn ready(&mut self, entry: Entry) -> Result<()> {
+        self.out.push(Find::Ready(Box::new(entry)), 0)
+    }
+
+    /// Hands on what is known of an item that could not be looked into.
+    fn ready_with_problem(&mut self, name: Vec<u8>, metadata: Metadata, error: Error) -> Result<()> {
+        if error.kind() == Kind::NotFound {
+            return self.unless_vanished(error);
+        }
+        self.failures.add(&self.path, &error);
+        let mut entry = self.entry(name, metadata);
+        entry.set_problem(&error.to_string());
+        self.ready(entry)
+    }
+
+    /// Counts a failure, unless the item is no longer there: then there is nothing to back up.
+    fn unless_vanished(&self, error: Error) -> Result<()> {
+        match error.kind() {
+            Kind::NotFound => self.failures.warn(&self.path, &error.during("vanished while backing up")),
+            _ => self.failures.add(&self.path, &error),
+        }
+        Ok(())
+    }
+
+    /// Reports attributes that could not be read.
+    fn without_details(&self, error: &Error) -> crate::connector::Details {
+        self.failures.add(&self.path, error);
+        crate::connector::Details::default()
+    }
+
+    /// Forgets extended attributes if the user wants none.
+    fn drop_xattrs(&self, entry: &mut Entry) {
+        if self.options.skip_xattrs == Switch::On {
+            entry.details.xattrs.clear();
+        }
+    }
+
+    /// Whether nothing changed, as far as `lstat` tells.
+    fn is_same(&self, old: &Entry, new: &Metadata) -> bool {
+        self.options.compare.is_some_and(|compare| compare.same(&old.metadata, new))
+    }
+
+    /// An entry with everything that `lstat` told.
+    fn entry(&self, name: Vec<u8>, metadata: Metadata) -> Entry {
+        let user = self.source.user_name(metadata.uid);
+        let group = self.source.group_name(metadata.gid);
+        Entry { user, group, ..Entry::new(name, metadata) }
+    }
+
+    /// Tells the observer what is done with the item we are at.
+    fn tell(&self, action: &str, entry: &Entry) {
+        let size_bytes = entry.metadata.size_bytes;
+        self.kloset.observer().event(&Event::Path { path: &self.path, action, size_bytes });
+    }
+
+    /// The directory we are in.
+    fn frame(&self) -> &Frame<'a> {
+        self.frames.last().expect("we are in a directory")
+    }
+}
+
+/// Where the walker's finds go.
+pub(super) struct Out<'a> {
+    purpose: Purpose,
+    batches: Option<SyncSender<Batch>>,
+    window: &'a Window,
+    trouble: &'a Trouble,
+    number: u64,
+    finds: Vec<Find>,
+    bytes: u64,
+}
+
+impl<'a> Out<'a> {
+    /// To the readers.
+    pub(super) fn new(batches: SyncSender<Batch>, window: &'a Window, trouble: &'a Trouble) -> Out<'a> {
+        Out { purpose: Purpose::Backup, batches: Some(batches), window, trouble, number: 0, finds: Vec::new(), bytes: 0 }
+    }
+
+    /// Nowhere.
+    pub(super) fn nowhere(window: &'a Window, trouble: &'a Trouble) -> Out<'a> {
+        Out { purpose: Purpose::DryRun, batches: None, window, trouble, number: 0, finds: Vec::new(), bytes: 0 }
+    }
+
+    /// # Errors
+    /// When it is time to stop.
+    fn check(&self) -> Result<()> {
+        self.trouble.check()
+    }
+
+    /// Adds to the open batch a find that stands for `bytes` to be read.
+    fn push(&mut self, find: Find, bytes: u64) -> Result<()> {
+        if self.batches.is_none() {
+            return Ok(());
+        }
+        self.finds.push(find);
+        self.bytes += bytes;
+        match self.bytes >= BATCH_BYTES || self.finds.len() >= BATCH_STEPS {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    /// Sends the open batch on.
+    fn flush(&mut self) -> Result<()> {
+        let Some(batches) = &self.batches else { return Ok(()) };
+        self.window.wait_for(self.number, self.trouble)?;
+        let finds = std::mem::take(&mut self.finds);
+        send(batches, Batch { number: self.number, finds })?;
+        self.number += 1;
+        self.bytes = 0;
+        Ok(())
+    }
+}
