@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, stderr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args::Settings;
@@ -220,11 +220,23 @@ impl Globals {
     /// # Errors
     /// [`Kind::Denied`] for an empty or weak one, or if there is none to be had.
     pub fn new_passphrase(&self, weak: Weak) -> Result<Passphrase> {
-        match passphrase::given(
-            self.options.keyfile.as_deref(),
-            "PLAKAR_PASSPHRASE",
-            &self.out,
-        )? {
+        let keyfile = self.options.keyfile.as_deref();
+        self.given_or_chosen(keyfile, "PLAKAR_PASSPHRASE", weak)
+    }
+
+    /// A further passphrase for a store that was unlocked with another: from `keyfile`,
+    /// else `PLAKAR_NEW_PASSPHRASE`, else typed as in [`Globals::new_passphrase`].
+    pub fn another_passphrase(&self, keyfile: Option<&Path>, weak: Weak) -> Result<Passphrase> {
+        self.given_or_chosen(keyfile, "PLAKAR_NEW_PASSPHRASE", weak)
+    }
+
+    fn given_or_chosen(
+        &self,
+        keyfile: Option<&Path>,
+        variable: &str,
+        weak: Weak,
+    ) -> Result<Passphrase> {
+        match passphrase::given(keyfile, variable, &self.out)? {
             Some(passphrase) => Ok(passphrase),
             None => passphrase::choose(weak, &self.out, &self.interrupt),
         }
@@ -283,8 +295,6 @@ impl Globals {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::cli::parse::parse;
 

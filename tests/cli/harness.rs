@@ -8,6 +8,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
@@ -72,24 +73,29 @@ impl Sandbox {
     /// Runs the binary with `words` on a terminal of its own, where both streams
     /// are one and lines end in CR LF. `script` is part of util-linux.
     pub(crate) fn run_on_terminal(&self, words: &[&str]) -> Run {
+        Run::of(&mut self.terminal(words))
+    }
+
+    /// The binary with `words` on a terminal, typed at through standard input.
+    fn terminal(&self, words: &[&str]) -> Command {
         let quoted = words
             .iter()
-            .map(|word| format!("'{}'", word.replace('\'', r"'\''")));
+            .map(|word| format!(" '{}'", word.replace('\'', r"'\''")));
         let line = format!(
-            "'{}' {}",
+            "'{}'{}",
             env!("CARGO_BIN_EXE_plakar"),
-            quoted.collect::<Vec<_>>().join(" ")
+            quoted.collect::<String>()
         );
         let mut command = Command::new("script");
-        command
-            .args(["-qec", &line, "/dev/null"])
-            .current_dir(&self.root);
+        command.args(["-qec", &line, "/dev/null"]);
+        command.current_dir(&self.root);
         self.equip(&mut command);
+        command.envs([
+            ("PATH", "/usr/bin:/bin"),
+            ("TERM", "xterm"),
+            ("SHELL", "/bin/sh"),
+        ]);
         command
-            .env("PATH", "/usr/bin:/bin")
-            .env("TERM", "xterm")
-            .env("SHELL", "/bin/sh");
-        Run::of(&mut command)
     }
 
     /// Leaves `command` the environment of the sandbox and nothing else.
@@ -118,6 +124,46 @@ impl Sandbox {
         let parent = path.parent().expect("a file in a sandbox has a parent");
         fs::create_dir_all(parent).expect("parents can be made");
         fs::write(&path, bytes).unwrap_or_else(|cause| panic!("write {}: {cause}", path.display()));
+    }
+
+    /// The same sandbox with `name` unset for the binary.
+    pub(crate) fn without(mut self, name: &str) -> Sandbox {
+        self.environment.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// Runs the binary with `words` on a terminal and types each answer, and Enter, as
+    /// soon as its prompt is shown: what is typed before is thrown away.
+    pub(crate) fn converse(&self, words: &[&str], dialogue: &[(&str, &str)]) -> Run {
+        let mut command = self.terminal(words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let described = describe(&command);
+        let mut child = command.spawn().expect("script can be run");
+        let mut keyboard = child.stdin.take().expect("it is a pipe");
+        let mut screen = child.stdout.take().expect("it is a pipe");
+        let mut shown = Vec::new();
+        for (prompt, answer) in dialogue {
+            let begun = shown.len();
+            let mut byte = [0];
+            // Ends with the command, at the latest; what is missing shows in the checks.
+            while !lossy(&shown[begun..]).contains(prompt)
+                && screen.read(&mut byte).is_ok_and(|count| count == 1)
+            {
+                shown.push(byte[0]);
+            }
+            let _ = keyboard.write_all(format!("{answer}\r").as_bytes());
+        }
+        // An error here means what an early end does.
+        let _ = screen.read_to_end(&mut shown);
+        let status = child.wait().expect("script ends");
+        Run::after(
+            described,
+            Output {
+                status,
+                stdout: shown,
+                stderr: Vec::new(),
+            },
+        )
     }
 
     /// Makes a directory and its parents.
