@@ -1,0 +1,189 @@
+//! What one command was given: its flags and its arguments.
+//!
+//! Values stay as the operating system gave them, so that a path that is not
+//! UTF-8 arrives whole; [`Args::text`] and [`Args::number`] are for the flags
+//! whose values are words and numbers. Asking for a flag that is not in the
+//! command's table is a programmer's mistake and panics in a debug build.
+
+use std::ffi::{OsStr, OsString};
+use std::str::FromStr;
+
+use lexopt::ValueExt;
+
+use super::table::{Command, Flag};
+use crate::error::{Error, Result};
+
+/// What a flag was set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// `-flag` or `-flag=true`.
+    On,
+    /// `-flag=false`.
+    Off,
+    /// `-flag value` or `-flag=value`.
+    Value(OsString),
+}
+
+/// The flags given out of one table, in order.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub(super) table: &'static [Flag],
+    pub(super) given: Vec<(&'static Flag, Setting)>,
+}
+
+impl Settings {
+    /// Nothing given yet out of `table`.
+    pub fn new(table: &'static [Flag]) -> Settings {
+        Settings {
+            table,
+            given: Vec::new(),
+        }
+    }
+
+    /// Whether the switch `name` is on. The last one given wins.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.last(name) == Some(&Setting::On)
+    }
+
+    /// The value of `name`. The last one given wins.
+    pub fn value(&self, name: &str) -> Option<&OsStr> {
+        match self.last(name)? {
+            Setting::Value(value) => Some(value),
+            Setting::On | Setting::Off => None,
+        }
+    }
+
+    /// Every value given for `name`, in order.
+    pub fn values<'a, 'n>(
+        &'a self,
+        name: &'n str,
+    ) -> impl Iterator<Item = &'a OsStr> + use<'a, 'n> {
+        self.of(name).filter_map(|setting| match setting {
+            Setting::Value(value) => Some(value.as_os_str()),
+            Setting::On | Setting::Off => None,
+        })
+    }
+
+    /// The value of `name`, which must be text.
+    pub fn text(&self, name: &str) -> Result<Option<String>> {
+        self.convert(name, |value| value.string())
+    }
+
+    /// The value of `name`, which must be a number that fits.
+    pub fn number<T: FromStr<Err = std::num::ParseIntError>>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>> {
+        self.convert(name, |value| value.parse::<T>())
+    }
+
+    /// The value of `name` as `convert` understands it.
+    fn convert<T>(
+        &self,
+        name: &str,
+        convert: impl Fn(OsString) -> Result<T, lexopt::Error>,
+    ) -> Result<Option<T>> {
+        let converted = self
+            .value(name)
+            .map(|value| convert(value.to_owned()))
+            .transpose();
+        converted.map_err(|cause| Error::usage(cause.to_string()).during(format!("-{name}")))
+    }
+
+    /// What was given last for `name`.
+    fn last(&self, name: &str) -> Option<&Setting> {
+        self.of(name).last()
+    }
+
+    /// Everything given for `name`.
+    fn of<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a Setting> + use<'a, 'n> {
+        debug_assert!(
+            self.table.iter().any(|flag| flag.name == name),
+            "no flag -{name} in the table"
+        );
+        let ours = self.given.iter().filter(move |(flag, _)| flag.name == name);
+        ours.map(|(_, setting)| setting)
+    }
+}
+
+/// The flags and arguments of one command. Derefs to its [`Settings`].
+#[derive(Clone, Debug)]
+pub struct Args {
+    /// The command that a subcommand belongs to.
+    pub(super) parent: Option<&'static Command>,
+    pub(super) command: &'static Command,
+    pub(super) settings: Settings,
+    pub(super) arguments: Vec<OsString>,
+}
+
+impl std::ops::Deref for Args {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+impl Args {
+    /// `command` with nothing given.
+    pub(super) fn none(command: &'static Command) -> Args {
+        Args {
+            parent: None,
+            command,
+            settings: Settings::new(command.flags),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// How the command is called: `check`, `key add`.
+    pub fn path(&self) -> String {
+        let parent = self.parent.map(|parent| format!("{} ", parent.name));
+        parent.unwrap_or_default() + self.command.name
+    }
+
+    /// What is left when flags are taken out.
+    pub fn arguments(&self) -> &[OsString] {
+        &self.arguments
+    }
+
+    /// The arguments, each of which must be text: ids, names, patterns.
+    pub fn texts(&self) -> Result<Vec<String>> {
+        let text = |argument: &OsString| argument.clone().string();
+        let texts: Result<Vec<String>, lexopt::Error> = self.arguments.iter().map(text).collect();
+        texts.map_err(|cause| self.usage(cause.to_string()))
+    }
+
+    /// # Errors
+    /// Usage, if there is any argument.
+    pub fn no_arguments(&self) -> Result<()> {
+        self.at_most(0).map(|_| ())
+    }
+
+    /// The arguments, of which there may be `limit`.
+    pub fn at_most(&self, limit: usize) -> Result<&[OsString]> {
+        match self.arguments.get(limit) {
+            Some(extra) => Err(self.usage(format!("unexpected argument {extra:?}"))),
+            None => Ok(&self.arguments),
+        }
+    }
+
+    /// The arguments, of which there must be at least one; `what` names it.
+    pub fn at_least_one(&self, what: &str) -> Result<&[OsString]> {
+        match self.arguments.is_empty() {
+            true => Err(self.usage(format!("needs {what}"))),
+            false => Ok(&self.arguments),
+        }
+    }
+
+    /// A complaint about how this command was called.
+    pub fn usage(&self, cause: impl Into<String>) -> Error {
+        Error::usage(cause).during(self.path())
+    }
+
+    /// What to answer when a subcommand was wanted and none was named.
+    pub(super) fn wanted_subcommand(&self) -> Error {
+        let names = self.command.subcommands.iter().map(|command| command.name);
+        let names: Vec<&str> = names.collect();
+        self.usage(format!("needs one of: {}", names.join(", ")))
+    }
+}

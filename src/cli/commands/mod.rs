@@ -1,0 +1,59 @@
+//! The commands, one file each: its entry in the table, `run`, and `Opts`.
+//!
+//! A command parses its own flags, calls one function of the core and prints what
+//! it answers. It knows nothing of other commands.
+
+pub mod help;
+pub mod version;
+
+use super::table::Command;
+
+/// Every command, in the order in which help lists them: making a store, filling
+/// it, looking into it, getting things back, keeping it in order, and the rest.
+pub static COMMANDS: &[Command] = &[
+    // create, backup; ls, cat, info; restore; check, rm, key go here.
+    version::COMMAND,
+    help::COMMAND,
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::cli::table::Flag;
+
+    #[test]
+    fn names_are_unique_and_every_entry_is_filled_in() {
+        assert_unique(COMMANDS.iter().flat_map(Command::names));
+        for command in COMMANDS {
+            check(command);
+            command.subcommands.iter().for_each(check);
+        }
+    }
+
+    fn check(command: &Command) {
+        assert!(
+            !command.name.is_empty() && !command.about.is_empty(),
+            "{command:?}"
+        );
+        assert_unique(command.flags.iter().flat_map(Flag::names));
+        assert_unique(command.subcommands.iter().flat_map(Command::names));
+        assert!(
+            command.subcommands.is_empty() || command.flags.is_empty(),
+            "{}",
+            command.name
+        );
+        for flag in command.flags {
+            let is_phrase = !flag.about.ends_with('.') && !flag.about.is_empty();
+            assert!(is_phrase, "{} -{}", command.name, flag.name);
+        }
+    }
+
+    fn assert_unique<'a>(names: impl Iterator<Item = &'a str>) {
+        let mut seen = BTreeSet::new();
+        for name in names {
+            assert!(seen.insert(name), "{name} is there twice");
+        }
+    }
+}

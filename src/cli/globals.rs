@@ -1,0 +1,368 @@
+//! What every command is given: the options of the program, the streams, the
+//! store, and the request to stop.
+//!
+//! A command asks here for what it needs and never looks at the environment
+//! itself. Nothing is opened before it is asked for.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, stderr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::args::Settings;
+use super::environment::Environment;
+use super::escape::printable;
+use super::output::{Format, Output, Verbosity};
+use super::passphrase::{self, Passphrase, Weak};
+use super::progress::{Paths, Progress, Watch};
+use crate::error::{Error, Kind, Result};
+use crate::util::interrupt::Interrupt;
+
+/// More threads than this help no disk, and each takes memory.
+const CONCURRENCY_LIMIT: u32 = 256;
+
+/// The options of the program, parsed.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many threads each kind of work may use: 1 to [`CONCURRENCY_LIMIT`].
+    pub concurrency: u32,
+    /// Where to read the passphrase.
+    pub keyfile: Option<PathBuf>,
+    format: Format,
+    verbosity: Verbosity,
+    progress: Progress,
+    traced: Vec<String>,
+    config_dir: Option<PathBuf>,
+    cache_dir: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
+}
+
+/// What every command is given.
+pub struct Globals {
+    /// The options of the program.
+    pub options: Options,
+    /// What the environment says.
+    pub environment: Environment,
+    /// Where everything is printed.
+    pub out: Arc<Output>,
+    /// Set when the user asks us to stop. Look at it between two steps.
+    pub interrupt: Interrupt,
+    store: Option<OsString>,
+}
+
+impl Options {
+    /// Reads the options out of what was given.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`].
+    pub fn from(settings: &Settings) -> Result<Options> {
+        let path = |name| settings.value(name).map(PathBuf::from);
+        let traced = settings.text("trace")?.unwrap_or_default();
+        Ok(Options {
+            concurrency: concurrency(settings)?,
+            keyfile: path("keyfile"),
+            format: format(settings),
+            verbosity: verbosity(settings),
+            progress: progress(settings),
+            traced: traced
+                .split(',')
+                .map(|part| part.trim().to_owned())
+                .collect(),
+            config_dir: path("configdir"),
+            cache_dir: path("cachedir"),
+            data_dir: path("datadir"),
+        })
+    }
+
+    /// The output that these options ask for, on the standard streams.
+    pub fn output(&self) -> Output {
+        Output::standard(self.format, self.verbosity)
+    }
+}
+
+/// The number given, or one for each processor we may run on.
+fn concurrency(settings: &Settings) -> Result<u32> {
+    let usual = || std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+    let count = settings.number("concurrency")?.unwrap_or_else(usual);
+    match count {
+        0 => Err(Error::usage("-concurrency: must be at least 1")),
+        _ => Ok(count.min(CONCURRENCY_LIMIT)),
+    }
+}
+
+fn format(settings: &Settings) -> Format {
+    match (settings.is_on("json"), settings.is_on("stdio")) {
+        (true, _) => Format::Json,
+        (false, true) => Format::Lines,
+        (false, false) => Format::Human,
+    }
+}
+
+fn verbosity(settings: &Settings) -> Verbosity {
+    match (settings.is_on("silent"), settings.is_on("quiet")) {
+        (true, _) => Verbosity::Silent,
+        (false, true) => Verbosity::Quiet,
+        (false, false) => Verbosity::Normal,
+    }
+}
+
+/// Hidden on request. Whether there is a terminal is for [`Globals::watch`] to find out.
+fn progress(settings: &Settings) -> Progress {
+    match settings.is_on("no-progress") || verbosity(settings) < Verbosity::Normal {
+        true => Progress::Hidden,
+        false => Progress::Shown,
+    }
+}
+
+impl Globals {
+    /// Puts together what a command is given. `store` is what followed `at`.
+    pub fn new(
+        options: Options,
+        environment: Environment,
+        out: Arc<Output>,
+        store: Option<OsString>,
+    ) -> Globals {
+        Globals {
+            options,
+            environment,
+            out,
+            interrupt: Interrupt::default(),
+            store,
+        }
+    }
+
+    /// Where the store is: what followed `at`, else `PLAKAR_REPOSITORY`, else `~/.plakar`.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] for an unknown `@name`, [`Kind::Usage`] for a location that
+    /// is not UTF-8, [`Kind::Unsupported`] if there is no home directory.
+    pub fn location(&self) -> Result<String> {
+        let named = self
+            .store
+            .clone()
+            .or_else(|| self.environment.repository.clone());
+        let location = match named {
+            Some(location) => location,
+            None => self.environment.in_home(".plakar")?.into(),
+        };
+        let text = location.into_string().map_err(|raw| {
+            Error::usage(format!(
+                "the location of a store must be UTF-8: {}",
+                printable(raw.as_encoded_bytes())
+            ))
+        })?;
+        match text.strip_prefix('@') {
+            Some(name) => self.named_store(name),
+            None => Ok(text),
+        }
+    }
+
+    /// Whether the user named a store, or the default one is there.
+    pub fn has_store(&self) -> bool {
+        let default = || {
+            self.environment
+                .in_home(".plakar")
+                .is_ok_and(|path| path.exists())
+        };
+        self.store.is_some() || self.environment.repository.is_some() || default()
+    }
+
+    /// The location of the store that the configuration calls `name`.
+    fn named_store(&self, name: &str) -> Result<String> {
+        Err(Error::new(Kind::NotFound, format!("no store named {name}")))
+    }
+
+    /// Begins to watch long work. Progress is drawn where somebody looks.
+    pub fn watch(&self, paths: Paths) -> Watch {
+        let progress = match self.options.format {
+            Format::Json => self.options.progress,
+            Format::Lines => Progress::Hidden,
+            Format::Human if self.has_terminal() => self.options.progress,
+            Format::Human => Progress::Hidden,
+        };
+        Watch::begin(self.out.clone(), paths, progress)
+    }
+
+    /// Whether a line on standard error can be drawn over.
+    fn has_terminal(&self) -> bool {
+        let is_dumb = self
+            .environment
+            .terminal
+            .as_ref()
+            .is_none_or(|name| name == "dumb");
+        !is_dumb && stderr().is_terminal()
+    }
+
+    /// Calls `open` with the passphrase until it is not [`Kind::Denied`]: once if the
+    /// passphrase is given, three times if somebody types it.
+    ///
+    /// # Errors
+    /// Those of `open`; [`Kind::Denied`] if there is no passphrase to be had.
+    pub fn unlock<T>(
+        &self,
+        what: &str,
+        mut open: impl FnMut(&Passphrase) -> Result<T>,
+    ) -> Result<T> {
+        let prompt = format!("passphrase for {}: ", printable(what.as_bytes()));
+        match passphrase::given(
+            self.options.keyfile.as_deref(),
+            "PLAKAR_PASSPHRASE",
+            &self.out,
+        )? {
+            Some(passphrase) => open(&passphrase),
+            None => passphrase::ask(&prompt, &self.out, &self.interrupt, open),
+        }
+    }
+
+    /// The passphrase for a store that is about to be made. One that is typed is asked
+    /// for twice, and refused if it is weak unless `weak` says otherwise.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] for an empty or weak one, or if there is none to be had.
+    pub fn new_passphrase(&self, weak: Weak) -> Result<Passphrase> {
+        let keyfile = self.options.keyfile.as_deref();
+        self.given_or_chosen(keyfile, "PLAKAR_PASSPHRASE", weak)
+    }
+
+    /// A further passphrase for a store that was unlocked with another: from `keyfile`,
+    /// else `PLAKAR_NEW_PASSPHRASE`, else typed as in [`Globals::new_passphrase`].
+    pub fn another_passphrase(&self, keyfile: Option<&Path>, weak: Weak) -> Result<Passphrase> {
+        self.given_or_chosen(keyfile, "PLAKAR_NEW_PASSPHRASE", weak)
+    }
+
+    fn given_or_chosen(
+        &self,
+        keyfile: Option<&Path>,
+        variable: &str,
+        weak: Weak,
+    ) -> Result<Passphrase> {
+        match passphrase::given(keyfile, variable, &self.out)? {
+            Some(passphrase) => Ok(passphrase),
+            None => passphrase::choose(weak, &self.out, &self.interrupt),
+        }
+    }
+
+    /// Says what `part` of the program does, if `-trace` asks for it. `text` is only
+    /// worded when it does.
+    pub fn trace(&self, part: &str, text: impl FnOnce() -> String) {
+        let is_wanted = |wanted: &String| wanted == part || wanted == "all";
+        if self.options.traced.iter().any(is_wanted) {
+            self.out.message(&format!("{part}: {}", text()));
+        }
+    }
+
+    /// Where configuration is: `-configdir`, or `plakar` in the XDG directory.
+    pub fn config_dir(&self) -> Result<PathBuf> {
+        self.directory(
+            &self.options.config_dir,
+            &self.environment.config_home,
+            ".config",
+        )
+    }
+
+    /// Where caches are: `-cachedir`, or `plakar` in the XDG directory.
+    pub fn cache_dir(&self) -> Result<PathBuf> {
+        self.directory(
+            &self.options.cache_dir,
+            &self.environment.cache_home,
+            ".cache",
+        )
+    }
+
+    /// Where data of this machine is: `-datadir`, or `plakar` in the XDG directory.
+    pub fn data_dir(&self) -> Result<PathBuf> {
+        self.directory(
+            &self.options.data_dir,
+            &self.environment.data_home,
+            ".local/share",
+        )
+    }
+
+    /// What an option says, else `plakar` in what the environment says, else in the home.
+    fn directory(
+        &self,
+        option: &Option<PathBuf>,
+        xdg: &Option<PathBuf>,
+        usual: &str,
+    ) -> Result<PathBuf> {
+        match (option, xdg) {
+            (Some(given), _) => Ok(given.clone()),
+            (None, Some(base)) => Ok(base.join("plakar")),
+            (None, None) => Ok(self.environment.in_home(usual)?.join("plakar")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::parse::parse;
+
+    fn globals(words: &[&str], environment: Environment) -> Globals {
+        let invocation = parse(words.iter().map(OsString::from), &[]).unwrap();
+        let options = Options::from(&invocation.options).unwrap();
+        let out = Arc::new(options.output());
+        Globals::new(options, environment, out, invocation.store)
+    }
+
+    fn at_home() -> Environment {
+        Environment {
+            home: Some("/home/u".into()),
+            ..Environment::default()
+        }
+    }
+
+    #[test]
+    fn the_store_is_named_or_from_the_environment_or_at_home() {
+        let repository = Some("/srv/st".into());
+        let environment = Environment {
+            repository,
+            ..at_home()
+        };
+        assert_eq!(
+            globals(&["at", "st"], environment.clone())
+                .location()
+                .unwrap(),
+            "st"
+        );
+        assert_eq!(globals(&[], environment).location().unwrap(), "/srv/st");
+        assert_eq!(
+            globals(&[], at_home()).location().unwrap(),
+            "/home/u/.plakar"
+        );
+        let homeless = globals(&[], Environment::default()).location().unwrap_err();
+        assert_eq!(homeless.kind(), Kind::Unsupported);
+        let unknown = globals(&["at", "@nas"], at_home()).location().unwrap_err();
+        assert_eq!(
+            (unknown.kind(), unknown.to_string()),
+            (Kind::NotFound, "no store named nas".into())
+        );
+    }
+
+    #[test]
+    fn directories_are_given_or_follow_xdg() {
+        let cache_home = Some("/var/c".into());
+        let environment = Environment {
+            cache_home,
+            ..at_home()
+        };
+        let globals = globals(&["-configdir", "/etc/p"], environment);
+        assert_eq!(globals.config_dir().unwrap(), Path::new("/etc/p"));
+        assert_eq!(globals.cache_dir().unwrap(), Path::new("/var/c/plakar"));
+        assert_eq!(
+            globals.data_dir().unwrap(),
+            Path::new("/home/u/.local/share/plakar")
+        );
+    }
+
+    #[test]
+    fn concurrency_has_limits() {
+        let with = |count: &str| {
+            let words = ["-cpu", count].map(OsString::from);
+            Options::from(&parse(words, &[]).unwrap().options)
+        };
+        assert_eq!(with("3").unwrap().concurrency, 3);
+        assert_eq!(with("100000").unwrap().concurrency, CONCURRENCY_LIMIT);
+        assert_eq!(with("0").unwrap_err().kind(), Kind::Usage);
+    }
+}

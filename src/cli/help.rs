@@ -1,0 +1,169 @@
+//! Help, rendered from the tables: usage, what it is for, flags, where to read on.
+//!
+//! No line is wider than 80 columns. Help knows no command by name.
+
+use super::table::{Command, Flag, GLOBAL_FLAGS, Times};
+
+/// No line is wider than this.
+const WIDTH_COLUMNS: usize = 80;
+/// Where descriptions begin, unless a flag is longer.
+const ABOUT_COLUMN: usize = 20;
+
+/// Help on the whole program.
+pub fn program(commands: &[Command]) -> String {
+    let mut text = String::from("usage: plakar [OPTIONS] [at STORE] COMMAND [FLAGS] [ARGUMENTS]\n");
+    text.push_str("\nDeduplicated, compressed, end-to-end encrypted snapshots of files.\n");
+    text.push_str("\nCommands:\n");
+    for command in commands {
+        text.push_str(&row(&names(command), command.about));
+    }
+    text.push_str("\nOptions:\n");
+    text.extend(GLOBAL_FLAGS.iter().map(flag_row));
+    text.push('\n');
+    let store = "STORE is a path or URL; without it, PLAKAR_REPOSITORY or ~/.plakar. \
+                 \"plakar help COMMAND\" explains a command, plakar(1) the exit codes.";
+    text.push_str(&wrapped(String::new(), store, 0));
+    text
+}
+
+/// Help on one command; `path` is how it is called, such as `key add`.
+pub fn command(path: &str, command: &Command) -> String {
+    let usage = format!("usage: plakar [OPTIONS] [at STORE] {path}");
+    let mut text = wrapped(
+        String::new(),
+        format!("{usage} {}", command.synopsis).trim_end(),
+        8,
+    );
+    text.push_str(&format!("\n{}.\n", capitalised(command.about)));
+    if !command.synonyms.is_empty() {
+        text.push_str(&format!("\nAlso called {}.\n", command.synonyms.join(", ")));
+    }
+    if !command.subcommands.is_empty() {
+        text.push_str("\nSubcommands:\n");
+    }
+    for subcommand in command.subcommands {
+        text.push_str(&row(&names(subcommand), subcommand.about));
+    }
+    if !command.flags.is_empty() {
+        text.push_str("\nFlags:\n");
+        text.extend(command.flags.iter().map(flag_row));
+    }
+    let page = path.split(' ').next().unwrap_or(path);
+    let more =
+        format!("Options of every command and exit codes: plakar(1). Manual: plakar-{page}(1).");
+    text + "\n" + &wrapped(String::new(), &more, 0)
+}
+
+/// The names of a command as a listing shows them.
+fn names(command: &Command) -> String {
+    command.names().collect::<Vec<_>>().join(", ")
+}
+
+/// A flag and what it does.
+fn flag_row(flag: &Flag) -> String {
+    let names: Vec<String> = flag.names().map(|name| format!("-{name}")).collect();
+    let value = flag
+        .value
+        .map(|value| format!(" {value}"))
+        .unwrap_or_default();
+    let again = match flag.times {
+        Times::Once => "",
+        Times::Repeatable => " (may be repeated)",
+    };
+    row(
+        &format!("{}{value}", names.join(", ")),
+        &format!("{}{again}", flag.about),
+    )
+}
+
+/// `name` and, from a common column on, `about`.
+fn row(name: &str, about: &str) -> String {
+    let head = format!("  {name}");
+    match head.chars().count() + 2 <= ABOUT_COLUMN {
+        true => wrapped(format!("{head:ABOUT_COLUMN$}"), about, ABOUT_COLUMN),
+        false => wrapped(format!("{head}\n{:ABOUT_COLUMN$}", ""), about, ABOUT_COLUMN),
+    }
+}
+
+/// `text` after `head`, whose last line is `indent` columns or none, broken between
+/// words; later lines are indented by `indent`.
+fn wrapped(head: String, text: &str, indent: usize) -> String {
+    let mut column = if head.is_empty() { 0 } else { indent };
+    let mut out = head;
+    for (place, word) in text.split(' ').enumerate() {
+        let length = word.chars().count();
+        if place > 0 && column + 1 + length > WIDTH_COLUMNS {
+            out.push_str(&format!("\n{:indent$}", ""));
+            column = indent;
+        } else if place > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out + "\n"
+}
+
+/// `words` with a capital first.
+fn capitalised(words: &str) -> String {
+    let mut letters = words.chars();
+    match letters.next() {
+        Some(first) => first.to_uppercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static FLAGS: &[Flag] = &[
+        Flag::switch(
+            "fast",
+            "check the structure only, read no contents at all, which is quicker by far",
+        ),
+        Flag::value("a-flag-with-a-long-name", "VALUE", "something").repeatable(),
+    ];
+
+    #[test]
+    fn flags_are_aligned_and_lines_are_broken() {
+        let synopsis = "[-fast] [-a-flag-with-a-long-name VALUE] [SNAPSHOT[:PATH] ...]";
+        let about = "verify the integrity of snapshots";
+        let check = Command {
+            name: "check",
+            synonyms: &["verify"],
+            synopsis,
+            about,
+            flags: FLAGS,
+            ..Command::BLANK
+        };
+        let expected = "\
+usage: plakar [OPTIONS] [at STORE] check [-fast] [-a-flag-with-a-long-name
+        VALUE] [SNAPSHOT[:PATH] ...]
+
+Verify the integrity of snapshots.
+
+Also called verify.
+
+Flags:
+  -fast             check the structure only, read no contents at all, which is
+                    quicker by far
+  -a-flag-with-a-long-name VALUE
+                    something (may be repeated)
+
+Options of every command and exit codes: plakar(1). Manual: plakar-check(1).
+";
+        assert_eq!(command("check", &check), expected);
+    }
+
+    #[test]
+    fn no_line_is_wider_than_a_terminal() {
+        let text = program(crate::cli::COMMANDS);
+        let widest = text
+            .lines()
+            .max_by_key(|line| line.chars().count())
+            .unwrap();
+        assert!(widest.chars().count() <= WIDTH_COLUMNS, "{widest}");
+    }
+}

@@ -1,0 +1,208 @@
+//! Where a passphrase comes from: `-keyfile`, the environment, or whoever sits
+//! at the terminal.
+//!
+//! Whatever the way, it is bytes, in memory that is wiped when it is dropped. An
+//! empty one is never accepted: it would encrypt for everyone. What a file or a
+//! variable holds is taken as it is, since a program may have made it; what is
+//! typed for a new store must not be weak ([`super::strength`]).
+//!
+//! Nothing here knows what the passphrase is for.
+
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::environment;
+use super::output::Output;
+use super::strength;
+use super::terminal::Terminal;
+use crate::error::{During, Error, Kind, Result};
+use crate::util::interrupt::Interrupt;
+
+/// Bytes that are wiped when dropped.
+pub type Passphrase = Zeroizing<Vec<u8>>;
+
+/// Longer ones are a mistake, such as a key file that is an image.
+const LIMIT_BYTES: usize = 4096;
+
+/// How often one that does not open the store may be typed.
+const TRIES: u32 = 3;
+
+/// Permission bits that let others than the owner read a file.
+const READABLE_BY_OTHERS: u32 = 0o044;
+
+/// What becomes of a weak passphrase that somebody types for a new store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weak {
+    /// It is refused, with the reason.
+    Refused,
+    /// It is accepted (`-weak-passphrase`).
+    Accepted,
+}
+
+/// The passphrase in `keyfile`, else in the environment `variable`, if there is either.
+pub(super) fn given(
+    keyfile: Option<&Path>,
+    variable: &str,
+    out: &Output,
+) -> Result<Option<Passphrase>> {
+    match keyfile {
+        Some(path) => {
+            let passphrase = read_keyfile(path, out);
+            passphrase
+                .map(Some)
+                .during(|| format!("key file {}", path.display()))
+        }
+        None => Ok(environment::passphrase(variable)),
+    }
+}
+
+/// Calls `open` with what is typed, up to [`TRIES`] times while it is [`Kind::Denied`].
+pub(super) fn ask<T>(
+    prompt: &str,
+    out: &Output,
+    interrupt: &Interrupt,
+    mut open: impl FnMut(&Passphrase) -> Result<T>,
+) -> Result<T> {
+    let mut terminal = terminal()?;
+    for _ in 1..TRIES {
+        match open(&terminal.ask(prompt, interrupt)?) {
+            Err(error) if error.kind() == Kind::Denied => {
+                out.message(&format!("{error}: try again"))
+            }
+            outcome => return outcome,
+        }
+    }
+    open(&terminal.ask(prompt, interrupt)?)
+}
+
+/// A new passphrase, typed twice.
+pub(super) fn choose(weak: Weak, out: &Output, interrupt: &Interrupt) -> Result<Passphrase> {
+    let mut terminal = terminal()?;
+    for _ in 1..TRIES {
+        match choose_once(&mut terminal, weak, interrupt) {
+            Err(error) if error.kind() == Kind::Denied => {
+                out.message(&format!("{error}: try again"))
+            }
+            outcome => return outcome,
+        }
+    }
+    choose_once(&mut terminal, weak, interrupt)
+}
+
+/// Asks twice for a new passphrase and judges it.
+fn choose_once(terminal: &mut Terminal, weak: Weak, interrupt: &Interrupt) -> Result<Passphrase> {
+    let first = terminal.ask("new passphrase: ", interrupt)?;
+    if first.is_empty() {
+        return Err(Error::new(Kind::Denied, "the passphrase is empty"));
+    }
+    if weak == Weak::Refused
+        && let Some(reason) = strength::weakness(&first)
+    {
+        let hint = "-weak-passphrase accepts it";
+        return Err(Error::new(
+            Kind::Denied,
+            format!("the passphrase is weak, {reason} ({hint})"),
+        ));
+    }
+    match terminal.ask("the same again: ", interrupt)? == first {
+        true => Ok(first),
+        false => Err(Error::new(Kind::Denied, "the two passphrases differ")),
+    }
+}
+
+/// The terminal, or clear words for whoever runs us without one.
+fn terminal() -> Result<Terminal> {
+    let none =
+        "no passphrase: there is no terminal to ask at, so give -keyfile FILE or PLAKAR_PASSPHRASE";
+    Terminal::open().map_err(|_| Error::new(Kind::Denied, none))
+}
+
+/// The first line of the file at `path`.
+fn read_keyfile(path: &Path, out: &Output) -> Result<Passphrase> {
+    let file = File::open(path)?;
+    if is_readable_by_others(&file.metadata()?) {
+        // Only a warning: in containers, secrets are often mounted like this.
+        let words = format!("key file {} can be read by other users", path.display());
+        out.warning(&Error::new(Kind::Denied, words));
+    }
+    // With its capacity from the start, and some to spare in which the end is found,
+    // since a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LIMIT_BYTES + 64));
+    file.take(LIMIT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .unwrap_or(bytes.len());
+    bytes.truncate(end);
+    if bytes.last() == Some(&b'\r') {
+        bytes.pop();
+    }
+    match bytes.len() {
+        0 => Err(Error::new(Kind::Denied, "the first line is empty")),
+        1..=LIMIT_BYTES => Ok(bytes),
+        _ => Err(Error::new(
+            Kind::Denied,
+            format!("the first line is longer than {LIMIT_BYTES} bytes"),
+        )),
+    }
+}
+
+/// Whether a regular file lets its group or everyone read it. A pipe is nobody else's.
+fn is_readable_by_others(metadata: &Metadata) -> bool {
+    metadata.is_file() && metadata.permissions().mode() & READABLE_BY_OTHERS != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::cli::output::tests::recorded;
+    use crate::cli::output::{Format, Verbosity};
+
+    /// What a key file of `bytes` and `mode` gives, and what is said about it.
+    fn keyfile(bytes: &[u8], mode: u32) -> (Result<Passphrase>, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let (out, _, messages) = recorded(Format::Human, Verbosity::Normal);
+        (read_keyfile(&path, &out), messages.text())
+    }
+
+    #[test]
+    fn a_key_file_gives_its_first_line() {
+        for bytes in [
+            b"secret".as_slice(),
+            b"secret\n",
+            b"secret\r\n",
+            b"secret\nmore\n",
+        ] {
+            let (passphrase, said) = keyfile(bytes, 0o600);
+            assert_eq!(passphrase.unwrap().as_slice(), b"secret");
+            assert_eq!(said, "");
+        }
+        assert_eq!(keyfile(b"\xff \n", 0o600).0.unwrap().as_slice(), b"\xff ");
+    }
+
+    #[test]
+    fn a_key_file_that_gives_nothing_is_refused() {
+        for bytes in [b"".as_slice(), b"\nsecret\n", &[b'a'; LIMIT_BYTES + 1]] {
+            assert_eq!(keyfile(bytes, 0o600).0.unwrap_err().kind(), Kind::Denied);
+        }
+        assert!(keyfile(&[b'a'; LIMIT_BYTES], 0o600).0.is_ok());
+    }
+
+    #[test]
+    fn a_key_file_that_others_can_read_is_worth_a_warning() {
+        for mode in [0o640, 0o604] {
+            let (passphrase, said) = keyfile(b"secret", mode);
+            assert!(passphrase.is_ok());
+            assert!(said.contains("can be read by other users"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Watching long work: a [`Watch`] counts, passes events on, and shows progress
+//! until it is finished.
+//!
+//! A thread of its own draws, so that workers only ever add to counters: five
+//! times a second on a terminal, an object each second with `-json`, nothing
+//! where nobody looks. It draws from what the counters say and knows nothing of
+//! the work. Dropping a watch stops the thread and wipes the line, whatever way
+//! the work ended.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::escape::{JsonPath, printable};
+use super::output::{Format, Output, Verbosity};
+use super::summary::Summary;
+use crate::kloset::progress::{Counters, Event, Observer, read};
+use crate::util::human;
+
+/// How often the line is drawn: often enough to look alive, seldom enough for a
+/// slow serial line.
+const DRAW_EVERY: Duration = Duration::from_millis(200);
+/// How often `-json` tells of progress.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// How long the rate takes to forget: long enough that the time left does not jump.
+const RATE_MEMORY_SECONDS: f64 = 5.0;
+/// How wide a terminal is that does not tell.
+const USUAL_COLUMNS: u16 = 80;
+
+/// What becomes of the paths that work passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paths {
+    /// They are progress: shown with `-stdio` only.
+    Progress,
+    /// They are the result, as in a dry run: printed on standard output.
+    Result,
+}
+
+/// Whether progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// As a line on the terminal, or as objects with `-json`.
+    Shown,
+    /// Not at all.
+    Hidden,
+}
+
+/// Watches one piece of long work. Hand it to the core as its [`Observer`].
+pub struct Watch {
+    counters: Arc<Counters>,
+    output: Arc<Output>,
+    paths: Paths,
+    began: Instant,
+    /// Dropped to stop the thread.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The counters at one moment, as an object of `-json`.
+#[derive(Debug, Serialize)]
+struct Snapshot {
+    files: u64,
+    directories: u64,
+    bytes: u64,
+    stored_bytes: u64,
+    errors: u64,
+    expected_files: u64,
+    expected_bytes: u64,
+    bytes_per_second: u64,
+    seconds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining_seconds: Option<u64>,
+}
+
+/// An object for one path.
+#[derive(Serialize)]
+struct PathLine<'a> {
+    action: &'a str,
+    #[serde(flatten)]
+    path: JsonPath,
+    size_bytes: u64,
+    #[serde(skip)]
+    shown: String,
+}
+
+impl fmt::Display for PathLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<9} {}", self.action, self.shown)
+    }
+}
+
+impl Watch {
+    /// Begins to watch.
+    pub fn begin(output: Arc<Output>, paths: Paths, progress: Progress) -> Watch {
+        let counters = Arc::new(Counters::default());
+        let began = Instant::now();
+        let mut watch = Watch {
+            counters,
+            output,
+            paths,
+            began,
+            stop: None,
+            thread: None,
+        };
+        if progress == Progress::Shown {
+            watch.show();
+        }
+        watch
+    }
+
+    /// Stops showing progress and sums up, in the name of `command`.
+    pub fn finish(mut self, command: &'static str) -> Summary {
+        self.end();
+        Summary::new(command, &self.counters, self.began.elapsed())
+    }
+
+    /// Starts the thread that shows progress.
+    fn show(&mut self) {
+        let (stop, stopped) = channel();
+        let (counters, output, began) = (self.counters.clone(), self.output.clone(), self.began);
+        let run = move || show_until(&stopped, &counters, &output, began);
+        // Progress is not worth failing for where no thread is to be had.
+        self.thread = thread::Builder::new()
+            .name("progress".into())
+            .spawn(run)
+            .ok();
+        self.stop = Some(stop);
+    }
+
+    /// Stops the thread and wipes the line.
+    fn end(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // It prints and counts, and has nothing to report.
+            let _ = thread.join();
+            self.output.wipe();
+        }
+    }
+
+    /// Tells of one path where paths are wanted.
+    fn path(&self, path: &[u8], action: &str, size_bytes: u64) {
+        let wanted = self.paths == Paths::Result || self.output.verbosity() == Verbosity::Normal;
+        if !wanted {
+            return;
+        }
+        let line = PathLine {
+            action,
+            path: JsonPath::from(path),
+            size_bytes,
+            shown: printable(path),
+        };
+        // A reader that left is found out when the command prints its summary.
+        let _ = self.output.result("path", &line);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Observer for Watch {
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Path {
+                path,
+                action,
+                size_bytes,
+            } if self.paths == Paths::Result || self.output.format() == Format::Lines => {
+                self.path(path, action, *size_bytes);
+            }
+            Event::Path { .. } => {}
+            Event::Failed { path, error } => self.output.failed(path, error),
+            Event::Warning(error) => self.output.warning(error),
+        }
+    }
+}
+
+/// Shows progress at its pace until the other end of `stopped` is dropped.
+fn show_until(stopped: &Receiver<()>, counters: &Counters, output: &Output, began: Instant) {
+    let every = match output.format() {
+        Format::Json => TELL_EVERY,
+        Format::Human | Format::Lines => DRAW_EVERY,
+    };
+    let mut rate = Rate::default();
+    let mut last = began;
+    while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+        rate.update(read(&counters.bytes), last.elapsed());
+        last = Instant::now();
+        let snapshot = Snapshot::of(counters, rate.per_second, began.elapsed());
+        match output.format() {
+            Format::Json => output.emit("progress", &snapshot),
+            Format::Human | Format::Lines => output.draw(&snapshot.line(columns())),
+        }
+    }
+}
+
+/// How wide the terminal is that standard error goes to.
+fn columns() -> u16 {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    size.map_or(USUAL_COLUMNS, |size| size.ws_col).max(1)
+}
+
+/// Bytes per second, smoothed exponentially.
+#[derive(Default)]
+struct Rate {
+    bytes: u64,
+    per_second: f64,
+}
+
+impl Rate {
+    /// Takes in that the total is `bytes` now, `passed` after the last time.
+    fn update(&mut self, bytes: u64, passed: Duration) {
+        let seconds = passed.as_secs_f64().max(0.001);
+        let current = bytes.saturating_sub(self.bytes) as f64 / seconds;
+        let weight = if self.bytes == 0 {
+            1.0
+        } else {
+            1.0 - (-seconds / RATE_MEMORY_SECONDS).exp()
+        };
+        self.per_second += weight * (current - self.per_second);
+        self.bytes = bytes;
+    }
+}
+
+impl Snapshot {
+    fn of(counters: &Counters, per_second: f64, elapsed: Duration) -> Snapshot {
+        let bytes = read(&counters.bytes);
+        let expected_bytes = read(&counters.expected_bytes);
+        let left = expected_bytes.saturating_sub(bytes) as f64 / per_second;
+        let is_known = expected_bytes > 0 && per_second >= 1.0;
+        Snapshot {
+            files: read(&counters.files),
+            directories: read(&counters.directories),
+            bytes,
+            stored_bytes: read(&counters.stored_bytes),
+            errors: read(&counters.errors),
+            expected_files: read(&counters.expected_files),
+            expected_bytes,
+            bytes_per_second: per_second as u64,
+            seconds: elapsed.as_secs(),
+            remaining_seconds: is_known.then_some(left as u64),
+        }
+    }
+
+    /// The progress line, at most one column less than `columns`: a line that
+    /// fills the last column wraps on some terminals and is not wiped whole.
+    fn line(&self, columns: u16) -> String {
+        let mut parts = vec![self.percent(), format!("{} files", self.files)];
+        parts.push(human::size(self.bytes));
+        parts.push(format!("{}/s", human::size(self.bytes_per_second)));
+        if let Some(seconds) = self.remaining_seconds {
+            parts.push(format!(
+                "{} left",
+                human::duration(Duration::from_secs(seconds))
+            ));
+        }
+        if self.errors > 0 {
+            parts.push(format!("{} errors", self.errors));
+        }
+        parts.retain(|part| !part.is_empty());
+        let line = parts.join("  ");
+        line.chars().take(usize::from(columns - 1)).collect()
+    }
+
+    /// How much is done, if that is known.
+    fn percent(&self) -> String {
+        match self.expected_bytes {
+            0 => String::new(),
+            // What was expected was an estimate: there may turn out to be more.
+            all => format!(
+                "{}%",
+                (u128::from(self.bytes) * 100 / u128::from(all)).min(100)
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

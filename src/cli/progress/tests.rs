@@ -1,0 +1,86 @@
+//! What a watch shows, and that it leaves nothing behind.
+
+use super::super::output::tests::recorded;
+use super::*;
+use crate::error::{Error, Kind};
+use crate::kloset::progress::add;
+
+fn counters() -> Counters {
+    let counters = Counters::default();
+    add(&counters.files, 12);
+    add(&counters.bytes, 512 << 20);
+    counters
+}
+
+#[test]
+fn the_line_tells_what_is_known() {
+    let counters = counters();
+    let line =
+        |counters: &Counters| Snapshot::of(counters, 1048576.0, Duration::from_secs(9)).line(80);
+    assert_eq!(line(&counters), "12 files  512.0 MiB  1.0 MiB/s");
+    add(&counters.expected_bytes, 1 << 30);
+    add(&counters.errors, 2);
+    assert_eq!(
+        line(&counters),
+        "50%  12 files  512.0 MiB  1.0 MiB/s  8m32s left  2 errors"
+    );
+}
+
+#[test]
+fn the_line_leaves_the_last_column_free() {
+    let snapshot = Snapshot::of(&counters(), 1.0, Duration::ZERO);
+    for columns in 1..60 {
+        let line = snapshot.line(columns);
+        assert!(line.len() < usize::from(columns), "{columns}: {line}");
+    }
+}
+
+#[test]
+fn the_rate_follows_slowly_and_starts_at_once() {
+    let mut rate = Rate::default();
+    rate.update(1000, Duration::from_secs(1));
+    assert_eq!(rate.per_second as u64, 1000);
+    rate.update(1000, Duration::from_secs(1));
+    assert!(
+        (700.0..1000.0).contains(&rate.per_second),
+        "{}",
+        rate.per_second
+    );
+}
+
+#[test]
+fn paths_are_shown_in_a_log_and_in_a_dry_run_only() {
+    let path = Event::Path {
+        path: b"/a\x1b",
+        action: "new",
+        size_bytes: 1,
+    };
+    for (format, paths, shown) in [
+        (Format::Human, Paths::Progress, ""),
+        (Format::Json, Paths::Progress, ""),
+        (Format::Lines, Paths::Progress, "new       /a\\u{1b}\n"),
+        (Format::Human, Paths::Result, "new       /a\\u{1b}\n"),
+    ] {
+        let (output, results, _) = recorded(format, Verbosity::Normal);
+        Watch::begin(Arc::new(output), paths, Progress::Hidden).event(&path);
+        assert_eq!(results.text(), shown, "{format:?} {paths:?}");
+    }
+}
+
+#[test]
+fn errors_are_told_while_work_goes_on() {
+    let (output, _, messages) = recorded(Format::Human, Verbosity::Quiet);
+    let watch = Watch::begin(Arc::new(output), Paths::Progress, Progress::Shown);
+    let error = Error::new(Kind::Denied, "permission denied");
+    watch.event(&Event::Failed {
+        path: b"/secret",
+        error: &error,
+    });
+    add(&watch.counters().errors, 1);
+    let summary = watch.finish("backup");
+    assert_eq!(
+        messages.text().lines().last(),
+        Some("plakar: /secret: permission denied")
+    );
+    assert_eq!(summary.errors, 1);
+}

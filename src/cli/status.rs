@@ -1,0 +1,31 @@
+//! How a command ended when it did not fail: it did everything, or only part.
+//!
+//! Failing altogether is an [`crate::error::Error`], whose kind has an exit code.
+
+/// What is left to tell about work that came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Everything was done.
+    Success,
+    /// Some items failed and were reported; the others were done.
+    Partial,
+}
+
+impl Status {
+    /// [`Status::Partial`] if `some_failed`.
+    pub fn partial_if(some_failed: bool) -> Status {
+        match some_failed {
+            true => Status::Partial,
+            false => Status::Success,
+        }
+    }
+
+    /// The exit code. 3 is nobody else's: shells use 1, 2 and from 126 on,
+    /// `sysexits.h` from 64 to 78.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Status::Success => 0,
+            Status::Partial => 3,
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! A [`Sandbox`] to run the binary in, and a [`Run`] to say what was expected.
+//!
+//! A sandbox is a named directory under the target directory, emptied when a test
+//! begins and left there when it ends, so that a failure can be looked into.
+//! Paths given to a sandbox are relative to it. The store that tests call `st` can
+//! be elsewhere: `PLAKAR_TEST_STORE` is put before its name, as in
+//! `PLAKAR_TEST_STORE=sftp://localhost/tmp/plakar-test-`.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
+
+/// What every store in these tests is locked with, unless a test says otherwise.
+pub(crate) const PASSPHRASE: &str = "an owl in the attic";
+
+/// A directory to work in, and the environment that the binary gets.
+pub(crate) struct Sandbox {
+    root: PathBuf,
+    environment: Vec<(String, String)>,
+}
+
+impl Sandbox {
+    /// An empty directory called `name`, which no other test may use.
+    pub(crate) fn new(name: &str) -> Sandbox {
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        if root.exists() {
+            fs::remove_dir_all(&root).expect("the sandbox of an earlier run can be removed");
+        }
+        fs::create_dir_all(root.join("home")).expect("a sandbox can be made");
+        let home = root.join("home").display().to_string();
+        let environment = [
+            ("HOME", home.clone()),
+            ("XDG_CONFIG_HOME", format!("{home}/.config")),
+            ("XDG_CACHE_HOME", format!("{home}/.cache")),
+            ("XDG_DATA_HOME", format!("{home}/.local/share")),
+            ("PLAKAR_PASSPHRASE", PASSPHRASE.to_owned()),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value));
+        Sandbox {
+            root,
+            environment: environment.to_vec(),
+        }
+    }
+
+    /// The same sandbox with `name` set to `value` for the binary.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Sandbox {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Where `path` is.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// The binary with `words`, ready to be changed and given to [`Run::of`].
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plakar"));
+        command.args(words).current_dir(&self.root);
+        self.equip(&mut command);
+        command
+    }
+
+    /// Runs the binary with `words`, nothing on standard input, and no terminal.
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, words: &[S]) -> Run {
+        Run::of(&mut self.command(words))
+    }
+
+    /// Runs the binary with `words` on a terminal of its own, where both streams
+    /// are one and lines end in CR LF. `script` is part of util-linux.
+    pub(crate) fn run_on_terminal(&self, words: &[&str]) -> Run {
+        Run::of(&mut self.terminal(words))
+    }
+
+    /// The binary with `words` on a terminal, typed at through standard input.
+    fn terminal(&self, words: &[&str]) -> Command {
+        let quoted = words
+            .iter()
+            .map(|word| format!(" '{}'", word.replace('\'', r"'\''")));
+        let line = format!(
+            "'{}'{}",
+            env!("CARGO_BIN_EXE_plakar"),
+            quoted.collect::<String>()
+        );
+        let mut command = Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]);
+        command.current_dir(&self.root);
+        self.equip(&mut command);
+        command.envs([
+            ("PATH", "/usr/bin:/bin"),
+            ("TERM", "xterm"),
+            ("SHELL", "/bin/sh"),
+        ]);
+        command
+    }
+
+    /// Leaves `command` the environment of the sandbox and nothing else.
+    fn equip(&self, command: &mut Command) {
+        command.env_clear().stdin(Stdio::null());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+    }
+}
+
+/// For the commands that work on a store.
+#[allow(dead_code, reason = "each is used as soon as its command is there")]
+impl Sandbox {
+    /// A sandbox with an empty store in it that tests reach by [`store`].
+    pub(crate) fn with_store(name: &str) -> Sandbox {
+        let sandbox = Sandbox::new(name);
+        sandbox
+            .run(&["at", &store(name), "create"])
+            .ended(0)
+            .silent();
+        sandbox
+    }
+
+    /// Writes a file, making its parents.
+    pub(crate) fn write(&self, path: &str, bytes: &[u8]) {
+        let path = self.path(path);
+        let parent = path.parent().expect("a file in a sandbox has a parent");
+        fs::create_dir_all(parent).expect("parents can be made");
+        fs::write(&path, bytes).unwrap_or_else(|cause| panic!("write {}: {cause}", path.display()));
+    }
+
+    /// The same sandbox with `name` unset for the binary.
+    pub(crate) fn without(mut self, name: &str) -> Sandbox {
+        self.environment.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// Runs the binary with `words` on a terminal and types each answer, and Enter, as
+    /// soon as its prompt is shown: what is typed before is thrown away.
+    pub(crate) fn converse(&self, words: &[&str], dialogue: &[(&str, &str)]) -> Run {
+        let mut command = self.terminal(words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let described = describe(&command);
+        let mut child = command.spawn().expect("script can be run");
+        let mut keyboard = child.stdin.take().expect("it is a pipe");
+        let mut screen = child.stdout.take().expect("it is a pipe");
+        let mut shown = Vec::new();
+        for (prompt, answer) in dialogue {
+            let begun = shown.len();
+            let mut byte = [0];
+            // Ends with the command, at the latest; what is missing shows in the checks.
+            while !lossy(&shown[begun..]).contains(prompt)
+                && screen.read(&mut byte).is_ok_and(|count| count == 1)
+            {
+                shown.push(byte[0]);
+            }
+            let _ = keyboard.write_all(format!("{answer}\r").as_bytes());
+        }
+        // An error here means what an early end does.
+        let _ = screen.read_to_end(&mut shown);
+        let status = child.wait().expect("script ends");
+        Run::after(
+            described,
+            Output {
+                status,
+                stdout: shown,
+                stderr: Vec::new(),
+            },
+        )
+    }
+
+    /// Makes a directory and its parents.
+    pub(crate) fn mkdir(&self, path: &str) {
+        fs::create_dir_all(self.path(path)).expect("a directory can be made");
+    }
+
+    /// The bytes of a file.
+    pub(crate) fn read(&self, path: &str) -> Vec<u8> {
+        fs::read(self.path(path)).unwrap_or_else(|cause| panic!("read {path}: {cause}"))
+    }
+
+    /// Backs `path` up into `store` and tells the id of the snapshot.
+    pub(crate) fn backup(&self, store: &str, path: &str) -> String {
+        let run = self.run(&["at", store, "backup", "-json", path]).ended(0);
+        let summary = run
+            .objects()
+            .into_iter()
+            .find(|object| object["type"] == "summary");
+        let snapshot = summary.and_then(|summary| Some(summary["snapshot"].as_str()?.to_owned()));
+        snapshot.unwrap_or_else(|| run.fail("names the snapshot in its summary"))
+    }
+
+    /// Flips the lowest bit in the middle of the largest file under `path`.
+    pub(crate) fn damage_one_bit(&self, path: &str) {
+        let mut files = Vec::new();
+        collect_files(&self.path(path), &mut files);
+        files.sort_by_key(|file| fs::metadata(file).map_or(0, |metadata| metadata.len()));
+        let victim = files
+            .last()
+            .unwrap_or_else(|| panic!("no file under {path}"));
+        let mut bytes = fs::read(victim).expect("an object can be read");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        // Objects may be read-only, and are never changed in place.
+        fs::remove_file(victim).expect("an object can be removed");
+        fs::write(victim, bytes).expect("an object can be written");
+    }
+}
+
+/// Where the store of the sandbox `name` is.
+#[allow(
+    dead_code,
+    reason = "used as soon as there is a command that makes a store"
+)]
+pub(crate) fn store(name: &str) -> String {
+    match std::env::var("PLAKAR_TEST_STORE") {
+        Ok(prefix) => format!("{prefix}{name}"),
+        Err(_) => "st".to_owned(),
+    }
+}
+
+/// Adds every file under `dir` to `files`.
+fn collect_files(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("a directory can be listed") {
+        let path = entry.expect("a directory can be listed").path();
+        match path.is_dir() {
+            true => collect_files(&path, files),
+            false => files.push(path),
+        }
+    }
+}
+
+/// What a run of the binary came to. Every check returns the run, for the next one.
+pub(crate) struct Run {
+    command: String,
+    status: ExitStatus,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Run {
+    /// Runs `command` to its end.
+    pub(crate) fn of(command: &mut Command) -> Run {
+        let described = describe(command);
+        let output = command.output();
+        let output = output.unwrap_or_else(|cause| panic!("cannot run {described}: {cause}"));
+        Run::after(described, output)
+    }
+
+    /// What `output` says of a command that has ended.
+    pub(crate) fn after(command: String, output: Output) -> Run {
+        Run {
+            command,
+            status: output.status,
+            stdout: output.stdout,
+            stderr: output.stderr,
+        }
+    }
+
+    /// It ended with exit code `code`.
+    #[track_caller]
+    pub(crate) fn ended(self, code: i32) -> Run {
+        let holds = self.status.code() == Some(code);
+        self.check(holds, &format!("ends with {code}"))
+    }
+
+    /// It says `text` on standard error.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Run {
+        let holds = lossy(&self.stderr).contains(text);
+        self.check(holds, &format!("says {text:?}"))
+    }
+
+    /// It prints `text` on standard output.
+    #[track_caller]
+    pub(crate) fn prints(self, text: &str) -> Run {
+        let holds = lossy(&self.stdout).contains(text);
+        self.check(holds, &format!("prints {text:?}"))
+    }
+
+    /// It prints `text` on standard output and nothing else.
+    #[track_caller]
+    pub(crate) fn prints_just(self, text: &str) -> Run {
+        let holds = self.stdout == text.as_bytes();
+        self.check(holds, &format!("prints just {text:?}"))
+    }
+
+    /// It says nothing on standard error.
+    #[track_caller]
+    pub(crate) fn says_nothing(self) -> Run {
+        let holds = self.stderr.is_empty();
+        self.check(holds, "says nothing")
+    }
+
+    /// It prints nothing on standard output.
+    #[track_caller]
+    pub(crate) fn prints_nothing(self) -> Run {
+        let holds = self.stdout.is_empty();
+        self.check(holds, "prints nothing")
+    }
+
+    /// It neither prints nor says anything.
+    #[track_caller]
+    pub(crate) fn silent(self) -> Run {
+        self.prints_nothing().says_nothing()
+    }
+
+    /// The lines of standard output, each of which must be an object of JSON.
+    #[track_caller]
+    pub(crate) fn objects(&self) -> Vec<serde_json::Value> {
+        let parse = |line| {
+            serde_json::from_str(line).unwrap_or_else(|_| self.fail("prints JSON in every line"))
+        };
+        lossy(&self.stdout).lines().map(parse).collect()
+    }
+
+    #[track_caller]
+    fn check(self, holds: bool, expected: &str) -> Run {
+        match holds {
+            true => self,
+            false => self.fail(expected),
+        }
+    }
+
+    /// Fails the test with everything there is to know.
+    #[track_caller]
+    pub(crate) fn fail(&self, expected: &str) -> ! {
+        panic!(
+            "expected that it {expected}\n  command: {}\n  status:  {} (signal {:?})\n  stdout:\n{}\n  stderr:\n{}",
+            self.command,
+            self.status,
+            self.status.signal(),
+            lossy(&self.stdout),
+            lossy(&self.stderr),
+        )
+    }
+}
+
+/// A command as a person would type it, nearly.
+pub(crate) fn describe(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    words.join(" ")
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

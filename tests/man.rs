@@ -1,0 +1,138 @@
+//! Manual pages against the tables of the command line, in both directions.
+//!
+//! A command has a page `plakar-COMMAND.1`, in which each of its flags, and of its
+//! subcommands' flags, has an `.It Fl` of its own; the options of the program are
+//! in `plakar.1`. Pages are mdoc(7), and clean in the eyes of mandoc where that is
+//! installed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command as Process;
+
+use plakar::cli::{COMMANDS, Command, Flag, GLOBAL_FLAGS};
+
+/// The exit codes that plakar.1 lists: every kind of error, success, and in part.
+const EXIT_CODES: &[&str] = &["0", "1", "3", "64", "65", "66", "69", "77", "78", "130"];
+
+fn dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("man")
+}
+
+fn page(name: &str) -> String {
+    let path = dir().join(name);
+    fs::read_to_string(&path).unwrap_or_else(|cause| panic!("{}: {cause}", path.display()))
+}
+
+/// Every page there is.
+fn pages() -> BTreeSet<String> {
+    let entries = fs::read_dir(dir()).expect("there is a directory of manual pages");
+    let names = entries.map(|entry| entry.expect("it can be listed").file_name());
+    names
+        .map(|name| name.into_string().expect("pages have plain names"))
+        .collect()
+}
+
+/// The flags that a page documents: every name in its `.It Fl a Ns , Fl b Ar x` lines.
+fn documented(text: &str) -> BTreeSet<String> {
+    let items = text.lines().filter(|line| line.starts_with(".It Fl "));
+    let words = items.flat_map(|line| {
+        line.split(' ')
+            .collect::<Vec<_>>()
+            .windows(2)
+            .map(pair)
+            .collect::<Vec<_>>()
+    });
+    words
+        .filter(|(macro_name, _)| macro_name == "Fl")
+        .map(|(_, flag)| flag)
+        .collect()
+}
+
+fn pair(words: &[&str]) -> (String, String) {
+    (words[0].to_owned(), words[1].to_owned())
+}
+
+/// The names of every flag in `tables`.
+fn named<'a>(tables: impl IntoIterator<Item = &'a [Flag]>) -> BTreeSet<String> {
+    let flags = tables.into_iter().flatten();
+    flags.flat_map(Flag::names).map(str::to_owned).collect()
+}
+
+fn own_flags(command: &Command) -> BTreeSet<String> {
+    let subcommands = command
+        .subcommands
+        .iter()
+        .map(|subcommand| subcommand.flags);
+    named(subcommands.chain([command.flags]))
+}
+
+#[test]
+fn every_command_has_a_page_and_every_page_a_command() {
+    let wanted: BTreeSet<String> = COMMANDS
+        .iter()
+        .map(|command| format!("plakar-{}.1", command.name))
+        .collect();
+    let found: BTreeSet<String> = pages()
+        .into_iter()
+        .filter(|name| name.starts_with("plakar-"))
+        .collect();
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn pages_document_the_flags_that_there_are() {
+    for command in COMMANDS {
+        let text = page(&format!("plakar-{}.1", command.name));
+        assert_eq!(
+            documented(&text),
+            own_flags(command),
+            "plakar-{}.1",
+            command.name
+        );
+        assert!(
+            text.contains(&format!(".Nd {}\n", command.about)),
+            "plakar-{}.1 says what help says",
+            command.name
+        );
+    }
+    assert_eq!(
+        documented(&page("plakar.1")),
+        named([GLOBAL_FLAGS]),
+        "plakar.1"
+    );
+}
+
+#[test]
+fn the_first_page_lists_commands_and_exit_codes() {
+    let text = page("plakar.1");
+    for command in COMMANDS {
+        let item = format!(".It Cm {}", command.name);
+        assert!(text.lines().any(|line| line.starts_with(&item)), "{item}");
+        assert!(
+            text.contains(&format!(".Xr plakar-{} 1", command.name)),
+            "{} under SEE ALSO",
+            command.name
+        );
+    }
+    for code in EXIT_CODES {
+        assert!(
+            text.lines().any(|line| line == format!(".It {code}")),
+            "exit code {code}"
+        );
+    }
+}
+
+#[test]
+fn mandoc_is_content() {
+    for name in pages() {
+        let checked = Process::new("mandoc")
+            .args(["-Tlint", "-Wwarning"])
+            .arg(dir().join(&name))
+            .output();
+        // Without mandoc there is nothing to ask; `.ci/run` installs it.
+        let Ok(checked) = checked else { return };
+        let said = String::from_utf8_lossy(&checked.stdout);
+        assert!(checked.status.success() && said.is_empty(), "{said}");
+    }
+}
