@@ -384,3 +384,45 @@ fn push<T>(to: &mut Vec<T>, item: T) {
     }
     to.push(item);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kloset::index::testing::{id, pack};
+
+    #[test]
+    fn what_is_in_memory_only_is_not_promised_to_the_next_process() {
+        let mut packs = Packs::default();
+        let number = packs.allot(&pack(1, &[1]), 100);
+        let fresh = packs.take_fresh();
+        packs.cover(id(9), vec![number]);
+        assert!(packs.covers(&id(9)) && packs.visible(number).is_some());
+        assert_eq!(
+            (packs.slot(0), packs.written_objects().count()),
+            (Slot::Dead, 0)
+        );
+        packs.not_written(fresh);
+        let fresh = packs.take_fresh();
+        packs.written(&fresh);
+        assert!(matches!(packs.slot(0), Slot::Live(_)));
+        assert_eq!(packs.written_objects().count(), 1);
+    }
+
+    #[test]
+    fn a_pack_that_comes_back_has_a_new_number() {
+        let mut packs = Packs::default();
+        let table = pack(1, &[1]);
+        let first = packs.allot(&table, 100);
+        packs.cover(id(9), vec![first]);
+        packs.settle();
+        assert!(packs.retain_objects(&HashSet::new()));
+        assert_eq!(packs.number(&table.pack), None);
+        let second = packs.allot(&table, 100);
+        packs.settle();
+        assert_eq!(
+            (packs.number(&table.pack), packs.visible(first)),
+            (Some(second), None)
+        );
+        assert_ne!(first, second);
+    }
+}

@@ -23,7 +23,7 @@
 //! a given word, and of the word for a given lane, so damage within one word
 //! always changes the sum, anything wider escapes once in 2^64 times. The
 //! segment's random name and the page's number are its seed, so a good page in
-//! the wrong place is damage too. Costs 0.15 us a page.
+//! the wrong place is damage too.
 //!
 //! This file knows nothing of files or packs.
 
