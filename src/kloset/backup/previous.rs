@@ -107,10 +107,9 @@ impl<'a> OldDirectory<'a> {
 
 /// Whether every chunk of `content` is still stored, so that a snapshot may refer to it.
 pub(super) fn is_stored(kloset: &Kloset, blobs: &BlobReader<'_>, content: &Content) -> Result<bool> {
-    let index = kloset.index()?;
     let mut stored = true;
     let walked = each_chunk(blobs, content, &mut |id| {
-        stored = stored && index.contains(&id)?;
+        stored = stored && kloset.look_up(|index| index.contains(&id))?;
         Ok(())
     });
     match walked {
