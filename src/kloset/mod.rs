@@ -19,9 +19,11 @@ pub mod check;
 pub mod chunker;
 pub mod codec;
 pub mod config;
+pub mod failures;
 pub mod index;
 pub mod index_object;
 pub mod keyring;
+pub mod layout;
 pub mod master;
 pub mod object;
 pub mod pack;
@@ -165,6 +167,14 @@ impl Kloset {
                 ask(index)
             }
             answer => answer,
+        }
+    }
+
+    /// Keeps for the next run what this one learnt of where chunks are. A cache that cannot be
+    /// written costs time, so it is no more than a warning.
+    pub fn save_index(&self) {
+        if let Some(Err(error)) = self.index.get().map(Index::save) {
+            self.observer.event(&Event::Warning(&error.during("save the index cache")));
         }
     }
 

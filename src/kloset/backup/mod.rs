@@ -16,7 +16,7 @@
 //! backup before that, what was stored is left for the next one to find, and nothing refers to it.
 
 mod assemble;
-mod failures;
+
 mod job;
 mod plan;
 mod previous;
@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use super::Kloset;
 use super::blob::{BlobReader, Packer, Writing};
+use super::failures::Failures;
 use super::master::random;
 use super::pack::FinishedPack;
 use super::pipeline::{Trouble, Window, shared_channel};
@@ -44,7 +45,6 @@ use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
 use assemble::Assembler;
-use failures::Failures;
 use job::Buffers;
 use read::Reader;
 use walk::{Out, Walker};
@@ -166,6 +166,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
         program: options.program.clone(),
     };
     let published_bytes = snapshot::publish(kloset, &snapshot)?;
+    kloset.save_index();
     let counters = kloset.observer().counters();
     add(&counters.stored_bytes, published_bytes);
     Ok(Summary {

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use super::failures::Failures;
+use crate::kloset::failures::Failures;
 use super::job::{Batch, Buffer, Buffers, End, Find, Job, Step};
 use super::{Options, Switch};
 use crate::connector::{Metadata, SourceDir, SourceFile};

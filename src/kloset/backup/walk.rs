@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use super::job::{Batch, Find};
-use super::failures::Failures;
+use crate::kloset::failures::Failures;
 use super::plan::Plan;
 use super::previous::{self, OldDirectory};
 use super::{Options, Pipeline, Summary, Switch};

@@ -1,4 +1,4 @@
-//! Items that could not be backed up: told to the observer, counted, and kept for the snapshot.
+//! Items that failed while the work went on: told to the observer, counted, and kept for a snapshot.
 
 use std::sync::Mutex;
 
@@ -7,20 +7,20 @@ use crate::kloset::pipeline::lock;
 use crate::kloset::progress::{Event, Observer, add};
 use crate::kloset::snapshot::{ERRORS_LIMIT, Failure};
 
-/// The failures of one backup. Any thread may add one.
-pub(super) struct Failures<'a> {
+/// The failures of one backup or restore. Any thread may add one.
+pub struct Failures<'a> {
     observer: &'a dyn Observer,
     list: Mutex<(u64, Vec<Failure>)>,
 }
 
 impl<'a> Failures<'a> {
     /// None yet.
-    pub(super) fn new(observer: &'a dyn Observer) -> Failures<'a> {
+    pub fn new(observer: &'a dyn Observer) -> Failures<'a> {
         Failures { observer, list: Mutex::default() }
     }
 
     /// The item at `path` failed.
-    pub(super) fn add(&self, path: &[u8], error: &Error) {
+    pub fn add(&self, path: &[u8], error: &Error) {
         self.observer.event(&Event::Failed { path, error });
         add(&self.observer.counters().errors, 1);
         let (count, list) = &mut *lock(&self.list);
@@ -31,13 +31,13 @@ impl<'a> Failures<'a> {
     }
 
     /// Something about the item at `path` is worth knowing, but no failure.
-    pub(super) fn warn(&self, path: &[u8], error: &Error) {
+    pub fn warn(&self, path: &[u8], error: &Error) {
         let error = error.clone().during(path.escape_ascii().to_string());
         self.observer.event(&Event::Warning(&error));
     }
 
     /// How many there were, and the first of them.
-    pub(super) fn into_list(self) -> (u64, Vec<Failure>) {
+    pub fn into_list(self) -> (u64, Vec<Failure>) {
         self.list.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
