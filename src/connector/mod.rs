@@ -227,10 +227,21 @@ pub trait DestinationDir: Send + Sync {
     fn create(&self, name: &[u8], size_bytes: u64) -> Result<Arc<dyn NewFile>>;
 
     /// Puts `attributes` on the existing regular file `name`, whose contents are right already.
-    fn adjust(&self, name: &[u8], attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;
+    fn adjust(
+        &self,
+        name: &[u8],
+        attributes: &Attributes<'_>,
+        permissions: Permissions,
+    ) -> Result<Vec<Lost>>;
 
     /// Makes the link, FIFO, socket or device `name`, replacing what is not a directory.
-    fn make(&self, name: &[u8], target: &[u8], attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;
+    fn make(
+        &self,
+        name: &[u8],
+        target: &[u8],
+        attributes: &Attributes<'_>,
+        permissions: Permissions,
+    ) -> Result<Vec<Lost>>;
 
     /// Makes `name` another name of the file `existing` in `dir` (a directory of the same
     /// destination), replacing what is not a directory.

@@ -35,7 +35,13 @@ pub enum Area {
 
 impl Area {
     /// Every area, in the order in which a store lays them out.
-    pub const ALL: [Area; 5] = [Area::Keys, Area::Packs, Area::Index, Area::Snapshots, Area::Condemned];
+    pub const ALL: [Area; 5] = [
+        Area::Keys,
+        Area::Packs,
+        Area::Index,
+        Area::Snapshots,
+        Area::Condemned,
+    ];
 
     /// The directory, and the word in an URL, of this area.
     pub fn name(self) -> &'static str {
@@ -165,7 +171,10 @@ pub fn open(location: &str) -> Result<Arc<dyn Store>> {
         Some(("fs", path)) => path.strip_prefix("//").unwrap_or(path),
         Some(("file", path)) => path.strip_prefix("//").unwrap_or(path),
         Some((scheme, _)) if is_scheme(scheme) && location[scheme.len()..].starts_with("://") => {
-            return Err(Error::new(Kind::Usage, format!("no store speaks {scheme}://")).during(location.to_owned()));
+            return Err(
+                Error::new(Kind::Usage, format!("no store speaks {scheme}://"))
+                    .during(location.to_owned()),
+            );
         }
         _ => location,
     };

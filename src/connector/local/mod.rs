@@ -1,7 +1,13 @@
 //! The local file system as source and destination.
 
+mod attributes;
 mod destination;
+mod directory;
+mod draft;
+mod flags;
 mod names;
+mod new_file;
+mod node;
 mod source;
 mod stat;
 
