@@ -264,3 +264,73 @@ fn without_permissions_the_umask_decides_and_times_stay() {
     assert_eq!(xattr(&file, "user.a"), None);
     again_as_ordinary_user("attributes::without_permissions_the_umask_decides_and_times_stay");
 }
+
+#[test]
+fn an_existing_file_is_adjusted_in_place() {
+    let dir = sandbox();
+    let path = dir.path().join("f");
+    fs::write(&path, b"same").unwrap();
+    let inode = fs::metadata(&path).unwrap().ino();
+    setxattr(
+        &path,
+        "system.posix_acl_access",
+        &acl(),
+        XattrFlags::empty(),
+    )
+    .unwrap();
+    setxattr(&path, "user.stray", b"1", XattrFlags::empty()).unwrap();
+    let root = root_of(dir.path());
+    let file = metadata(FileKind::File, 0o640);
+    let xattrs = [(b"user.ours".to_vec(), vec![1])];
+    let attributes = Attributes {
+        xattrs: &xattrs,
+        ..attributes(&file)
+    };
+    assert_eq!(
+        root.adjust(b"f", &attributes, Permissions::Restore)
+            .unwrap(),
+        []
+    );
+    assert_eq!((mode(&path), mtime_ns(&path)), (0o640, file.mtime_ns));
+    assert_eq!(xattr(&path, "system.posix_acl_access"), None);
+    assert_eq!(
+        (xattr(&path, "user.stray"), xattr(&path, "user.ours")),
+        (None, Some(vec![1]))
+    );
+    assert_eq!(
+        (
+            fs::metadata(&path).unwrap().ino(),
+            fs::read(&path).unwrap().as_slice()
+        ),
+        (inode, &b"same"[..])
+    );
+    again_as_ordinary_user("attributes::an_existing_file_is_adjusted_in_place");
+}
+
+#[test]
+fn a_directory_gets_owner_mode_and_default_acl() {
+    let dir = sandbox();
+    let root = root_of(dir.path());
+    let (sub, _) = root.enter(b"d").unwrap();
+    let folder = metadata(FileKind::Directory, 0o3750);
+    let folder = if is_root() {
+        Metadata {
+            uid: 4242,
+            gid: 4243,
+            ..folder
+        }
+    } else {
+        folder
+    };
+    let xattrs = [(b"system.posix_acl_default".to_vec(), acl())];
+    let attributes = Attributes {
+        xattrs: &xattrs,
+        ..attributes(&folder)
+    };
+    assert_eq!(sub.finish(&attributes, Permissions::Restore).unwrap(), []);
+    let path = dir.path().join("d");
+    assert_eq!((mode(&path), mtime_ns(&path)), (0o3750, folder.mtime_ns));
+    assert_eq!(fs::metadata(&path).unwrap().uid(), folder.uid);
+    assert_eq!(xattr(&path, "system.posix_acl_default").unwrap(), acl());
+    again_as_ordinary_user("attributes::a_directory_gets_owner_mode_and_default_acl");
+}

@@ -196,12 +196,8 @@ impl DestinationDir for LocalDir {
     ) -> Result<Vec<Lost>> {
         check_name(name)?;
         let LocalOldFile(file) = LocalOldFile::open(&self.directory, name)?;
-        put_on_existing(
-            &file,
-            &existing(&stat_fd(&file)?, None),
-            attributes,
-            permissions,
-        )
+        let before = existing(&stat_fd(&file)?, None);
+        put_on(&file, Made::Existed, &before, attributes, permissions)
     }
 
     fn make(
@@ -243,13 +239,9 @@ impl DestinationDir for LocalDir {
 
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>> {
         let before = self.directory.before_of_itself();
+        let made = self.directory.made;
+        let lost = put_on(&*self.directory, made, &before, attributes, permissions)?;
         self.is_finished.store(true, Ordering::Release);
-        if self.directory.made == Made::Existed {
-            return put_on_existing(&*self.directory, &before, attributes, permissions);
-        }
-        let node = Node::Open(self.directory.as_fd());
-        let mut lost = attributes::put(node, &before, attributes, permissions)?;
-        flags::put(node.fd(), attributes, permissions, Made::New, &mut lost)?;
         Ok(lost)
     }
 
@@ -272,20 +264,21 @@ impl Drop for LocalDir {
     }
 }
 
-/// Puts attributes on a file or directory that was there before, whose locks are lifted
-/// for it.
-fn put_on_existing(
+/// Puts attributes on a file or directory that has its name; one that was there before
+/// may be locked by its flags, which are lifted for it.
+fn put_on(
     file: impl AsFd,
+    made: Made,
     before: &Before,
     attributes: &Attributes<'_>,
     permissions: Permissions,
 ) -> Result<Vec<Lost>> {
     let node = Node::Open(file.as_fd());
-    if permissions == Permissions::Restore {
+    if made == Made::Existed && permissions == Permissions::Restore {
         flags::lift(node.fd());
     }
     let mut lost = attributes::put(node, before, attributes, permissions)?;
-    flags::put(node.fd(), attributes, permissions, Made::Existed, &mut lost)?;
+    flags::put(node.fd(), attributes, permissions, made, &mut lost)?;
     Ok(lost)
 }
 

@@ -106,8 +106,7 @@ impl Directory {
 
     /// Whether `enter` opened it up, so that its mode has to be given back.
     pub(super) fn is_closed_to_its_owner(&self) -> bool {
-        let is_ours = self.metadata.uid == geteuid().as_raw();
-        is_ours && self.metadata.mode & OWNER_ALL != OWNER_ALL
+        self.metadata.mode & OWNER_ALL != OWNER_ALL && self.metadata.uid == geteuid().as_raw()
     }
 
     /// What is known of a file just made in it with [`PRIVATE_FILE`], which without its

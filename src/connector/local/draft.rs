@@ -5,7 +5,7 @@
 //! a crash leaves the old version and a temporary file, never a half-written one.
 //!
 //! A *small* file whose name is free is made under that name at once, since the
-//! rename is a quarter of the whole cost of such a file (3 of 11 us on ext4) and
+//! rename is a quarter of the cost of such a file (3 of 11 us on ext4) and
 //! protects nothing that was there. A crash in the microseconds between making and
 //! finishing leaves a short file of mode 0600 with today's time, which no later
 //! restore takes for the finished one. `O_EXCL` sees to it that a link under that

@@ -3,8 +3,8 @@
 //! Blocks are never allocated ahead: what is not written stays a hole, and a hole at
 //! the end comes from setting the length when everything else is written.
 //!
-//! A plain new file of ours costs six calls: `openat`, `pwrite64`, `fchmod`,
-//! `utimensat`, `close`, and `renameat` if it is large or replaces another.
+//! A plain new file of ours costs five calls: `openat`, `pwrite64`, `fchmod`,
+//! `utimensat`, `close`; and `renameat` if it is large or replaces another.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
