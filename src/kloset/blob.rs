@@ -37,8 +37,9 @@ use crate::error::{During, Error, Kind, Result};
 use crate::store::Area;
 use crate::util::Id;
 
-/// Plain bytes at which a block is sealed: 256 KiB cost 4 % of size on source code, 4 MiB gain 2 %.
-pub const BLOCK_BYTES: usize = 1 << 20;
+/// Plain bytes at which a block is sealed. A kernel tree takes 207 MB in blocks of 1 MiB, 202 in
+/// these, 200 in 4 MiB, while the smallest file costs one block to read.
+pub const BLOCK_BYTES: usize = 2 << 20;
 /// Packed bytes after which an index object is published.
 const LEDGER_BYTES: u64 = 1 << 30;
 /// Chunks after which an index object is published, whatever their size: 100,000 take 4 MB of memory.

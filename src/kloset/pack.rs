@@ -13,7 +13,7 @@ use super::codec::{Decoder, Encoder, sealed_limit_bytes};
 use super::codec::limit_bytes;
 use super::object::{check_magic, magic};
 use super::seal::{Part, Sealer};
-use super::table::{self, BlockTable, ChunkEntry, PACK_HEADER_BYTES, PackKind, PackTable};
+use super::table::{self, BlockTable, Ids, ChunkEntry, PACK_HEADER_BYTES, PackKind, PackTable};
 use crate::error::{During, Error, Kind, Result};
 use crate::store::{Area, Store, Upload};
 use crate::util::Id;
@@ -62,7 +62,7 @@ impl PackWriter {
     /// Appends footer and trailer, after which the name is known.
     pub fn finish(mut self, sealer: &Sealer, encoder: &mut Encoder, sealed: &mut Vec<u8>) -> Result<FinishedPack> {
         let mut body = Vec::new();
-        table::encode(self.kind, &self.blocks, &mut body);
+        table::encode(self.kind, &self.blocks, Ids::Whole, &mut body);
         encoder.encode(sealer, Part::Footer, &body, sealed)?;
         let footer_bytes = u32::try_from(sealed.len()).map_err(|_| Error::new(Kind::Failed, "a footer of over 4 GiB"))?;
         sealed.extend_from_slice(&footer_bytes.to_le_bytes());
@@ -150,7 +150,7 @@ pub fn decode_tail(sealer: &Sealer, pack: Id, size_bytes: u64, mut tail: Vec<u8>
     Decoder::new()?
         .decode(sealer, Part::Footer, &mut tail[..footer_bytes], &mut body)
         .during(|| "footer")?;
-    let (kind, blocks) = table::decode(&mut Reader::new(&body))?;
+    let (kind, blocks) = table::decode(&mut Reader::new(&body), Ids::Whole)?;
     let sealed: u64 = blocks.iter().map(|block| u64::from(block.sealed_bytes)).sum();
     if u64::from(PACK_HEADER_BYTES) + sealed + tail.len() as u64 != size_bytes {
         return Err(Error::corrupt("its blocks do not add up to its size"));
