@@ -40,6 +40,8 @@ use crate::util::Id;
 /// Plain bytes at which a block is sealed. A kernel tree takes 207 MB in blocks of 1 MiB, 202 in
 /// these, 200 in 4 MiB, while the smallest file costs one block to read.
 pub const BLOCK_BYTES: usize = 2 << 20;
+/// Chunks at which a block is sealed, however small they are.
+const BLOCK_CHUNKS: usize = 1 << 14;
 /// Packed bytes after which an index object is published.
 const LEDGER_BYTES: u64 = 1 << 30;
 /// Chunks after which an index object is published, whatever their size: 100,000 take 4 MB of memory.
@@ -200,7 +202,7 @@ impl<'a> Packer<'a> {
         if !self.writing.claim(id)? {
             return Ok((id, Put::Known)); // [2]
         }
-        if self.plain.len() + plain.len() > BLOCK_BYTES {
+        if self.plain.len() + plain.len() > BLOCK_BYTES || self.chunks.len() >= BLOCK_CHUNKS {
             self.seal_block()?;
         }
         let length = u32::try_from(plain.len()).map_err(|_| Error::new(Kind::Failed, "a chunk of over 4 GiB"))?;

@@ -3,9 +3,15 @@
 use std::sync::Mutex;
 
 use crate::error::Error;
+use crate::util::human::shorten;
 use crate::kloset::pipeline::lock;
 use crate::kloset::progress::{Event, Observer, add};
 use crate::kloset::snapshot::{ERRORS_LIMIT, Failure};
+
+/// How much of a path is kept, in bytes.
+const PATH_LIMIT_BYTES: usize = 4096;
+/// How much of a cause is kept, in bytes.
+const CAUSE_LIMIT_BYTES: usize = 1024;
 
 /// The failures of one backup or restore. Any thread may add one.
 pub struct Failures<'a> {
@@ -26,7 +32,8 @@ impl<'a> Failures<'a> {
         let (count, list) = &mut *lock(&self.list);
         *count += 1;
         if list.len() < ERRORS_LIMIT {
-            list.push(Failure { path: path.to_vec(), cause: error.to_string() });
+            let path = path[..path.len().min(PATH_LIMIT_BYTES)].to_vec();
+            list.push(Failure { path, cause: shorten(&error.to_string(), CAUSE_LIMIT_BYTES).to_owned() });
         }
     }
 

@@ -29,7 +29,7 @@ pub fn publish(kloset: &Kloset, tables: &[PackTable]) -> Result<(Id, u64)> {
 /// # Errors
 /// [`crate::error::Kind::Corrupt`] unless every byte is what was stored.
 pub fn read(kloset: &Kloset, id: Id) -> Result<Vec<PackTable>> {
-    let read = || decode(&object::decode(kloset.sealer(), Part::Index, kloset.store().get(Area::Index, id)?)?);
+    let read = || decode(&object::decode(kloset.sealer(), Part::Index, id, kloset.store().get(Area::Index, id)?)?);
     read().during(|| format!("read index {}", id.short()))
 }
 
@@ -54,18 +54,20 @@ fn decode(body: &[u8]) -> Result<Vec<PackTable>> {
             _ => reader.skip()?,
         }
     }
+    reader.end()?;
     Ok(tables)
 }
 
 /// Reads the list of packs.
 fn packs(reader: &mut Reader<'_>, tables: &mut Vec<PackTable>) -> Result<()> {
     for _ in 0..reader.array()? {
-        reader.array_of(3)?;
+        let additions = reader.record(3)?;
         let (pack, size_bytes) = (reader.id()?, reader.u64()?);
         if size_bytes > Area::Packs.limit_bytes() {
             return Err(Error::corrupt(format!("a pack of {size_bytes} bytes")));
         }
         let (kind, blocks) = table::decode(reader, Ids::Prefix)?;
+        reader.skip_many(additions)?;
         tables.push(PackTable { pack, size_bytes, kind, blocks });
     }
     Ok(())

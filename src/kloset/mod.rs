@@ -18,6 +18,7 @@ pub mod cbor;
 pub mod check;
 pub mod chunker;
 pub mod codec;
+pub mod condemned;
 pub mod config;
 pub mod failures;
 pub mod index;
@@ -316,7 +317,8 @@ impl Locked {
     }
 
     /// The key that `passphrase` opens, or nothing if it opens none. A damaged slot is told
-    /// to `observer` and passed over.
+    /// to `observer` and passed over, and so is one that holds the key of another store:
+    /// somebody put it there.
     ///
     /// # Errors
     /// [`Kind::Corrupt`] if there is no slot that could be tried.
@@ -324,7 +326,10 @@ impl Locked {
         let mut tried = 0;
         for (id, slot) in keyring::slots(&*self.store, observer)? {
             match slot::unwrap(&slot, passphrase) {
-                Ok(Some(key)) => return Ok(Some(key)),
+                Ok(Some(key)) => match Config::authenticate(&self.config_bytes, &key) {
+                    Ok(()) => return Ok(Some(key)),
+                    Err(_) => observer.event(&Event::Warning(&foreign(id))),
+                },
                 Ok(None) => tried += 1,
                 Err(error) => observer.event(&Event::Warning(&error.during(format!("read key slot {}", id.short())))),
             }
@@ -341,4 +346,9 @@ impl Locked {
         Kloset::open(self.store, &self.config_bytes, master, cache, observer)
             .during(|| format!("open store {location}"))
     }
+}
+
+/// A slot whose key does not fit CONFIG.
+fn foreign(slot: Id) -> Error {
+    Error::corrupt("its key is not the one that CONFIG was written with").during(format!("key slot {}", slot.short()))
 }

@@ -21,6 +21,9 @@ use crate::util::Id;
 /// The size at which a pack is finished. Larger ones mean fewer requests, smaller ones
 /// less to copy when some of it dies; peers sit between 5 and 128 MiB.
 pub const PACK_BYTES: u64 = 16 << 20;
+/// Chunks at which a pack is finished, however small they are: its table must fit in memory
+/// many times over.
+const PACK_CHUNKS: usize = 1 << 16;
 /// Last bytes of a pack; the last of them is the format version.
 const END_MAGIC: &[u8; 8] = b"KLOSETE\x01";
 /// Footer length and end magic.
@@ -35,13 +38,14 @@ pub struct PackWriter {
     written_bytes: u64,
     kind: PackKind,
     blocks: Vec<BlockTable>,
+    chunks: usize,
 }
 
 impl PackWriter {
     /// Starts a pack.
     pub fn new(store: &dyn Store, kind: PackKind) -> Result<PackWriter> {
         let upload = store.upload(Area::Packs).during(|| "start a pack")?;
-        let mut pack = PackWriter { upload, hasher: blake3::Hasher::new(), written_bytes: 0, kind, blocks: Vec::new() };
+        let mut pack = PackWriter { upload, hasher: blake3::Hasher::new(), written_bytes: 0, kind, blocks: Vec::new(), chunks: 0 };
         pack.write(magic(Part::Block))?;
         Ok(pack)
     }
@@ -50,13 +54,14 @@ impl PackWriter {
     pub fn append(&mut self, sealed: &[u8], chunks: Vec<ChunkEntry>) -> Result<()> {
         let sealed_bytes = u32::try_from(sealed.len()).map_err(|_| Error::new(Kind::Failed, "a block of over 4 GiB"))?;
         self.write(sealed)?;
+        self.chunks += chunks.len();
         self.blocks.push(BlockTable { sealed_bytes, chunks });
         Ok(())
     }
 
     /// Whether the pack is large enough to be finished.
     pub fn is_full(&self) -> bool {
-        self.written_bytes >= PACK_BYTES
+        self.written_bytes >= PACK_BYTES || self.chunks >= PACK_CHUNKS
     }
 
     /// Appends footer and trailer, after which the name is known.

@@ -135,22 +135,24 @@ pub fn encode(kind: PackKind, blocks: &[BlockTable], ids: Ids, out: &mut Vec<u8>
 /// # Errors
 /// [`crate::error::Kind::Corrupt`] for anything that cannot be the table of a pack.
 pub fn decode(reader: &mut Reader<'_>, ids: Ids) -> Result<(PackKind, Vec<BlockTable>)> {
-    reader.array_of(2)?;
+    let additions = reader.record(2)?;
     let kind = PackKind::from_code(reader.u8()?)?;
     let count = reader.array()?;
     let mut blocks = Vec::with_capacity(reader.plausible(count));
     for _ in 0..count {
         blocks.push(block(reader, ids)?);
     }
+    reader.skip_many(additions)?;
     Ok((kind, blocks))
 }
 
 /// Reads one block of a table.
 fn block(reader: &mut Reader<'_>, ids: Ids) -> Result<BlockTable> {
-    reader.array_of(3)?;
+    let additions = reader.record(3)?;
     let sealed_bytes = reader.u32()?;
     let id_bytes = reader.bytes()?.chunks_exact(ids.bytes());
     let (lengths, odd_length) = reader.bytes()?.as_chunks::<4>();
+    reader.skip_many(additions)?;
     if id_bytes.len() != lengths.len() || !id_bytes.remainder().is_empty() || !odd_length.is_empty() {
         return Err(Error::corrupt("a block whose chunks have no length each"));
     }

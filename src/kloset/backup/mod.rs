@@ -16,6 +16,7 @@
 //! backup before that, what was stored is left for the next one to find, and nothing refers to it.
 
 mod assemble;
+mod attributes;
 
 mod job;
 mod plan;
@@ -29,6 +30,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Kloset;
+use super::condemned::Condemned;
 use super::blob::{BlobReader, Packer, Writing};
 use super::failures::Failures;
 use super::master::random;
@@ -143,6 +145,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
     let started = Instant::now();
     let time_ns = options.time_ns.unwrap_or_else(now_ns);
     kloset.trust_present_packs_only()?;
+    let condemned = Condemned::hide(kloset)?;
     let blobs = BlobReader::new(kloset, TREE_CACHE_BYTES)?;
     let previous = previous::find(kloset, source, options)?;
     expect(kloset, previous.as_ref());
@@ -165,6 +168,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
         errors,
         program: options.program.clone(),
     };
+    condemned.check_none_since(kloset)?;
     let published_bytes = snapshot::publish(kloset, &snapshot)?;
     kloset.save_index();
     let counters = kloset.observer().counters();

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use super::{Context, Target, is_damage};
-use crate::error::{During, Error, Result};
+use crate::error::{Error, Result};
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::index::Index;
 use crate::kloset::progress::add;
-use crate::kloset::tree::{self, Entry, each_chunk};
+use crate::kloset::tree::{self, Content, Entry, chunk_ids, each_chunk};
 use crate::kloset::{select, snapshot};
 use crate::util::Id;
 
@@ -96,10 +96,14 @@ impl Follower<'_> {
         if !entry.is_dir() {
             return self.file(entry, path);
         }
+        let chunks = match chunk_ids(self.blobs, &entry.tree) {
+            Ok(chunks) => chunks,
+            Err(error) => return self.damage(path, &error).map(|()| true),
+        };
         let mut any_damage = false;
-        for chunk in &entry.tree {
+        for chunk in chunks {
             self.context.trouble.check()?;
-            any_damage |= self.tree_chunk(*chunk, path)?;
+            any_damage |= self.tree_chunk(chunk, path)?;
         }
         Ok(any_damage)
     }
@@ -199,9 +203,7 @@ impl Collector<'_> {
     fn note_way(&mut self, root: &Entry, path: &[u8]) -> Result<()> {
         let mut entry = root.clone();
         for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-            for chunk in &entry.tree {
-                self.chunk(chunk)?;
-            }
+            self.content(&entry.tree)?;
             let children = tree::TreeReader::new(self.blobs, entry.tree.clone()).entries();
             match children.flatten().find(|child| child.name == name) {
                 Some(child) => entry = child,
@@ -213,29 +215,26 @@ impl Collector<'_> {
 
     /// Notes the packs of all that `entry` refers to.
     fn entry(&mut self, entry: &Entry) -> Result<()> {
-        for chunk in &entry.tree {
+        self.content(&entry.content)?;
+        for chunk in self.content(&entry.tree)? {
             self.context.trouble.check()?;
-            self.chunk(chunk)?;
-            if self.seen.insert(*chunk) {
-                for entry in self.blobs.with(chunk, tree::decode).unwrap_or_default() {
+            if self.seen.insert(chunk) {
+                for entry in self.blobs.with(&chunk, tree::decode).unwrap_or_default() {
                     self.entry(&entry)?;
                 }
             }
         }
-        for list in &entry.content.ids {
-            self.chunk(list)?;
-        }
-        if entry.content.depth > 0 {
-            let mut chunks = Vec::new();
-            let walked = each_chunk(self.blobs, &entry.content, &mut |chunk| {
-                chunks.push(chunk);
-                Ok(())
-            });
-            // A damaged list is told of when references are followed.
-            drop(walked.during(|| "list of chunks"));
-            chunks.iter().try_for_each(|chunk| self.chunk(chunk))?;
-        }
         Ok(())
+    }
+
+    /// Notes the packs of the chunks that `content` stands for, and returns these. Lists that
+    /// cannot be read are told of when references are followed.
+    fn content(&mut self, content: &Content) -> Result<Vec<Id>> {
+        let chunks = chunk_ids(self.blobs, content).unwrap_or_default();
+        for chunk in content.ids.iter().chain(&chunks) {
+            self.chunk(chunk)?;
+        }
+        Ok(chunks)
     }
 
     /// Notes the packs that hold `chunk`.

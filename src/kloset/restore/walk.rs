@@ -122,7 +122,7 @@ impl<'a> Walk<'a> {
             self.context.failures.add(&path, &error);
             return Ok(());
         }
-        if entry.is_file() && entry.metadata.links > 1 && self.is_further_name(&entry) {
+        if entry.is_file() && entry.metadata.links > 1 && entry.metadata.inode != 0 && self.is_further_name(&entry) {
             return Ok(());
         }
         if entry.is_file() && entry.metadata.size_bytes >= LARGE_BYTES {

@@ -199,7 +199,7 @@ fn write_chunk(context: &Context<'_>, file: &dyn NewFile, layout: &Layout, id: &
 /// [`crate::error::Kind::Corrupt`] if the content that was written is not as long as it has to be.
 pub(super) fn check_length(entry: &Entry, written_bytes: u64) -> Result<()> {
     let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
-    match entry.changed || written_bytes == expected {
+    match written_bytes == expected {
         true => Ok(()),
         false => Err(Error::corrupt(format!("its content has {written_bytes} bytes instead of {expected}"))),
     }
