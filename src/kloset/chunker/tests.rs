@@ -277,7 +277,7 @@ fn parameters_out_of_bounds_are_refused() {
     assert!(refused(256, 256, 1024), "a minimum that is the average");
     assert!(refused(64, 1024, 1024), "an average that is the maximum");
     assert!(
-        refused(64, 256, (16 << 20) + 1),
+        refused(64, 256, (4 << 20) + 1),
         "a maximum that fills the memory"
     );
     assert!(
@@ -285,7 +285,7 @@ fn parameters_out_of_bounds_are_refused() {
         "an average that fills the memory"
     );
     assert!(
-        !refused(64, 256, 257) && !refused(64, 8 << 20, 16 << 20),
+        !refused(64, 256, 257) && !refused(64, 2 << 20, 4 << 20),
         "the bounds themselves"
     );
 }
