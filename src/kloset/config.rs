@@ -156,7 +156,7 @@ impl Config {
             .strip_suffix("\"\n")
             .ok_or_else(forged)?;
         match bool::from(
-            mac(master, text[..at].as_bytes())
+            mac(master, &text.as_bytes()[..at])
                 .as_bytes()
                 .ct_eq(claimed.as_bytes()),
         ) {

@@ -137,10 +137,8 @@ impl Buffers {
     pub(super) fn new(count: usize, capacity: usize) -> Buffers {
         let (sender, receiver) = shared_channel(count);
         for _ in 0..count {
-            sender
-                .try_send(Buffer::new(capacity))
-                .ok()
-                .expect("there is room for as many");
+            let sent = sender.try_send(Buffer::new(capacity));
+            assert!(sent.is_ok(), "there is room for as many");
         }
         Buffers { sender, receiver }
     }
@@ -153,9 +151,7 @@ impl Buffers {
     /// Hands `buffer` back.
     pub(super) fn give_back(&self, mut buffer: Buffer) {
         buffer.used = 0;
-        self.sender
-            .try_send(buffer)
-            .ok()
-            .expect("there is room for as many as there are");
+        let sent = self.sender.try_send(buffer);
+        assert!(sent.is_ok(), "there is room for as many as there are");
     }
 }

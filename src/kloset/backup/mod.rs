@@ -8,7 +8,7 @@
 //!
 //! Every arrow is a bounded channel, so a slow store slows the readers down and memory
 //! does not depend on what is backed up. A batch is what lies next to each other in the
-//! walk, about [`walk::BATCH_BYTES`] of files; readers and workers may finish batches in any order,
+//! walk, about [`out::BATCH_BYTES`] of files; readers and workers may finish batches in any order,
 //! and [`assemble`] puts the results back into that of the walk, in which directories
 //! are a stack. What is unchanged since the last snapshot passes through without being read.
 //!
@@ -19,6 +19,7 @@ mod assemble;
 mod attributes;
 
 mod job;
+mod out;
 mod plan;
 mod previous;
 mod read;
@@ -48,8 +49,9 @@ use crate::util::interrupt::Interrupt;
 
 use assemble::Assembler;
 use job::Buffers;
+use out::Out;
 use read::Reader;
-use walk::{Out, Walker};
+use walk::Walker;
 
 pub use previous::Compare;
 

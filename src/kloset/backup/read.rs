@@ -23,6 +23,8 @@ use crate::kloset::pipeline::{Shared, Trouble, send};
 use crate::kloset::progress::{Counters, add};
 use crate::kloset::tree::Entry;
 
+/// One run of data that has no end.
+const EVERYTHING: Range<u64> = 0..u64::MAX;
 /// How often a file that keeps changing is read.
 const ATTEMPTS: u32 = 2;
 
@@ -170,7 +172,7 @@ impl<'a> Reader<'a> {
         entry: &mut Entry,
     ) -> Result<Vec<Range<usize>>, Failure> {
         let size_bytes = entry.metadata.size_bytes;
-        let mut runs = vec![0..u64::MAX];
+        let mut runs = Vec::from([EVERYTHING]);
         if entry.metadata.allocated_bytes < size_bytes {
             let found = file
                 .data_runs(size_bytes)

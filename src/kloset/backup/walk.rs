@@ -9,10 +9,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 
 use super::attributes::trim_xattrs;
-use super::job::{Batch, Find};
+use super::job::Find;
+use super::out::{Out, Purpose};
 use super::plan::Plan;
 use super::previous::{self, OldDirectory};
 use super::{Options, Pipeline, Summary, Switch};
@@ -22,17 +22,12 @@ use crate::error::{During, Error, Kind, Result};
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::failures::Failures;
-use crate::kloset::pipeline::{Trouble, Window, send};
 use crate::kloset::progress::{Event, add};
 use crate::kloset::snapshot::Snapshot;
 use crate::kloset::tree::{DEPTH_LIMIT, Entry};
 
-/// Contents after which a batch is handed on: enough neighbours to fill a few blocks.
-pub(super) const BATCH_BYTES: u64 = 4 << 20;
 /// What a cache directory keeps of itself when its contents are left out.
 const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
-/// Steps after which a batch is handed on, however little there is to read.
-const BATCH_STEPS: usize = 1024;
 
 /// Where a directory stands to the places that are backed up.
 #[derive(Clone)]
@@ -50,15 +45,6 @@ struct Frame<'a> {
     old: OldDirectory<'a>,
     scope: Scope,
     path_bytes: usize,
-}
-
-/// What the walk is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// To hand on what is found.
-    Backup,
-    /// Only to tell what would be.
-    DryRun,
 }
 
 /// Walks a source.
@@ -341,7 +327,7 @@ impl<'a> Walker<'a> {
             entry.details = old.details.clone();
             return self.ready(entry);
         }
-        if self.out.purpose == Purpose::Backup {
+        if self.out.purpose() == Purpose::Backup {
             match self.frame().dir.details(&entry.name, entry.metadata.kind) {
                 Ok(details) => entry.details = details,
                 Err(error) => return self.ready_with_problem(entry.name, entry.metadata, error),
@@ -430,86 +416,5 @@ impl<'a> Walker<'a> {
     /// The directory we are in.
     fn frame(&self) -> &Frame<'a> {
         self.frames.last().expect("we are in a directory")
-    }
-}
-
-/// Where the walker's finds go.
-pub(super) struct Out<'a> {
-    purpose: Purpose,
-    batches: Option<SyncSender<Batch>>,
-    window: &'a Window,
-    trouble: &'a Trouble,
-    number: u64,
-    finds: Vec<Find>,
-    bytes: u64,
-}
-
-impl<'a> Out<'a> {
-    /// To the readers.
-    pub(super) fn new(
-        batches: SyncSender<Batch>,
-        window: &'a Window,
-        trouble: &'a Trouble,
-    ) -> Out<'a> {
-        Out {
-            purpose: Purpose::Backup,
-            batches: Some(batches),
-            window,
-            trouble,
-            number: 0,
-            finds: Vec::new(),
-            bytes: 0,
-        }
-    }
-
-    /// Nowhere.
-    pub(super) fn nowhere(window: &'a Window, trouble: &'a Trouble) -> Out<'a> {
-        Out {
-            purpose: Purpose::DryRun,
-            batches: None,
-            window,
-            trouble,
-            number: 0,
-            finds: Vec::new(),
-            bytes: 0,
-        }
-    }
-
-    /// # Errors
-    /// When it is time to stop.
-    fn check(&self) -> Result<()> {
-        self.trouble.check()
-    }
-
-    /// Adds to the open batch a find that stands for `bytes` to be read.
-    fn push(&mut self, find: Find, bytes: u64) -> Result<()> {
-        if self.batches.is_none() {
-            return Ok(());
-        }
-        self.finds.push(find);
-        self.bytes += bytes;
-        match self.bytes >= BATCH_BYTES || self.finds.len() >= BATCH_STEPS {
-            true => self.flush(),
-            false => Ok(()),
-        }
-    }
-
-    /// Sends the open batch on.
-    fn flush(&mut self) -> Result<()> {
-        let Some(batches) = &self.batches else {
-            return Ok(());
-        };
-        self.window.wait_for(self.number, self.trouble)?;
-        let finds = std::mem::take(&mut self.finds);
-        send(
-            batches,
-            Batch {
-                number: self.number,
-                finds,
-            },
-        )?;
-        self.number += 1;
-        self.bytes = 0;
-        Ok(())
     }
 }

@@ -70,7 +70,7 @@ fn descend(
             0 => each(*id)?,
             _ => {
                 let list = blobs
-                    .with(id, |list| parse(list))
+                    .with(id, parse)
                     .during(|| format!("list of chunks {}", id.short()))?;
                 descend(blobs, &list, depth - 1, each)?;
             }

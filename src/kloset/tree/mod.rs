@@ -9,6 +9,7 @@
 
 mod content;
 mod entry;
+mod wire;
 
 pub use content::{chunk_ids, each_chunk, store_ids};
 pub use entry::{Content, Entry, Totals, check_name};

@@ -1,0 +1,107 @@
+//! From the walk to the readers: finds are gathered into batches, and batches numbered.
+
+use std::sync::mpsc::SyncSender;
+
+use super::job::{Batch, Find};
+use crate::error::Result;
+use crate::kloset::pipeline::{Trouble, Window, send};
+
+/// Contents after which a batch is handed on: enough neighbours to fill a few blocks.
+pub(super) const BATCH_BYTES: u64 = 4 << 20;
+/// Steps after which a batch is handed on, however little there is to read.
+const BATCH_STEPS: usize = 1024;
+
+/// What the walk is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To hand on what is found.
+    Backup,
+    /// Only to tell what would be.
+    DryRun,
+}
+
+/// Where the walker's finds go.
+pub(super) struct Out<'a> {
+    purpose: Purpose,
+    batches: Option<SyncSender<Batch>>,
+    window: &'a Window,
+    trouble: &'a Trouble,
+    number: u64,
+    finds: Vec<Find>,
+    bytes: u64,
+}
+
+impl<'a> Out<'a> {
+    /// To the readers.
+    pub(super) fn new(
+        batches: SyncSender<Batch>,
+        window: &'a Window,
+        trouble: &'a Trouble,
+    ) -> Out<'a> {
+        Out {
+            purpose: Purpose::Backup,
+            batches: Some(batches),
+            window,
+            trouble,
+            number: 0,
+            finds: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Nowhere.
+    pub(super) fn nowhere(window: &'a Window, trouble: &'a Trouble) -> Out<'a> {
+        Out {
+            purpose: Purpose::DryRun,
+            batches: None,
+            window,
+            trouble,
+            number: 0,
+            finds: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// What the walk is for.
+    pub(super) fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// # Errors
+    /// When it is time to stop.
+    pub(super) fn check(&self) -> Result<()> {
+        self.trouble.check()
+    }
+
+    /// Adds to the open batch a find that stands for `bytes` to be read.
+    pub(super) fn push(&mut self, find: Find, bytes: u64) -> Result<()> {
+        if self.batches.is_none() {
+            return Ok(());
+        }
+        self.finds.push(find);
+        self.bytes += bytes;
+        match self.bytes >= BATCH_BYTES || self.finds.len() >= BATCH_STEPS {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    /// Sends the open batch on.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let Some(batches) = &self.batches else {
+            return Ok(());
+        };
+        self.window.wait_for(self.number, self.trouble)?;
+        let finds = std::mem::take(&mut self.finds);
+        send(
+            batches,
+            Batch {
+                number: self.number,
+                finds,
+            },
+        )?;
+        self.number += 1;
+        self.bytes = 0;
+        Ok(())
+    }
+}
