@@ -72,6 +72,16 @@ pub enum Switch {
     On,
 }
 
+impl Switch {
+    /// [`Switch::On`] if `is_on`.
+    pub fn on_if(is_on: bool) -> Switch {
+        match is_on {
+            true => Switch::On,
+            false => Switch::Off,
+        }
+    }
+}
+
 /// What to back up, and how.
 #[derive(Default)]
 pub struct Options {

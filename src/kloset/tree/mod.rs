@@ -9,9 +9,11 @@
 
 mod content;
 mod entry;
+mod walk;
 
 pub use content::{each_chunk, store_ids};
 pub use entry::{Content, Entry, Totals, check_name};
+pub use walk::{Reach, TreeWalk};
 
 use super::Kloset;
 use super::blob::{BlobReader, Packer};
