@@ -181,6 +181,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
     Ok(Summary {
         snapshot: snapshot.id,
         totals: snapshot.totals(),
+        read_bytes: read_counter(&counters.read_bytes),
         new_bytes: read_counter(&counters.new_bytes),
         stored_bytes: read_counter(&counters.stored_bytes),
         errors: error_count,
