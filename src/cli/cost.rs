@@ -31,6 +31,6 @@ pub fn given(args: &Args) -> Result<Cost> {
     };
     match cost.check() {
         Ok(()) => Ok(cost),
-        Err(error) => Err(args.usage(error.to_string())),
+        Err(error) => Err(args.usage(format!("-kdf-memory, -kdf-passes: {error}"))),
     }
 }
