@@ -20,6 +20,10 @@ test:
 bench:
 	$(CARGO) bench $(CARGOFLAGS)
 
+# Backs up a directory, checks it, restores it and compares, in a temporary directory.
+demo:
+	tests/demo.sh
+
 # Installs what `make` has built, so that root need not run a compiler.
 install:
 	test -x target/release/plakar || $(MAKE) all
@@ -33,4 +37,4 @@ install:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check lint test bench install clean
+.PHONY: all check lint test bench demo install clean

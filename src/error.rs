@@ -66,7 +66,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind` whose cause is told by `cause`.
     pub fn new(kind: Kind, cause: impl Into<String>) -> Error {
-        Error { kind, phrases: vec![cause.into()] }
+        Error {
+            kind,
+            phrases: vec![cause.into()],
+        }
     }
 
     /// Stored bytes that are not what was stored.
@@ -114,9 +117,11 @@ impl From<io::Error> for Error {
             K::AlreadyExists => Kind::Exists,
             K::StorageFull | K::QuotaExceeded => Kind::NoSpace,
             K::UnexpectedEof => Kind::Corrupt,
-            K::TimedOut | K::ConnectionReset | K::ConnectionRefused | K::ConnectionAborted | K::BrokenPipe => {
-                Kind::Unavailable
-            }
+            K::TimedOut
+            | K::ConnectionReset
+            | K::ConnectionRefused
+            | K::ConnectionAborted
+            | K::BrokenPipe => Kind::Unavailable,
             _ => Kind::Failed,
         };
         Error::new(kind, plain_words(&cause))
@@ -159,8 +164,14 @@ mod tests {
     #[test]
     fn an_error_reads_outermost_first() {
         let result: io::Result<()> = Err(io::Error::from_raw_os_error(2));
-        let error = result.during(|| "read a.txt").during(|| "restore").unwrap_err();
-        assert_eq!(error.to_string(), "restore: read a.txt: no such file or directory");
+        let error = result
+            .during(|| "read a.txt")
+            .during(|| "restore")
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "restore: read a.txt: no such file or directory"
+        );
         assert_eq!(error.kind(), Kind::NotFound);
     }
 }

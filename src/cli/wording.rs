@@ -5,11 +5,11 @@ pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// ` (2.5:1)`: what `plain_bytes` became, or nothing where there is nothing to compare.
+/// ` (2.5:1)`: how much smaller `plain_bytes` became, or nothing if they did not.
 pub fn ratio(plain_bytes: u64, stored_bytes: u64) -> String {
-    match (plain_bytes, stored_bytes) {
-        (0, _) | (_, 0) => String::new(),
-        _ => format!(" ({:.1}:1)", plain_bytes as f64 / stored_bytes as f64),
+    match stored_bytes == 0 || plain_bytes < stored_bytes {
+        true => String::new(),
+        false => format!(" ({:.1}:1)", plain_bytes as f64 / stored_bytes as f64),
     }
 }
 
@@ -31,7 +31,7 @@ mod tests {
         assert_eq!(counted(1, "file", "files"), "1 file");
         assert_eq!(counted(0, "file", "files"), "0 files");
         assert_eq!(ratio(25, 10), " (2.5:1)");
-        assert_eq!(ratio(0, 10) + &ratio(10, 0), "");
+        assert_eq!(ratio(9, 10) + &ratio(10, 0), "");
         let counts = [
             (1, "owner", "owners"),
             (0, "mode", "modes"),

@@ -226,14 +226,26 @@ pub trait DestinationDir: Send + Sync {
     /// Opens the regular file `name` for reading, to find out whether it is identical already.
     fn read(&self, name: &[u8]) -> Result<Box<dyn SourceFile>>;
 
-    /// Starts a file of `size_bytes` that will be called `name`, under a temporary name.
+    /// Starts a file of `size_bytes` that will be called `name`. If something has that name
+    /// it is not touched until the file is finished.
     fn create(&self, name: &[u8], size_bytes: u64) -> Result<Arc<dyn NewFile>>;
 
     /// Puts `attributes` on the existing regular file `name`, whose contents are right already.
-    fn adjust(&self, name: &[u8], attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;
+    fn adjust(
+        &self,
+        name: &[u8],
+        attributes: &Attributes<'_>,
+        permissions: Permissions,
+    ) -> Result<Vec<Lost>>;
 
     /// Makes the link, FIFO, socket or device `name`, replacing what is not a directory.
-    fn make(&self, name: &[u8], target: &[u8], attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;
+    fn make(
+        &self,
+        name: &[u8],
+        target: &[u8],
+        attributes: &Attributes<'_>,
+        permissions: Permissions,
+    ) -> Result<Vec<Lost>>;
 
     /// Makes `name` another name of the file `existing` in `dir` (a directory of the same
     /// destination), replacing what is not a directory.
@@ -246,7 +258,8 @@ pub trait DestinationDir: Send + Sync {
     fn as_any(&self) -> &dyn std::any::Any;
 }
 
-/// A file being restored, still under a temporary name. Dropping it unfinished removes it.
+/// A file being restored, under a temporary name if it is large or replaces another.
+/// Dropping it unfinished removes it.
 pub trait NewFile: Send + Sync {
     /// Writes `bytes` at `offset`; several threads may write different parts at once.
     /// Parts never written are holes where the destination has them, else zeros.

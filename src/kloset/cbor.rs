@@ -1,5 +1,5 @@
 //! CBOR (RFC 8949), as far as the format uses it: integers, byte and text strings,
-//! arrays and maps of definite length, booleans.
+//! arrays and maps of definite length.
 //!
 //! A thin layer over `minicbor` that words its errors as ours and bounds every count
 //! by the bytes that are there. Maps have small integers as keys; a key that is not
@@ -92,12 +92,19 @@ impl<'a> Reader<'a> {
         self.0.array().map_err(malformed)?.ok_or_else(indefinite)
     }
 
-    /// # Errors
-    /// [`crate::error::Kind::Corrupt`] unless an array of `length` items follows.
-    pub fn array_of(&mut self, length: u64) -> Result<()> {
+    /// The head of an array whose first `length` items we know. Returns how many follow them, of
+    /// a later version, to be passed over with [`Reader::skip_many`].
+    pub fn record(&mut self, length: u64) -> Result<u64> {
+        let found = self.array()?;
+        let few = || Error::corrupt(format!("an array of {found} items where {length} belong"));
+        found.checked_sub(length).ok_or_else(few)
+    }
+
+    /// The number of pairs in an array of things that come in pairs.
+    pub fn pairs(&mut self) -> Result<u64> {
         match self.array()? {
-            found if found == length => Ok(()),
-            found => Err(Error::corrupt(format!("an array of {found} items where {length} belong"))),
+            items if items % 2 == 0 => Ok(items / 2),
+            items => Err(Error::corrupt(format!("{items} items, which are no pairs"))),
         }
     }
 
@@ -147,6 +154,20 @@ impl<'a> Reader<'a> {
             (ids, []) => Ok(ids.iter().map(|id| Id(*id)).collect()),
             _ => Err(Error::corrupt("a list of ids with a broken last one")),
         }
+    }
+
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`] unless everything has been read.
+    pub fn end(&self) -> Result<()> {
+        match self.at_end() {
+            true => Ok(()),
+            false => Err(Error::corrupt("bytes after the end")),
+        }
+    }
+
+    /// Passes over `count` items.
+    pub fn skip_many(&mut self, count: u64) -> Result<()> {
+        (0..count).try_for_each(|_| self.skip())
     }
 
     /// Passes over one item, whatever it is.

@@ -64,7 +64,7 @@ const WINDOW_BYTES: usize = 64;
 const NORMALISATION_BITS: u32 = 2;
 
 /// A chunk is a part of a block, which is held in memory several times over.
-const HIGHEST_MAX_BYTES: u32 = 16 << 20;
+const HIGHEST_MAX_BYTES: u32 = 4 << 20;
 
 /// Below this a chunk costs more to keep track of than it saves, and the
 /// judgement would have hardly any bits left.
@@ -96,7 +96,7 @@ pub struct Parameters {
     /// Where cutting becomes likely: a power of two, at least 256. By the defaults,
     /// random contents come to 15 % more on average.
     pub average_bytes: u32,
-    /// No chunk is longer. At most 16 MiB.
+    /// No chunk is longer. At most 4 MiB.
     pub max_bytes: u32,
 }
 

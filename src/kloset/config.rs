@@ -17,6 +17,8 @@ use crate::util::{Id, human};
 pub const FORMAT: u32 = 1;
 /// First line of the file, for the person who opens it.
 const HEADING: &str = "# A Kloset store. Not to be edited: the last line authenticates the rest.\n";
+/// Smaller chunks of trees would make lists of chunks too deep.
+const TREE_CHUNK_FLOOR_BYTES: u32 = 1 << 10;
 /// What the last line starts with.
 const MAC: &str = "mac = \"";
 
@@ -147,6 +149,9 @@ impl Config {
         }
         if !codec::LEVELS.contains(&self.compression) {
             return Err(Error::corrupt(format!("compression level {}", self.compression)));
+        }
+        if self.tree_chunk_minimum < TREE_CHUNK_FLOOR_BYTES {
+            return Err(Error::corrupt(format!("tree chunks of {} bytes", self.tree_chunk_minimum)));
         }
         self.key_id()?;
         self.chunking().check()?;

@@ -1,13 +1,14 @@
 //! An index object: copies of the tables of many packs, so that opening a store does
 //! not take one request per pack. Never the only copy of a fact.
 //!
-//! Body: `{0: [[pack id, size, table] …]}`, where *table* is as in a pack's footer.
+//! Body: `{0: [[pack id, size, table] …]}`, where *table* is as in a pack's footer, but for
+//! the ids of chunks, of which only the first 16 bytes are told.
 
 use super::Kloset;
 use super::cbor::{Reader, Writer};
 use super::object;
 use super::seal::Part;
-use super::table::{self, PackTable};
+use super::table::{self, Ids, PackTable};
 use crate::error::{During, Error, Result};
 use crate::store::Area;
 use crate::util::Id;
@@ -28,7 +29,7 @@ pub fn publish(kloset: &Kloset, tables: &[PackTable]) -> Result<(Id, u64)> {
 /// # Errors
 /// [`crate::error::Kind::Corrupt`] unless every byte is what was stored.
 pub fn read(kloset: &Kloset, id: Id) -> Result<Vec<PackTable>> {
-    let read = || decode(&object::decode(kloset.sealer(), Part::Index, kloset.store().get(Area::Index, id)?)?);
+    let read = || decode(&object::decode(kloset.sealer(), Part::Index, id, kloset.store().get(Area::Index, id)?)?);
     read().during(|| format!("read index {}", id.short()))
 }
 
@@ -38,7 +39,7 @@ fn encode(tables: &[PackTable]) -> Vec<u8> {
     Writer::new(&mut body).map(1).u64(PACKS).array(tables.len());
     for pack in tables {
         Writer::new(&mut body).array(3).bytes(&pack.pack.0).u64(pack.size_bytes);
-        table::encode(pack.kind, &pack.blocks, &mut body);
+        table::encode(pack.kind, &pack.blocks, Ids::Prefix, &mut body);
     }
     body
 }
@@ -53,18 +54,20 @@ fn decode(body: &[u8]) -> Result<Vec<PackTable>> {
             _ => reader.skip()?,
         }
     }
+    reader.end()?;
     Ok(tables)
 }
 
 /// Reads the list of packs.
 fn packs(reader: &mut Reader<'_>, tables: &mut Vec<PackTable>) -> Result<()> {
     for _ in 0..reader.array()? {
-        reader.array_of(3)?;
+        let additions = reader.record(3)?;
         let (pack, size_bytes) = (reader.id()?, reader.u64()?);
         if size_bytes > Area::Packs.limit_bytes() {
             return Err(Error::corrupt(format!("a pack of {size_bytes} bytes")));
         }
-        let (kind, blocks) = table::decode(reader)?;
+        let (kind, blocks) = table::decode(reader, Ids::Prefix)?;
+        reader.skip_many(additions)?;
         tables.push(PackTable { pack, size_bytes, kind, blocks });
     }
     Ok(())

@@ -7,6 +7,7 @@
 
 use super::Kloset;
 use super::progress::{Event, Observer};
+use super::object;
 use super::slot::{self, SlotInfo};
 use crate::error::{During, Error, Kind, Result};
 use crate::store::{Area, Store};
@@ -15,7 +16,8 @@ use crate::util::Id;
 /// Slots that are read at most: each costs a key derivation to try.
 const SLOTS_LIMIT: usize = 64;
 
-/// The bytes of every key slot of `store`, sorted by name.
+/// The bytes of every key slot of `store`, cheapest first, so that slots somebody planted to
+/// cost time are tried last.
 pub fn slots(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<(Id, Vec<u8>)>> {
     let mut names = Vec::new();
     let mut note = |object: crate::store::Object| {
@@ -31,12 +33,13 @@ pub fn slots(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<(Id, Vec<
     }
     let mut slots = Vec::with_capacity(names.len());
     for name in names {
-        match store.get(Area::Keys, name) {
+        match store.get(Area::Keys, name).and_then(|slot| object::check_name(name, slot)) {
             Ok(slot) => slots.push((name, slot)),
             Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => observer.event(&Event::Warning(&error)),
             Err(error) => return Err(error),
         }
     }
+    slots.sort_by_key(|(_, slot)| slot::inspect(slot).map_or(u64::MAX, |info| info.cost.work()));
     Ok(slots)
 }
 

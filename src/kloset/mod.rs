@@ -18,11 +18,14 @@ pub mod cbor;
 pub mod check;
 pub mod chunker;
 pub mod codec;
+pub mod condemned;
 pub mod config;
+pub mod failures;
 pub mod file;
 pub mod index;
 pub mod index_object;
 pub mod keyring;
+pub mod layout;
 pub mod master;
 pub mod object;
 pub mod pack;
@@ -38,7 +41,8 @@ pub mod tree;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use chunker::{Chunker, Gear};
 use config::Config;
@@ -61,7 +65,10 @@ pub struct Kloset {
     chunker: Chunker,
     tree_chunker: Chunker,
     cache: Option<PathBuf>,
-    index: OnceLock<Arc<Index>>,
+    index: OnceLock<Index>,
+    /// Held for reading by who looks something up, for writing while a damaged cache is rebuilt.
+    rebuilding: RwLock<()>,
+    present_only: AtomicBool,
     observer: Arc<dyn Observer>,
 }
 
@@ -88,6 +95,8 @@ impl Kloset {
             tree_chunker: Chunker::new(gear(), config.tree_chunking())?,
             cache: cache.map(|cache| cache.join(&config.store_id)),
             index: OnceLock::new(),
+            rebuilding: RwLock::default(),
+            present_only: AtomicBool::new(false),
             store,
             config,
             master,
@@ -137,18 +146,56 @@ impl Kloset {
     }
 
     /// Where each chunk is: the cache, brought up to date with the store at the first call.
-    pub fn index(&self) -> Result<Arc<Index>> {
+    pub fn index(&self) -> Result<&Index> {
         if let Some(index) = self.index.get() {
-            return Ok(index.clone());
+            return Ok(index);
         }
-        let index = Arc::new(self.load_index().during(|| "load the index")?);
-        Ok(self.index.get_or_init(|| index).clone())
+        let directory = self.cache.as_ref().map(|cache| cache.join("index"));
+        let index = Index::open(directory.as_deref());
+        self.fill(&index).during(|| "load the index")?;
+        Ok(self.index.get_or_init(|| index))
+    }
+
+    /// The answer of `ask` to a question about the index. A cache that turns out to be damaged
+    /// is made anew from the store, and asked again.
+    pub fn look_up<T>(&self, ask: impl Fn(&Index) -> Result<T>) -> Result<T> {
+        let index = self.index()?;
+        let reading = self.rebuilding.read().unwrap_or_else(PoisonError::into_inner);
+        let answer = ask(index);
+        drop(reading);
+        match answer {
+            Err(error) if error.kind() == Kind::Corrupt && index.damaged() => {
+                self.rebuild(index, &error)?;
+                ask(index)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Keeps for the next run what this one learnt of where chunks are. A cache that cannot be
+    /// written costs time, so it is no more than a warning.
+    pub fn save_index(&self) {
+        if let Some(Err(error)) = self.index.get().map(Index::save) {
+            self.observer.event(&Event::Warning(&error.during("save the index cache")));
+        }
+    }
+
+    /// Makes a damaged cache anew, unless another thread just did.
+    fn rebuild(&self, index: &Index, damage: &Error) -> Result<()> {
+        let _writing = self.rebuilding.write().unwrap_or_else(PoisonError::into_inner);
+        if !index.damaged() {
+            return Ok(());
+        }
+        self.observer.event(&Event::Warning(&damage.clone().during("making the index cache anew")));
+        index.clear();
+        self.fill(index).during(|| "rebuild the index cache")
     }
 
     /// Makes the index forget what lies in packs that are no longer in the store, for the
     /// rest of this run: a backup then stores again what was lost, while its source still exists.
     pub fn trust_present_packs_only(&self) -> Result<()> {
         let present = self.names(Area::Packs)?;
+        self.present_only.store(true, Ordering::Relaxed);
         self.index()?.retain_packs(&present);
         Ok(())
     }
@@ -167,14 +214,12 @@ impl Kloset {
 
     /// Reads the index objects that the cache has not seen. Those that are damaged are told of
     /// once, and the footers of packs that no other index object covers are read instead.
-    fn load_index(&self) -> Result<Index> {
-        let directory = self.cache.as_ref().map(|cache| cache.join("index"));
-        let index = Index::open(directory.as_deref());
+    fn fill(&self, index: &Index) -> Result<()> {
         let live = self.names(Area::Index)?;
         let mut damaged = None;
         for object in live.iter().filter(|object| !index.covers(**object)) {
-            match index_object::read(self, *object) {
-                Ok(tables) => index.add_object(*object, &tables)?,
+            match index_object::read(self, *object).and_then(|tables| index.add_object(*object, &tables)) {
+                Ok(()) => {}
                 Err(error) if error.kind() == Kind::NotFound => {}
                 Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => damaged = Some(error),
                 Err(error) => return Err(error),
@@ -186,9 +231,12 @@ impl Kloset {
         }
         if let Some(error) = damaged {
             self.observer.event(&Event::Warning(&error.during("reading the footers of packs instead")));
-            self.read_footers(&index)?;
+            self.read_footers(index)?;
         }
-        Ok(index)
+        if self.present_only.load(Ordering::Relaxed) {
+            index.retain_packs(&self.names(Area::Packs)?);
+        }
+        Ok(())
     }
 
     /// Learns what is in the packs that no readable index object covers.
@@ -290,7 +338,8 @@ impl Locked {
     }
 
     /// The key that `passphrase` opens, or nothing if it opens none. A damaged slot is told
-    /// to `observer` and passed over.
+    /// to `observer` and passed over, and so is one that holds the key of another store:
+    /// somebody put it there.
     ///
     /// # Errors
     /// [`Kind::Corrupt`] if there is no slot that could be tried.
@@ -298,7 +347,10 @@ impl Locked {
         let mut tried = 0;
         for (id, slot) in keyring::slots(&*self.store, observer)? {
             match slot::unwrap(&slot, passphrase) {
-                Ok(Some(key)) => return Ok(Some(key)),
+                Ok(Some(key)) => match Config::authenticate(&self.config_bytes, &key) {
+                    Ok(()) => return Ok(Some(key)),
+                    Err(_) => observer.event(&Event::Warning(&foreign(id))),
+                },
                 Ok(None) => tried += 1,
                 Err(error) => observer.event(&Event::Warning(&error.during(format!("read key slot {}", id.short())))),
             }
@@ -315,4 +367,9 @@ impl Locked {
         Kloset::open(self.store, &self.config_bytes, master, cache, observer)
             .during(|| format!("open store {location}"))
     }
+}
+
+/// A slot whose key does not fit CONFIG.
+fn foreign(slot: Id) -> Error {
+    Error::corrupt("its key is not the one that CONFIG was written with").during(format!("key slot {}", slot.short()))
 }

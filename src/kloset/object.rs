@@ -5,6 +5,7 @@
 use super::codec::{Decoder, Encoder};
 use super::seal::{Part, Sealer};
 use crate::error::{Error, Kind, Result};
+use crate::util::Id;
 
 /// Length of every magic.
 pub const MAGIC_BYTES: usize = 8;
@@ -41,11 +42,24 @@ pub fn encode(sealer: &Sealer, part: Part, body: &[u8]) -> Result<Vec<u8>> {
     Ok(sealed)
 }
 
-/// The body of the object in `bytes`.
+/// `bytes`, once they proved to be those of the object `id`: the same bytes under two names
+/// would count as two objects.
+///
+/// # Errors
+/// [`Kind::Corrupt`] if they are not.
+pub fn check_name(id: Id, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    match Id::of(&bytes) == id {
+        true => Ok(bytes),
+        false => Err(Error::corrupt("its bytes do not hash to its name")),
+    }
+}
+
+/// The body of the object `id` in `bytes`.
 ///
 /// # Errors
 /// [`Kind::Corrupt`] unless every byte is what was sealed.
-pub fn decode(sealer: &Sealer, part: Part, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
+pub fn decode(sealer: &Sealer, part: Part, id: Id, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    let mut bytes = check_name(id, bytes)?;
     check_magic(part, &bytes)?;
     let mut body = Vec::new();
     Decoder::new()?.decode(sealer, part, &mut bytes[MAGIC_BYTES..], &mut body)?;

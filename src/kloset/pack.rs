@@ -13,7 +13,7 @@ use super::codec::{Decoder, Encoder, sealed_limit_bytes};
 use super::codec::limit_bytes;
 use super::object::{check_magic, magic};
 use super::seal::{Part, Sealer};
-use super::table::{self, BlockTable, ChunkEntry, PACK_HEADER_BYTES, PackKind, PackTable};
+use super::table::{self, BlockTable, Ids, ChunkEntry, PACK_HEADER_BYTES, PackKind, PackTable};
 use crate::error::{During, Error, Kind, Result};
 use crate::store::{Area, Store, Upload};
 use crate::util::Id;
@@ -21,6 +21,9 @@ use crate::util::Id;
 /// The size at which a pack is finished. Larger ones mean fewer requests, smaller ones
 /// less to copy when some of it dies; peers sit between 5 and 128 MiB.
 pub const PACK_BYTES: u64 = 16 << 20;
+/// Chunks at which a pack is finished, however small they are: its table must fit in memory
+/// many times over.
+const PACK_CHUNKS: usize = 1 << 16;
 /// Last bytes of a pack; the last of them is the format version.
 const END_MAGIC: &[u8; 8] = b"KLOSETE\x01";
 /// Footer length and end magic.
@@ -35,13 +38,14 @@ pub struct PackWriter {
     written_bytes: u64,
     kind: PackKind,
     blocks: Vec<BlockTable>,
+    chunks: usize,
 }
 
 impl PackWriter {
     /// Starts a pack.
     pub fn new(store: &dyn Store, kind: PackKind) -> Result<PackWriter> {
         let upload = store.upload(Area::Packs).during(|| "start a pack")?;
-        let mut pack = PackWriter { upload, hasher: blake3::Hasher::new(), written_bytes: 0, kind, blocks: Vec::new() };
+        let mut pack = PackWriter { upload, hasher: blake3::Hasher::new(), written_bytes: 0, kind, blocks: Vec::new(), chunks: 0 };
         pack.write(magic(Part::Block))?;
         Ok(pack)
     }
@@ -50,19 +54,20 @@ impl PackWriter {
     pub fn append(&mut self, sealed: &[u8], chunks: Vec<ChunkEntry>) -> Result<()> {
         let sealed_bytes = u32::try_from(sealed.len()).map_err(|_| Error::new(Kind::Failed, "a block of over 4 GiB"))?;
         self.write(sealed)?;
+        self.chunks += chunks.len();
         self.blocks.push(BlockTable { sealed_bytes, chunks });
         Ok(())
     }
 
     /// Whether the pack is large enough to be finished.
     pub fn is_full(&self) -> bool {
-        self.written_bytes >= PACK_BYTES
+        self.written_bytes >= PACK_BYTES || self.chunks >= PACK_CHUNKS
     }
 
     /// Appends footer and trailer, after which the name is known.
     pub fn finish(mut self, sealer: &Sealer, encoder: &mut Encoder, sealed: &mut Vec<u8>) -> Result<FinishedPack> {
         let mut body = Vec::new();
-        table::encode(self.kind, &self.blocks, &mut body);
+        table::encode(self.kind, &self.blocks, Ids::Whole, &mut body);
         encoder.encode(sealer, Part::Footer, &body, sealed)?;
         let footer_bytes = u32::try_from(sealed.len()).map_err(|_| Error::new(Kind::Failed, "a footer of over 4 GiB"))?;
         sealed.extend_from_slice(&footer_bytes.to_le_bytes());
@@ -150,7 +155,7 @@ pub fn decode_tail(sealer: &Sealer, pack: Id, size_bytes: u64, mut tail: Vec<u8>
     Decoder::new()?
         .decode(sealer, Part::Footer, &mut tail[..footer_bytes], &mut body)
         .during(|| "footer")?;
-    let (kind, blocks) = table::decode(&mut Reader::new(&body))?;
+    let (kind, blocks) = table::decode(&mut Reader::new(&body), Ids::Whole)?;
     let sealed: u64 = blocks.iter().map(|block| u64::from(block.sealed_bytes)).sum();
     if u64::from(PACK_HEADER_BYTES) + sealed + tail.len() as u64 != size_bytes {
         return Err(Error::corrupt("its blocks do not add up to its size"));

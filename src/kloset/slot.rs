@@ -67,6 +67,11 @@ impl Cost {
     /// The most we accept: a hostile slot must not take all memory, or all day.
     pub const CEILING: Cost = Cost { memory_kib: 1 << 20, passes: 64, lanes: 16 };
 
+    /// What trying a passphrase takes, for comparison: memory written.
+    pub fn work(self) -> u64 {
+        u64::from(self.memory_kib) * u64::from(self.passes)
+    }
+
     /// # Errors
     /// [`Kind::Unsupported`] when outside of floor and ceiling.
     pub fn check(self) -> Result<()> {

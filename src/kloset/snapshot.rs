@@ -179,7 +179,10 @@ impl Snapshot {
                 other => snapshot.decode_pair(other, &mut reader)?,
             }
         }
-        let (Some(id), Some(root)) = (id, root) else { return Err(Error::corrupt("a snapshot without id or root")) };
+        reader.end()?;
+        let (Some(id), Some(root)) = (id, root.filter(Entry::is_dir)) else {
+            return Err(Error::corrupt("a snapshot without id or root directory"));
+        };
         Ok(Snapshot { id, root: Entry { name: Vec::new(), ..root }, ..snapshot })
     }
 
@@ -216,7 +219,7 @@ fn items<T>(reader: &mut Reader<'_>, mut item: impl FnMut(&mut Reader<'_>) -> Re
 /// Reads paths and causes in turn.
 fn failures(reader: &mut Reader<'_>) -> Result<Vec<Failure>> {
     let failure = |reader: &mut Reader<'_>| Ok(Failure { path: reader.bytes()?.to_vec(), cause: reader.text()?.to_owned() });
-    (0..reader.array()? / 2).map(|_| failure(reader)).collect()
+    (0..reader.pairs()?).map(|_| failure(reader)).collect()
 }
 
 /// A snapshot, and the object it lies in.
@@ -254,7 +257,7 @@ pub fn remove(kloset: &Kloset, stored: &Stored) -> Result<()> {
 pub fn read(kloset: &Kloset, object: Id) -> Result<Snapshot> {
     let read = || -> Result<Snapshot> {
         let bytes = kloset.store().get(Area::Snapshots, object)?;
-        Snapshot::decode(&object::decode(kloset.sealer(), Part::Snapshot, bytes)?)
+        Snapshot::decode(&object::decode(kloset.sealer(), Part::Snapshot, object, bytes)?)
     };
     read().during(|| format!("read snapshot object {}", object.short()))
 }
@@ -281,6 +284,8 @@ pub fn list(kloset: &Kloset, observer: &dyn Observer) -> Result<(Vec<Stored>, u6
             Err(error) => return Err(error),
         }
     }
-    snapshots.sort_by_key(|stored| (stored.snapshot.time_ns, stored.snapshot.id));
+    snapshots.sort_by_key(|stored| (stored.snapshot.time_ns, stored.snapshot.id, stored.object));
+    // Two objects of one snapshot, as two syncs at once may leave, are one snapshot to a person.
+    snapshots.dedup_by_key(|stored| stored.snapshot.id);
     Ok((snapshots, damaged))
 }

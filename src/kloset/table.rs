@@ -100,43 +100,71 @@ impl PackTable {
     }
 }
 
+/// How much of each chunk's id a table tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ids {
+    /// All of it: in footers, which are the source of all else.
+    Whole,
+    /// The first 16 bytes: in index objects, since that is what an index compares.
+    Prefix,
+}
+
+impl Ids {
+    /// Bytes of each id.
+    fn bytes(self) -> usize {
+        match self {
+            Ids::Whole => 32,
+            Ids::Prefix => 16,
+        }
+    }
+}
+
 /// Appends `[kind, [[sealed length, ids, lengths] …]]`, ids and little-endian lengths as byte strings.
-pub fn encode(kind: PackKind, blocks: &[BlockTable], out: &mut Vec<u8>) {
+pub fn encode(kind: PackKind, blocks: &[BlockTable], ids: Ids, out: &mut Vec<u8>) {
     let mut encoder = Writer::new(out);
     encoder.array(2).u64(kind.code().into()).array(blocks.len());
     for block in blocks {
-        let ids: Vec<u8> = block.chunks.iter().flat_map(|chunk| chunk.id.0).collect();
+        let ids: Vec<u8> = block.chunks.iter().flat_map(|chunk| &chunk.id.0[..ids.bytes()]).copied().collect();
         let lengths: Vec<u8> = block.chunks.iter().flat_map(|chunk| chunk.length.to_le_bytes()).collect();
         encoder.array(3).u64(block.sealed_bytes.into()).bytes(&ids).bytes(&lengths);
     }
 }
 
-/// Reads what [`encode`] wrote.
+/// Reads what [`encode`] wrote. Of ids that were cut short the rest is zero.
 ///
 /// # Errors
 /// [`crate::error::Kind::Corrupt`] for anything that cannot be the table of a pack.
-pub fn decode(reader: &mut Reader<'_>) -> Result<(PackKind, Vec<BlockTable>)> {
-    reader.array_of(2)?;
+pub fn decode(reader: &mut Reader<'_>, ids: Ids) -> Result<(PackKind, Vec<BlockTable>)> {
+    let additions = reader.record(2)?;
     let kind = PackKind::from_code(reader.u8()?)?;
     let count = reader.array()?;
     let mut blocks = Vec::with_capacity(reader.plausible(count));
     for _ in 0..count {
-        blocks.push(block(reader)?);
+        blocks.push(block(reader, ids)?);
     }
+    reader.skip_many(additions)?;
     Ok((kind, blocks))
 }
 
 /// Reads one block of a table.
-fn block(reader: &mut Reader<'_>) -> Result<BlockTable> {
-    reader.array_of(3)?;
+fn block(reader: &mut Reader<'_>, ids: Ids) -> Result<BlockTable> {
+    let additions = reader.record(3)?;
     let sealed_bytes = reader.u32()?;
-    let (ids, odd_id) = reader.bytes()?.as_chunks::<32>();
+    let id_bytes = reader.bytes()?.chunks_exact(ids.bytes());
     let (lengths, odd_length) = reader.bytes()?.as_chunks::<4>();
-    if ids.len() != lengths.len() || !odd_id.is_empty() || !odd_length.is_empty() || ids.len() > CHUNKS_PER_BLOCK_LIMIT {
+    reader.skip_many(additions)?;
+    if id_bytes.len() != lengths.len() || !id_bytes.remainder().is_empty() || !odd_length.is_empty() {
         return Err(Error::corrupt("a block whose chunks have no length each"));
     }
-    let chunk = |(id, length): (&[u8; 32], &[u8; 4])| ChunkEntry { id: Id(*id), length: u32::from_le_bytes(*length) };
-    let block = BlockTable { sealed_bytes, chunks: ids.iter().zip(lengths).map(chunk).collect() };
+    if lengths.len() > CHUNKS_PER_BLOCK_LIMIT {
+        return Err(Error::corrupt("a block of too many chunks"));
+    }
+    let chunk = |(bytes, length): (&[u8], &[u8; 4])| {
+        let mut id = Id::default();
+        id.0[..bytes.len()].copy_from_slice(bytes);
+        ChunkEntry { id, length: u32::from_le_bytes(*length) }
+    };
+    let block = BlockTable { sealed_bytes, chunks: id_bytes.zip(lengths).map(chunk).collect() };
     let plain_limit = codec::limit_bytes(Part::Block);
     if block.plain_bytes() > plain_limit as u64 || sealed_bytes as usize > codec::sealed_limit_bytes(plain_limit) {
         return Err(Error::corrupt("a block larger than any block"));
@@ -156,10 +184,10 @@ mod tests {
             BlockTable { sealed_bytes: 100, chunks: vec![] },
         ];
         let mut bytes = Vec::new();
-        encode(PackKind::Tree, &blocks, &mut bytes);
-        assert_eq!(decode(&mut Reader::new(&bytes)).unwrap(), (PackKind::Tree, blocks));
+        encode(PackKind::Tree, &blocks, Ids::Whole, &mut bytes);
+        assert_eq!(decode(&mut Reader::new(&bytes), Ids::Whole).unwrap(), (PackKind::Tree, blocks));
         for length in 0..bytes.len() {
-            assert!(decode(&mut Reader::new(&bytes[..length])).is_err(), "length {length}");
+            assert!(decode(&mut Reader::new(&bytes[..length]), Ids::Whole).is_err(), "length {length}");
         }
     }
 }

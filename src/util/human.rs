@@ -36,6 +36,15 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// The first `limit_bytes` of `text`, or a little less where that would split a letter.
+pub fn shorten(text: &str, limit_bytes: usize) -> &str {
+    let mut end = text.len().min(limit_bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +56,12 @@ mod tests {
         assert_eq!(size(6554), "6.4 KiB");
         assert_eq!(size(1024 * 1024 - 1), "1.0 MiB");
         assert_eq!(size(u64::MAX), "16.0 EiB");
+    }
+
+    #[test]
+    fn letters_are_not_split() {
+        assert_eq!(shorten("aé", 2), "a");
+        assert_eq!(shorten("aé", 3), "aé");
     }
 
     #[test]

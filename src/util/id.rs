@@ -21,7 +21,10 @@ impl Id {
 
     /// The first eight hex digits, enough for a person to tell two apart.
     pub fn short(&self) -> String {
-        self.0[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+        self.0[..4]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -29,7 +32,9 @@ impl TryFrom<&[u8]> for Id {
     type Error = Error;
 
     fn try_from(bytes: &[u8]) -> Result<Id, Error> {
-        let bytes = bytes.try_into().map_err(|_| Error::corrupt(format!("an id of {} bytes", bytes.len())))?;
+        let bytes = bytes
+            .try_into()
+            .map_err(|_| Error::corrupt(format!("an id of {} bytes", bytes.len())))?;
         Ok(Id(bytes))
     }
 }
@@ -58,7 +63,10 @@ impl FromStr for Id {
         }
         let mut id = [0; ID_BYTES];
         for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = digit(pair[0]).zip(digit(pair[1])).map(|(high, low)| high << 4 | low).ok_or_else(wrong)?;
+            *byte = digit(pair[0])
+                .zip(digit(pair[1]))
+                .map(|(high, low)| high << 4 | low)
+                .ok_or_else(wrong)?;
         }
         Ok(Id(id))
     }

@@ -3,20 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use crate::harness::{Run, Sandbox, store};
-
-/// Bytes that do not compress, and that no two chunks share.
-fn noise(bytes: usize) -> Vec<u8> {
-    let mut state = 1u64;
-    let next = |_| {
-        // xorshift64 (Marsaglia 2003).
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[0]
-    };
-    (0..bytes).map(next).collect()
-}
+use crate::harness::{Run, Sandbox, noise, store};
 
 #[test]
 fn files_are_printed_byte_for_byte_one_after_the_other() {

@@ -216,6 +216,19 @@ pub(crate) fn store(name: &str) -> String {
     }
 }
 
+/// Bytes that do not compress, and that no two chunks share.
+pub(crate) fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let next = |_| {
+        // xorshift64 (Marsaglia 2003).
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    (0..bytes).map(next).collect()
+}
+
 /// Adds every file under `dir` to `files`.
 fn collect_files(dir: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).expect("a directory can be listed") {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Sandbox, store};
+use crate::harness::{Sandbox, noise, store};
 
 fn with_snapshot(name: &str) -> Sandbox {
     let sandbox = Sandbox::with_store(name);
@@ -88,7 +88,7 @@ fn what_is_not_there_is_told() {
 #[test]
 fn a_file_that_lost_bytes_is_told_and_the_others_are_restored() {
     let sandbox = Sandbox::with_store("restore_damaged");
-    sandbox.write("d/large", &[7; 100_000]);
+    sandbox.write("d/large", &noise(100_000));
     sandbox.backup("st", "d");
     sandbox.damage_one_bit("st/packs");
     sandbox.write("d/small", b"fine");

@@ -1,9 +1,15 @@
 //! The local file system as source and destination.
 
+mod attributes;
 mod destination;
 mod details;
+mod directory;
+mod draft;
 mod file;
+mod flags;
 mod names;
+mod new_file;
+mod node;
 mod open;
 mod source;
 mod stat;

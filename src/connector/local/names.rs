@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The most we read of either file. A site with a million local users needs 64 MB; a
 /// file longer than this is not one of users.
@@ -24,9 +24,15 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// Those of this machine, read at the first call.
+    pub(super) fn shared() -> &'static Names {
+        static NAMES: OnceLock<Names> = OnceLock::new();
+        NAMES.get_or_init(Names::of_this_machine)
+    }
+
     /// Reads `/etc/passwd` and `/etc/group`. A file that is missing or cannot be read
     /// knows nobody: names are a courtesy, the numbers are recorded in any case.
-    pub(super) fn of_this_machine() -> Names {
+    fn of_this_machine() -> Names {
         Names {
             users: Table::read(Path::new("/etc/passwd")),
             groups: Table::read(Path::new("/etc/group")),
@@ -44,13 +50,11 @@ impl Names {
     }
 
     /// The number of the user called `name`.
-    #[allow(dead_code)] // for the destination, which comes next
     pub(super) fn uid(&self, name: &str) -> Option<u32> {
         self.users.ids.get(name).copied()
     }
 
     /// The number of the group called `name`.
-    #[allow(dead_code)] // for the destination, which comes next
     pub(super) fn gid(&self, name: &str) -> Option<u32> {
         self.groups.ids.get(name).copied()
     }

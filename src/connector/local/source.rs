@@ -37,7 +37,7 @@ const LISTING_BYTES: usize = 32 << 10;
 /// Files of this machine.
 pub struct LocalSource {
     host: String,
-    names: Names,
+    names: &'static Names,
 }
 
 impl LocalSource {
@@ -51,7 +51,7 @@ impl LocalSource {
         let host = host.map_err(|_| Error::new(Kind::Failed, "the host name is not UTF-8"))?;
         Ok(LocalSource {
             host: host.to_owned(),
-            names: Names::of_this_machine(),
+            names: Names::shared(),
         })
     }
 }

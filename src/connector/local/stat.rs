@@ -36,7 +36,11 @@ fn metadata(stat: &Statx) -> Result<Metadata> {
         mode: mode & MODE_BITS,
         uid: stat.stx_uid,
         gid: stat.stx_gid,
-        size_bytes: if matches!(kind(mode)?, FileKind::File | FileKind::Symlink) { stat.stx_size } else { 0 },
+        size_bytes: if matches!(kind(mode)?, FileKind::File | FileKind::Symlink) {
+            stat.stx_size
+        } else {
+            0
+        },
         mtime_ns: nanoseconds(&stat.stx_mtime),
         ctime_ns: nanoseconds(&stat.stx_ctime),
         btime_ns: has_btime.then(|| nanoseconds(&stat.stx_btime)),
@@ -59,11 +63,16 @@ fn kind(mode: u32) -> Result<FileKind> {
         T::Socket => Ok(FileKind::Socket),
         T::CharacterDevice => Ok(FileKind::CharDevice),
         T::BlockDevice => Ok(FileKind::BlockDevice),
-        T::Unknown => Err(Error::new(Kind::Failed, format!("unknown kind of file, mode {mode:o}"))),
+        T::Unknown => Err(Error::new(
+            Kind::Failed,
+            format!("unknown kind of file, mode {mode:o}"),
+        )),
     }
 }
 
 /// Nanoseconds since 1970, saturating at the years 1677 and 2262.
 fn nanoseconds(time: &StatxTimestamp) -> i64 {
-    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(time.tv_nsec))
+    time.tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(i64::from(time.tv_nsec))
 }

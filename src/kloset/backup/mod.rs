@@ -16,7 +16,8 @@
 //! backup before that, what was stored is left for the next one to find, and nothing refers to it.
 
 mod assemble;
-mod failures;
+mod attributes;
+
 mod job;
 mod plan;
 mod previous;
@@ -29,7 +30,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Kloset;
+use super::condemned::Condemned;
 use super::blob::{BlobReader, Packer, Writing};
+use super::failures::Failures;
 use super::master::random;
 use super::pack::FinishedPack;
 use super::pipeline::{Trouble, Window, shared_channel};
@@ -44,7 +47,6 @@ use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
 use assemble::Assembler;
-use failures::Failures;
 use job::Buffers;
 use read::Reader;
 use walk::{Out, Walker};
@@ -153,6 +155,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
     let started = Instant::now();
     let time_ns = options.time_ns.unwrap_or_else(now_ns);
     kloset.trust_present_packs_only()?;
+    let condemned = Condemned::hide(kloset)?;
     let blobs = BlobReader::new(kloset, TREE_CACHE_BYTES)?;
     let previous = previous::find(kloset, source, options)?;
     expect(kloset, previous.as_ref());
@@ -175,7 +178,9 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
         errors,
         program: options.program.clone(),
     };
+    condemned.check_none_since(kloset)?;
     let published_bytes = snapshot::publish(kloset, &snapshot)?;
+    kloset.save_index();
     let counters = kloset.observer().counters();
     add(&counters.stored_bytes, published_bytes);
     Ok(Summary {

@@ -9,7 +9,6 @@ use crate::kloset::blob::BlobReader;
 use crate::kloset::progress::{Event, Observer};
 use crate::kloset::snapshot::{self, Snapshot};
 use crate::kloset::tree::{Content, Entry, TreeReader, each_chunk};
-use crate::util::Id;
 
 /// How to tell that a file did not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +71,7 @@ impl<'a> OldDirectory<'a> {
     }
 
     /// The directory whose tree lies in these chunks.
-    pub(super) fn new(blobs: &'a BlobReader<'a>, tree: Vec<Id>, observer: &'a dyn Observer) -> OldDirectory<'a> {
+    pub(super) fn new(blobs: &'a BlobReader<'a>, tree: Content, observer: &'a dyn Observer) -> OldDirectory<'a> {
         let mut old = OldDirectory { entries: Some(TreeReader::new(blobs, tree)), next: None, observer };
         old.advance();
         old
@@ -107,10 +106,9 @@ impl<'a> OldDirectory<'a> {
 
 /// Whether every chunk of `content` is still stored, so that a snapshot may refer to it.
 pub(super) fn is_stored(kloset: &Kloset, blobs: &BlobReader<'_>, content: &Content) -> Result<bool> {
-    let index = kloset.index()?;
     let mut stored = true;
     let walked = each_chunk(blobs, content, &mut |id| {
-        stored = stored && index.contains(&id)?;
+        stored = stored && kloset.look_up(|index| index.contains(&id))?;
         Ok(())
     });
     match walked {

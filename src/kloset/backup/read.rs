@@ -12,9 +12,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use super::failures::Failures;
+use crate::kloset::failures::Failures;
 use super::job::{Batch, Buffer, Buffers, End, Find, Job, Step};
-use super::{Options, Switch};
+use super::Options;
+use super::attributes::trim_xattrs;
 use crate::connector::{Metadata, SourceDir, SourceFile};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::chunker::Chunker;
@@ -42,6 +43,8 @@ pub(super) struct Reader<'a> {
     jobs: SyncSender<Job>,
     batch: u64,
     part: u32,
+    /// Size of the file that was read last, holes included.
+    size_bytes: u64,
     buffer: Buffer,
     steps: Vec<Step<Range<usize>>>,
 }
@@ -57,7 +60,7 @@ enum Failure {
 impl<'a> Reader<'a> {
     /// A reader that sends what it read to `jobs`.
     pub(super) fn new(context: Context<'a>, jobs: SyncSender<Job>) -> Reader<'a> {
-        Reader { context, jobs, batch: 0, part: 0, buffer: context.buffers.take(), steps: Vec::new() }
+        Reader { context, jobs, batch: 0, part: 0, size_bytes: 0, buffer: context.buffers.take(), steps: Vec::new() }
     }
 
     /// Reads batches until there are no more. In trouble, throws them away.
@@ -94,6 +97,7 @@ impl<'a> Reader<'a> {
                     let error = Error::new(Kind::Failed, "changed while it was read: its contents may be mixed");
                     self.context.failures.warn(path, &error);
                 }
+                trim_xattrs(&mut entry, path, self.context.options, self.context.failures);
                 self.steps.push(Step::File(entry, chunks));
             }
             Err(Failure::Backup(error)) => return Err(error),
@@ -120,11 +124,10 @@ impl<'a> Reader<'a> {
             let now = file.metadata().during(|| "stat").map_err(item)?;
             let held_still = is_same_moment(&entry.metadata, &now);
             (entry.changed, entry.metadata) = (!held_still, now);
+            // What lstat says need not be what there is to read: below /proc it is 0.
+            entry.metadata.size_bytes = self.size_bytes;
             if held_still || attempt == ATTEMPTS {
                 entry.details = file.details().during(|| "read attributes").map_err(item)?;
-                if self.context.options.skip_xattrs == Switch::On {
-                    entry.details.xattrs.clear();
-                }
                 return Ok(chunks);
             }
             file.seek(0).map_err(item)?;
@@ -135,17 +138,17 @@ impl<'a> Reader<'a> {
 
     /// Reads and cuts everything that is not a hole.
     fn read_contents(&mut self, file: &mut dyn SourceFile, entry: &mut Entry) -> Result<Vec<Range<usize>>, Failure> {
-        let metadata = &entry.metadata;
-        if metadata.allocated_bytes >= metadata.size_bytes {
-            return self.read_runs(file, &[0..u64::MAX], metadata.size_bytes);
+        let size_bytes = entry.metadata.size_bytes;
+        let mut runs = vec![0..u64::MAX];
+        if entry.metadata.allocated_bytes < size_bytes {
+            let found = file.data_runs(size_bytes).during(|| "find holes").map_err(Failure::Item)?;
+            if !holes_between(&found, size_bytes).is_empty() {
+                runs = found;
+            }
         }
-        let size_bytes = metadata.size_bytes;
-        let runs = file.data_runs(size_bytes).during(|| "find holes").map_err(Failure::Item)?;
-        entry.holes = holes_between(&runs, size_bytes);
-        match entry.holes.is_empty() {
-            true => self.read_runs(file, &[0..u64::MAX], size_bytes),
-            false => self.read_runs(file, &runs, size_bytes),
-        }
+        let (chunks, read_bytes) = self.read_runs(file, &runs, size_bytes)?;
+        (entry.holes, self.size_bytes) = what_was_read(&runs, size_bytes, read_bytes);
+        Ok(chunks)
     }
 
     /// Reads these runs as if they were one file of about `expected_bytes`.
@@ -154,25 +157,30 @@ impl<'a> Reader<'a> {
         file: &mut dyn SourceFile,
         runs: &[Range<u64>],
         expected_bytes: u64,
-    ) -> Result<Vec<Range<usize>>, Failure> {
+    ) -> Result<(Vec<Range<usize>>, u64), Failure> {
         let largest = self.context.chunker.parameters().max_bytes as usize;
         let wanted = usize::try_from(expected_bytes).unwrap_or(largest).saturating_add(1).min(largest);
         if self.buffer.room().len() < wanted {
             self.ship(End::More, 0).map_err(Failure::Backup)?;
         }
         let mut cutting = Cutting { start: self.buffer.used(), chunks: Vec::new() };
+        let mut read_bytes = 0;
         for run in runs {
             if run.start > 0 {
                 file.seek(run.start).map_err(Failure::Item)?;
             }
-            self.read_run(file, run.end - run.start, &mut cutting)?;
+            let got = self.read_run(file, run.end - run.start, &mut cutting)?;
+            read_bytes += got;
+            if got < run.end - run.start {
+                break;
+            }
         }
         cutting.cut(self.context.chunker, self.buffer.filled(), 0);
-        Ok(cutting.chunks)
+        Ok((cutting.chunks, read_bytes))
     }
 
-    /// Reads up to `length` bytes, and cuts what can be cut whatever follows.
-    fn read_run(&mut self, file: &mut dyn SourceFile, length: u64, cutting: &mut Cutting) -> Result<(), Failure> {
+    /// Reads up to `length` bytes, and cuts what can be cut whatever follows. Returns how many there were.
+    fn read_run(&mut self, file: &mut dyn SourceFile, length: u64, cutting: &mut Cutting) -> Result<u64, Failure> {
         let largest = self.context.chunker.parameters().max_bytes as usize;
         let mut left = length;
         while left > 0 {
@@ -188,10 +196,10 @@ impl<'a> Reader<'a> {
             cutting.cut(self.context.chunker, self.buffer.filled(), largest);
             left -= got as u64;
             if got < asked {
-                return Ok(());
+                break;
             }
         }
-        Ok(())
+        Ok(length - left)
     }
 
     /// Sends on what was cut, and keeps the rest of the file at the beginning of the next buffer.
@@ -242,6 +250,21 @@ fn is_same_moment(before: &Metadata, after: &Metadata) -> bool {
         && before.size_bytes == after.size_bytes
         && before.mtime_ns == after.mtime_ns
         && before.ctime_ns == after.ctime_ns
+}
+
+/// The holes and the size of a file of whose `runs` this many bytes could be read. It ends where
+/// reading ended, so that size, holes and content always agree.
+fn what_was_read(runs: &[Range<u64>], size_bytes: u64, read_bytes: u64) -> (Vec<Range<u64>>, u64) {
+    let mut left = read_bytes;
+    for (number, run) in runs.iter().enumerate() {
+        let run_bytes = run.end - run.start;
+        if left < run_bytes {
+            let end = run.start + left;
+            return (holes_between(&runs[..number], run.start.min(end)), end);
+        }
+        left -= run_bytes;
+    }
+    (holes_between(runs, size_bytes), size_bytes)
 }
 
 /// What lies between runs of data, up to the end of the file.

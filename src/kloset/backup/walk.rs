@@ -11,8 +11,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
+use super::attributes::trim_xattrs;
 use super::job::{Batch, Find};
-use super::failures::Failures;
+use crate::kloset::failures::Failures;
 use super::plan::Plan;
 use super::previous::{self, OldDirectory};
 use super::{Options, Pipeline, Summary, Switch};
@@ -205,7 +206,7 @@ impl<'a> Walker<'a> {
             Some(old) if self.is_same(old, &entry.metadata) => old.details.clone(),
             _ => dir.own_details().unwrap_or_else(|error| self.without_details(&error)),
         };
-        self.drop_xattrs(&mut entry);
+        trim_xattrs(&mut entry, &self.path, self.options, self.failures);
         let observer = self.kloset.observer();
         let old = match old {
             Some(old) => OldDirectory::new(self.blobs, old.tree, observer),
@@ -272,7 +273,7 @@ impl<'a> Walker<'a> {
 
     /// Whether this is the only name of a file, or the first one found.
     fn is_first_link(&mut self, metadata: &Metadata) -> bool {
-        metadata.links <= 1 || self.linked.insert((metadata.device, metadata.inode))
+        metadata.links <= 1 || metadata.inode == 0 || self.linked.insert((metadata.device, metadata.inode))
     }
 
     /// Hands on a link, FIFO, socket or device.
@@ -292,7 +293,7 @@ impl<'a> Walker<'a> {
             }
         }
         self.count_changed(&entry, old.is_some());
-        self.drop_xattrs(&mut entry);
+        trim_xattrs(&mut entry, &self.path, self.options, self.failures);
         self.ready(entry)
     }
 
@@ -334,13 +335,6 @@ impl<'a> Walker<'a> {
     fn without_details(&self, error: &Error) -> crate::connector::Details {
         self.failures.add(&self.path, error);
         crate::connector::Details::default()
-    }
-
-    /// Forgets extended attributes if the user wants none.
-    fn drop_xattrs(&self, entry: &mut Entry) {
-        if self.options.skip_xattrs == Switch::On {
-            entry.details.xattrs.clear();
-        }
     }
 
     /// Whether nothing changed, as far as `lstat` tells.

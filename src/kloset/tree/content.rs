@@ -48,6 +48,16 @@ pub fn each_chunk(
     descend(blobs, &content.ids, content.depth, each)
 }
 
+/// The ids of all chunks that `content` stands for, in order: for trees, which have few.
+pub fn chunk_ids(blobs: &BlobReader<'_>, content: &Content) -> Result<Vec<Id>> {
+    let mut ids = Vec::with_capacity(content.ids.len());
+    each_chunk(blobs, content, &mut |id| {
+        ids.push(id);
+        Ok(())
+    })?;
+    Ok(ids)
+}
+
 /// Goes down one level.
 fn descend(
     blobs: &BlobReader<'_>,

@@ -15,6 +15,7 @@ use crate::connector::{Details, FileKind, Metadata};
 use crate::error::{Error, Kind, Result};
 use crate::kloset::cbor::{Reader, Writer};
 use crate::util::Id;
+use crate::util::human::shorten;
 
 use super::NAME_LIMIT_BYTES;
 
@@ -73,8 +74,8 @@ pub struct Entry {
     pub holes: Vec<Range<u64>>,
     /// The bytes of a file.
     pub content: Content,
-    /// The tree of a directory, as the chunks it lies in.
-    pub tree: Vec<Id>,
+    /// Where the tree of a directory is.
+    pub tree: Content,
     /// What lies below a directory.
     pub below: Totals,
     /// Whether the file changed while it was read, so that its contents may be mixed.
@@ -110,6 +111,7 @@ mod key {
     pub(super) const BELOW: u64 = 22;
     pub(super) const CHANGED: u64 = 23;
     pub(super) const PROBLEM: u64 = 24;
+    pub(super) const TREE_LISTS: u64 = 25;
 }
 
 /// Writes the pairs of a map whose number is known only at the end.
@@ -141,10 +143,12 @@ impl<'a> Pairs<'a> {
         }
     }
 
-    /// Appends a pair, unless the value is empty.
-    fn ids(&mut self, key: u64, ids: &[Id]) {
-        if !ids.is_empty() {
-            self.key(key).ids(ids);
+    /// Appends a pair, with a key that tells whether there are lists, unless the value is empty.
+    fn content(&mut self, direct: u64, lists: u64, content: &Content) {
+        match content {
+            Content { ids, .. } if ids.is_empty() => {}
+            Content { ids, depth: 0 } => drop(self.key(direct).ids(ids)),
+            Content { ids, depth } => drop(self.key(lists).array(2).u64((*depth).into()).ids(ids)),
         }
     }
 
@@ -192,11 +196,7 @@ impl Entry {
 
     /// Records why the contents are not what they should be.
     pub fn set_problem(&mut self, problem: &str) {
-        let mut end = problem.len().min(PROBLEM_LIMIT_BYTES);
-        while !problem.is_char_boundary(end) {
-            end -= 1;
-        }
-        self.problem = Some(problem[..end].to_owned());
+        self.problem = Some(shorten(problem, PROBLEM_LIMIT_BYTES).to_owned());
     }
 
     /// Appends the map to `out`.
@@ -257,13 +257,8 @@ impl Entry {
                 writer.u64(hole.start).u64(hole.end - hole.start);
             });
         }
-        match self.content.depth {
-            0 => pairs.ids(key::CHUNKS, &self.content.ids),
-            depth => {
-                pairs.key(key::CHUNK_LISTS).array(2).u64(depth.into()).ids(&self.content.ids);
-            }
-        }
-        pairs.ids(key::TREE, &self.tree);
+        pairs.content(key::CHUNKS, key::CHUNK_LISTS, &self.content);
+        pairs.content(key::TREE, key::TREE_LISTS, &self.tree);
         if self.below != Totals::default() {
             let Totals { files, directories, bytes } = self.below;
             pairs.key(key::BELOW).array(3).u64(files).u64(directories).u64(bytes);
@@ -280,11 +275,16 @@ impl Entry {
         let mut kind = None;
         for _ in 0..reader.map()? {
             match reader.u64()? {
-                key::KIND => kind = Some(kind_of(reader.u64()?)?),
+                key::KIND => kind = Some(reader.u64()?),
                 known => entry.decode_pair(known, reader)?,
             }
         }
-        entry.metadata.kind = kind.ok_or_else(|| Error::corrupt("an entry of no kind"))?;
+        let kind = kind.ok_or_else(|| Error::corrupt("an entry of no kind"))?;
+        match kind_of(kind) {
+            Some(kind) => entry.metadata.kind = kind,
+            // Of a later version: it must not take its neighbours with it.
+            None => entry.set_problem(&format!("of a kind, {kind}, that this program does not know")),
+        }
         check_name(&entry.name)?;
         entry.check_holes()?;
         Ok(entry)
@@ -313,8 +313,9 @@ impl Entry {
             key::FLAGS => self.details.flags = reader.u32()?,
             key::HOLES => self.holes = holes(reader)?,
             key::CHUNKS => self.content = Content { ids: reader.ids()?, depth: 0 },
-            key::CHUNK_LISTS => self.content = chunk_lists(reader)?,
-            key::TREE => self.tree = reader.ids()?,
+            key::CHUNK_LISTS => self.content = lists(reader)?,
+            key::TREE => self.tree = Content { ids: reader.ids()?, depth: 0 },
+            key::TREE_LISTS => self.tree = lists(reader)?,
             key::BELOW => self.below = totals(reader)?,
             key::CHANGED => self.changed = reader.u64()? != 0,
             key::PROBLEM => self.problem = Some(reader.text()?.to_owned()),
@@ -353,7 +354,7 @@ pub fn check_name(name: &[u8]) -> Result<()> {
 
 /// Reads names and values in turn.
 fn xattrs(reader: &mut Reader<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    (0..reader.array()? / 2).map(|_| Ok((reader.bytes()?.to_vec(), reader.bytes()?.to_vec()))).collect()
+    (0..reader.pairs()?).map(|_| Ok((reader.bytes()?.to_vec(), reader.bytes()?.to_vec()))).collect()
 }
 
 /// Reads offsets and lengths in turn.
@@ -362,23 +363,26 @@ fn holes(reader: &mut Reader<'_>) -> Result<Vec<Range<u64>>> {
         let end = start.checked_add(length).ok_or_else(|| Error::corrupt("a hole that ends nowhere"))?;
         Ok(start..end)
     };
-    (0..reader.array()? / 2).map(|_| hole(reader.u64()?, reader.u64()?)).collect()
+    (0..reader.pairs()?).map(|_| hole(reader.u64()?, reader.u64()?)).collect()
 }
 
 /// Reads a depth and ids.
-fn chunk_lists(reader: &mut Reader<'_>) -> Result<Content> {
-    reader.array_of(2)?;
-    let depth = reader.u32()?;
+fn lists(reader: &mut Reader<'_>) -> Result<Content> {
+    let additions = reader.record(2)?;
+    let (depth, ids) = (reader.u32()?, reader.ids()?);
+    reader.skip_many(additions)?;
     match (1..=LIST_DEPTH_LIMIT).contains(&depth) {
-        true => Ok(Content { ids: reader.ids()?, depth }),
+        true => Ok(Content { ids, depth }),
         false => Err(Error::corrupt(format!("lists of chunks {depth} deep"))),
     }
 }
 
 /// Reads three totals.
 fn totals(reader: &mut Reader<'_>) -> Result<Totals> {
-    reader.array_of(3)?;
-    Ok(Totals { files: reader.u64()?, directories: reader.u64()?, bytes: reader.u64()? })
+    let additions = reader.record(3)?;
+    let totals = Totals { files: reader.u64()?, directories: reader.u64()?, bytes: reader.u64()? };
+    reader.skip_many(additions)?;
+    Ok(totals)
 }
 
 /// How a kind is written.
@@ -395,11 +399,10 @@ fn kind_code(kind: FileKind) -> u64 {
 }
 
 /// The inverse of [`kind_code`].
-fn kind_of(code: u64) -> Result<FileKind> {
+fn kind_of(code: u64) -> Option<FileKind> {
     use FileKind::{BlockDevice, CharDevice, Directory, Fifo, File, Socket, Symlink};
     const KINDS: [FileKind; 7] = [File, Directory, Symlink, Fifo, Socket, CharDevice, BlockDevice];
-    let kind = usize::try_from(code).ok().and_then(|code| KINDS.get(code));
-    kind.copied().ok_or_else(|| Error::corrupt(format!("an entry of kind {code}")))
+    usize::try_from(code).ok().and_then(|code| KINDS.get(code)).copied()
 }
 
 #[cfg(test)]

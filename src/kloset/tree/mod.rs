@@ -11,7 +11,7 @@ mod content;
 mod entry;
 mod walk;
 
-pub use content::{each_chunk, store_ids};
+pub use content::{chunk_ids, each_chunk, store_ids};
 pub use entry::{Content, Entry, Totals, check_name};
 pub use walk::{Reach, TreeWalk};
 
@@ -46,12 +46,12 @@ impl TreeWriter {
         Ok(())
     }
 
-    /// Stores what is left, and returns the chunks of the tree.
-    pub fn finish(mut self, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<Vec<Id>> {
+    /// Stores what is left, and returns where the tree is.
+    pub fn finish(mut self, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<Content> {
         while !self.bytes.is_empty() {
             self.cut(packer, kloset)?;
         }
-        Ok(self.chunks)
+        store_ids(self.chunks, packer, kloset)
     }
 
     /// Stores the first chunk of what is there.
@@ -70,20 +70,31 @@ impl TreeWriter {
 /// Reads one tree, entry by entry.
 pub struct TreeReader<'a> {
     blobs: &'a BlobReader<'a>,
+    /// Where the tree is, until its chunks are known.
+    tree: Option<Content>,
     chunks: std::vec::IntoIter<Id>,
     entries: std::vec::IntoIter<Entry>,
     last_name: Vec<u8>,
 }
 
 impl<'a> TreeReader<'a> {
-    /// A reader of the tree that lies in `chunks`.
-    pub fn new(blobs: &'a BlobReader<'a>, chunks: Vec<Id>) -> TreeReader<'a> {
-        TreeReader { blobs, chunks: chunks.into_iter(), entries: Vec::new().into_iter(), last_name: Vec::new() }
+    /// A reader of the tree that is at `tree`.
+    pub fn new(blobs: &'a BlobReader<'a>, tree: Content) -> TreeReader<'a> {
+        TreeReader {
+            blobs,
+            tree: Some(tree),
+            chunks: Vec::new().into_iter(),
+            entries: Vec::new().into_iter(),
+            last_name: Vec::new(),
+        }
     }
 
     /// The next entry. After an error the rest of the chunk it is in is passed over, so
     /// that a damaged one does not hide those after it.
     pub fn try_next(&mut self) -> Result<Option<Entry>> {
+        if let Some(tree) = self.tree.take() {
+            self.chunks = chunk_ids(self.blobs, &tree)?.into_iter();
+        }
         loop {
             if let Some(entry) = self.entries.next() {
                 self.check_order(&entry)?;

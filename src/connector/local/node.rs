@@ -1,0 +1,122 @@
+//! [`Node`]: the thing whose metadata is being set, held by a descriptor.
+//!
+//! Metadata is never set through a name, since whoever may write to the directory
+//! could put another file under that name between two calls. A file or directory
+//! is held open and the `f...` calls are used. Links, FIFOs, sockets and devices
+//! cannot be opened without being followed, waited for or rung, so they are held
+//! with `O_PATH` and reached through `/proc/self/fd`, which leads to the very inode
+//! even when that is a symbolic link.
+//!
+//! This file knows system calls, not which of them a restore needs or forgives.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::fs::{
+    self, AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
+};
+use rustix::io::{Errno, Result};
+
+/// The number that `chown` takes for "leave it as it is", so nobody's.
+const NOBODY: u32 = u32::MAX;
+
+/// Something whose metadata can be set.
+#[derive(Clone, Copy)]
+pub(super) enum Node<'a> {
+    /// A file or directory opened for reading or writing.
+    Open(BorrowedFd<'a>),
+    /// Anything, opened with `O_PATH`.
+    Path(BorrowedFd<'a>),
+}
+
+impl<'a> Node<'a> {
+    /// The descriptor that holds it.
+    pub(super) fn fd(self) -> BorrowedFd<'a> {
+        match self {
+            Node::Open(fd) | Node::Path(fd) => fd,
+        }
+    }
+
+    /// Changes the group, and the user if one is given. Clears setuid, setgid and capabilities.
+    pub(super) fn chown(self, uid: Option<u32>, gid: u32) -> Result<()> {
+        if uid == Some(NOBODY) || gid == NOBODY {
+            return Err(Errno::INVAL);
+        }
+        let (uid, gid) = (uid.map(Uid::from_raw), Some(Gid::from_raw(gid)));
+        match self {
+            Node::Open(fd) => fs::fchown(fd, uid, gid),
+            Node::Path(fd) => fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH),
+        }
+    }
+
+    /// Changes the 12 permission bits.
+    pub(super) fn chmod(self, mode: u32) -> Result<()> {
+        let mode = Mode::from_raw_mode(mode);
+        match self {
+            Node::Open(fd) => fs::fchmod(fd, mode),
+            Node::Path(fd) => fs::chmodat(CWD, proc_path(fd), mode, AtFlags::empty()),
+        }
+    }
+
+    /// Changes the time of modification and leaves that of the last access alone.
+    pub(super) fn set_mtime(self, mtime_ns: i64) -> Result<()> {
+        let times = Timestamps {
+            last_access: Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_OMIT,
+            },
+            last_modification: timespec(mtime_ns),
+        };
+        match self {
+            Node::Open(fd) => fs::futimens(fd, &times),
+            Node::Path(fd) => fs::utimensat(CWD, proc_path(fd), &times, AtFlags::empty()),
+        }
+    }
+
+    /// Sets an extended attribute, whether it is there already or not.
+    pub(super) fn set_xattr(self, name: &[u8], value: &[u8]) -> Result<()> {
+        match self {
+            Node::Open(fd) => fs::fsetxattr(fd, name, value, XattrFlags::empty()),
+            Node::Path(fd) => fs::setxattr(proc_path(fd), name, value, XattrFlags::empty()),
+        }
+    }
+
+    /// Removes an extended attribute.
+    pub(super) fn remove_xattr(self, name: &[u8]) -> Result<()> {
+        match self {
+            Node::Open(fd) => fs::fremovexattr(fd, name),
+            Node::Path(fd) => fs::removexattr(proc_path(fd), name),
+        }
+    }
+
+    /// The names of all extended attributes, each ended by a NUL.
+    pub(super) fn list_xattrs(self) -> Result<Vec<u8>> {
+        let mut names = Vec::new();
+        match self {
+            Node::Open(fd) => {
+                names.resize(fs::flistxattr_query(fd)?, 0);
+                let length = fs::flistxattr(fd, &mut names[..])?;
+                names.truncate(length);
+            }
+            Node::Path(fd) => {
+                names.resize(fs::listxattr_query(proc_path(fd))?, 0);
+                let length = fs::listxattr(proc_path(fd), &mut names[..])?;
+                names.truncate(length);
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// The path that leads to the inode `fd` holds, a link included.
+pub(super) fn proc_path(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+/// Seconds rounded down and nanoseconds upwards from there, as times before 1970 want it.
+fn timespec(time_ns: i64) -> Timespec {
+    let nanoseconds = time_ns.rem_euclid(1_000_000_000);
+    Timespec {
+        tv_sec: time_ns.div_euclid(1_000_000_000),
+        tv_nsec: nanoseconds as fs::Nsecs,
+    }
+}

@@ -1,0 +1,281 @@
+//! Objects against their names, and what is sealed in them against what it claims to be.
+
+use std::collections::HashSet;
+use std::sync::mpsc::SyncSender;
+use std::thread;
+
+use super::{Context, Depth, Target, objects_in};
+use crate::error::{During, Error, Result};
+use crate::kloset::codec::Decoder;
+use crate::kloset::index::Index;
+use crate::kloset::pack::{TRAILER_BYTES, check_head, decode_tail, footer_bytes};
+use crate::kloset::pipeline::{send, shared_channel};
+use crate::kloset::progress::{Event, add};
+use crate::kloset::seal::Part;
+use crate::kloset::snapshot::{self, Stored};
+use crate::kloset::table::{BlockTable, PACK_HEADER_BYTES, PackKind, PackTable};
+use crate::kloset::{Kloset, index_object, slot};
+use crate::store::Area;
+use crate::util::Id;
+
+/// How much of an object is read at a time when nothing else says so.
+const PART_BYTES: u64 = 1 << 20;
+
+/// Checks every object that is small enough to be read whole, snapshots aside.
+pub(super) fn check_small(context: &Context<'_>, kloset: &Kloset) -> Result<()> {
+    for (id, _) in each(context, Area::Keys)? {
+        let outcome = whole(context, Area::Keys, id).and_then(|bytes| slot::inspect(&bytes));
+        context.object(Area::Keys, id, outcome)?;
+    }
+    for (id, _) in each(context, Area::Index)? {
+        let outcome = whole(context, Area::Index, id).and_then(|_| index_object::read(kloset, id));
+        context.object(Area::Index, id, outcome)?;
+    }
+    for (id, size_bytes) in each(context, Area::Condemned)? {
+        let outcome = hash(context, Area::Condemned, id, size_bytes);
+        context.object(Area::Condemned, id, outcome)?;
+    }
+    Ok(())
+}
+
+/// Checks every snapshot object, and returns the snapshots that can be read.
+pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Result<Vec<Target>> {
+    let mut readable = Vec::new();
+    for (id, _) in each(context, Area::Snapshots)? {
+        let outcome = whole(context, Area::Snapshots, id).and_then(|_| snapshot::read(kloset, id));
+        match context.object(Area::Snapshots, id, outcome)? {
+            Some(snapshot) => {
+                let stored = Stored { object: id, published_ns: 0, snapshot };
+                readable.push(Target { stored, path: b"/".to_vec() });
+            }
+            None => context.count(|summary| {
+                summary.snapshots += 1;
+                summary.damaged_snapshots += 1;
+            }),
+        }
+    }
+    readable.sort_by_key(|target| target.stored.snapshot.time_ns);
+    Ok(readable)
+}
+
+/// Checks `packs`, and puts into `good` what can be relied on.
+pub(super) fn check_packs(context: &Context<'_>, kloset: &Kloset, packs: &HashSet<Id>, good: &Index) -> Result<()> {
+    let (_, all_bytes) = objects_in(context.store, Area::Packs)?;
+    if context.options.depth == Depth::Contents {
+        add(&context.observer.counters().expected_bytes, all_bytes);
+    }
+    tell_of_unindexed(context, kloset, packs)?;
+    in_parallel(context, packs.iter().copied(), |decoder, plain, pack| {
+        context.count(|summary| summary.objects += 1);
+        let table = check_pack(context, kloset, decoder, plain, pack);
+        match context.object(Area::Packs, pack, table)? {
+            Some(table) => good.insert(&table),
+            None => Ok(()),
+        }
+    })
+}
+
+/// Checks every object of every area against its name.
+pub(super) fn check_names(context: &Context<'_>) -> Result<()> {
+    let mut all = Vec::new();
+    for area in Area::ALL {
+        let listed = each(context, area)?;
+        add(&context.observer.counters().expected_bytes, listed.iter().map(|(_, size_bytes)| size_bytes).sum());
+        all.extend(listed.into_iter().map(|(id, size_bytes)| (area, id, size_bytes)));
+    }
+    in_parallel(context, all.into_iter(), |_, _, (area, id, size_bytes)| {
+        let outcome = hash(context, area, id, size_bytes);
+        context.object(area, id, outcome).map(drop)
+    })
+}
+
+/// Calls `check` for every item, from several threads, with a decoder and a buffer of their own.
+fn in_parallel<T: Send>(
+    context: &Context<'_>,
+    items: impl Iterator<Item = T>,
+    check: impl Fn(&mut Decoder, &mut Vec<u8>, T) -> Result<()> + Sync,
+) -> Result<()> {
+    let (sender, queue) = shared_channel::<T>(1);
+    thread::scope(|scope| {
+        for _ in 0..context.options.workers {
+            scope.spawn(|| {
+                let mut decoder = context.trouble.note(Decoder::new());
+                let mut plain = Vec::new();
+                while let Some(item) = queue.next() {
+                    if let (Some(decoder), Ok(())) = (&mut decoder, context.trouble.check()) {
+                        context.trouble.note(check(decoder, &mut plain, item));
+                    }
+                }
+            });
+        }
+        context.trouble.note(hand_out(context, items, sender));
+    });
+    context.trouble.check().or_else(|_| context.trouble.outcome())
+}
+
+/// Sends every item to the workers, until there is trouble.
+fn hand_out<T>(context: &Context<'_>, items: impl Iterator<Item = T>, sender: SyncSender<T>) -> Result<()> {
+    for item in items {
+        context.trouble.check()?;
+        send(&sender, item)?;
+    }
+    Ok(())
+}
+
+/// The objects of `area`, sorted, with their sizes. Small areas are counted here.
+fn each(context: &Context<'_>, area: Area) -> Result<Vec<(Id, u64)>> {
+    let mut objects = Vec::new();
+    context
+        .store
+        .list(area, &mut |object| {
+            objects.push((object.id, object.size_bytes));
+            Ok(())
+        })
+        .during(|| format!("list {}", area.name()))?;
+    objects.sort();
+    context.count(|summary| summary.objects += objects.len() as u64);
+    Ok(objects)
+}
+
+/// The bytes of a small object, once they proved to be those of its name.
+fn whole(context: &Context<'_>, area: Area, id: Id) -> Result<Vec<u8>> {
+    let bytes = context.store.get(area, id)?;
+    context.read(bytes.len() as u64);
+    match Id::of(&bytes) == id {
+        true => Ok(bytes),
+        false => Err(misnamed()),
+    }
+}
+
+/// Compares an object of any size with its name.
+fn hash(context: &Context<'_>, area: Area, id: Id, size_bytes: u64) -> Result<()> {
+    let mut hasher = blake3::Hasher::new();
+    let mut part = vec![0; size_bytes.min(PART_BYTES) as usize];
+    let mut offset = 0;
+    while offset < size_bytes {
+        context.trouble.check()?;
+        part.truncate((size_bytes - offset).min(PART_BYTES) as usize);
+        context.store.read_at(area, id, offset, &mut part)?;
+        hasher.update(&part);
+        context.read(part.len() as u64);
+        offset += part.len() as u64;
+    }
+    match Id(*hasher.finalize().as_bytes()) == id {
+        true => Ok(()),
+        false => Err(misnamed()),
+    }
+}
+
+/// The error of an object that is not what its name says.
+fn misnamed() -> Error {
+    Error::corrupt("its bytes do not hash to its name")
+}
+
+/// Tells of packs that no index object covers: what an interrupted backup left, or the sign of
+/// a lost index object. Their chunks are found all the same, by their footers.
+fn tell_of_unindexed(context: &Context<'_>, kloset: &Kloset, packs: &HashSet<Id>) -> Result<()> {
+    let indexed: HashSet<Id> = kloset.index()?.packs_in_use().map(|pack| pack.id).collect();
+    let count = packs.difference(&indexed).count();
+    if count > 0 {
+        let error = Error::corrupt(format!("{count} packs are in no index object"));
+        context.observer.event(&Event::Warning(&error));
+    }
+    for lost in indexed.difference(&kloset.names(Area::Packs)?) {
+        context.object::<()>(Area::Packs, *lost, Err(Error::corrupt("missing")))?;
+    }
+    Ok(())
+}
+
+/// Checks a pack, and returns the table of what is good in it.
+fn check_pack(
+    context: &Context<'_>,
+    kloset: &Kloset,
+    decoder: &mut Decoder,
+    plain: &mut Vec<u8>,
+    pack: Id,
+) -> Result<PackTable> {
+    let size_bytes = context.store.stat(Area::Packs, pack)?.size_bytes;
+    let (table, tail) = match footer(context, kloset, pack, size_bytes) {
+        Ok(footer) => footer,
+        // Without its table nothing in it can be told apart; its name still says something.
+        Err(error) => return Err(error.during("footer")),
+    };
+    if context.options.depth == Depth::Structure && table.kind == PackKind::Data {
+        return Ok(table);
+    }
+    let mut check = PackCheck { context, kloset, decoder, plain, hasher: blake3::Hasher::new(), sealed: Vec::new() };
+    let good = check.blocks(&table)?;
+    check.hasher.update(&tail);
+    if Id(*check.hasher.finalize().as_bytes()) != pack {
+        context.object::<()>(Area::Packs, pack, Err(misnamed()))?;
+    }
+    Ok(PackTable { blocks: good, ..table })
+}
+
+/// The table of a pack, and the bytes it was read from.
+fn footer(context: &Context<'_>, kloset: &Kloset, pack: Id, size_bytes: u64) -> Result<(PackTable, Vec<u8>)> {
+    let mut trailer = vec![0; size_bytes.min(TRAILER_BYTES as u64) as usize];
+    context.store.read_at(Area::Packs, pack, size_bytes - trailer.len() as u64, &mut trailer)?;
+    let length = footer_bytes(&trailer, size_bytes)? + TRAILER_BYTES;
+    let mut tail = vec![0; length];
+    context.store.read_at(Area::Packs, pack, size_bytes - length as u64, &mut tail)?;
+    context.read(length as u64);
+    let table = decode_tail(kloset.sealer(), pack, size_bytes, tail.clone())?;
+    Ok((table, tail))
+}
+
+/// A walk through the blocks of one pack.
+struct PackCheck<'a, 'b> {
+    context: &'a Context<'a>,
+    kloset: &'a Kloset,
+    decoder: &'b mut Decoder,
+    plain: &'b mut Vec<u8>,
+    hasher: blake3::Hasher,
+    sealed: Vec<u8>,
+}
+
+impl PackCheck<'_, '_> {
+    /// Checks every block, and returns them with only the chunks that are good.
+    fn blocks(&mut self, table: &PackTable) -> Result<Vec<BlockTable>> {
+        let mut head = [0; PACK_HEADER_BYTES as usize];
+        self.context.store.read_at(Area::Packs, table.pack, 0, &mut head)?;
+        self.hasher.update(&head);
+        check_head(&head)?;
+        let mut good = Vec::with_capacity(table.blocks.len());
+        for (number, (offset, block)) in table.offsets().enumerate() {
+            self.context.trouble.check()?;
+            self.sealed.resize(block.sealed_bytes as usize, 0);
+            self.context.store.read_at(Area::Packs, table.pack, offset, &mut self.sealed)?;
+            self.context.read(self.sealed.len() as u64);
+            self.hasher.update(&self.sealed);
+            let outcome = self.block(block).during(|| format!("block {number}"));
+            let is_good = self.context.object(Area::Packs, table.pack, outcome)?.is_some();
+            good.push(if is_good { block.clone() } else { forgotten(block) });
+        }
+        Ok(good)
+    }
+
+    /// Checks the block that was just read.
+    fn block(&mut self, block: &BlockTable) -> Result<()> {
+        self.decoder.decode(self.kloset.sealer(), Part::Block, &mut self.sealed, self.plain)?;
+        let mut rest = self.plain.as_slice();
+        for chunk in &block.chunks {
+            let (plain, after) = rest
+                .split_at_checked(chunk.length as usize)
+                .ok_or_else(|| Error::corrupt("shorter than its chunks"))?;
+            if self.kloset.chunk_id(plain) != chunk.id {
+                return Err(Error::corrupt(format!("chunk {} is not what was stored", chunk.id.short())));
+            }
+            rest = after;
+        }
+        match rest {
+            [] => Ok(()),
+            _ => Err(Error::corrupt("longer than its chunks")),
+        }
+    }
+}
+
+/// A damaged block: its place is kept, so that those after it are found, its chunks are not.
+fn forgotten(block: &BlockTable) -> BlockTable {
+    BlockTable { sealed_bytes: block.sealed_bytes, chunks: Vec::new() }
+}

@@ -1,0 +1,204 @@
+//! One record: where one copy of a chunk is; and the page, the unit records are
+//! read in.
+//!
+//! ```text
+//! record, 36 bytes                      page, 4096 bytes
+//!  0  prefix        16                     0  113 records       4068
+//! 16  pack number   u32                 4068  zeros               20
+//! 20  block offset  u32                 4088  checksum          u64
+//! 24  sealed bytes  u32
+//! 28  start         u32                 Integers are little-endian. Records are
+//! 32  length        u32                 sorted, first by prefix, byte by byte.
+//! ```
+//!
+//! **Why 16 bytes of the id are enough.** An id is BLAKE3 under a secret key, so
+//! to anyone without the key prefixes are random. Two of n chunks share 128 bits
+//! with probability n^2 / 2^129: with 10^11 chunks, 30 PB, 1.5 * 10^-17, far below
+//! the rate at which a disk or memory lies unnoticed. Nor can anyone prepare a
+//! pair: without the key a hash cannot be computed, with it the store is theirs.
+//! And reading never relies on it: `get` recomputes the full id of what it read.
+//!
+//! **The checksum** finds damage, not malice: whoever can write here can also
+//! write to the files being backed up. Each step is a bijection of its lane for
+//! a given word, and of the word for a given lane, so damage within one word
+//! always changes the sum, anything wider escapes once in 2^64 times. The
+//! segment's random name and the page's number are its seed, so a good page in
+//! the wrong place is damage too.
+//!
+//! This file knows nothing of files or packs.
+
+use crate::util::Id;
+
+/// How much of an id a record keeps.
+pub(super) const PREFIX_BYTES: usize = 16;
+/// Length of a record.
+pub(super) const RECORD_BYTES: usize = 36;
+/// What the operating system reads and caches at least, so less saves nothing.
+pub(super) const PAGE_BYTES: usize = 4096;
+/// As many records as fit beside the checksum.
+pub(super) const PAGE_RECORDS: usize = 113;
+const SUM_AT: usize = PAGE_BYTES - 8;
+
+const _: () = assert!(PAGE_RECORDS * RECORD_BYTES <= SUM_AT);
+
+/// The first bytes of a chunk's id.
+pub(super) type Prefix = [u8; PREFIX_BYTES];
+
+/// Where one copy of a chunk is. Ordered as on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Record {
+    pub(super) prefix: Prefix,
+    pub(super) pack: u32,
+    pub(super) block_offset: u32,
+    pub(super) sealed_bytes: u32,
+    pub(super) start: u32,
+    pub(super) length: u32,
+}
+
+impl Record {
+    /// What sorts before every record of `prefix`.
+    pub(super) fn least(prefix: Prefix) -> Record {
+        Record {
+            prefix,
+            ..Record::default()
+        }
+    }
+
+    /// The record as it lies in a page.
+    pub(super) fn encode(&self, to: &mut [u8; RECORD_BYTES]) {
+        to[..PREFIX_BYTES].copy_from_slice(&self.prefix);
+        let numbers = [
+            self.pack,
+            self.block_offset,
+            self.sealed_bytes,
+            self.start,
+            self.length,
+        ];
+        for (field, number) in to[PREFIX_BYTES..].chunks_exact_mut(4).zip(numbers) {
+            field.copy_from_slice(&number.to_le_bytes());
+        }
+    }
+
+    /// The reverse of [`Record::encode`]; any bytes are some record.
+    pub(super) fn decode(from: &[u8; RECORD_BYTES]) -> Record {
+        let mut record = Record::default();
+        let (prefix, numbers) = from.split_at(PREFIX_BYTES);
+        record.prefix.copy_from_slice(prefix);
+        let number = |at: usize| u32_at(numbers, 4 * at);
+        record.pack = number(0);
+        record.block_offset = number(1);
+        record.sealed_bytes = number(2);
+        record.start = number(3);
+        record.length = number(4);
+        record
+    }
+}
+
+/// The first bytes of `id`.
+pub(super) fn prefix_of(id: &Id) -> Prefix {
+    let mut prefix = Prefix::default();
+    prefix.copy_from_slice(&id.0[..PREFIX_BYTES]);
+    prefix
+}
+
+/// What fences compare: the beginning, as a number that sorts like the bytes.
+pub(super) fn fence_key(prefix: &Prefix) -> u32 {
+    u32_at(prefix, 0).swap_bytes()
+}
+
+/// What filters hash: the second half, since the beginning says which filter to ask.
+pub(super) fn filter_key(prefix: &Prefix) -> u64 {
+    u64_at(prefix, 8)
+}
+
+/// The `u32` at `at`, little-endian.
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut number = [0; 4];
+    number.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(number)
+}
+
+/// The `u64` at `at`, little-endian.
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(number)
+}
+
+/// The bytes of a page.
+pub(super) type Page = [u8; PAGE_BYTES];
+
+/// Puts the checksum in place.
+pub(super) fn seal_page(page: &mut [u8], seed: u64) {
+    let sum = checksum(seed, &page[..SUM_AT]);
+    page[SUM_AT..].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Whether the page is what was sealed with this seed.
+pub(super) fn page_is_sound(page: &[u8], seed: u64) -> bool {
+    checksum(seed, &page[..SUM_AT]) == u64_at(page, SUM_AT)
+}
+
+/// The records of a page of which `count` are in use.
+pub(super) fn records_in(page: &[u8], count: usize) -> &[[u8; RECORD_BYTES]] {
+    page[..count * RECORD_BYTES].as_chunks().0
+}
+
+/// Tells damaged bytes from sound ones; see the top of this file.
+pub(super) fn checksum(seed: u64, bytes: &[u8]) -> u64 {
+    let mut lanes = [seed, !seed, seed.rotate_left(17), seed.rotate_left(43)];
+    let (stripes, rest) = bytes.as_chunks::<32>();
+    for stripe in stripes {
+        for (lane, word) in lanes.iter_mut().zip(stripe.as_chunks::<8>().0) {
+            *lane = step(*lane, u64::from_le_bytes(*word));
+        }
+    }
+    let mut last = [0; 32];
+    last[..rest.len()].copy_from_slice(rest);
+    for (lane, word) in lanes.iter_mut().zip(last.as_chunks::<8>().0) {
+        *lane = step(*lane, u64::from_le_bytes(*word));
+    }
+    let sum = lanes.into_iter().fold(bytes.len() as u64, step);
+    sum ^ sum >> 32
+}
+
+/// Four of these run side by side, so the multiplication's latency is hidden.
+fn step(lane: u64, word: u64) -> u64 {
+    (lane ^ word)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .rotate_left(29)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_of_a_page_is_noticed() {
+        let mut page = [0x5a; PAGE_BYTES];
+        seal_page(&mut page, 7);
+        assert!(page_is_sound(&page, 7));
+        assert!(!page_is_sound(&page, 8), "a page in another's place");
+        for bit in 0..8 * PAGE_BYTES {
+            page[bit / 8] ^= 1 << (bit % 8);
+            assert!(!page_is_sound(&page, 7), "bit {bit}");
+            page[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    #[test]
+    fn a_record_survives_its_page() {
+        let record = Record {
+            prefix: *b"0123456789abcdef",
+            pack: 1,
+            block_offset: 0x0203_0405,
+            sealed_bytes: 6,
+            start: 7,
+            length: u32::MAX,
+        };
+        let mut bytes = [0; RECORD_BYTES];
+        record.encode(&mut bytes);
+        assert_eq!(bytes[20..24], [5, 4, 3, 2], "little-endian");
+        assert_eq!(Record::decode(&bytes), record);
+    }
+}

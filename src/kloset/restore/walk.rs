@@ -1,0 +1,234 @@
+//! The two walks of a restore: the first makes directories and tasks, the second puts
+//! attributes on directories.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use super::links::Link;
+use super::work::{Files, LargeFile, Piece, Task, check_length};
+use super::{Context, attributes, not_backed_up};
+use crate::connector::{DestinationDir, Made};
+use crate::error::{Error, Kind, Result};
+use crate::kloset::pipeline::send;
+use crate::kloset::progress::add;
+use crate::kloset::tree::{Entry, TreeReader, each_chunk};
+
+/// Contents of one task: several blocks, so that few are needed by two workers.
+const TASK_BYTES: u64 = 4 << 20;
+/// Items of one task.
+const TASK_ITEMS: usize = 512;
+/// Files from this size on are restored by several workers at once.
+const LARGE_BYTES: u64 = 16 << 20;
+
+/// A directory we are in.
+struct Frame<'a> {
+    dir: Arc<dyn DestinationDir>,
+    made: Made,
+    entry: Entry,
+    entries: TreeReader<'a>,
+}
+
+/// The walk that makes directories and tasks.
+struct Walk<'a> {
+    context: &'a Context<'a>,
+    tasks: SyncSender<Task>,
+    frames: Vec<Frame<'a>>,
+    /// The names of the directories we are in, without the root.
+    names: Vec<Vec<u8>>,
+    files: Files,
+    /// First names of files with several.
+    firsts: HashMap<(u64, u64), Arc<Vec<Vec<u8>>>>,
+    links: Vec<Link>,
+}
+
+/// Restores everything but further names of files and attributes of directories. Returns the names.
+pub(super) fn contents<'a>(
+    context: &'a Context<'a>,
+    entry: &Entry,
+    root: Arc<dyn DestinationDir>,
+    made: Made,
+    tasks: SyncSender<Task>,
+) -> Result<Vec<Link>> {
+    let mut walk = Walk {
+        context,
+        tasks,
+        frames: Vec::new(),
+        names: Vec::new(),
+        files: Files::default(),
+        firsts: HashMap::new(),
+        links: Vec::new(),
+    };
+    match entry.is_dir() {
+        true => walk.enter(root, made, entry.clone()),
+        false => walk.leaf(&root, made, entry.clone())?,
+    }
+    walk.run()?;
+    walk.flush()?;
+    Ok(walk.links)
+}
+
+impl<'a> Walk<'a> {
+    /// Goes through all directories.
+    fn run(&mut self) -> Result<()> {
+        while let Some(frame) = self.frames.last_mut() {
+            self.context.trouble.check()?;
+            let next = frame.entries.try_next();
+            let path = self.names.join(&b'/');
+            match self.context.item(&path, next)? {
+                Some(Some(entry)) => self.visit(entry)?,
+                // The end, or a chunk of the tree that is damaged: what follows it may be intact.
+                Some(None) => {
+                    self.frames.pop();
+                    self.names.pop();
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Deals with one entry of the directory we are in.
+    fn visit(&mut self, entry: Entry) -> Result<()> {
+        let frame = self.frames.last().expect("we are in a directory");
+        let (dir, made) = (frame.dir.clone(), frame.made);
+        if !entry.is_dir() {
+            return self.leaf(&dir, made, entry);
+        }
+        self.names.push(entry.name.clone());
+        let entered = dir.enter(&entry.name);
+        match self.context.item(&self.names.join(&b'/'), entered)? {
+            Some((dir, made)) => self.enter(dir, made, entry),
+            None => drop(self.names.pop()),
+        }
+        Ok(())
+    }
+
+    /// Makes `dir` the directory we are in.
+    fn enter(&mut self, dir: Arc<dyn DestinationDir>, made: Made, entry: Entry) {
+        if let Some(error) = not_backed_up(&entry) {
+            self.context.failures.add(&self.names.join(&b'/'), &error);
+        }
+        self.context.directories.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        add(&self.context.kloset.observer().counters().directories, 1);
+        let entries = TreeReader::new(self.context.blobs, entry.tree.clone());
+        self.frames.push(Frame { dir, made, entry, entries });
+    }
+
+    /// Deals with what is not a directory.
+    fn leaf(&mut self, dir: &Arc<dyn DestinationDir>, made: Made, entry: Entry) -> Result<()> {
+        let path = self.path_of(&entry);
+        if let Some(error) = not_backed_up(&entry) {
+            self.context.failures.add(&path, &error);
+            return Ok(());
+        }
+        if entry.is_file() && entry.metadata.links > 1 && entry.metadata.inode != 0 && self.is_further_name(&entry) {
+            return Ok(());
+        }
+        if entry.is_file() && entry.metadata.size_bytes >= LARGE_BYTES {
+            return self.large(dir, made, &path, entry);
+        }
+        self.files.push(dir.clone(), made, path, entry);
+        match self.files.bytes >= TASK_BYTES || self.files.len() >= TASK_ITEMS {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the file was met before under another name; then this one is noted.
+    fn is_further_name(&mut self, entry: &Entry) -> bool {
+        let mut names = self.names.clone();
+        names.push(entry.name.clone());
+        match self.firsts.get(&(entry.metadata.device, entry.metadata.inode)) {
+            Some(first) => {
+                self.links.push(Link { names, first: first.clone() });
+                true
+            }
+            None => {
+                self.firsts.insert((entry.metadata.device, entry.metadata.inode), Arc::new(names));
+                false
+            }
+        }
+    }
+
+    /// Hands a large file to the workers, piece by piece.
+    fn large(&mut self, dir: &Arc<dyn DestinationDir>, made: Made, path: &[u8], entry: Entry) -> Result<()> {
+        let context = self.context;
+        let started = LargeFile::start(context, &**dir, made, path, entry);
+        let Some(Some(file)) = context.item(path, started)? else { return Ok(()) };
+        let file = Arc::new(file);
+        let mut piece = Piece::new(file.clone(), 0);
+        let mut position = 0;
+        let outcome = each_chunk(context.blobs, &file.entry.content, &mut |id| {
+            context.trouble.check()?;
+            let length = context.blobs.length(&id)?;
+            let length = length.ok_or_else(|| Error::new(Kind::Corrupt, format!("chunk {} is lost", id.short())))?;
+            piece.chunks.push(id);
+            position += u64::from(length);
+            if position - piece.position < TASK_BYTES {
+                return Ok(());
+            }
+            let full = std::mem::replace(&mut piece, Piece::new(file.clone(), position));
+            send(&self.tasks, Task::Piece(full))
+        });
+        let outcome = outcome.and_then(|()| check_length(&file.entry, position));
+        send(&self.tasks, Task::Piece(piece))?;
+        file.all_pieces_are_out(context, outcome)
+    }
+
+    /// Hands the open task to the workers.
+    fn flush(&mut self) -> Result<()> {
+        let files = std::mem::take(&mut self.files);
+        match files.len() {
+            0 => Ok(()),
+            _ => send(&self.tasks, Task::Files(files)),
+        }
+    }
+
+    /// The path of an entry of the directory we are in.
+    fn path_of(&self, entry: &Entry) -> Vec<u8> {
+        let mut path = self.names.join(&b'/');
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(&entry.name);
+        path
+    }
+}
+
+/// Puts attributes on every directory, deepest first. The root of the destination keeps its
+/// own if it was there before: restoring into a home must not lock its owner out.
+pub(super) fn directories(context: &Context<'_>, entry: &Entry, root: Arc<dyn DestinationDir>, made: Made) -> Result<()> {
+    if !entry.is_dir() {
+        return Ok(());
+    }
+    let frame = |dir, made, entry: Entry| {
+        let entries = TreeReader::new(context.blobs, entry.tree.clone());
+        Frame { dir, made, entry, entries }
+    };
+    let mut frames = vec![frame(root, made, entry.clone())];
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    while let Some(top) = frames.last_mut() {
+        context.trouble.check()?;
+        match top.entries.try_next() {
+            Ok(Some(entry)) if entry.is_dir() => {
+                // What cannot be entered was told of by the first walk.
+                if let Ok((dir, made)) = top.dir.enter(&entry.name) {
+                    names.push(entry.name.clone());
+                    frames.push(frame(dir, made, entry));
+                }
+            }
+            Ok(None) => {
+                let Some(done) = frames.pop() else { break };
+                if !frames.is_empty() || made == Made::New {
+                    let outcome = done.dir.finish(&attributes(&done.entry), context.options.permissions);
+                    let lost = context.item(&names.join(&b'/'), outcome)?;
+                    context.lose(lost.unwrap_or_default());
+                }
+                names.pop();
+            }
+            Ok(Some(_)) | Err(_) => {}
+        }
+    }
+    Ok(())
+}

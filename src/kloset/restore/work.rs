@@ -1,0 +1,244 @@
+//! What the workers of a restore do: decode, write, put attributes on.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::{Action, Context, attributes};
+use crate::connector::{DestinationDir, FileKind, Made, NewFile};
+use crate::error::{During, Error, Result};
+use crate::kloset::layout::{Layout, content_bytes};
+use crate::kloset::pipeline::{Shared, lock};
+use crate::kloset::tree::{Entry, each_chunk};
+use crate::util::Id;
+
+/// Something to restore.
+pub(super) enum Task {
+    /// Small files, and what has no contents.
+    Files(Files),
+    /// Part of a large file.
+    Piece(Piece),
+}
+
+/// Neighbours in the walk.
+#[derive(Default)]
+pub(super) struct Files {
+    items: Vec<Item>,
+    /// Contents of all of them.
+    pub(super) bytes: u64,
+}
+
+/// One file, link or device.
+struct Item {
+    dir: Arc<dyn DestinationDir>,
+    made: Made,
+    path: Vec<u8>,
+    entry: Entry,
+}
+
+impl Files {
+    /// Adds an item that goes into `dir`.
+    pub(super) fn push(&mut self, dir: Arc<dyn DestinationDir>, made: Made, path: Vec<u8>, entry: Entry) {
+        self.bytes += entry.metadata.size_bytes;
+        self.items.push(Item { dir, made, path, entry });
+    }
+
+    /// How many items there are.
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+}
+
+/// A run of chunks of a large file.
+pub(super) struct Piece {
+    file: Arc<LargeFile>,
+    /// Where in the content it begins.
+    pub(super) position: u64,
+    /// Its chunks.
+    pub(super) chunks: Vec<Id>,
+}
+
+impl Piece {
+    /// A piece of `file` that begins at `position` of its content.
+    pub(super) fn new(file: Arc<LargeFile>, position: u64) -> Piece {
+        file.unfinished.fetch_add(1, Ordering::Relaxed);
+        Piece { file, position, chunks: Vec::new() }
+    }
+}
+
+/// A file that several workers write to.
+pub(super) struct LargeFile {
+    /// What it is to become.
+    pub(super) entry: Entry,
+    path: Vec<u8>,
+    file: Arc<dyn NewFile>,
+    layout: Layout,
+    /// Pieces that are not written, and one for whoever makes pieces.
+    unfinished: AtomicUsize,
+    failed: Mutex<Option<Error>>,
+}
+
+impl LargeFile {
+    /// Starts the file, unless it is there already with the same contents.
+    pub(super) fn start(
+        context: &Context<'_>,
+        dir: &dyn DestinationDir,
+        made: Made,
+        path: &[u8],
+        entry: Entry,
+    ) -> Result<Option<LargeFile>> {
+        if is_in_place(context, dir, made, &entry)? {
+            adjust(context, dir, path, &entry)?;
+            return Ok(None);
+        }
+        let file = dir.create(&entry.name, entry.metadata.size_bytes)?;
+        let layout = Layout::new(&entry.holes, entry.metadata.size_bytes);
+        let path = path.to_vec();
+        Ok(Some(LargeFile { entry, path, file, layout, unfinished: AtomicUsize::new(1), failed: Mutex::default() }))
+    }
+
+    /// To be called when all pieces are on their way, with what became of making them.
+    pub(super) fn all_pieces_are_out(&self, context: &Context<'_>, outcome: Result<()>) -> Result<()> {
+        self.finished_one(context, outcome)
+    }
+
+    /// Notes that a piece is written, or failed. Whoever notes the last one finishes the file.
+    fn finished_one(&self, context: &Context<'_>, outcome: Result<()>) -> Result<()> {
+        if let Err(error) = outcome {
+            lock(&self.failed).get_or_insert(error);
+        }
+        if self.unfinished.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return Ok(());
+        }
+        let outcome = match lock(&self.failed).take() {
+            Some(error) => Err(error),
+            None => self.file.finish(&attributes(&self.entry), context.options.permissions),
+        };
+        if let Some(lost) = context.item(&self.path, outcome)? {
+            context.lose(lost);
+            context.done(&self.path, &self.entry, Action::Restored);
+        }
+        Ok(())
+    }
+}
+
+/// One worker: does tasks until there are no more. In trouble, throws them away; a large file
+/// that misses a piece then never gets its name.
+pub(super) fn run(context: &Context<'_>, tasks: &Shared<Task>) {
+    while let Some(task) = tasks.next() {
+        if context.trouble.check().is_ok() {
+            context.trouble.note(match task {
+                Task::Files(files) => write_files(context, files),
+                Task::Piece(piece) => write_piece(context, &piece),
+            });
+        }
+    }
+}
+
+/// Restores neighbours, one after the other.
+fn write_files(context: &Context<'_>, files: Files) -> Result<()> {
+    for item in files.items {
+        context.trouble.check()?;
+        let outcome = write_item(context, &item);
+        context.item(&item.path, outcome)?;
+    }
+    Ok(())
+}
+
+/// Restores what is not a directory.
+fn write_item(context: &Context<'_>, item: &Item) -> Result<()> {
+    let Item { dir, made, path, entry } = item;
+    if entry.metadata.kind != FileKind::File {
+        let lost = dir.make(&entry.name, &entry.details.target, &attributes(entry), context.options.permissions)?;
+        context.lose(lost);
+        context.done(path, entry, Action::Restored);
+        return Ok(());
+    }
+    if is_in_place(context, &**dir, *made, entry)? {
+        return adjust(context, &**dir, path, entry);
+    }
+    let file = dir.create(&entry.name, entry.metadata.size_bytes)?;
+    let layout = Layout::new(&entry.holes, entry.metadata.size_bytes);
+    let mut position = 0;
+    each_chunk(context.blobs, &entry.content, &mut |id| {
+        position += write_chunk(context, &*file, &layout, &id, position)?;
+        Ok(())
+    })?;
+    check_length(entry, position)?;
+    context.lose(file.finish(&attributes(entry), context.options.permissions)?);
+    context.done(path, entry, Action::Restored);
+    Ok(())
+}
+
+/// Writes part of a large file.
+fn write_piece(context: &Context<'_>, piece: &Piece) -> Result<()> {
+    let mut position = piece.position;
+    let mut write = || -> Result<()> {
+        for id in &piece.chunks {
+            context.trouble.check()?;
+            position += write_chunk(context, &*piece.file.file, &piece.file.layout, id, position)?;
+        }
+        Ok(())
+    };
+    let outcome = write();
+    piece.file.finished_one(context, outcome)
+}
+
+/// Writes the chunk `id`, which is at `position` of the content, and returns its length.
+fn write_chunk(context: &Context<'_>, file: &dyn NewFile, layout: &Layout, id: &Id, position: u64) -> Result<u64> {
+    context.blobs.with(id, |plain| {
+        for (offset, part) in layout.parts(position, plain.len() as u64) {
+            file.write_at(&plain[part], offset).during(|| "write")?;
+        }
+        context.bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
+        context.advance(plain.len() as u64);
+        Ok(plain.len() as u64)
+    })
+}
+
+/// # Errors
+/// [`crate::error::Kind::Corrupt`] if the content that was written is not as long as it has to be.
+pub(super) fn check_length(entry: &Entry, written_bytes: u64) -> Result<()> {
+    let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
+    match written_bytes == expected {
+        true => Ok(()),
+        false => Err(Error::corrupt(format!("its content has {written_bytes} bytes instead of {expected}"))),
+    }
+}
+
+/// Puts attributes on a file whose contents are right already.
+fn adjust(context: &Context<'_>, dir: &dyn DestinationDir, path: &[u8], entry: &Entry) -> Result<()> {
+    context.lose(dir.adjust(&entry.name, &attributes(entry), context.options.permissions)?);
+    context.advance(entry.metadata.size_bytes);
+    context.done(path, entry, Action::Identical);
+    Ok(())
+}
+
+/// Whether the file is there with exactly these contents: then nothing needs to be decoded,
+/// since the ids of its chunks can be computed from what is there. A file with holes
+/// counts as different, so that its holes come back.
+fn is_in_place(context: &Context<'_>, dir: &dyn DestinationDir, made: Made, entry: &Entry) -> Result<bool> {
+    if made == Made::New || !entry.holes.is_empty() || entry.changed {
+        return Ok(false);
+    }
+    let same_size = |there: crate::connector::Metadata| {
+        there.kind == FileKind::File && there.size_bytes == entry.metadata.size_bytes
+    };
+    if !dir.stat(&entry.name)?.is_some_and(same_size) {
+        return Ok(false);
+    }
+    // One that cannot be read is replaced.
+    let Ok(mut file) = dir.read(&entry.name) else { return Ok(false) };
+    let mut buffer = Vec::new();
+    let mut same = true;
+    each_chunk(context.blobs, &entry.content, &mut |id| {
+        let length = if same { context.blobs.length(&id)? } else { None };
+        let Some(length) = length else {
+            same = false;
+            return Ok(());
+        };
+        buffer.resize(length as usize, 0);
+        same = file.read(&mut buffer).is_ok_and(|got| got == buffer.len()) && context.kloset.chunk_id(&buffer) == id;
+        Ok(())
+    })?;
+    Ok(same)
+}

@@ -1,0 +1,40 @@
+#!/bin/bash
+# What plakar is for, from a fresh machine, in one go: builds it, backs up a
+# directory into a new store, looks into it, checks it, restores it, and compares.
+# Everything is made in a temporary directory, which is removed at the end.
+#
+#   tests/demo.sh [DIRECTORY]     the directory to back up, which is only read
+set -euo pipefail
+top=$(cd "$(dirname "$0")/.." && pwd)
+
+# The directory named, or one that most machines have, or our own sources.
+default=/usr/share/doc
+test -r "$default" || default=$top/src
+source=$(realpath "${1:-$default}")
+
+"$top/.ci/setup"
+(cd "$top" && cargo build --release)
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export PLAKAR_REPOSITORY=$work/store
+export PLAKAR_PASSPHRASE='only for this demonstration'
+export XDG_CACHE_HOME=$work/cache
+
+# Shows a command, and runs it.
+plakar() {
+    printf '\n$ plakar %s\n' "$*"
+    "$top/target/release/plakar" "$@"
+}
+
+plakar create
+plakar backup "$source"
+plakar backup "$source"
+plakar ls
+plakar check
+plakar restore -to "$work/restored" latest
+
+printf '\n$ diff -r --no-dereference %s %s\n' "$source" "$work/restored"
+diff -r --no-dereference "$source" "$work/restored"
+echo "no difference: $(find "$source" | wc -l) names came back as they were"
+du -sh "$source" "$PLAKAR_REPOSITORY" | sed "s|$work/||"

@@ -1,0 +1,161 @@
+//! The local destination on a real file system: what a user finds after a restore.
+//!
+//! Run as root, every test that concerns permissions also runs again as uid 65534, in a
+//! copy of this program started by `setpriv`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use plakar::connector::{
+    Attributes, Destination, DestinationDir, FileKind, LocalDestination, Lost, Made, Metadata,
+    Permissions,
+};
+use plakar::error::Kind;
+use rustix::fs::{XattrFlags, lgetxattr, setxattr};
+use tempfile::TempDir;
+
+mod attributes;
+mod entries;
+mod safety;
+
+const IMMUTABLE: u32 = 0x10;
+const NODUMP: u32 = 0x40;
+/// cap_net_raw=ep, as `setcap` writes it.
+const CAPABILITY: &[u8] = &[
+    1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+];
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Where a test restores to: its own directory, open to the ordinary user.
+fn sandbox() -> TempDir {
+    TempDir::new().unwrap()
+}
+
+fn root_of(path: &Path) -> Arc<dyn DestinationDir> {
+    LocalDestination::new(path).root().unwrap().0
+}
+
+/// Metadata of something of ours, modified at a time with every digit of a nanosecond.
+fn metadata(kind: FileKind, mode: u32) -> Metadata {
+    Metadata {
+        kind,
+        mode,
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        size_bytes: 0,
+        mtime_ns: 1_234_567_890_123_456_789,
+        ctime_ns: 0,
+        btime_ns: None,
+        inode: 0,
+        device: 0,
+        links: 1,
+        rdev: 0,
+        allocated_bytes: 0,
+    }
+}
+
+fn attributes(metadata: &Metadata) -> Attributes<'_> {
+    Attributes {
+        metadata,
+        user: None,
+        group: None,
+        xattrs: &[],
+        flags: 0,
+    }
+}
+
+/// Restores a file whole.
+fn put(
+    dir: &dyn DestinationDir,
+    name: &[u8],
+    bytes: &[u8],
+    attributes: &Attributes<'_>,
+) -> Vec<Lost> {
+    let file = dir.create(name, bytes.len() as u64).unwrap();
+    file.write_at(bytes, 0).unwrap();
+    file.finish(attributes, Permissions::Restore).unwrap()
+}
+
+/// An access ACL: owner rw, user 4242 rw, owning group none, mask rw, others none.
+fn acl() -> Vec<u8> {
+    let mut bytes = vec![2, 0, 0, 0];
+    for (tag, permissions, id) in [
+        (1u16, 6u16, u32::MAX),
+        (2, 6, 4242),
+        (4, 0, u32::MAX),
+        (16, 6, u32::MAX),
+        (32, 0, u32::MAX),
+    ] {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(permissions.to_le_bytes());
+        bytes.extend(id.to_le_bytes());
+    }
+    bytes
+}
+
+fn xattr(path: &Path, name: &str) -> Option<Vec<u8>> {
+    let mut value = vec![0; 65536];
+    let length = lgetxattr(path, name, &mut value[..]).ok()?;
+    value.truncate(length);
+    Some(value)
+}
+
+fn mtime_ns(path: &Path) -> i64 {
+    let found = fs::symlink_metadata(path).unwrap();
+    found.mtime() * 1_000_000_000 + found.mtime_nsec()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+fn names(path: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(path)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Runs `test` of this program as uid 65534 too, when we are root.
+fn again_as_ordinary_user(test: &str) {
+    if !is_root() {
+        return;
+    }
+    let dir = sandbox();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let program = dir.path().join("tests");
+    // Copied by another process: one that a sibling test forks while we write would inherit
+    // the open copy, and a program that is open for writing cannot be run.
+    let copied = Command::new("cp")
+        .arg(std::env::current_exe().unwrap())
+        .arg(&program)
+        .status();
+    assert!(copied.unwrap().success());
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&program)
+        .args(["--exact", test])
+        .env("TMPDIR", dir.path())
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
