@@ -5,9 +5,8 @@
 //! that come out are those that went in; after an error there is no telling what would
 //! have followed, and nothing more comes.
 
-use std::ops::Range;
-
 use super::blob::BlobReader;
+use super::layout::{Layout, content_bytes};
 use super::tree::{Entry, each_chunk};
 use crate::connector::FileKind;
 use crate::error::{Error, Kind, Result};
@@ -27,19 +26,25 @@ pub type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
 /// for what is no file, or was not read when it was backed up.
 pub fn read(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()> {
     check_contents(entry)?;
-    let mut layout = Layout { holes: &entry.holes, at: 0, sink };
+    let size_bytes = entry.metadata.size_bytes;
+    let mut stream = Stream {
+        layout: Layout::new(&entry.holes, size_bytes),
+        content_bytes: 0,
+        at: 0,
+        sink,
+    };
     let read = each_chunk(blobs, &entry.content, &mut |id| {
-        blobs.with(&id, |bytes| layout.data(bytes))
+        blobs.with(&id, |bytes| stream.content(bytes))
     });
     read.map_err(as_damage)?;
-    layout.holes_here()?;
-    match entry.changed || layout.at == entry.metadata.size_bytes {
-        true => Ok(()),
-        false => Err(Error::corrupt(format!(
-            "{} bytes are stored of a file of {}",
-            layout.at, entry.metadata.size_bytes
-        ))),
+    let expected = content_bytes(&entry.holes, size_bytes);
+    if !entry.changed && stream.content_bytes != expected {
+        let stored = stream.content_bytes;
+        return Err(Error::corrupt(format!(
+            "{stored} bytes are stored instead of {expected}"
+        )));
     }
+    stream.zeros_until(size_bytes)
 }
 
 /// # Errors
@@ -47,13 +52,17 @@ pub fn read(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()>
 fn check_contents(entry: &Entry) -> Result<()> {
     match (entry.metadata.kind, &entry.problem) {
         (FileKind::File, None) => Ok(()),
-        (FileKind::File, Some(problem)) => {
-            Err(Error::new(Kind::Failed, format!("its contents were not backed up: {problem}")))
-        }
+        (FileKind::File, Some(problem)) => Err(Error::new(
+            Kind::Failed,
+            format!("its contents were not backed up: {problem}"),
+        )),
         (FileKind::Directory, _) => Err(Error::new(Kind::Failed, "is a directory")),
         (FileKind::Symlink, _) => {
             let target = entry.details.target.escape_ascii();
-            Err(Error::new(Kind::Failed, format!("is a symbolic link to {target}")))
+            Err(Error::new(
+                Kind::Failed,
+                format!("is a symbolic link to {target}"),
+            ))
         }
         _ => Err(Error::new(Kind::Failed, "is no regular file")),
     }
@@ -67,42 +76,35 @@ fn as_damage(error: Error) -> Error {
     }
 }
 
-/// Where we are in a file while its data and its holes are put together.
-struct Layout<'a, 'b> {
-    /// Those that are still to come.
-    holes: &'a [Range<u64>],
+/// A file on its way out, data and holes put together.
+struct Stream<'a> {
+    layout: Layout,
+    /// How much of the content came by.
+    content_bytes: u64,
+    /// Where in the file we are.
     at: u64,
-    sink: Sink<'b>,
+    sink: Sink<'a>,
 }
 
-impl Layout<'_, '_> {
-    /// Takes bytes that lie between holes, and puts the holes where they belong.
-    fn data(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            self.holes_here()?;
-            let until_hole = self.holes.first().map_or(u64::MAX, |hole| hole.start - self.at);
-            let length = usize::try_from(until_hole).unwrap_or(usize::MAX).min(bytes.len());
-            let (now, later) = bytes.split_at(length);
-            (self.sink)(now)?;
-            self.at += length as u64;
-            bytes = later;
+impl Stream<'_> {
+    /// Takes the next bytes of the content.
+    fn content(&mut self, bytes: &[u8]) -> Result<()> {
+        let parts = self.layout.parts(self.content_bytes, bytes.len() as u64);
+        self.content_bytes += bytes.len() as u64;
+        for (offset, part) in parts {
+            self.zeros_until(offset)?;
+            self.at += part.len() as u64;
+            (self.sink)(&bytes[part])?;
         }
         Ok(())
     }
 
-    /// Fills the holes that begin here.
-    fn holes_here(&mut self) -> Result<()> {
-        while let Some((hole, rest)) = self.holes.split_first()
-            && hole.start == self.at
-        {
-            let mut left = hole.end - hole.start;
-            while left > 0 {
-                let length = left.min(ZEROS_BYTES as u64);
-                (self.sink)(&ZEROS[..length as usize])?;
-                left -= length;
-            }
-            self.at = hole.end;
-            self.holes = rest;
+    /// Fills the hole that ends at `offset`.
+    fn zeros_until(&mut self, offset: u64) -> Result<()> {
+        while self.at < offset {
+            let length = (offset - self.at).min(ZEROS_BYTES as u64);
+            (self.sink)(&ZEROS[..length as usize])?;
+            self.at += length;
         }
         Ok(())
     }
@@ -110,30 +112,39 @@ impl Layout<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
 
-    /// What comes out of data in pieces of `piece` bytes and `holes`.
-    fn laid_out(data: &[u8], holes: &[Range<u64>], piece: usize) -> Vec<u8> {
+    /// What comes out of a file of `size_bytes` whose `content` comes in pieces of `piece` bytes.
+    fn laid_out(content: &[u8], holes: &[Range<u64>], size_bytes: u64, piece: usize) -> Vec<u8> {
         let mut out = Vec::new();
         let mut sink = |bytes: &[u8]| {
             out.extend_from_slice(bytes);
             Ok(())
         };
-        let mut layout = Layout { holes, at: 0, sink: &mut sink };
-        for bytes in data.chunks(piece) {
-            layout.data(bytes).unwrap();
+        let layout = Layout::new(holes, size_bytes);
+        let mut stream = Stream {
+            layout,
+            content_bytes: 0,
+            at: 0,
+            sink: &mut sink,
+        };
+        for bytes in content.chunks(piece) {
+            stream.content(bytes).unwrap();
         }
-        layout.holes_here().unwrap();
+        stream.zeros_until(size_bytes).unwrap();
         out
     }
 
     #[test]
     fn holes_are_zeros_wherever_they_are_and_however_data_is_cut() {
+        let holes = [0..2, 3..4, 9..11];
         for piece in 1..8 {
-            assert_eq!(laid_out(b"abcdef", &[], piece), b"abcdef");
-            assert_eq!(laid_out(b"abcdef", &[0..2, 3..4, 9..11], piece), b"\0\0a\0bcdef\0\0", "{piece}");
+            assert_eq!(laid_out(b"abcdef", &[], 6, piece), b"abcdef");
+            assert_eq!(laid_out(b"abcdef", &holes, 11, piece), b"\0\0a\0bcdef\0\0");
         }
         let holes = [0..100_000, 100_000..200_000];
-        assert_eq!(laid_out(b"", &holes, 1), vec![0; 200_000]);
+        assert_eq!(laid_out(b"", &holes, 200_000, 1), vec![0; 200_000]);
     }
 }

@@ -172,7 +172,7 @@ fn an_unreadable_file_is_told_recorded_and_does_not_stop_the_rest() {
     }
     let sandbox = with_tree("backup_unreadable");
     let at = store("backup_unreadable");
-    let locked = fs::Permissions::from_mode(0);
+    let locked = fs::Permissions::from_mode(0o000);
     fs::set_permissions(sandbox.path("d/a.txt"), locked).expect("a mode can be set");
     let run = sandbox.run(&["at", &at, "backup", "d"]).ended(3);
     run.says("a.txt: open: permission denied").prints("1 error");

@@ -29,10 +29,20 @@ pub struct TreeWalk<'a> {
 
 impl<'a> TreeWalk<'a> {
     /// A walk below the directory `entry`, which is at the absolute `path`.
-    pub fn new(blobs: &'a BlobReader<'a>, path: &[u8], entry: &Entry, reach: Reach) -> TreeWalk<'a> {
+    pub fn new(
+        blobs: &'a BlobReader<'a>,
+        path: &[u8],
+        entry: &Entry,
+        reach: Reach,
+    ) -> TreeWalk<'a> {
         let path = path.strip_suffix(b"/").unwrap_or(path).to_vec();
         let open = vec![(TreeReader::new(blobs, entry.tree.clone()), path.len())];
-        TreeWalk { blobs, reach, path, open }
+        TreeWalk {
+            blobs,
+            reach,
+            path,
+            open,
+        }
     }
 
     /// Where the entry that came last is, or the directory in which an error was met.
@@ -62,7 +72,9 @@ impl<'a> TreeWalk<'a> {
         self.path.extend_from_slice(&entry.name);
         if self.reach == Reach::All && entry.is_dir() {
             if self.open.len() >= DEPTH_LIMIT {
-                return Err(Error::corrupt(format!("more than {DEPTH_LIMIT} directories deep")));
+                return Err(Error::corrupt(format!(
+                    "more than {DEPTH_LIMIT} directories deep"
+                )));
             }
             let reader = TreeReader::new(self.blobs, entry.tree.clone());
             self.open.push((reader, self.path.len()));
