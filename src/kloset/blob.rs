@@ -76,12 +76,19 @@ struct Ledger {
 impl Ledger {
     /// A ledger with nothing in it.
     fn new() -> Ledger {
-        Ledger { tables: Vec::new(), chunks: 0, bytes: 0, since: Instant::now() }
+        Ledger {
+            tables: Vec::new(),
+            chunks: 0,
+            bytes: 0,
+            since: Instant::now(),
+        }
     }
 
     /// Whether an index object should be published now.
     fn is_due(&self) -> bool {
-        self.bytes >= LEDGER_BYTES || self.chunks >= LEDGER_CHUNKS || self.since.elapsed() >= LEDGER_AGE
+        self.bytes >= LEDGER_BYTES
+            || self.chunks >= LEDGER_CHUNKS
+            || self.since.elapsed() >= LEDGER_AGE
     }
 }
 
@@ -183,7 +190,11 @@ pub struct Packer<'a> {
 
 impl<'a> Packer<'a> {
     /// A packer with nothing open, whose packs go to the storing thread through `finished`.
-    pub fn new(writing: &'a Writing<'a>, kind: PackKind, finished: SyncSender<FinishedPack>) -> Result<Packer<'a>> {
+    pub fn new(
+        writing: &'a Writing<'a>,
+        kind: PackKind,
+        finished: SyncSender<FinishedPack>,
+    ) -> Result<Packer<'a>> {
         Ok(Packer {
             writing,
             kind,
@@ -205,7 +216,8 @@ impl<'a> Packer<'a> {
         if self.plain.len() + plain.len() > BLOCK_BYTES || self.chunks.len() >= BLOCK_CHUNKS {
             self.seal_block()?;
         }
-        let length = u32::try_from(plain.len()).map_err(|_| Error::new(Kind::Failed, "a chunk of over 4 GiB"))?;
+        let length = u32::try_from(plain.len())
+            .map_err(|_| Error::new(Kind::Failed, "a chunk of over 4 GiB"))?;
         self.plain.extend_from_slice(plain); // [3]
         self.chunks.push(ChunkEntry { id, length });
         Ok((id, Put::New))
@@ -223,7 +235,8 @@ impl<'a> Packer<'a> {
             return Ok(());
         }
         let kloset = self.writing.kloset;
-        self.encoder.encode(kloset.sealer(), Part::Block, &self.plain, &mut self.sealed)?; // [4]
+        self.encoder
+            .encode(kloset.sealer(), Part::Block, &self.plain, &mut self.sealed)?; // [4]
         let pack = match &mut self.pack {
             Some(pack) => pack,
             none => none.insert(PackWriter::new(kloset.store(), self.kind)?),
@@ -238,8 +251,14 @@ impl<'a> Packer<'a> {
 
     /// Hands the pack to the storing thread.
     fn finish_pack(&mut self) -> Result<()> {
-        let Some(pack) = self.pack.take() else { return Ok(()) };
-        let finished = pack.finish(self.writing.kloset.sealer(), &mut self.encoder, &mut self.sealed)?;
+        let Some(pack) = self.pack.take() else {
+            return Ok(());
+        };
+        let finished = pack.finish(
+            self.writing.kloset.sealer(),
+            &mut self.encoder,
+            &mut self.sealed,
+        )?;
         send(&self.finished, finished) // [6]
     }
 }
@@ -274,14 +293,26 @@ struct Slot {
 impl<'a> BlobReader<'a> {
     /// A reader that keeps up to `limit_bytes` of decoded blocks.
     pub fn new(kloset: &'a Kloset, limit_bytes: usize) -> Result<BlobReader<'a>> {
-        let cache = Cache { slots: HashMap::new(), clock: 0, bytes: 0, limit_bytes };
+        let cache = Cache {
+            slots: HashMap::new(),
+            clock: 0,
+            bytes: 0,
+            limit_bytes,
+        };
         kloset.index()?;
-        Ok(BlobReader { kloset, cache: Mutex::new(cache), decoders: Mutex::default() })
+        Ok(BlobReader {
+            kloset,
+            cache: Mutex::new(cache),
+            decoders: Mutex::default(),
+        })
     }
 
     /// Length of the plain bytes of a chunk, without reading it; nothing if it is not stored.
     pub fn length(&self, id: &Id) -> Result<Option<u32>> {
-        Ok(self.kloset.look_up(|index| index.lookup(id))?.map(|found| found.place.length))
+        Ok(self
+            .kloset
+            .look_up(|index| index.lookup(id))?
+            .map(|found| found.place.length))
     }
 
     /// Calls `use_it` with the plain bytes of the chunk.
@@ -289,11 +320,16 @@ impl<'a> BlobReader<'a> {
     /// # Errors
     /// [`Kind::NotFound`] when no pack has it, [`Kind::Corrupt`] when every copy is damaged.
     pub fn with<T>(&self, id: &Id, use_it: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
-        let mut trouble = Error::new(Kind::NotFound, format!("chunk {} is in no pack", id.short()));
+        let mut trouble = Error::new(
+            Kind::NotFound,
+            format!("chunk {} is in no pack", id.short()),
+        );
         for place in self.kloset.look_up(|index| index.places(id))? {
             match self.at(id, &place) {
                 Ok(block) => return use_it(slice(&block, &place)),
-                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => trouble = error,
+                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {
+                    trouble = error
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -314,11 +350,20 @@ impl<'a> BlobReader<'a> {
             let block = self.block(place)?;
             let end = place.start as usize + place.length as usize;
             if end > block.len() || self.kloset.chunk_id(slice(&block, place)) != *id {
-                return Err(Error::corrupt(format!("chunk {} is not what was stored", id.short()))); // [4]
+                return Err(Error::corrupt(format!(
+                    "chunk {} is not what was stored",
+                    id.short()
+                ))); // [4]
             }
             Ok(block)
         };
-        read().during(|| format!("read pack {}: block at {}", place.pack.short(), place.block_offset))
+        read().during(|| {
+            format!(
+                "read pack {}: block at {}",
+                place.pack.short(),
+                place.block_offset
+            )
+        })
     }
 
     /// The decoded block at `place`, from the cache if it is there.
@@ -353,7 +398,9 @@ impl<'a> BlobReader<'a> {
         };
         sealed.resize(place.sealed_bytes as usize, 0);
         let offset = u64::from(place.block_offset);
-        self.kloset.store().read_at(Area::Packs, place.pack, offset, &mut sealed)?; // [2]
+        self.kloset
+            .store()
+            .read_at(Area::Packs, place.pack, offset, &mut sealed)?; // [2]
         let mut plain = Vec::new();
         decoder.decode(self.kloset.sealer(), Part::Block, &mut sealed, &mut plain)?; // [3]
         lock(&self.decoders).push((decoder, sealed));
@@ -366,7 +413,11 @@ impl Cache {
     fn slot(&mut self, key: BlockKey) -> Arc<Mutex<Option<Block>>> {
         self.clock += 1;
         let used = self.clock;
-        let slot = self.slots.entry(key).or_insert_with(|| Slot { block: Arc::default(), used, bytes: 0 });
+        let slot = self.slots.entry(key).or_insert_with(|| Slot {
+            block: Arc::default(),
+            used,
+            bytes: 0,
+        });
         slot.used = used;
         slot.block.clone()
     }
@@ -379,8 +430,15 @@ impl Cache {
         }
         while self.bytes > self.limit_bytes || self.slots.len() > SLOTS {
             let idle = |(_, slot): &(&BlockKey, &Slot)| slot.bytes > 0;
-            let oldest = self.slots.iter().filter(idle).min_by_key(|(_, slot)| slot.used).map(|(key, _)| *key);
-            let Some(slot) = oldest.and_then(|oldest| self.slots.remove(&oldest)) else { return };
+            let oldest = self
+                .slots
+                .iter()
+                .filter(idle)
+                .min_by_key(|(_, slot)| slot.used)
+                .map(|(key, _)| *key);
+            let Some(slot) = oldest.and_then(|oldest| self.slots.remove(&oldest)) else {
+                return;
+            };
             self.bytes -= slot.bytes;
         }
     }

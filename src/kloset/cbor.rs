@@ -21,13 +21,17 @@ impl<'a> Writer<'a> {
 
     /// The head of an array of `length` items.
     pub fn array(&mut self, length: usize) -> &mut Self {
-        self.0.array(length as u64).expect("a vector takes everything");
+        self.0
+            .array(length as u64)
+            .expect("a vector takes everything");
         self
     }
 
     /// The head of a map of `length` pairs.
     pub fn map(&mut self, length: usize) -> &mut Self {
-        self.0.map(length as u64).expect("a vector takes everything");
+        self.0
+            .map(length as u64)
+            .expect("a vector takes everything");
         self
     }
 
@@ -84,7 +88,10 @@ impl<'a> Reader<'a> {
     /// How many items to take memory for beforehand: no more than bytes are left, and never many.
     pub fn plausible(&self, count: u64) -> usize {
         let left = self.0.input().len().saturating_sub(self.0.position());
-        usize::try_from(count).unwrap_or(usize::MAX).min(left).min(4096)
+        usize::try_from(count)
+            .unwrap_or(usize::MAX)
+            .min(left)
+            .min(4096)
     }
 
     /// The length of an array.

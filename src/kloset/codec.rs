@@ -52,14 +52,31 @@ pub struct Encoder {
 impl Encoder {
     /// An encoder that compresses at `level`.
     pub fn new(level: i32) -> Result<Encoder> {
-        let compressor = zstd::bulk::Compressor::new(level).map_err(|cause| Error::from(cause).during("start zstd"))?;
-        Ok(Encoder { compressor, scratch: Vec::new() })
+        let compressor = zstd::bulk::Compressor::new(level)
+            .map_err(|cause| Error::from(cause).during("start zstd"))?;
+        Ok(Encoder {
+            compressor,
+            scratch: Vec::new(),
+        })
     }
 
     /// Leaves the sealed part that holds `plain` in `sealed`, whatever was there before.
-    pub fn encode(&mut self, sealer: &Sealer, part: Part, plain: &[u8], sealed: &mut Vec<u8>) -> Result<()> {
-        let length = u32::try_from(plain.len()).ok().filter(|_| plain.len() <= limit_bytes(part));
-        let length = length.ok_or_else(|| Error::new(Kind::Failed, format!("{} bytes are too many to seal", plain.len())))?;
+    pub fn encode(
+        &mut self,
+        sealer: &Sealer,
+        part: Part,
+        plain: &[u8],
+        sealed: &mut Vec<u8>,
+    ) -> Result<()> {
+        let length = u32::try_from(plain.len())
+            .ok()
+            .filter(|_| plain.len() <= limit_bytes(part));
+        let length = length.ok_or_else(|| {
+            Error::new(
+                Kind::Failed,
+                format!("{} bytes are too many to seal", plain.len()),
+            )
+        })?;
         sealed.clear();
         sealed.reserve(PAYLOAD_AT + zstd::zstd_safe::compress_bound(plain.len()) + TAG_BYTES);
         sealed.resize(PAYLOAD_AT, 0);
@@ -94,7 +111,8 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder.
     pub fn new() -> Result<Decoder> {
-        let decompressor = zstd::bulk::Decompressor::new().map_err(|cause| Error::from(cause).during("start zstd"))?;
+        let decompressor = zstd::bulk::Decompressor::new()
+            .map_err(|cause| Error::from(cause).during("start zstd"))?;
         Ok(Decoder { decompressor })
     }
 
@@ -102,10 +120,17 @@ impl Decoder {
     ///
     /// # Errors
     /// [`Kind::Corrupt`] unless every byte is what was sealed.
-    pub fn decode(&mut self, sealer: &Sealer, part: Part, sealed: &mut [u8], plain: &mut Vec<u8>) -> Result<()> {
+    pub fn decode(
+        &mut self,
+        sealer: &Sealer,
+        part: Part,
+        sealed: &mut [u8],
+        plain: &mut Vec<u8>,
+    ) -> Result<()> {
         let opened = sealer.open(part, sealed)?;
-        let (header, payload) =
-            opened.split_at_checked(HEADER_BYTES).ok_or_else(|| Error::corrupt("too short to hold anything"))?;
+        let (header, payload) = opened
+            .split_at_checked(HEADER_BYTES)
+            .ok_or_else(|| Error::corrupt("too short to hold anything"))?;
         let length = u32::from_le_bytes(header[1..].try_into().expect("4 bytes")) as usize;
         if length > limit_bytes(part) {
             return Err(Error::corrupt(format!("claims to hold {length} bytes")));
@@ -118,7 +143,10 @@ impl Decoder {
         }
         match plain.len() == length {
             true => Ok(()),
-            false => Err(Error::corrupt(format!("holds {} bytes instead of {length}", plain.len()))),
+            false => Err(Error::corrupt(format!(
+                "holds {} bytes instead of {length}",
+                plain.len()
+            ))),
         }
     }
 
@@ -141,10 +169,16 @@ mod tests {
     fn round_trip(plain: &[u8]) -> usize {
         let sealer = Sealer::new(&Key::new([1; 32]), Id([2; 32]));
         let mut sealed = Vec::new();
-        Encoder::new(DEFAULT_LEVEL).unwrap().encode(&sealer, Part::Block, plain, &mut sealed).unwrap();
+        Encoder::new(DEFAULT_LEVEL)
+            .unwrap()
+            .encode(&sealer, Part::Block, plain, &mut sealed)
+            .unwrap();
         let length = sealed.len();
         let mut opened = Vec::new();
-        Decoder::new().unwrap().decode(&sealer, Part::Block, &mut sealed, &mut opened).unwrap();
+        Decoder::new()
+            .unwrap()
+            .decode(&sealer, Part::Block, &mut sealed, &mut opened)
+            .unwrap();
         assert_eq!(opened, plain);
         length
     }
@@ -162,13 +196,24 @@ mod tests {
     fn a_length_that_lies_is_corrupt() {
         let sealer = Sealer::new(&Key::new([1; 32]), Id([2; 32]));
         let frame = zstd::bulk::compress(&[0; 5000], 3).unwrap();
-        for (codec, length) in [(ZSTD, 4999u32), (ZSTD, 5001), (ZSTD, u32::MAX), (STORED, 7), (9, 5000)] {
+        for (codec, length) in [
+            (ZSTD, 4999u32),
+            (ZSTD, 5001),
+            (ZSTD, u32::MAX),
+            (STORED, 7),
+            (9, 5000),
+        ] {
             let mut sealed = vec![0; NONCE_BYTES];
             sealed.push(codec);
             sealed.extend_from_slice(&length.to_le_bytes());
             sealed.extend_from_slice(&frame);
-            sealer.seal(Part::Block, &mut sealed, &mut Vec::new()).unwrap();
-            let outcome = Decoder::new().unwrap().decode(&sealer, Part::Block, &mut sealed, &mut Vec::new());
+            sealer
+                .seal(Part::Block, &mut sealed, &mut Vec::new())
+                .unwrap();
+            let outcome =
+                Decoder::new()
+                    .unwrap()
+                    .decode(&sealer, Part::Block, &mut sealed, &mut Vec::new());
             assert!(outcome.is_err(), "codec {codec}, length {length}");
         }
     }

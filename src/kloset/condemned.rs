@@ -46,7 +46,10 @@ impl Condemned {
     pub fn check_none_since(&self, kloset: &Kloset) -> Result<()> {
         match kloset.names(Area::Condemned)?.is_subset(&self.0) {
             true => Ok(()),
-            false => Err(Error::new(Kind::Unavailable, "maintenance condemned packs during this backup; run it again")),
+            false => Err(Error::new(
+                Kind::Unavailable,
+                "maintenance condemned packs during this backup; run it again",
+            )),
         }
     }
 }
@@ -55,7 +58,12 @@ impl Condemned {
 fn read(kloset: &Kloset, id: Id) -> Result<Vec<Id>> {
     let read = || -> Result<Vec<Id>> {
         let bytes = kloset.store().get(Area::Condemned, id)?;
-        decode(&object::decode(kloset.sealer(), Part::Condemned, id, bytes)?)
+        decode(&object::decode(
+            kloset.sealer(),
+            Part::Condemned,
+            id,
+            bytes,
+        )?)
     };
     read().during(|| format!("read condemnation {}", id.short()))
 }

@@ -59,7 +59,11 @@ impl Config {
             format: FORMAT,
             store_id: uuid(random()?),
             key_id: Id(random()?).to_string(),
-            created: human::time(jiff::Timestamp::now().as_second().saturating_mul(1_000_000_000)),
+            created: human::time(
+                jiff::Timestamp::now()
+                    .as_second()
+                    .saturating_mul(1_000_000_000),
+            ),
             compression,
             chunk_minimum: 64 << 10,
             chunk_average: 256 << 10,
@@ -91,18 +95,25 @@ impl Config {
 
     /// The id of the key.
     pub fn key_id(&self) -> Result<Id> {
-        self.key_id.parse().map_err(|_| Error::corrupt("key_id is not 64 hex digits"))
+        self.key_id
+            .parse()
+            .map_err(|_| Error::corrupt("key_id is not 64 hex digits"))
     }
 
     /// The master key, in a store that does not hide it.
     pub fn plaintext_key(&self) -> Result<Option<Key>> {
         let parse = |digits: &String| digits.parse::<Id>().map(|id| Key::new(id.0));
-        self.plaintext_master_key.as_ref().map(parse).transpose().map_err(|_| Error::corrupt("the master key is malformed"))
+        self.plaintext_master_key
+            .as_ref()
+            .map(parse)
+            .transpose()
+            .map_err(|_| Error::corrupt("the master key is malformed"))
     }
 
     /// The bytes of CONFIG, authenticated with `master`.
     pub fn encode(&self, master: &Key) -> Result<Vec<u8>> {
-        let body = toml::to_string(self).map_err(|cause| Error::new(Kind::Failed, cause.to_string()).during("write CONFIG"))?;
+        let body = toml::to_string(self)
+            .map_err(|cause| Error::new(Kind::Failed, cause.to_string()).during("write CONFIG"))?;
         let text = format!("{HEADING}{body}");
         let mac = mac(master, text.as_bytes());
         Ok(format!("{text}{MAC}{mac}\"\n").into_bytes())
@@ -121,7 +132,10 @@ impl Config {
         let malformed = |cause: toml::de::Error| Error::corrupt(one_line(cause.message()));
         let Version { format } = toml::from_str(text).map_err(malformed)?;
         if format != FORMAT {
-            return Err(Error::new(Kind::Unsupported, format!("store format {format}; this program knows {FORMAT}")));
+            return Err(Error::new(
+                Kind::Unsupported,
+                format!("store format {format}; this program knows {FORMAT}"),
+            ));
         }
         let config: Config = toml::from_str(text).map_err(malformed)?;
         config.check()?;
@@ -131,11 +145,21 @@ impl Config {
     /// # Errors
     /// [`Kind::Corrupt`] unless whoever wrote these bytes had `master`.
     pub fn authenticate(bytes: &[u8], master: &Key) -> Result<()> {
-        let forged = || Error::corrupt("does not authenticate: it was changed by someone without the key");
+        let forged =
+            || Error::corrupt("does not authenticate: it was changed by someone without the key");
         let text = std::str::from_utf8(bytes).map_err(|_| forged())?;
-        let at = text.rfind(MAC).filter(|at| text[..*at].ends_with('\n')).ok_or_else(forged)?;
-        let claimed = text[at + MAC.len()..].strip_suffix("\"\n").ok_or_else(forged)?;
-        match bool::from(mac(master, text[..at].as_bytes()).as_bytes().ct_eq(claimed.as_bytes())) {
+        let at = text
+            .rfind(MAC)
+            .filter(|at| text[..*at].ends_with('\n'))
+            .ok_or_else(forged)?;
+        let claimed = text[at + MAC.len()..]
+            .strip_suffix("\"\n")
+            .ok_or_else(forged)?;
+        match bool::from(
+            mac(master, text[..at].as_bytes())
+                .as_bytes()
+                .ct_eq(claimed.as_bytes()),
+        ) {
             true => Ok(()),
             false => Err(forged()),
         }
@@ -148,10 +172,16 @@ impl Config {
             return Err(Error::corrupt("store_id is not a UUID"));
         }
         if !codec::LEVELS.contains(&self.compression) {
-            return Err(Error::corrupt(format!("compression level {}", self.compression)));
+            return Err(Error::corrupt(format!(
+                "compression level {}",
+                self.compression
+            )));
         }
         if self.tree_chunk_minimum < TREE_CHUNK_FLOOR_BYTES {
-            return Err(Error::corrupt(format!("tree chunks of {} bytes", self.tree_chunk_minimum)));
+            return Err(Error::corrupt(format!(
+                "tree chunks of {} bytes",
+                self.tree_chunk_minimum
+            )));
         }
         self.key_id()?;
         self.chunking().check()?;
@@ -175,7 +205,14 @@ fn uuid(mut bytes: [u8; 16]) -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
+    format!(
+        "{}-{}-{}-{}-{}",
+        &digits[..8],
+        &digits[8..12],
+        &digits[12..16],
+        &digits[16..20],
+        &digits[20..]
+    )
 }
 
 #[cfg(test)]
@@ -205,7 +242,10 @@ mod tests {
 
     #[test]
     fn another_version_is_told_apart_from_damage() {
-        assert_eq!(Config::decode(b"format = 2\n").unwrap_err().kind(), Kind::Unsupported);
+        assert_eq!(
+            Config::decode(b"format = 2\n").unwrap_err().kind(),
+            Kind::Unsupported
+        );
         assert_eq!(Config::decode(b"form").unwrap_err().kind(), Kind::Corrupt);
         assert_eq!(Config::decode(b"").unwrap_err().kind(), Kind::Corrupt);
     }

@@ -3,10 +3,10 @@
 use std::sync::Mutex;
 
 use crate::error::Error;
-use crate::util::human::shorten;
 use crate::kloset::pipeline::lock;
 use crate::kloset::progress::{Event, Observer, add};
 use crate::kloset::snapshot::{ERRORS_LIMIT, Failure};
+use crate::util::human::shorten;
 
 /// How much of a path is kept, in bytes.
 const PATH_LIMIT_BYTES: usize = 4096;
@@ -22,7 +22,10 @@ pub struct Failures<'a> {
 impl<'a> Failures<'a> {
     /// None yet.
     pub fn new(observer: &'a dyn Observer) -> Failures<'a> {
-        Failures { observer, list: Mutex::default() }
+        Failures {
+            observer,
+            list: Mutex::default(),
+        }
     }
 
     /// The item at `path` failed.
@@ -33,7 +36,10 @@ impl<'a> Failures<'a> {
         *count += 1;
         if list.len() < ERRORS_LIMIT {
             let path = path[..path.len().min(PATH_LIMIT_BYTES)].to_vec();
-            list.push(Failure { path, cause: shorten(&error.to_string(), CAUSE_LIMIT_BYTES).to_owned() });
+            list.push(Failure {
+                path,
+                cause: shorten(&error.to_string(), CAUSE_LIMIT_BYTES).to_owned(),
+            });
         }
     }
 
@@ -45,6 +51,8 @@ impl<'a> Failures<'a> {
 
     /// How many there were, and the first of them.
     pub fn into_list(self) -> (u64, Vec<Failure>) {
-        self.list.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.list
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

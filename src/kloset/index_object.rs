@@ -20,7 +20,10 @@ const PACKS: u64 = 0;
 pub fn publish(kloset: &Kloset, tables: &[PackTable]) -> Result<(Id, u64)> {
     let bytes = object::encode(kloset.sealer(), Part::Index, &encode(tables))?;
     let id = Id::of(&bytes);
-    kloset.store().put(Area::Index, id, &bytes).during(|| format!("publish index {}", id.short()))?;
+    kloset
+        .store()
+        .put(Area::Index, id, &bytes)
+        .during(|| format!("publish index {}", id.short()))?;
     Ok((id, bytes.len() as u64))
 }
 
@@ -29,7 +32,14 @@ pub fn publish(kloset: &Kloset, tables: &[PackTable]) -> Result<(Id, u64)> {
 /// # Errors
 /// [`crate::error::Kind::Corrupt`] unless every byte is what was stored.
 pub fn read(kloset: &Kloset, id: Id) -> Result<Vec<PackTable>> {
-    let read = || decode(&object::decode(kloset.sealer(), Part::Index, id, kloset.store().get(Area::Index, id)?)?);
+    let read = || {
+        decode(&object::decode(
+            kloset.sealer(),
+            Part::Index,
+            id,
+            kloset.store().get(Area::Index, id)?,
+        )?)
+    };
     read().during(|| format!("read index {}", id.short()))
 }
 
@@ -38,7 +48,10 @@ fn encode(tables: &[PackTable]) -> Vec<u8> {
     let mut body = Vec::new();
     Writer::new(&mut body).map(1).u64(PACKS).array(tables.len());
     for pack in tables {
-        Writer::new(&mut body).array(3).bytes(&pack.pack.0).u64(pack.size_bytes);
+        Writer::new(&mut body)
+            .array(3)
+            .bytes(&pack.pack.0)
+            .u64(pack.size_bytes);
         table::encode(pack.kind, &pack.blocks, Ids::Prefix, &mut body);
     }
     body
@@ -68,7 +81,12 @@ fn packs(reader: &mut Reader<'_>, tables: &mut Vec<PackTable>) -> Result<()> {
         }
         let (kind, blocks) = table::decode(reader, Ids::Prefix)?;
         reader.skip_many(additions)?;
-        tables.push(PackTable { pack, size_bytes, kind, blocks });
+        tables.push(PackTable {
+            pack,
+            size_bytes,
+            kind,
+            blocks,
+        });
     }
     Ok(())
 }

@@ -6,8 +6,8 @@
 //! removing a passphrase locks out those who know only that.
 
 use super::Kloset;
-use super::progress::{Event, Observer};
 use super::object;
+use super::progress::{Event, Observer};
 use super::slot::{self, SlotInfo};
 use crate::error::{During, Error, Kind, Result};
 use crate::store::{Area, Store};
@@ -24,18 +24,28 @@ pub fn slots(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<(Id, Vec<
         names.push(object.id);
         Ok(())
     };
-    store.list(Area::Keys, &mut note).during(|| "list key slots")?;
+    store
+        .list(Area::Keys, &mut note)
+        .during(|| "list key slots")?;
     names.sort();
     if names.len() > SLOTS_LIMIT {
-        let error = Error::corrupt(format!("{} key slots; only the first {SLOTS_LIMIT} are tried", names.len()));
+        let error = Error::corrupt(format!(
+            "{} key slots; only the first {SLOTS_LIMIT} are tried",
+            names.len()
+        ));
         observer.event(&Event::Warning(&error));
         names.truncate(SLOTS_LIMIT);
     }
     let mut slots = Vec::with_capacity(names.len());
     for name in names {
-        match store.get(Area::Keys, name).and_then(|slot| object::check_name(name, slot)) {
+        match store
+            .get(Area::Keys, name)
+            .and_then(|slot| object::check_name(name, slot))
+        {
             Ok(slot) => slots.push((name, slot)),
-            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => observer.event(&Event::Warning(&error)),
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {
+                observer.event(&Event::Warning(&error))
+            }
             Err(error) => return Err(error),
         }
     }
@@ -49,7 +59,9 @@ pub fn list(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<(Id, SlotI
     for (id, slot) in slots(store, observer)? {
         match slot::inspect(&slot) {
             Ok(info) => infos.push((id, info)),
-            Err(error) => observer.event(&Event::Warning(&error.during(format!("read key slot {}", id.short())))),
+            Err(error) => observer.event(&Event::Warning(
+                &error.during(format!("read key slot {}", id.short())),
+            )),
         }
     }
     Ok(infos)
@@ -60,7 +72,10 @@ pub fn add(kloset: &Kloset, passphrase: &[u8], info: &SlotInfo) -> Result<Id> {
     refuse_plaintext(kloset)?;
     let slot = slot::wrap(kloset.master(), passphrase, info)?;
     let id = Id::of(&slot);
-    kloset.store().put(Area::Keys, id, &slot).during(|| "add a key slot")?;
+    kloset
+        .store()
+        .put(Area::Keys, id, &slot)
+        .during(|| "add a key slot")?;
     Ok(id)
 }
 
@@ -70,11 +85,19 @@ pub fn add(kloset: &Kloset, passphrase: &[u8], info: &SlotInfo) -> Result<Id> {
 /// [`Kind::NotFound`] if there is none, [`Kind::Usage`] if there are several.
 pub fn find(kloset: &Kloset, prefix: &str) -> Result<Id> {
     let slots = slots(kloset.store(), kloset.observer())?;
-    let mut matching = slots.iter().map(|(id, _)| *id).filter(|id| id.to_string().starts_with(prefix));
+    let mut matching = slots
+        .iter()
+        .map(|(id, _)| *id)
+        .filter(|id| id.to_string().starts_with(prefix));
     match (matching.next(), matching.next()) {
         (Some(id), None) => Ok(id),
-        (Some(_), Some(_)) => Err(Error::usage(format!("{prefix:?} is the beginning of several key slots"))),
-        (None, _) => Err(Error::new(Kind::NotFound, format!("no key slot begins with {prefix:?}"))),
+        (Some(_), Some(_)) => Err(Error::usage(format!(
+            "{prefix:?} is the beginning of several key slots"
+        ))),
+        (None, _) => Err(Error::new(
+            Kind::NotFound,
+            format!("no key slot begins with {prefix:?}"),
+        )),
     }
 }
 
@@ -83,11 +106,20 @@ pub fn find(kloset: &Kloset, prefix: &str) -> Result<Id> {
 /// # Errors
 /// [`Kind::Failed`] for the last slot that can be read: nobody could open the store any more.
 pub fn remove(kloset: &Kloset, id: Id) -> Result<()> {
-    let others = list(kloset.store(), kloset.observer())?.into_iter().filter(|(other, _)| *other != id).count();
+    let others = list(kloset.store(), kloset.observer())?
+        .into_iter()
+        .filter(|(other, _)| *other != id)
+        .count();
     if others == 0 {
-        return Err(Error::new(Kind::Failed, "this is the only passphrase of the store"));
+        return Err(Error::new(
+            Kind::Failed,
+            "this is the only passphrase of the store",
+        ));
     }
-    kloset.store().delete(Area::Keys, id).during(|| format!("remove key slot {}", id.short()))
+    kloset
+        .store()
+        .delete(Area::Keys, id)
+        .during(|| format!("remove key slot {}", id.short()))
 }
 
 /// The slot that `passphrase` opens.
@@ -104,7 +136,10 @@ pub fn slot_of(kloset: &Kloset, passphrase: &[u8]) -> Result<Option<(Id, SlotInf
 /// [`Kind::Unsupported`] for a store without passphrases: a slot would pretend there is a secret.
 fn refuse_plaintext(kloset: &Kloset) -> Result<()> {
     match kloset.config().plaintext_key()? {
-        Some(_) => Err(Error::new(Kind::Unsupported, "this store was created with -plaintext: it has no passphrases")),
+        Some(_) => Err(Error::new(
+            Kind::Unsupported,
+            "this store was created with -plaintext: it has no passphrases",
+        )),
         None => Ok(()),
     }
 }

@@ -83,7 +83,8 @@ impl std::fmt::Debug for Key {
 /// [`Kind::Failed`] if there is none, which no supported kernel says.
 pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|cause| Error::new(Kind::Failed, cause.to_string()).during("ask for random bytes"))?;
+    getrandom::fill(&mut bytes).map_err(|cause| {
+        Error::new(Kind::Failed, cause.to_string()).during("ask for random bytes")
+    })?;
     Ok(bytes)
 }

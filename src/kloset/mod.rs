@@ -160,7 +160,10 @@ impl Kloset {
     /// is made anew from the store, and asked again.
     pub fn look_up<T>(&self, ask: impl Fn(&Index) -> Result<T>) -> Result<T> {
         let index = self.index()?;
-        let reading = self.rebuilding.read().unwrap_or_else(PoisonError::into_inner);
+        let reading = self
+            .rebuilding
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let answer = ask(index);
         drop(reading);
         match answer {
@@ -176,17 +179,23 @@ impl Kloset {
     /// written costs time, so it is no more than a warning.
     pub fn save_index(&self) {
         if let Some(Err(error)) = self.index.get().map(Index::save) {
-            self.observer.event(&Event::Warning(&error.during("save the index cache")));
+            self.observer
+                .event(&Event::Warning(&error.during("save the index cache")));
         }
     }
 
     /// Makes a damaged cache anew, unless another thread just did.
     fn rebuild(&self, index: &Index, damage: &Error) -> Result<()> {
-        let _writing = self.rebuilding.write().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self
+            .rebuilding
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if !index.damaged() {
             return Ok(());
         }
-        self.observer.event(&Event::Warning(&damage.clone().during("making the index cache anew")));
+        self.observer.event(&Event::Warning(
+            &damage.clone().during("making the index cache anew"),
+        ));
         index.clear();
         self.fill(index).during(|| "rebuild the index cache")
     }
@@ -218,19 +227,26 @@ impl Kloset {
         let live = self.names(Area::Index)?;
         let mut damaged = None;
         for object in live.iter().filter(|object| !index.covers(**object)) {
-            match index_object::read(self, *object).and_then(|tables| index.add_object(*object, &tables)) {
+            match index_object::read(self, *object)
+                .and_then(|tables| index.add_object(*object, &tables))
+            {
                 Ok(()) => {}
                 Err(error) if error.kind() == Kind::NotFound => {}
-                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => damaged = Some(error),
+                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => {
+                    damaged = Some(error)
+                }
                 Err(error) => return Err(error),
             }
         }
         index.retain_objects(&live);
         if let Err(error) = index.save() {
-            self.observer.event(&Event::Warning(&error.during("save the index cache")));
+            self.observer
+                .event(&Event::Warning(&error.during("save the index cache")));
         }
         if let Some(error) = damaged {
-            self.observer.event(&Event::Warning(&error.during("reading the footers of packs instead")));
+            self.observer.event(&Event::Warning(
+                &error.during("reading the footers of packs instead"),
+            ));
             self.read_footers(index)?;
         }
         if self.present_only.load(Ordering::Relaxed) {
@@ -245,7 +261,12 @@ impl Kloset {
         for pack in self.names(Area::Packs)?.difference(&known) {
             match pack::read_table(self.store(), &self.sealer, *pack) {
                 Ok(table) => index.insert(&table)?,
-                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported | Kind::NotFound) => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        Kind::Corrupt | Kind::Unsupported | Kind::NotFound
+                    ) =>
+                {
                     self.observer.event(&Event::Warning(&error));
                 }
                 Err(error) => return Err(error),
@@ -318,8 +339,13 @@ impl Locked {
             let config = Config::decode(&bytes).during(|| "CONFIG")?;
             Ok((bytes, config))
         };
-        let (config_bytes, config) = read().during(|| format!("open store {}", store.location()))?;
-        Ok(Locked { store, config_bytes, config })
+        let (config_bytes, config) =
+            read().during(|| format!("open store {}", store.location()))?;
+        Ok(Locked {
+            store,
+            config_bytes,
+            config,
+        })
     }
 
     /// What to call the store in messages.
@@ -352,17 +378,25 @@ impl Locked {
                     Err(_) => observer.event(&Event::Warning(&foreign(id))),
                 },
                 Ok(None) => tried += 1,
-                Err(error) => observer.event(&Event::Warning(&error.during(format!("read key slot {}", id.short())))),
+                Err(error) => observer.event(&Event::Warning(
+                    &error.during(format!("read key slot {}", id.short())),
+                )),
             }
         }
         match tried {
-            0 => Err(Error::corrupt("no key slot can be read").during(format!("open store {}", self.store.location()))),
+            0 => Err(Error::corrupt("no key slot can be read")
+                .during(format!("open store {}", self.store.location()))),
             _ => Ok(None),
         }
     }
 
     /// The kloset that `master` opens.
-    pub fn open(self, master: Key, cache: Option<PathBuf>, observer: Arc<dyn Observer>) -> Result<Kloset> {
+    pub fn open(
+        self,
+        master: Key,
+        cache: Option<PathBuf>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Kloset> {
         let location = self.store.location().to_owned();
         Kloset::open(self.store, &self.config_bytes, master, cache, observer)
             .during(|| format!("open store {location}"))
@@ -371,5 +405,6 @@ impl Locked {
 
 /// A slot whose key does not fit CONFIG.
 fn foreign(slot: Id) -> Error {
-    Error::corrupt("its key is not the one that CONFIG was written with").during(format!("key slot {}", slot.short()))
+    Error::corrupt("its key is not the one that CONFIG was written with")
+        .during(format!("key slot {}", slot.short()))
 }

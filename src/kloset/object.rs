@@ -27,9 +27,10 @@ pub fn check_magic(part: Part, bytes: &[u8]) -> Result<()> {
     let magic = magic(part);
     match bytes.get(..MAGIC_BYTES) {
         Some(found) if found == magic => Ok(()),
-        Some(found) if found[..7] == magic[..7] => {
-            Err(Error::new(Kind::Unsupported, format!("format version {} is not known", found[7])))
-        }
+        Some(found) if found[..7] == magic[..7] => Err(Error::new(
+            Kind::Unsupported,
+            format!("format version {} is not known", found[7]),
+        )),
         _ => Err(Error::corrupt("not an object of its area")),
     }
 }

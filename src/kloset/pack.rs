@@ -9,11 +9,11 @@
 //! table from the end alone, so that a store whose index objects are lost loses nothing.
 
 use super::cbor::Reader;
-use super::codec::{Decoder, Encoder, sealed_limit_bytes};
 use super::codec::limit_bytes;
+use super::codec::{Decoder, Encoder, sealed_limit_bytes};
 use super::object::{check_magic, magic};
 use super::seal::{Part, Sealer};
-use super::table::{self, BlockTable, Ids, ChunkEntry, PACK_HEADER_BYTES, PackKind, PackTable};
+use super::table::{self, BlockTable, ChunkEntry, Ids, PACK_HEADER_BYTES, PackKind, PackTable};
 use crate::error::{During, Error, Kind, Result};
 use crate::store::{Area, Store, Upload};
 use crate::util::Id;
@@ -45,17 +45,28 @@ impl PackWriter {
     /// Starts a pack.
     pub fn new(store: &dyn Store, kind: PackKind) -> Result<PackWriter> {
         let upload = store.upload(Area::Packs).during(|| "start a pack")?;
-        let mut pack = PackWriter { upload, hasher: blake3::Hasher::new(), written_bytes: 0, kind, blocks: Vec::new(), chunks: 0 };
+        let mut pack = PackWriter {
+            upload,
+            hasher: blake3::Hasher::new(),
+            written_bytes: 0,
+            kind,
+            blocks: Vec::new(),
+            chunks: 0,
+        };
         pack.write(magic(Part::Block))?;
         Ok(pack)
     }
 
     /// Appends a sealed block that holds `chunks`.
     pub fn append(&mut self, sealed: &[u8], chunks: Vec<ChunkEntry>) -> Result<()> {
-        let sealed_bytes = u32::try_from(sealed.len()).map_err(|_| Error::new(Kind::Failed, "a block of over 4 GiB"))?;
+        let sealed_bytes = u32::try_from(sealed.len())
+            .map_err(|_| Error::new(Kind::Failed, "a block of over 4 GiB"))?;
         self.write(sealed)?;
         self.chunks += chunks.len();
-        self.blocks.push(BlockTable { sealed_bytes, chunks });
+        self.blocks.push(BlockTable {
+            sealed_bytes,
+            chunks,
+        });
         Ok(())
     }
 
@@ -65,17 +76,31 @@ impl PackWriter {
     }
 
     /// Appends footer and trailer, after which the name is known.
-    pub fn finish(mut self, sealer: &Sealer, encoder: &mut Encoder, sealed: &mut Vec<u8>) -> Result<FinishedPack> {
+    pub fn finish(
+        mut self,
+        sealer: &Sealer,
+        encoder: &mut Encoder,
+        sealed: &mut Vec<u8>,
+    ) -> Result<FinishedPack> {
         let mut body = Vec::new();
         table::encode(self.kind, &self.blocks, Ids::Whole, &mut body);
         encoder.encode(sealer, Part::Footer, &body, sealed)?;
-        let footer_bytes = u32::try_from(sealed.len()).map_err(|_| Error::new(Kind::Failed, "a footer of over 4 GiB"))?;
+        let footer_bytes = u32::try_from(sealed.len())
+            .map_err(|_| Error::new(Kind::Failed, "a footer of over 4 GiB"))?;
         sealed.extend_from_slice(&footer_bytes.to_le_bytes());
         sealed.extend_from_slice(END_MAGIC);
         self.write(sealed)?;
         let pack = Id(*self.hasher.finalize().as_bytes());
-        let table = PackTable { pack, size_bytes: self.written_bytes, kind: self.kind, blocks: self.blocks };
-        Ok(FinishedPack { upload: self.upload, table })
+        let table = PackTable {
+            pack,
+            size_bytes: self.written_bytes,
+            kind: self.kind,
+            blocks: self.blocks,
+        };
+        Ok(FinishedPack {
+            upload: self.upload,
+            table,
+        })
     }
 
     /// Hands `bytes` on, and counts and hashes them.
@@ -97,7 +122,9 @@ impl FinishedPack {
     /// Publishes it; durable on return.
     pub fn publish(self) -> Result<PackTable> {
         let pack = self.table.pack;
-        self.upload.commit(pack).during(|| format!("publish pack {}", pack.short()))?;
+        self.upload
+            .commit(pack)
+            .during(|| format!("publish pack {}", pack.short()))?;
         Ok(self.table)
     }
 }
@@ -134,7 +161,9 @@ fn read_tail(store: &dyn Store, pack: Id, size_bytes: u64) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Kind::Corrupt`] for a length that cannot be.
 pub fn footer_bytes(tail: &[u8], size_bytes: u64) -> Result<usize> {
-    let trailer = tail.last_chunk::<TRAILER_BYTES>().ok_or_else(|| Error::corrupt("too short to be a pack"))?;
+    let trailer = tail
+        .last_chunk::<TRAILER_BYTES>()
+        .ok_or_else(|| Error::corrupt("too short to be a pack"))?;
     let (length, end) = trailer.split_at(4);
     if end != END_MAGIC {
         return Err(Error::corrupt("does not end like a pack"));
@@ -149,18 +178,31 @@ pub fn footer_bytes(tail: &[u8], size_bytes: u64) -> Result<usize> {
 }
 
 /// The table in the sealed footer that `tail` starts with.
-pub fn decode_tail(sealer: &Sealer, pack: Id, size_bytes: u64, mut tail: Vec<u8>) -> Result<PackTable> {
+pub fn decode_tail(
+    sealer: &Sealer,
+    pack: Id,
+    size_bytes: u64,
+    mut tail: Vec<u8>,
+) -> Result<PackTable> {
     let footer_bytes = tail.len() - TRAILER_BYTES;
     let mut body = Vec::new();
     Decoder::new()?
         .decode(sealer, Part::Footer, &mut tail[..footer_bytes], &mut body)
         .during(|| "footer")?;
     let (kind, blocks) = table::decode(&mut Reader::new(&body), Ids::Whole)?;
-    let sealed: u64 = blocks.iter().map(|block| u64::from(block.sealed_bytes)).sum();
+    let sealed: u64 = blocks
+        .iter()
+        .map(|block| u64::from(block.sealed_bytes))
+        .sum();
     if u64::from(PACK_HEADER_BYTES) + sealed + tail.len() as u64 != size_bytes {
         return Err(Error::corrupt("its blocks do not add up to its size"));
     }
-    Ok(PackTable { pack, size_bytes, kind, blocks })
+    Ok(PackTable {
+        pack,
+        size_bytes,
+        kind,
+        blocks,
+    })
 }
 
 /// # Errors

@@ -27,7 +27,11 @@ pub struct Trouble {
 impl Trouble {
     /// No trouble yet.
     pub fn new(interrupt: Interrupt) -> Trouble {
-        Trouble { interrupt, failed: AtomicBool::new(false), first: Mutex::new(None) }
+        Trouble {
+            interrupt,
+            failed: AtomicBool::new(false),
+            first: Mutex::new(None),
+        }
     }
 
     /// # Errors
@@ -54,7 +58,9 @@ impl Trouble {
                 if error.kind() != Kind::Interrupted {
                     self.failed.store(true, Ordering::Relaxed);
                 }
-                let worse = first.as_ref().is_none_or(|first| first.kind() == Kind::Interrupted);
+                let worse = first
+                    .as_ref()
+                    .is_none_or(|first| first.kind() == Kind::Interrupted);
                 if worse {
                     *first = Some(error);
                 }
@@ -92,7 +98,9 @@ pub fn shared_channel<T>(capacity: usize) -> (SyncSender<T>, Shared<T>) {
 /// # Errors
 /// [`Kind::Interrupted`] if nobody receives any more.
 pub fn send<T>(sender: &SyncSender<T>, value: T) -> Result<()> {
-    sender.send(value).map_err(|_| Error::new(Kind::Interrupted, "stopped"))
+    sender
+        .send(value)
+        .map_err(|_| Error::new(Kind::Interrupted, "stopped"))
 }
 
 /// Keeps whoever numbers things from running further ahead of their completion than `size`.
@@ -105,7 +113,11 @@ pub struct Window {
 impl Window {
     /// A window over the numbers from 0 on.
     pub fn new(size: u64) -> Window {
-        Window { size, completed: Mutex::new(0), moved: Condvar::new() }
+        Window {
+            size,
+            completed: Mutex::new(0),
+            moved: Condvar::new(),
+        }
     }
 
     /// Waits until `number` is within the window.
@@ -113,7 +125,11 @@ impl Window {
         let mut completed = lock(&self.completed);
         while number >= *completed + self.size {
             trouble.check()?;
-            completed = self.moved.wait_timeout(completed, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
+            completed = self
+                .moved
+                .wait_timeout(completed, GLANCE)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         Ok(())
     }

@@ -115,18 +115,27 @@ impl Sealer {
     /// [`Kind::Corrupt`] if a single bit is not what was sealed under this key as this part.
     pub fn open<'a>(&self, part: Part, sealed: &'a mut [u8]) -> Result<&'a mut [u8]> {
         if sealed.len() < OVERHEAD_BYTES {
-            return Err(Error::corrupt(format!("{} bytes are too few to be sealed", sealed.len())));
+            return Err(Error::corrupt(format!(
+                "{} bytes are too few to be sealed",
+                sealed.len()
+            )));
         }
         let (nonce, rest) = sealed.split_at_mut(NONCE_BYTES);
         let nonce = (&*nonce).try_into().expect("split at its length");
         let (key, nonce) = bulk_cipher(self.key(part), &nonce);
         let aad = Aad::from(self.aad(part));
-        key.open_in_place(nonce, aad, rest).map_err(|_| Error::corrupt("does not authenticate"))
+        key.open_in_place(nonce, aad, rest)
+            .map_err(|_| Error::corrupt("does not authenticate"))
     }
 
     /// Opens with the other implementation what was just sealed, and recomputes the nonce.
     fn verify(&self, part: Part, sealed: &[u8], scratch: &mut Vec<u8>) -> Result<()> {
-        let broken = || Error::new(Kind::Failed, "what was just sealed does not open: check this machine's memory");
+        let broken = || {
+            Error::new(
+                Kind::Failed,
+                "what was just sealed does not open: check this machine's memory",
+            )
+        };
         let (nonce, rest) = sealed.split_at(NONCE_BYTES);
         let (ciphertext, tag) = rest.split_at(rest.len() - TAG_BYTES);
         scratch.clear();
@@ -135,7 +144,12 @@ impl Sealer {
         let nonce: [u8; NONCE_BYTES] = nonce.try_into().expect("split at its length");
         let tag: [u8; TAG_BYTES] = tag.try_into().expect("split at its length");
         XChaCha20Poly1305::new(self.key(part).bytes().into())
-            .decrypt_inout_detached(&nonce.into(), &aad, scratch.as_mut_slice().into(), &tag.into())
+            .decrypt_inout_detached(
+                &nonce.into(),
+                &aad,
+                scratch.as_mut_slice().into(),
+                &tag.into(),
+            )
             .map_err(|_| broken())?;
         match self.nonce(&aad, scratch) == nonce {
             true => Ok(()),
@@ -176,11 +190,13 @@ impl Sealer {
 /// (draft-irtf-cfrg-xchacha-03, section 2.3).
 fn bulk_cipher(key: &Key, nonce: &[u8; NONCE_BYTES]) -> (LessSafeKey, Nonce) {
     let prefix: [u8; 16] = nonce[..16].try_into().expect("16 of 24 bytes");
-    let sub_key: Zeroizing<[u8; KEY_BYTES]> =
-        Zeroizing::new(chacha20::hchacha::<chacha20::R20>(key.bytes().into(), &prefix.into()).into());
+    let sub_key: Zeroizing<[u8; KEY_BYTES]> = Zeroizing::new(
+        chacha20::hchacha::<chacha20::R20>(key.bytes().into(), &prefix.into()).into(),
+    );
     let mut short = [0; 12];
     short[4..].copy_from_slice(&nonce[16..]);
-    let key = UnboundKey::new(&CHACHA20_POLY1305, &*sub_key).expect("the key has the algorithm's length");
+    let key =
+        UnboundKey::new(&CHACHA20_POLY1305, &*sub_key).expect("the key has the algorithm's length");
     (LessSafeKey::new(key), Nonce::assume_unique_for_key(short))
 }
 
@@ -215,7 +231,10 @@ mod tests {
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(sealer().open(Part::Snapshot, &mut bad).is_err(), "bit {bit}");
+            assert!(
+                sealer().open(Part::Snapshot, &mut bad).is_err(),
+                "bit {bit}"
+            );
         }
     }
 
@@ -223,17 +242,34 @@ mod tests {
     fn every_truncation_is_found() {
         let good = sealed(Part::Index, b"some plain bytes");
         for length in 0..good.len() {
-            assert!(sealer().open(Part::Index, &mut good[..length].to_vec()).is_err(), "length {length}");
+            assert!(
+                sealer()
+                    .open(Part::Index, &mut good[..length].to_vec())
+                    .is_err(),
+                "length {length}"
+            );
         }
     }
 
     #[test]
     fn no_part_stands_in_for_another() {
-        let parts = [Part::Block, Part::Footer, Part::Index, Part::Snapshot, Part::Condemned];
+        let parts = [
+            Part::Block,
+            Part::Footer,
+            Part::Index,
+            Part::Snapshot,
+            Part::Condemned,
+        ];
         for sealed_as in parts {
             for opened_as in parts {
-                let opens = sealer().open(opened_as, &mut sealed(sealed_as, b"plain")).is_ok();
-                assert_eq!(opens, sealed_as == opened_as, "{sealed_as:?} as {opened_as:?}");
+                let opens = sealer()
+                    .open(opened_as, &mut sealed(sealed_as, b"plain"))
+                    .is_ok();
+                assert_eq!(
+                    opens,
+                    sealed_as == opened_as,
+                    "{sealed_as:?} as {opened_as:?}"
+                );
             }
         }
     }
@@ -250,8 +286,14 @@ mod tests {
     #[test]
     fn equal_nonces_mean_equal_plaintexts() {
         assert_eq!(sealed(Part::Block, b"one"), sealed(Part::Block, b"one"));
-        assert_ne!(sealed(Part::Block, b"one")[..24], sealed(Part::Block, b"two")[..24]);
-        assert_ne!(sealed(Part::Block, b"one")[..24], sealed(Part::Footer, b"one")[..24]);
+        assert_ne!(
+            sealed(Part::Block, b"one")[..24],
+            sealed(Part::Block, b"two")[..24]
+        );
+        assert_ne!(
+            sealed(Part::Block, b"one")[..24],
+            sealed(Part::Footer, b"one")[..24]
+        );
     }
 
     /// draft-irtf-cfrg-xchacha-03, appendix A.3.1.
@@ -259,10 +301,14 @@ mod tests {
     fn the_bulk_cipher_is_xchacha20_poly1305() {
         let key: [u8; 32] = std::array::from_fn(|at| 0x80 + at as u8);
         let nonce: [u8; 24] = std::array::from_fn(|at| 0x40 + at as u8);
-        let aad = [0x50, 0x51, 0x52, 0x53, 0xc0, 0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7];
+        let aad = [
+            0x50, 0x51, 0x52, 0x53, 0xc0, 0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7,
+        ];
         let mut text = *b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it.";
         let (cipher, nonce) = bulk_cipher(&Key::new(key), &nonce);
-        let tag = cipher.seal_in_place_separate_tag(nonce, Aad::from(aad), &mut text).unwrap();
+        let tag = cipher
+            .seal_in_place_separate_tag(nonce, Aad::from(aad), &mut text)
+            .unwrap();
         assert_eq!(text[..8], [0xbd, 0x6d, 0x17, 0x9d, 0x3e, 0x83, 0xd4, 0x3b]);
         assert_eq!(tag.as_ref()[..4], [0xc0, 0x87, 0x59, 0x24]);
     }

@@ -18,19 +18,32 @@ pub fn by_prefix(snapshots: &[Stored], prefix: &str) -> Result<Stored> {
         let newest = snapshots.last().cloned();
         return newest.ok_or_else(|| Error::new(Kind::NotFound, "there are no snapshots"));
     }
-    let none = || Error::new(Kind::NotFound, format!("no snapshot begins with {prefix:?}"));
+    let none = || {
+        Error::new(
+            Kind::NotFound,
+            format!("no snapshot begins with {prefix:?}"),
+        )
+    };
     if prefix.is_empty() || !prefix.bytes().all(|letter| letter.is_ascii_hexdigit()) {
         return Err(none());
     }
     let prefix = prefix.to_ascii_lowercase();
-    let matching: Vec<&Stored> =
-        snapshots.iter().filter(|stored| stored.snapshot.id.to_string().starts_with(&prefix)).collect();
+    let matching: Vec<&Stored> = snapshots
+        .iter()
+        .filter(|stored| stored.snapshot.id.to_string().starts_with(&prefix))
+        .collect();
     match matching.as_slice() {
         [] => Err(none()),
         [one] => Ok((*one).clone()),
         several => {
-            let names: Vec<String> = several.iter().map(|stored| stored.snapshot.id.short()).collect();
-            Err(Error::usage(format!("{prefix:?} is the beginning of several snapshots: {}", names.join(", "))))
+            let names: Vec<String> = several
+                .iter()
+                .map(|stored| stored.snapshot.id.short())
+                .collect();
+            Err(Error::usage(format!(
+                "{prefix:?} is the beginning of several snapshots: {}",
+                names.join(", ")
+            )))
         }
     }
 }
@@ -64,10 +77,12 @@ pub fn resolve(snapshot: &Snapshot, path: &[u8]) -> Vec<u8> {
 /// [`Kind::NotFound`] if nothing was backed up there.
 pub fn entry(blobs: &BlobReader<'_>, snapshot: &Snapshot, path: &[u8]) -> Result<Entry> {
     let mut entry = snapshot.root.clone();
-    for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-        entry = child(blobs, &entry, name).during(|| {
-            format!("{}:{}", snapshot.id.short(), path.escape_ascii())
-        })?;
+    for name in path
+        .split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty())
+    {
+        entry = child(blobs, &entry, name)
+            .during(|| format!("{}:{}", snapshot.id.short(), path.escape_ascii()))?;
     }
     Ok(entry)
 }
@@ -80,5 +95,8 @@ fn child(blobs: &BlobReader<'_>, parent: &Entry, name: &[u8]) -> Result<Entry> {
             return Ok(entry);
         }
     }
-    Err(Error::new(Kind::NotFound, "no such file or directory in the snapshot"))
+    Err(Error::new(
+        Kind::NotFound,
+        "no such file or directory in the snapshot",
+    ))
 }

@@ -61,11 +61,23 @@ impl Cost {
     /// 32 MiB and six passes: the memory traffic of RFC 9106's second recommendation
     /// (64 MiB, three passes) in half the room, because opening a store must leave
     /// space for the work on a machine of 128 MB.
-    pub const DEFAULT: Cost = Cost { memory_kib: 32 << 10, passes: 6, lanes: 1 };
+    pub const DEFAULT: Cost = Cost {
+        memory_kib: 32 << 10,
+        passes: 6,
+        lanes: 1,
+    };
     /// The least we make or accept (OWASP's second recommendation).
-    pub const FLOOR: Cost = Cost { memory_kib: 19 << 10, passes: 2, lanes: 1 };
+    pub const FLOOR: Cost = Cost {
+        memory_kib: 19 << 10,
+        passes: 2,
+        lanes: 1,
+    };
     /// The most we accept: a hostile slot must not take all memory, or all day.
-    pub const CEILING: Cost = Cost { memory_kib: 1 << 20, passes: 64, lanes: 16 };
+    pub const CEILING: Cost = Cost {
+        memory_kib: 1 << 20,
+        passes: 64,
+        lanes: 16,
+    };
 
     /// What trying a passphrase takes, for comparison: memory written.
     pub fn work(self) -> u64 {
@@ -76,19 +88,29 @@ impl Cost {
     /// [`Kind::Unsupported`] when outside of floor and ceiling.
     pub fn check(self) -> Result<()> {
         let within = |value, floor, ceiling| (floor..=ceiling).contains(&value);
-        let good = within(self.memory_kib, Cost::FLOOR.memory_kib, Cost::CEILING.memory_kib)
-            && within(self.passes, Cost::FLOOR.passes, Cost::CEILING.passes)
+        let good = within(
+            self.memory_kib,
+            Cost::FLOOR.memory_kib,
+            Cost::CEILING.memory_kib,
+        ) && within(self.passes, Cost::FLOOR.passes, Cost::CEILING.passes)
             && within(self.lanes, Cost::FLOOR.lanes, Cost::CEILING.lanes);
         match good {
             true => Ok(()),
-            false => Err(Error::new(Kind::Unsupported, format!("key derivation cost out of bounds: {self}"))),
+            false => Err(Error::new(
+                Kind::Unsupported,
+                format!("key derivation cost out of bounds: {self}"),
+            )),
         }
     }
 }
 
 impl std::fmt::Display for Cost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "argon2id m={} KiB t={} p={}", self.memory_kib, self.passes, self.lanes)
+        write!(
+            f,
+            "argon2id m={} KiB t={} p={}",
+            self.memory_kib, self.passes, self.lanes
+        )
     }
 }
 
@@ -110,7 +132,9 @@ pub struct SlotInfo {
 pub fn wrap(master: &Key, passphrase: &[u8], info: &SlotInfo) -> Result<Vec<u8>> {
     info.cost.check()?;
     if info.label.len() > LABEL_LIMIT_BYTES {
-        return Err(Error::usage(format!("a label has at most {LABEL_LIMIT_BYTES} bytes")));
+        return Err(Error::usage(format!(
+            "a label has at most {LABEL_LIMIT_BYTES} bytes"
+        )));
     }
     let salt: [u8; 16] = random()?;
     let nonce: [u8; 24] = random()?;
@@ -140,11 +164,17 @@ pub fn unwrap(slot: &[u8], passphrase: &[u8]) -> Result<Option<Key>> {
         return Ok(None);
     }
     let nonce: [u8; 24] = tail[32..56].try_into().expect("24 bytes");
-    let mut master: Zeroizing<[u8; KEY_BYTES]> = Zeroizing::new(tail[56..88].try_into().expect("32 bytes"));
+    let mut master: Zeroizing<[u8; KEY_BYTES]> =
+        Zeroizing::new(tail[56..88].try_into().expect("32 bytes"));
     let tag: [u8; 16] = tail[88..].try_into().expect("16 bytes");
     let aad = &slot[..head.len() + 56];
     XChaCha20Poly1305::new(wrapping.bytes().into())
-        .decrypt_inout_detached(&nonce.into(), aad, master.as_mut_slice().into(), &tag.into())
+        .decrypt_inout_detached(
+            &nonce.into(),
+            aad,
+            master.as_mut_slice().into(),
+            &tag.into(),
+        )
         .map_err(|_| Error::corrupt("the wrapped key does not authenticate"))?;
     Ok(Some(Key::new(*master)))
 }
@@ -159,18 +189,30 @@ pub fn inspect(slot: &[u8]) -> Result<SlotInfo> {
         return Err(not());
     }
     if slot[7] != MAGIC[7] {
-        return Err(Error::new(Kind::Unsupported, format!("key slot of format version {}", slot[7])));
+        return Err(Error::new(
+            Kind::Unsupported,
+            format!("key slot of format version {}", slot[7]),
+        ));
     }
     let word = |at: usize| u32::from_le_bytes(slot[at..at + 4].try_into().expect("4 bytes"));
     let label_bytes = usize::from(u16::from_le_bytes([slot[44], slot[45]]));
     if slot.len() != HEAD_BYTES + label_bytes + TAIL_BYTES {
         return Err(not());
     }
-    let label = std::str::from_utf8(&slot[HEAD_BYTES..HEAD_BYTES + label_bytes]).map_err(|_| not())?;
-    let cost = Cost { memory_kib: word(8), passes: word(12), lanes: word(16) };
+    let label =
+        std::str::from_utf8(&slot[HEAD_BYTES..HEAD_BYTES + label_bytes]).map_err(|_| not())?;
+    let cost = Cost {
+        memory_kib: word(8),
+        passes: word(12),
+        lanes: word(16),
+    };
     cost.check()?;
     let created_ns = i64::from_le_bytes(slot[36..44].try_into().expect("8 bytes"));
-    Ok(SlotInfo { label: label.to_owned(), created_ns, cost })
+    Ok(SlotInfo {
+        label: label.to_owned(),
+        created_ns,
+        cost,
+    })
 }
 
 /// Everything up to and including the label.
@@ -191,11 +233,15 @@ fn head(info: &SlotInfo, salt: &[u8; 16]) -> Vec<u8> {
 /// Passphrase to wrapping key.
 fn derive(passphrase: &[u8], salt: &[u8; 16], cost: Cost) -> Result<Key> {
     use argon2::{Algorithm, Argon2, Params, Version};
-    let failed = |cause: argon2::Error| Error::new(Kind::Failed, cause.to_string()).during("derive a key");
-    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(KEY_BYTES)).map_err(failed)?;
+    let failed =
+        |cause: argon2::Error| Error::new(Kind::Failed, cause.to_string()).during("derive a key");
+    let params =
+        Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(KEY_BYTES)).map_err(failed)?;
     let mut key = Zeroizing::new([0; KEY_BYTES]);
     let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    argon.hash_password_into(passphrase, salt, &mut *key).map_err(failed)?;
+    argon
+        .hash_password_into(passphrase, salt, &mut *key)
+        .map_err(failed)?;
     Ok(Key::new(*key))
 }
 
@@ -209,7 +255,11 @@ mod tests {
     use super::*;
 
     fn info() -> SlotInfo {
-        SlotInfo { label: "laptop".into(), created_ns: 5, cost: Cost::FLOOR }
+        SlotInfo {
+            label: "laptop".into(),
+            created_ns: 5,
+            cost: Cost::FLOOR,
+        }
     }
 
     #[test]
@@ -237,8 +287,14 @@ mod tests {
     fn a_cost_out_of_bounds_is_refused_before_memory_is_taken() {
         let mut slot = wrap(&Key::new([3; 32]), b"right", &info()).unwrap();
         slot[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert_eq!(unwrap(&slot, b"right").unwrap_err().kind(), Kind::Unsupported);
+        assert_eq!(
+            unwrap(&slot, b"right").unwrap_err().kind(),
+            Kind::Unsupported
+        );
         slot[8..12].copy_from_slice(&8u32.to_le_bytes());
-        assert_eq!(unwrap(&slot, b"right").unwrap_err().kind(), Kind::Unsupported);
+        assert_eq!(
+            unwrap(&slot, b"right").unwrap_err().kind(),
+            Kind::Unsupported
+        );
     }
 }

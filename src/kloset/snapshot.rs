@@ -111,11 +111,21 @@ impl Snapshot {
     /// The deepest directory that everything backed up is in, as raw bytes: what a relative
     /// path in `SNAPSHOT:PATH` starts from. A single place is that itself.
     pub fn base(&self) -> Vec<u8> {
-        let Some((first, rest)) = self.roots.split_first() else { return b"/".to_vec() };
-        let names = |path: &[u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let Some((first, rest)) = self.roots.split_first() else {
+            return b"/".to_vec();
+        };
+        let names = |path: &[u8]| {
+            path.split(|byte| *byte == b'/')
+                .map(<[u8]>::to_vec)
+                .collect::<Vec<_>>()
+        };
         let mut common = names(first);
         for root in rest {
-            let same = common.iter().zip(names(root)).take_while(|(one, other)| **one == *other).count();
+            let same = common
+                .iter()
+                .zip(names(root))
+                .take_while(|(one, other)| **one == *other)
+                .count();
             common.truncate(same);
         }
         match common.join(&b'/') {
@@ -129,13 +139,26 @@ impl Snapshot {
         let mut body = Vec::new();
         let mut writer = Writer::new(&mut body);
         let duration_ns = u64::try_from(self.duration.as_nanos()).unwrap_or(u64::MAX);
-        writer.map(key::COUNT).u64(key::ID).bytes(&self.id.0).u64(key::TIME).i64(self.time_ns);
-        writer.u64(key::DURATION).u64(duration_ns).u64(key::ROOTS).array(self.roots.len());
+        writer
+            .map(key::COUNT)
+            .u64(key::ID)
+            .bytes(&self.id.0)
+            .u64(key::TIME)
+            .i64(self.time_ns);
+        writer
+            .u64(key::DURATION)
+            .u64(duration_ns)
+            .u64(key::ROOTS)
+            .array(self.roots.len());
         self.roots.iter().for_each(|root| {
             writer.bytes(root);
         });
         let mut root = Vec::new();
-        Entry { name: ROOT_NAME.to_vec(), ..self.root.clone() }.encode(&mut root);
+        Entry {
+            name: ROOT_NAME.to_vec(),
+            ..self.root.clone()
+        }
+        .encode(&mut root);
         writer.u64(key::ROOT).bytes(&root);
         for (key, text) in self.texts() {
             writer.u64(key).text(text);
@@ -144,7 +167,11 @@ impl Snapshot {
         self.labels.tags.iter().for_each(|tag| {
             writer.text(tag);
         });
-        writer.u64(key::ERROR_COUNT).u64(self.error_count).u64(key::ERRORS).array(2 * self.errors.len());
+        writer
+            .u64(key::ERROR_COUNT)
+            .u64(self.error_count)
+            .u64(key::ERRORS)
+            .array(2 * self.errors.len());
         self.errors.iter().for_each(|error| {
             writer.bytes(&error.path).text(&error.cause);
         });
@@ -183,7 +210,14 @@ impl Snapshot {
         let (Some(id), Some(root)) = (id, root.filter(Entry::is_dir)) else {
             return Err(Error::corrupt("a snapshot without id or root directory"));
         };
-        Ok(Snapshot { id, root: Entry { name: Vec::new(), ..root }, ..snapshot })
+        Ok(Snapshot {
+            id,
+            root: Entry {
+                name: Vec::new(),
+                ..root
+            },
+            ..snapshot
+        })
     }
 
     /// Reads the value that belongs to `key`.
@@ -212,13 +246,21 @@ impl Snapshot {
 }
 
 /// Reads an array of what `item` reads.
-fn items<T>(reader: &mut Reader<'_>, mut item: impl FnMut(&mut Reader<'_>) -> Result<T>) -> Result<Vec<T>> {
+fn items<T>(
+    reader: &mut Reader<'_>,
+    mut item: impl FnMut(&mut Reader<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
     (0..reader.array()?).map(|_| item(reader)).collect()
 }
 
 /// Reads paths and causes in turn.
 fn failures(reader: &mut Reader<'_>) -> Result<Vec<Failure>> {
-    let failure = |reader: &mut Reader<'_>| Ok(Failure { path: reader.bytes()?.to_vec(), cause: reader.text()?.to_owned() });
+    let failure = |reader: &mut Reader<'_>| {
+        Ok(Failure {
+            path: reader.bytes()?.to_vec(),
+            cause: reader.text()?.to_owned(),
+        })
+    };
     (0..reader.pairs()?).map(|_| failure(reader)).collect()
 }
 
@@ -237,7 +279,9 @@ pub struct Stored {
 pub fn publish(kloset: &Kloset, snapshot: &Snapshot) -> Result<u64> {
     let publish = || -> Result<u64> {
         let bytes = object::encode(kloset.sealer(), Part::Snapshot, &snapshot.encode())?;
-        kloset.store().put(Area::Snapshots, Id::of(&bytes), &bytes)?;
+        kloset
+            .store()
+            .put(Area::Snapshots, Id::of(&bytes), &bytes)?;
         Ok(bytes.len() as u64)
     };
     publish().during(|| format!("publish snapshot {}", snapshot.id.short()))
@@ -257,7 +301,12 @@ pub fn remove(kloset: &Kloset, stored: &Stored) -> Result<()> {
 pub fn read(kloset: &Kloset, object: Id) -> Result<Snapshot> {
     let read = || -> Result<Snapshot> {
         let bytes = kloset.store().get(Area::Snapshots, object)?;
-        Snapshot::decode(&object::decode(kloset.sealer(), Part::Snapshot, object, bytes)?)
+        Snapshot::decode(&object::decode(
+            kloset.sealer(),
+            Part::Snapshot,
+            object,
+            bytes,
+        )?)
     };
     read().during(|| format!("read snapshot object {}", object.short()))
 }
@@ -274,7 +323,11 @@ pub fn list(kloset: &Kloset, observer: &dyn Observer) -> Result<(Vec<Stored>, u6
     let mut damaged = 0;
     for object in objects {
         match read(kloset, object.id) {
-            Ok(snapshot) => snapshots.push(Stored { object: object.id, published_ns: object.modified_ns, snapshot }),
+            Ok(snapshot) => snapshots.push(Stored {
+                object: object.id,
+                published_ns: object.modified_ns,
+                snapshot,
+            }),
             // Removed since it was listed: nobody's loss.
             Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => {

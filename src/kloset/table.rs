@@ -79,7 +79,10 @@ impl PackKind {
 impl BlockTable {
     /// Length of what is in the block.
     pub fn plain_bytes(&self) -> u64 {
-        self.chunks.iter().map(|chunk| u64::from(chunk.length)).sum()
+        self.chunks
+            .iter()
+            .map(|chunk| u64::from(chunk.length))
+            .sum()
     }
 }
 
@@ -124,9 +127,22 @@ pub fn encode(kind: PackKind, blocks: &[BlockTable], ids: Ids, out: &mut Vec<u8>
     let mut encoder = Writer::new(out);
     encoder.array(2).u64(kind.code().into()).array(blocks.len());
     for block in blocks {
-        let ids: Vec<u8> = block.chunks.iter().flat_map(|chunk| &chunk.id.0[..ids.bytes()]).copied().collect();
-        let lengths: Vec<u8> = block.chunks.iter().flat_map(|chunk| chunk.length.to_le_bytes()).collect();
-        encoder.array(3).u64(block.sealed_bytes.into()).bytes(&ids).bytes(&lengths);
+        let ids: Vec<u8> = block
+            .chunks
+            .iter()
+            .flat_map(|chunk| &chunk.id.0[..ids.bytes()])
+            .copied()
+            .collect();
+        let lengths: Vec<u8> = block
+            .chunks
+            .iter()
+            .flat_map(|chunk| chunk.length.to_le_bytes())
+            .collect();
+        encoder
+            .array(3)
+            .u64(block.sealed_bytes.into())
+            .bytes(&ids)
+            .bytes(&lengths);
     }
 }
 
@@ -153,7 +169,8 @@ fn block(reader: &mut Reader<'_>, ids: Ids) -> Result<BlockTable> {
     let id_bytes = reader.bytes()?.chunks_exact(ids.bytes());
     let (lengths, odd_length) = reader.bytes()?.as_chunks::<4>();
     reader.skip_many(additions)?;
-    if id_bytes.len() != lengths.len() || !id_bytes.remainder().is_empty() || !odd_length.is_empty() {
+    if id_bytes.len() != lengths.len() || !id_bytes.remainder().is_empty() || !odd_length.is_empty()
+    {
         return Err(Error::corrupt("a block whose chunks have no length each"));
     }
     if lengths.len() > CHUNKS_PER_BLOCK_LIMIT {
@@ -162,11 +179,19 @@ fn block(reader: &mut Reader<'_>, ids: Ids) -> Result<BlockTable> {
     let chunk = |(bytes, length): (&[u8], &[u8; 4])| {
         let mut id = Id::default();
         id.0[..bytes.len()].copy_from_slice(bytes);
-        ChunkEntry { id, length: u32::from_le_bytes(*length) }
+        ChunkEntry {
+            id,
+            length: u32::from_le_bytes(*length),
+        }
     };
-    let block = BlockTable { sealed_bytes, chunks: id_bytes.zip(lengths).map(chunk).collect() };
+    let block = BlockTable {
+        sealed_bytes,
+        chunks: id_bytes.zip(lengths).map(chunk).collect(),
+    };
     let plain_limit = codec::limit_bytes(Part::Block);
-    if block.plain_bytes() > plain_limit as u64 || sealed_bytes as usize > codec::sealed_limit_bytes(plain_limit) {
+    if block.plain_bytes() > plain_limit as u64
+        || sealed_bytes as usize > codec::sealed_limit_bytes(plain_limit)
+    {
         return Err(Error::corrupt("a block larger than any block"));
     }
     Ok(block)
@@ -178,16 +203,31 @@ mod tests {
 
     #[test]
     fn a_table_round_trips_and_every_truncation_is_an_error() {
-        let chunk = |at: u8| ChunkEntry { id: Id([at; 32]), length: at.into() };
+        let chunk = |at: u8| ChunkEntry {
+            id: Id([at; 32]),
+            length: at.into(),
+        };
         let blocks = vec![
-            BlockTable { sealed_bytes: 70_000, chunks: vec![chunk(1), chunk(2)] },
-            BlockTable { sealed_bytes: 100, chunks: vec![] },
+            BlockTable {
+                sealed_bytes: 70_000,
+                chunks: vec![chunk(1), chunk(2)],
+            },
+            BlockTable {
+                sealed_bytes: 100,
+                chunks: vec![],
+            },
         ];
         let mut bytes = Vec::new();
         encode(PackKind::Tree, &blocks, Ids::Whole, &mut bytes);
-        assert_eq!(decode(&mut Reader::new(&bytes), Ids::Whole).unwrap(), (PackKind::Tree, blocks));
+        assert_eq!(
+            decode(&mut Reader::new(&bytes), Ids::Whole).unwrap(),
+            (PackKind::Tree, blocks)
+        );
         for length in 0..bytes.len() {
-            assert!(decode(&mut Reader::new(&bytes[..length]), Ids::Whole).is_err(), "length {length}");
+            assert!(
+                decode(&mut Reader::new(&bytes[..length]), Ids::Whole).is_err(),
+                "length {length}"
+            );
         }
     }
 }

@@ -90,7 +90,10 @@ impl<'a> Assembler<'a> {
     /// Takes one step of the walk.
     fn take(&mut self, step: Step<Id>) -> Result<()> {
         match step {
-            Step::Enter(entry) => self.open.push(Open { entry, tree: TreeWriter::default() }),
+            Step::Enter(entry) => self.open.push(Open {
+                entry,
+                tree: TreeWriter::default(),
+            }),
             Step::Leave => self.leave()?,
             Step::Ready(entry) => self.add(*entry)?,
             Step::Link(entry) => self.link(*entry)?,
@@ -108,9 +111,14 @@ impl<'a> Assembler<'a> {
 
     /// Adds another name of a file that came before.
     fn link(&mut self, mut entry: Entry) -> Result<()> {
-        let first = self.linked.get(&(entry.metadata.device, entry.metadata.inode));
+        let first = self
+            .linked
+            .get(&(entry.metadata.device, entry.metadata.inode));
         if let Some(first) = first.cloned() {
-            entry = Entry { name: entry.name, ..first };
+            entry = Entry {
+                name: entry.name,
+                ..first
+            };
         } else {
             // The first name vanished before it was read, and this one with it for all we know.
             entry.set_problem("its other name vanished while backing up");
@@ -124,7 +132,12 @@ impl<'a> Assembler<'a> {
             let inode = (entry.metadata.device, entry.metadata.inode);
             self.linked.entry(inode).or_insert_with(|| entry.clone());
         }
-        let stray = || Error::new(Kind::Failed, "an entry in no directory: a mistake in this program");
+        let stray = || {
+            Error::new(
+                Kind::Failed,
+                "an entry in no directory: a mistake in this program",
+            )
+        };
         let parent = self.open.last_mut().ok_or_else(stray)?;
         parent.entry.below.add(entry.totals());
         parent.tree.push(&entry, &mut self.packer, self.kloset)
@@ -132,7 +145,12 @@ impl<'a> Assembler<'a> {
 
     /// Completes the innermost directory.
     fn leave(&mut self) -> Result<()> {
-        let stray = || Error::new(Kind::Failed, "the end of no directory: a mistake in this program");
+        let stray = || {
+            Error::new(
+                Kind::Failed,
+                "the end of no directory: a mistake in this program",
+            )
+        };
         let Open { mut entry, tree } = self.open.pop().ok_or_else(stray)?;
         entry.tree = tree.finish(&mut self.packer, self.kloset)?;
         match self.open.is_empty() {

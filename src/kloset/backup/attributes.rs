@@ -10,11 +10,20 @@ use crate::kloset::tree::Entry;
 const XATTRS_LIMIT_BYTES: usize = 1 << 20;
 
 /// Takes extended attributes away if the user wants none, or if they are too many, which is a failure.
-pub(super) fn trim_xattrs(entry: &mut Entry, path: &[u8], options: &Options, failures: &Failures<'_>) {
+pub(super) fn trim_xattrs(
+    entry: &mut Entry,
+    path: &[u8],
+    options: &Options,
+    failures: &Failures<'_>,
+) {
     let xattrs = &mut entry.details.xattrs;
-    let bytes: usize = xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let bytes: usize = xattrs
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
     if bytes > XATTRS_LIMIT_BYTES && options.skip_xattrs == Switch::Off {
-        let cause = format!("{bytes} bytes of extended attributes are more than {XATTRS_LIMIT_BYTES}");
+        let cause =
+            format!("{bytes} bytes of extended attributes are more than {XATTRS_LIMIT_BYTES}");
         failures.add(path, &Error::new(Kind::Unsupported, cause));
         xattrs.clear();
     }

@@ -93,7 +93,10 @@ pub(super) struct Buffer {
 impl Buffer {
     /// A buffer of `capacity` bytes.
     pub(super) fn new(capacity: usize) -> Buffer {
-        Buffer { bytes: vec![0; capacity].into_boxed_slice(), used: 0 }
+        Buffer {
+            bytes: vec![0; capacity].into_boxed_slice(),
+            used: 0,
+        }
     }
 
     /// What was put in.
@@ -134,7 +137,10 @@ impl Buffers {
     pub(super) fn new(count: usize, capacity: usize) -> Buffers {
         let (sender, receiver) = shared_channel(count);
         for _ in 0..count {
-            sender.try_send(Buffer::new(capacity)).ok().expect("there is room for as many");
+            sender
+                .try_send(Buffer::new(capacity))
+                .ok()
+                .expect("there is room for as many");
         }
         Buffers { sender, receiver }
     }
@@ -147,6 +153,9 @@ impl Buffers {
     /// Hands `buffer` back.
     pub(super) fn give_back(&self, mut buffer: Buffer) {
         buffer.used = 0;
-        self.sender.try_send(buffer).ok().expect("there is room for as many as there are");
+        self.sender
+            .try_send(buffer)
+            .ok()
+            .expect("there is room for as many as there are");
     }
 }

@@ -30,8 +30,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Kloset;
-use super::condemned::Condemned;
 use super::blob::{BlobReader, Packer, Writing};
+use super::condemned::Condemned;
 use super::failures::Failures;
 use super::master::random;
 use super::pack::FinishedPack;
@@ -160,7 +160,13 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
     let previous = previous::find(kloset, source, options)?;
     expect(kloset, previous.as_ref());
     let failures = Failures::new(kloset.observer());
-    let outcome = Pipeline { kloset, source, options, blobs: &blobs }.run(&failures, previous)?;
+    let outcome = Pipeline {
+        kloset,
+        source,
+        options,
+        blobs: &blobs,
+    }
+    .run(&failures, previous)?;
     options.interrupt.check()?;
     let (error_count, errors) = failures.into_list();
     let snapshot = Snapshot {
@@ -203,11 +209,20 @@ pub fn dry_run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Resul
     let previous = previous::find(kloset, source, options)?;
     let failures = Failures::new(kloset.observer());
     let (window, trouble) = (Window::new(WINDOW), Trouble::new(options.interrupt.clone()));
-    let pipeline = Pipeline { kloset, source, options, blobs: &blobs };
+    let pipeline = Pipeline {
+        kloset,
+        source,
+        options,
+        blobs: &blobs,
+    };
     let walker = Walker::new(&pipeline, &failures, Out::nowhere(&window, &trouble));
     let summary = walker.run(previous)?;
     let (errors, _) = failures.into_list();
-    Ok(Summary { errors, duration: started.elapsed(), ..summary })
+    Ok(Summary {
+        errors,
+        duration: started.elapsed(),
+        ..summary
+    })
 }
 
 /// Tells whoever watches how much there will be, as far as the last snapshot tells.
@@ -241,7 +256,10 @@ struct Outcome {
 impl Pipeline<'_> {
     /// Runs every stage to the end.
     fn run(&self, failures: &Failures<'_>, previous: Option<Snapshot>) -> Result<Outcome> {
-        let level = self.options.level.unwrap_or(self.kloset.config().compression);
+        let level = self
+            .options
+            .level
+            .unwrap_or(self.kloset.config().compression);
         let writing = Writing::new(self.kloset, level)?;
         let trouble = Trouble::new(self.options.interrupt.clone());
         let (finished, packs) = sync_channel::<FinishedPack>(PACKS_WAITING);
@@ -253,7 +271,12 @@ impl Pipeline<'_> {
                     }
                 }
             });
-            let stages = Stages { pipeline: self, writing: &writing, failures, trouble: &trouble };
+            let stages = Stages {
+                pipeline: self,
+                writing: &writing,
+                failures,
+                trouble: &trouble,
+            };
             trouble.note(stages.run(finished, previous))
         });
         // What is stored is worth finding, also when the backup was stopped.
@@ -275,15 +298,24 @@ struct Stages<'a> {
 
 impl Stages<'_> {
     /// Runs them; this thread assembles.
-    fn run(&self, finished: SyncSender<FinishedPack>, previous: Option<Snapshot>) -> Result<Outcome> {
-        let Pipeline { kloset, options, .. } = *self.pipeline;
+    fn run(
+        &self,
+        finished: SyncSender<FinishedPack>,
+        previous: Option<Snapshot>,
+    ) -> Result<Outcome> {
+        let Pipeline {
+            kloset, options, ..
+        } = *self.pipeline;
         let counters = kloset.observer().counters();
         let buffers = Buffers::new(options.workers + 2 * options.readers, BUFFER_BYTES);
         let window = Window::new(WINDOW);
         let (batch_sender, batches) = shared_channel(BATCHES);
         let (job_sender, jobs) = shared_channel(1);
         let (done_sender, results) = sync_channel(2 * options.workers);
-        let mut assembler = Assembler::new(kloset, Packer::new(self.writing, PackKind::Tree, finished.clone())?);
+        let mut assembler = Assembler::new(
+            kloset,
+            Packer::new(self.writing, PackKind::Tree, finished.clone())?,
+        );
         let mut packers = Vec::new();
         for _ in 0..options.workers {
             packers.push(Packer::new(self.writing, PackKind::Data, finished.clone())?);
@@ -314,6 +346,9 @@ impl Stages<'_> {
         });
         let root = assembler.finish(self.trouble)?;
         let stopped = || Error::new(Kind::Interrupted, "stopped");
-        Ok(Outcome { root: root.ok_or_else(stopped)?, summary: walked.ok_or_else(stopped)? })
+        Ok(Outcome {
+            root: root.ok_or_else(stopped)?,
+            summary: walked.ok_or_else(stopped)?,
+        })
     }
 }

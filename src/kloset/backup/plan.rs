@@ -25,7 +25,10 @@ impl Plan {
     /// Adds one place.
     fn insert(&mut self, place: &[u8]) {
         let mut node = self;
-        for name in place.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        for name in place
+            .split(|byte| *byte == b'/')
+            .filter(|name| !name.is_empty())
+        {
             if node.whole {
                 return;
             }
@@ -43,7 +46,12 @@ mod tests {
 
     #[test]
     fn a_place_inside_of_another_adds_nothing() {
-        let paths = |paths: &[&str]| paths.iter().map(|path| path.as_bytes().to_vec()).collect::<Vec<_>>();
+        let paths = |paths: &[&str]| {
+            paths
+                .iter()
+                .map(|path| path.as_bytes().to_vec())
+                .collect::<Vec<_>>()
+        };
         let plan = Plan::new(&paths(&["/home/user/a", "/home", "/etc"]));
         assert_eq!(plan, Plan::new(&paths(&["/etc", "/home/"])));
         assert_eq!(plan.children.len(), 2);

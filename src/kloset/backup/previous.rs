@@ -21,7 +21,10 @@ pub struct Compare {
 
 impl Default for Compare {
     fn default() -> Compare {
-        Compare { inode: true, ctime: true }
+        Compare {
+            inode: true,
+            ctime: true,
+        }
     }
 }
 
@@ -53,7 +56,11 @@ pub(super) fn find(
             && snapshot.roots == options.places
     };
     let (snapshots, _) = snapshot::list(kloset, kloset.observer())?;
-    let newest = snapshots.into_iter().rev().map(|stored| stored.snapshot).find(same);
+    let newest = snapshots
+        .into_iter()
+        .rev()
+        .map(|stored| stored.snapshot)
+        .find(same);
     Ok(newest)
 }
 
@@ -67,19 +74,35 @@ pub(super) struct OldDirectory<'a> {
 impl<'a> OldDirectory<'a> {
     /// A directory that was not there.
     pub(super) fn none(observer: &'a dyn Observer) -> OldDirectory<'a> {
-        OldDirectory { entries: None, next: None, observer }
+        OldDirectory {
+            entries: None,
+            next: None,
+            observer,
+        }
     }
 
     /// The directory whose tree lies in these chunks.
-    pub(super) fn new(blobs: &'a BlobReader<'a>, tree: Content, observer: &'a dyn Observer) -> OldDirectory<'a> {
-        let mut old = OldDirectory { entries: Some(TreeReader::new(blobs, tree)), next: None, observer };
+    pub(super) fn new(
+        blobs: &'a BlobReader<'a>,
+        tree: Content,
+        observer: &'a dyn Observer,
+    ) -> OldDirectory<'a> {
+        let mut old = OldDirectory {
+            entries: Some(TreeReader::new(blobs, tree)),
+            next: None,
+            observer,
+        };
         old.advance();
         old
     }
 
     /// What was called `name`. Names must be asked for in ascending order.
     pub(super) fn take(&mut self, name: &[u8]) -> Option<Entry> {
-        while self.next.as_ref().is_some_and(|next| next.name.as_slice() < name) {
+        while self
+            .next
+            .as_ref()
+            .is_some_and(|next| next.name.as_slice() < name)
+        {
             self.advance();
         }
         match &self.next {
@@ -94,7 +117,8 @@ impl<'a> OldDirectory<'a> {
         let next = match self.entries.as_mut().map(TreeReader::try_next) {
             Some(Ok(next)) => next,
             Some(Err(error)) => {
-                self.observer.event(&Event::Warning(&error.during("read the last snapshot")));
+                self.observer
+                    .event(&Event::Warning(&error.during("read the last snapshot")));
                 self.entries = None;
                 None
             }
@@ -105,7 +129,11 @@ impl<'a> OldDirectory<'a> {
 }
 
 /// Whether every chunk of `content` is still stored, so that a snapshot may refer to it.
-pub(super) fn is_stored(kloset: &Kloset, blobs: &BlobReader<'_>, content: &Content) -> Result<bool> {
+pub(super) fn is_stored(
+    kloset: &Kloset,
+    blobs: &BlobReader<'_>,
+    content: &Content,
+) -> Result<bool> {
     let mut stored = true;
     let walked = each_chunk(blobs, content, &mut |id| {
         stored = stored && kloset.look_up(|index| index.contains(&id))?;

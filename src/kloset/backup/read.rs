@@ -12,13 +12,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use crate::kloset::failures::Failures;
-use super::job::{Batch, Buffer, Buffers, End, Find, Job, Step};
 use super::Options;
 use super::attributes::trim_xattrs;
+use super::job::{Batch, Buffer, Buffers, End, Find, Job, Step};
 use crate::connector::{Metadata, SourceDir, SourceFile};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::chunker::Chunker;
+use crate::kloset::failures::Failures;
 use crate::kloset::pipeline::{Shared, Trouble, send};
 use crate::kloset::progress::{Counters, add};
 use crate::kloset::tree::Entry;
@@ -60,7 +60,15 @@ enum Failure {
 impl<'a> Reader<'a> {
     /// A reader that sends what it read to `jobs`.
     pub(super) fn new(context: Context<'a>, jobs: SyncSender<Job>) -> Reader<'a> {
-        Reader { context, jobs, batch: 0, part: 0, size_bytes: 0, buffer: context.buffers.take(), steps: Vec::new() }
+        Reader {
+            context,
+            jobs,
+            batch: 0,
+            part: 0,
+            size_bytes: 0,
+            buffer: context.buffers.take(),
+            steps: Vec::new(),
+        }
     }
 
     /// Reads batches until there are no more. In trouble, throws them away.
@@ -89,20 +97,35 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads one file, or records why it cannot be read.
-    fn read_item(&mut self, dir: &Arc<dyn SourceDir>, path: &[u8], mut entry: Box<Entry>) -> Result<()> {
+    fn read_item(
+        &mut self,
+        dir: &Arc<dyn SourceDir>,
+        path: &[u8],
+        mut entry: Box<Entry>,
+    ) -> Result<()> {
         self.context.trouble.check()?;
         match self.read_file(dir, &mut entry) {
             Ok(chunks) => {
                 if entry.changed {
-                    let error = Error::new(Kind::Failed, "changed while it was read: its contents may be mixed");
+                    let error = Error::new(
+                        Kind::Failed,
+                        "changed while it was read: its contents may be mixed",
+                    );
                     self.context.failures.warn(path, &error);
                 }
-                trim_xattrs(&mut entry, path, self.context.options, self.context.failures);
+                trim_xattrs(
+                    &mut entry,
+                    path,
+                    self.context.options,
+                    self.context.failures,
+                );
                 self.steps.push(Step::File(entry, chunks));
             }
             Err(Failure::Backup(error)) => return Err(error),
             Err(Failure::Item(error)) if error.kind() == Kind::NotFound => {
-                self.context.failures.warn(path, &error.during("vanished while backing up"));
+                self.context
+                    .failures
+                    .warn(path, &error.during("vanished while backing up"));
                 self.steps.push(Step::Restart);
             }
             Err(Failure::Item(error)) => {
@@ -116,7 +139,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the file until it holds still, and returns the chunks that are in the open buffer.
-    fn read_file(&mut self, dir: &Arc<dyn SourceDir>, entry: &mut Entry) -> Result<Vec<Range<usize>>, Failure> {
+    fn read_file(
+        &mut self,
+        dir: &Arc<dyn SourceDir>,
+        entry: &mut Entry,
+    ) -> Result<Vec<Range<usize>>, Failure> {
         let item = |error: Error| Failure::Item(error);
         let mut file = dir.open_file(&entry.name).during(|| "open").map_err(item)?;
         for attempt in 1.. {
@@ -137,11 +164,18 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads and cuts everything that is not a hole.
-    fn read_contents(&mut self, file: &mut dyn SourceFile, entry: &mut Entry) -> Result<Vec<Range<usize>>, Failure> {
+    fn read_contents(
+        &mut self,
+        file: &mut dyn SourceFile,
+        entry: &mut Entry,
+    ) -> Result<Vec<Range<usize>>, Failure> {
         let size_bytes = entry.metadata.size_bytes;
         let mut runs = vec![0..u64::MAX];
         if entry.metadata.allocated_bytes < size_bytes {
-            let found = file.data_runs(size_bytes).during(|| "find holes").map_err(Failure::Item)?;
+            let found = file
+                .data_runs(size_bytes)
+                .during(|| "find holes")
+                .map_err(Failure::Item)?;
             if !holes_between(&found, size_bytes).is_empty() {
                 runs = found;
             }
@@ -159,11 +193,17 @@ impl<'a> Reader<'a> {
         expected_bytes: u64,
     ) -> Result<(Vec<Range<usize>>, u64), Failure> {
         let largest = self.context.chunker.parameters().max_bytes as usize;
-        let wanted = usize::try_from(expected_bytes).unwrap_or(largest).saturating_add(1).min(largest);
+        let wanted = usize::try_from(expected_bytes)
+            .unwrap_or(largest)
+            .saturating_add(1)
+            .min(largest);
         if self.buffer.room().len() < wanted {
             self.ship(End::More, 0).map_err(Failure::Backup)?;
         }
-        let mut cutting = Cutting { start: self.buffer.used(), chunks: Vec::new() };
+        let mut cutting = Cutting {
+            start: self.buffer.used(),
+            chunks: Vec::new(),
+        };
         let mut read_bytes = 0;
         for run in runs {
             if run.start > 0 {
@@ -180,7 +220,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads up to `length` bytes, and cuts what can be cut whatever follows. Returns how many there were.
-    fn read_run(&mut self, file: &mut dyn SourceFile, length: u64, cutting: &mut Cutting) -> Result<u64, Failure> {
+    fn read_run(
+        &mut self,
+        file: &mut dyn SourceFile,
+        length: u64,
+        cutting: &mut Cutting,
+    ) -> Result<u64, Failure> {
         let largest = self.context.chunker.parameters().max_bytes as usize;
         let mut left = length;
         while left > 0 {
@@ -189,7 +234,10 @@ impl<'a> Reader<'a> {
             }
             let room = self.buffer.room();
             let asked = usize::try_from(left).unwrap_or(usize::MAX).min(room.len());
-            let got = file.read(&mut room[..asked]).during(|| "read").map_err(Failure::Item)?;
+            let got = file
+                .read(&mut room[..asked])
+                .during(|| "read")
+                .map_err(Failure::Item)?;
             self.buffer.advance(got);
             add(&self.context.counters.bytes, got as u64);
             add(&self.context.counters.read_bytes, got as u64);
@@ -205,7 +253,8 @@ impl<'a> Reader<'a> {
     /// Sends on what was cut, and keeps the rest of the file at the beginning of the next buffer.
     fn make_room(&mut self, cutting: &mut Cutting) -> Result<()> {
         self.context.trouble.check()?;
-        self.steps.push(Step::Chunks(std::mem::take(&mut cutting.chunks)));
+        self.steps
+            .push(Step::Chunks(std::mem::take(&mut cutting.chunks)));
         let rest = self.buffer.used() - cutting.start;
         cutting.start = 0;
         self.ship(End::More, rest)
@@ -218,7 +267,16 @@ impl<'a> Reader<'a> {
         next.fill(&self.buffer.filled()[cut..]);
         let buffer = std::mem::replace(&mut self.buffer, next);
         let steps = std::mem::take(&mut self.steps);
-        send(&self.jobs, Job { batch: self.batch, part: self.part, end, buffer, steps })?;
+        send(
+            &self.jobs,
+            Job {
+                batch: self.batch,
+                part: self.part,
+                end,
+                buffer,
+                steps,
+            },
+        )?;
         self.part += 1;
         Ok(())
     }
@@ -270,6 +328,12 @@ fn what_was_read(runs: &[Range<u64>], size_bytes: u64, read_bytes: u64) -> (Vec<
 /// What lies between runs of data, up to the end of the file.
 fn holes_between(runs: &[Range<u64>], size_bytes: u64) -> Vec<Range<u64>> {
     let ends = std::iter::once(0).chain(runs.iter().map(|run| run.end));
-    let starts = runs.iter().map(|run| run.start).chain(std::iter::once(size_bytes));
-    ends.zip(starts).filter(|(end, start)| end < start).map(|(end, start)| end..start).collect()
+    let starts = runs
+        .iter()
+        .map(|run| run.start)
+        .chain(std::iter::once(size_bytes));
+    ends.zip(starts)
+        .filter(|(end, start)| end < start)
+        .map(|(end, start)| end..start)
+        .collect()
 }

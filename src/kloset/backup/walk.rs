@@ -13,7 +13,6 @@ use std::sync::mpsc::SyncSender;
 
 use super::attributes::trim_xattrs;
 use super::job::{Batch, Find};
-use crate::kloset::failures::Failures;
 use super::plan::Plan;
 use super::previous::{self, OldDirectory};
 use super::{Options, Pipeline, Summary, Switch};
@@ -22,6 +21,7 @@ use crate::connector::{FileKind, Item, Metadata, Source, SourceDir};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
+use crate::kloset::failures::Failures;
 use crate::kloset::pipeline::{Trouble, Window, send};
 use crate::kloset::progress::{Event, add};
 use crate::kloset::snapshot::Snapshot;
@@ -79,7 +79,11 @@ pub(super) struct Walker<'a> {
 
 impl<'a> Walker<'a> {
     /// A walker that sends what it finds to `out`.
-    pub(super) fn new(pipeline: &Pipeline<'a>, failures: &'a Failures<'a>, out: Out<'a>) -> Walker<'a> {
+    pub(super) fn new(
+        pipeline: &Pipeline<'a>,
+        failures: &'a Failures<'a>,
+        out: Out<'a>,
+    ) -> Walker<'a> {
         Walker {
             source: pipeline.source,
             options: pipeline.options,
@@ -120,7 +124,10 @@ impl<'a> Walker<'a> {
         let (dir, metadata) = self.source.root().during(|| "open /")?;
         let plan = Plan::new(&self.options.places);
         let scope = match plan.whole {
-            true => Scope::Inside { device: metadata.device, place_bytes: 0 },
+            true => Scope::Inside {
+                device: metadata.device,
+                place_bytes: 0,
+            },
             false => Scope::Way(Arc::new(plan)),
         };
         let old = previous.map(|previous| previous.root);
@@ -140,7 +147,10 @@ impl<'a> Walker<'a> {
             return Ok(());
         }
         let frame = self.frames.last_mut().expect("we are in a directory");
-        let old = frame.old.take(&item.name).filter(|old| old.metadata.kind == metadata.kind);
+        let old = frame
+            .old
+            .take(&item.name)
+            .filter(|old| old.metadata.kind == metadata.kind);
         match metadata.kind {
             FileKind::Directory => self.visit_dir(item.name, metadata, old, scope),
             FileKind::File => self.visit_file(item.name, metadata, old),
@@ -150,36 +160,56 @@ impl<'a> Walker<'a> {
 
     /// How what is called `name` in the directory we are in stands to the places.
     fn scope_of(&self, name: &[u8], metadata: &Metadata) -> Scope {
-        let Scope::Way(plan) = &self.frame().scope else { return self.frame().scope.clone() };
+        let Scope::Way(plan) = &self.frame().scope else {
+            return self.frame().scope.clone();
+        };
         match plan.children.get(name) {
             Some(child) if !child.whole => Scope::Way(child.clone()),
-            _ => Scope::Inside { device: metadata.device, place_bytes: self.path.len() },
+            _ => Scope::Inside {
+                device: metadata.device,
+                place_bytes: self.path.len(),
+            },
         }
     }
 
     /// Whether the user, or good sense, wants this item left out.
     fn is_left_out(&self, metadata: &Metadata, scope: &Scope) -> bool {
         let is_dir = metadata.kind == FileKind::Directory;
-        if is_dir && self.options.skip.contains(&(metadata.device, metadata.inode)) {
+        if is_dir
+            && self
+                .options
+                .skip
+                .contains(&(metadata.device, metadata.inode))
+        {
             return true;
         }
         match scope {
-            Scope::Inside { place_bytes, .. } if self.path.len() > *place_bytes => {
-                self.options.excludes.excludes(&self.path[place_bytes + 1..], metadata.kind)
-            }
+            Scope::Inside { place_bytes, .. } if self.path.len() > *place_bytes => self
+                .options
+                .excludes
+                .excludes(&self.path[place_bytes + 1..], metadata.kind),
             _ => false,
         }
     }
 
     /// Goes into a directory, or records why not.
-    fn visit_dir(&mut self, name: Vec<u8>, metadata: Metadata, old: Option<Entry>, scope: Scope) -> Result<()> {
+    fn visit_dir(
+        &mut self,
+        name: Vec<u8>,
+        metadata: Metadata,
+        old: Option<Entry>,
+        scope: Scope,
+    ) -> Result<()> {
         let elsewhere = matches!(scope, Scope::Inside { device, .. } if device != metadata.device);
         if elsewhere && self.options.one_file_system == Switch::On {
             return self.ready(self.entry(name, metadata));
         }
         let opened = match self.frames.len() < DEPTH_LIMIT {
             true => self.frame().dir.open_dir(&name),
-            false => Err(Error::new(Kind::Unsupported, format!("more than {DEPTH_LIMIT} directories deep"))),
+            false => Err(Error::new(
+                Kind::Unsupported,
+                format!("more than {DEPTH_LIMIT} directories deep"),
+            )),
         };
         match opened {
             Ok(dir) => self.enter(dir, name, metadata, old, scope),
@@ -204,7 +234,9 @@ impl<'a> Walker<'a> {
         let mut entry = self.entry(name, metadata);
         entry.details = match &old {
             Some(old) if self.is_same(old, &entry.metadata) => old.details.clone(),
-            _ => dir.own_details().unwrap_or_else(|error| self.without_details(&error)),
+            _ => dir
+                .own_details()
+                .unwrap_or_else(|error| self.without_details(&error)),
         };
         trim_xattrs(&mut entry, &self.path, self.options, self.failures);
         let observer = self.kloset.observer();
@@ -214,14 +246,24 @@ impl<'a> Walker<'a> {
         };
         add(&observer.counters().directories, 1);
         self.out.push(Find::Enter(Box::new(entry)), 0)?;
-        self.frames.push(Frame { dir, items: items.into_iter(), old, scope, path_bytes: self.path.len() });
+        self.frames.push(Frame {
+            dir,
+            items: items.into_iter(),
+            old,
+            scope,
+            path_bytes: self.path.len(),
+        });
         Ok(())
     }
 
     /// What is wanted of `dir`, sorted by name.
     fn items(&self, dir: &dyn SourceDir, scope: &Scope) -> Result<Vec<Item>> {
         if let Scope::Way(plan) = scope {
-            return plan.children.keys().map(|name| self.named(dir, name)).collect();
+            return plan
+                .children
+                .keys()
+                .map(|name| self.named(dir, name))
+                .collect();
         }
         let mut items = dir.items()?;
         if self.options.exclude_caches == Switch::On && is_cache(dir) {
@@ -235,7 +277,10 @@ impl<'a> Walker<'a> {
     fn named(&self, dir: &dyn SourceDir, name: &[u8]) -> Result<Item> {
         let path = || format!("{}/{}", self.path.escape_ascii(), name.escape_ascii());
         let metadata = dir.stat(name).during(path)?;
-        Ok(Item { name: name.to_vec(), metadata: Ok(metadata) })
+        Ok(Item {
+            name: name.to_vec(),
+            metadata: Ok(metadata),
+        })
     }
 
     /// Hands a file on: to be read, unless it is known.
@@ -248,7 +293,8 @@ impl<'a> Walker<'a> {
             self.tell("unchanged", &entry);
             add(&counters.bytes, entry.metadata.size_bytes);
             self.summary.files_unchanged += 1;
-            (entry.details, entry.holes, entry.content) = (old.details.clone(), old.holes.clone(), old.content.clone());
+            (entry.details, entry.holes, entry.content) =
+                (old.details.clone(), old.holes.clone(), old.content.clone());
             return self.out.push(Find::Ready(Box::new(entry)), 0);
         }
         self.count_changed(&entry, old.is_some());
@@ -262,7 +308,11 @@ impl<'a> Walker<'a> {
     }
 
     /// The old entry, if its contents can stand for those of what is there now.
-    fn if_reusable<'o>(&self, old: &'o Option<Entry>, metadata: &Metadata) -> Result<Option<&'o Entry>> {
+    fn if_reusable<'o>(
+        &self,
+        old: &'o Option<Entry>,
+        metadata: &Metadata,
+    ) -> Result<Option<&'o Entry>> {
         match old {
             Some(old) if old.is_whole() && self.is_same(old, metadata) => {
                 Ok(previous::is_stored(self.kloset, self.blobs, &old.content)?.then_some(old))
@@ -273,14 +323,19 @@ impl<'a> Walker<'a> {
 
     /// Whether this is the only name of a file, or the first one found.
     fn is_first_link(&mut self, metadata: &Metadata) -> bool {
-        metadata.links <= 1 || metadata.inode == 0 || self.linked.insert((metadata.device, metadata.inode))
+        metadata.links <= 1
+            || metadata.inode == 0
+            || self.linked.insert((metadata.device, metadata.inode))
     }
 
     /// Hands on a link, FIFO, socket or device.
     fn visit_other(&mut self, name: Vec<u8>, metadata: Metadata, old: Option<Entry>) -> Result<()> {
         add(&self.kloset.observer().counters().files, 1);
         let mut entry = self.entry(name, metadata);
-        if let Some(old) = old.as_ref().filter(|old| old.is_whole() && self.is_same(old, &entry.metadata)) {
+        if let Some(old) = old
+            .as_ref()
+            .filter(|old| old.is_whole() && self.is_same(old, &entry.metadata))
+        {
             self.tell("unchanged", &entry);
             self.summary.files_unchanged += 1;
             entry.details = old.details.clone();
@@ -312,7 +367,12 @@ impl<'a> Walker<'a> {
     }
 
     /// Hands on what is known of an item that could not be looked into.
-    fn ready_with_problem(&mut self, name: Vec<u8>, metadata: Metadata, error: Error) -> Result<()> {
+    fn ready_with_problem(
+        &mut self,
+        name: Vec<u8>,
+        metadata: Metadata,
+        error: Error,
+    ) -> Result<()> {
         if error.kind() == Kind::NotFound {
             return self.unless_vanished(error);
         }
@@ -325,7 +385,9 @@ impl<'a> Walker<'a> {
     /// Counts a failure, unless the item is no longer there: then there is nothing to back up.
     fn unless_vanished(&self, error: Error) -> Result<()> {
         match error.kind() {
-            Kind::NotFound => self.failures.warn(&self.path, &error.during("vanished while backing up")),
+            Kind::NotFound => self
+                .failures
+                .warn(&self.path, &error.during("vanished while backing up")),
             _ => self.failures.add(&self.path, &error),
         }
         Ok(())
@@ -339,20 +401,30 @@ impl<'a> Walker<'a> {
 
     /// Whether nothing changed, as far as `lstat` tells.
     fn is_same(&self, old: &Entry, new: &Metadata) -> bool {
-        self.options.compare.is_some_and(|compare| compare.same(&old.metadata, new))
+        self.options
+            .compare
+            .is_some_and(|compare| compare.same(&old.metadata, new))
     }
 
     /// An entry with everything that `lstat` told.
     fn entry(&self, name: Vec<u8>, metadata: Metadata) -> Entry {
         let user = self.source.user_name(metadata.uid);
         let group = self.source.group_name(metadata.gid);
-        Entry { user, group, ..Entry::new(name, metadata) }
+        Entry {
+            user,
+            group,
+            ..Entry::new(name, metadata)
+        }
     }
 
     /// Tells the observer what is done with the item we are at.
     fn tell(&self, action: &str, entry: &Entry) {
         let size_bytes = entry.metadata.size_bytes;
-        self.kloset.observer().event(&Event::Path { path: &self.path, action, size_bytes });
+        self.kloset.observer().event(&Event::Path {
+            path: &self.path,
+            action,
+            size_bytes,
+        });
     }
 
     /// The directory we are in.
@@ -374,13 +446,33 @@ pub(super) struct Out<'a> {
 
 impl<'a> Out<'a> {
     /// To the readers.
-    pub(super) fn new(batches: SyncSender<Batch>, window: &'a Window, trouble: &'a Trouble) -> Out<'a> {
-        Out { purpose: Purpose::Backup, batches: Some(batches), window, trouble, number: 0, finds: Vec::new(), bytes: 0 }
+    pub(super) fn new(
+        batches: SyncSender<Batch>,
+        window: &'a Window,
+        trouble: &'a Trouble,
+    ) -> Out<'a> {
+        Out {
+            purpose: Purpose::Backup,
+            batches: Some(batches),
+            window,
+            trouble,
+            number: 0,
+            finds: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// Nowhere.
     pub(super) fn nowhere(window: &'a Window, trouble: &'a Trouble) -> Out<'a> {
-        Out { purpose: Purpose::DryRun, batches: None, window, trouble, number: 0, finds: Vec::new(), bytes: 0 }
+        Out {
+            purpose: Purpose::DryRun,
+            batches: None,
+            window,
+            trouble,
+            number: 0,
+            finds: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// # Errors
@@ -404,10 +496,18 @@ impl<'a> Out<'a> {
 
     /// Sends the open batch on.
     fn flush(&mut self) -> Result<()> {
-        let Some(batches) = &self.batches else { return Ok(()) };
+        let Some(batches) = &self.batches else {
+            return Ok(());
+        };
         self.window.wait_for(self.number, self.trouble)?;
         let finds = std::mem::take(&mut self.finds);
-        send(batches, Batch { number: self.number, finds })?;
+        send(
+            batches,
+            Batch {
+                number: self.number,
+                finds,
+            },
+        )?;
         self.number += 1;
         self.bytes = 0;
         Ok(())

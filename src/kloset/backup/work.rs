@@ -22,7 +22,8 @@ pub(super) fn run(
 ) {
     while let Some(mut job) = jobs.next() {
         if trouble.check().is_ok() {
-            let outcome = store(&mut packer, &mut job, counters).and_then(|results| send(&done, results));
+            let outcome =
+                store(&mut packer, &mut job, counters).and_then(|results| send(&done, results));
             trouble.note(outcome);
         }
         buffers.give_back(job.buffer);
@@ -58,5 +59,10 @@ fn store(packer: &mut Packer<'_>, job: &mut Job, counters: &Counters) -> Result<
             Step::File(entry, chunks) => Step::File(entry, put(chunks)?),
         });
     }
-    Ok(Done { batch: job.batch, part: job.part, end: job.end, steps })
+    Ok(Done {
+        batch: job.batch,
+        part: job.part,
+        end: job.end,
+        steps,
+    })
 }

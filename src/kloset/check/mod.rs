@@ -114,7 +114,12 @@ pub fn run(kloset: &Kloset, targets: Option<&[Target]>, options: &Options) -> Re
             objects::readable_snapshots(&context, kloset)?
         }
         Some(targets) => {
-            objects::check_packs(&context, kloset, &references::packs_of(&context, kloset, targets)?, &good)?;
+            objects::check_packs(
+                &context,
+                kloset,
+                &references::packs_of(&context, kloset, targets)?,
+                &good,
+            )?;
             targets.to_vec()
         }
     };
@@ -148,8 +153,15 @@ impl<'a> Context<'a> {
     /// Everything that was counted.
     fn finish(self, started: Instant) -> Result<Summary> {
         self.trouble.outcome()?;
-        let summary = self.counts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(Summary { read_bytes: self.read_bytes.into_inner(), duration: started.elapsed(), ..summary })
+        let summary = self
+            .counts
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok(Summary {
+            read_bytes: self.read_bytes.into_inner(),
+            duration: started.elapsed(),
+            ..summary
+        })
     }
 
     /// Counts with `how`.
@@ -171,7 +183,8 @@ impl<'a> Context<'a> {
         match outcome {
             Ok(value) => Ok(Some(value)),
             Err(error) if is_damage(&error) => {
-                self.failures.add(format!("{}/{id}", area.name()).as_bytes(), &error);
+                self.failures
+                    .add(format!("{}/{id}", area.name()).as_bytes(), &error);
                 self.count(|summary| summary.damaged_objects += 1);
                 Ok(None)
             }
@@ -183,7 +196,10 @@ impl<'a> Context<'a> {
 /// Whether an error means that something stored is not what it was, or not there.
 /// An object that cannot be read at all is as lost as one that is damaged.
 fn is_damage(error: &Error) -> bool {
-    !matches!(error.kind(), Kind::Interrupted | Kind::Unavailable | Kind::NoSpace | Kind::Usage)
+    !matches!(
+        error.kind(),
+        Kind::Interrupted | Kind::Unavailable | Kind::NoSpace | Kind::Usage
+    )
 }
 
 /// The names of all objects in `area`, and their sizes together.

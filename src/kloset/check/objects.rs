@@ -45,8 +45,15 @@ pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Resu
         let outcome = whole(context, Area::Snapshots, id).and_then(|_| snapshot::read(kloset, id));
         match context.object(Area::Snapshots, id, outcome)? {
             Some(snapshot) => {
-                let stored = Stored { object: id, published_ns: 0, snapshot };
-                readable.push(Target { stored, path: b"/".to_vec() });
+                let stored = Stored {
+                    object: id,
+                    published_ns: 0,
+                    snapshot,
+                };
+                readable.push(Target {
+                    stored,
+                    path: b"/".to_vec(),
+                });
             }
             None => context.count(|summary| {
                 summary.snapshots += 1;
@@ -59,7 +66,12 @@ pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Resu
 }
 
 /// Checks `packs`, and puts into `good` what can be relied on.
-pub(super) fn check_packs(context: &Context<'_>, kloset: &Kloset, packs: &HashSet<Id>, good: &Index) -> Result<()> {
+pub(super) fn check_packs(
+    context: &Context<'_>,
+    kloset: &Kloset,
+    packs: &HashSet<Id>,
+    good: &Index,
+) -> Result<()> {
     let (_, all_bytes) = objects_in(context.store, Area::Packs)?;
     if context.options.depth == Depth::Contents {
         add(&context.observer.counters().expected_bytes, all_bytes);
@@ -80,8 +92,15 @@ pub(super) fn check_names(context: &Context<'_>) -> Result<()> {
     let mut all = Vec::new();
     for area in Area::ALL {
         let listed = each(context, area)?;
-        add(&context.observer.counters().expected_bytes, listed.iter().map(|(_, size_bytes)| size_bytes).sum());
-        all.extend(listed.into_iter().map(|(id, size_bytes)| (area, id, size_bytes)));
+        add(
+            &context.observer.counters().expected_bytes,
+            listed.iter().map(|(_, size_bytes)| size_bytes).sum(),
+        );
+        all.extend(
+            listed
+                .into_iter()
+                .map(|(id, size_bytes)| (area, id, size_bytes)),
+        );
     }
     in_parallel(context, all.into_iter(), |_, _, (area, id, size_bytes)| {
         let outcome = hash(context, area, id, size_bytes);
@@ -110,11 +129,18 @@ fn in_parallel<T: Send>(
         }
         context.trouble.note(hand_out(context, items, sender));
     });
-    context.trouble.check().or_else(|_| context.trouble.outcome())
+    context
+        .trouble
+        .check()
+        .or_else(|_| context.trouble.outcome())
 }
 
 /// Sends every item to the workers, until there is trouble.
-fn hand_out<T>(context: &Context<'_>, items: impl Iterator<Item = T>, sender: SyncSender<T>) -> Result<()> {
+fn hand_out<T>(
+    context: &Context<'_>,
+    items: impl Iterator<Item = T>,
+    sender: SyncSender<T>,
+) -> Result<()> {
     for item in items {
         context.trouble.check()?;
         send(&sender, item)?;
@@ -203,22 +229,44 @@ fn check_pack(
     if context.options.depth == Depth::Structure && table.kind == PackKind::Data {
         return Ok(table);
     }
-    let mut check = PackCheck { context, kloset, decoder, plain, hasher: blake3::Hasher::new(), sealed: Vec::new() };
+    let mut check = PackCheck {
+        context,
+        kloset,
+        decoder,
+        plain,
+        hasher: blake3::Hasher::new(),
+        sealed: Vec::new(),
+    };
     let good = check.blocks(&table)?;
     check.hasher.update(&tail);
     if Id(*check.hasher.finalize().as_bytes()) != pack {
         context.object::<()>(Area::Packs, pack, Err(misnamed()))?;
     }
-    Ok(PackTable { blocks: good, ..table })
+    Ok(PackTable {
+        blocks: good,
+        ..table
+    })
 }
 
 /// The table of a pack, and the bytes it was read from.
-fn footer(context: &Context<'_>, kloset: &Kloset, pack: Id, size_bytes: u64) -> Result<(PackTable, Vec<u8>)> {
+fn footer(
+    context: &Context<'_>,
+    kloset: &Kloset,
+    pack: Id,
+    size_bytes: u64,
+) -> Result<(PackTable, Vec<u8>)> {
     let mut trailer = vec![0; size_bytes.min(TRAILER_BYTES as u64) as usize];
-    context.store.read_at(Area::Packs, pack, size_bytes - trailer.len() as u64, &mut trailer)?;
+    context.store.read_at(
+        Area::Packs,
+        pack,
+        size_bytes - trailer.len() as u64,
+        &mut trailer,
+    )?;
     let length = footer_bytes(&trailer, size_bytes)? + TRAILER_BYTES;
     let mut tail = vec![0; length];
-    context.store.read_at(Area::Packs, pack, size_bytes - length as u64, &mut tail)?;
+    context
+        .store
+        .read_at(Area::Packs, pack, size_bytes - length as u64, &mut tail)?;
     context.read(length as u64);
     let table = decode_tail(kloset.sealer(), pack, size_bytes, tail.clone())?;
     Ok((table, tail))
@@ -238,33 +286,52 @@ impl PackCheck<'_, '_> {
     /// Checks every block, and returns them with only the chunks that are good.
     fn blocks(&mut self, table: &PackTable) -> Result<Vec<BlockTable>> {
         let mut head = [0; PACK_HEADER_BYTES as usize];
-        self.context.store.read_at(Area::Packs, table.pack, 0, &mut head)?;
+        self.context
+            .store
+            .read_at(Area::Packs, table.pack, 0, &mut head)?;
         self.hasher.update(&head);
         check_head(&head)?;
         let mut good = Vec::with_capacity(table.blocks.len());
         for (number, (offset, block)) in table.offsets().enumerate() {
             self.context.trouble.check()?;
             self.sealed.resize(block.sealed_bytes as usize, 0);
-            self.context.store.read_at(Area::Packs, table.pack, offset, &mut self.sealed)?;
+            self.context
+                .store
+                .read_at(Area::Packs, table.pack, offset, &mut self.sealed)?;
             self.context.read(self.sealed.len() as u64);
             self.hasher.update(&self.sealed);
             let outcome = self.block(block).during(|| format!("block {number}"));
-            let is_good = self.context.object(Area::Packs, table.pack, outcome)?.is_some();
-            good.push(if is_good { block.clone() } else { forgotten(block) });
+            let is_good = self
+                .context
+                .object(Area::Packs, table.pack, outcome)?
+                .is_some();
+            good.push(if is_good {
+                block.clone()
+            } else {
+                forgotten(block)
+            });
         }
         Ok(good)
     }
 
     /// Checks the block that was just read.
     fn block(&mut self, block: &BlockTable) -> Result<()> {
-        self.decoder.decode(self.kloset.sealer(), Part::Block, &mut self.sealed, self.plain)?;
+        self.decoder.decode(
+            self.kloset.sealer(),
+            Part::Block,
+            &mut self.sealed,
+            self.plain,
+        )?;
         let mut rest = self.plain.as_slice();
         for chunk in &block.chunks {
             let (plain, after) = rest
                 .split_at_checked(chunk.length as usize)
                 .ok_or_else(|| Error::corrupt("shorter than its chunks"))?;
             if self.kloset.chunk_id(plain) != chunk.id {
-                return Err(Error::corrupt(format!("chunk {} is not what was stored", chunk.id.short())));
+                return Err(Error::corrupt(format!(
+                    "chunk {} is not what was stored",
+                    chunk.id.short()
+                )));
             }
             rest = after;
         }
@@ -277,5 +344,8 @@ impl PackCheck<'_, '_> {
 
 /// A damaged block: its place is kept, so that those after it are found, its chunks are not.
 fn forgotten(block: &BlockTable) -> BlockTable {
-    BlockTable { sealed_bytes: block.sealed_bytes, chunks: Vec::new() }
+    BlockTable {
+        sealed_bytes: block.sealed_bytes,
+        chunks: Vec::new(),
+    }
 }

@@ -50,7 +50,12 @@ struct Follower<'a> {
 }
 
 /// Follows everything that `targets` refer to, and counts what is not among the good chunks.
-pub(super) fn follow(context: &Context<'_>, kloset: &Kloset, good: &Index, targets: &[Target]) -> Result<()> {
+pub(super) fn follow(
+    context: &Context<'_>,
+    kloset: &Kloset,
+    good: &Index,
+    targets: &[Target],
+) -> Result<()> {
     let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
     let mut follower = Follower {
         context,
@@ -75,7 +80,11 @@ impl Follower<'_> {
         self.damaged_items = 0;
         match select::entry(self.blobs, &target.stored.snapshot, &target.path) {
             Ok(entry) => {
-                let mut path = if target.path == b"/" { Vec::new() } else { target.path.clone() };
+                let mut path = if target.path == b"/" {
+                    Vec::new()
+                } else {
+                    target.path.clone()
+                };
                 self.entry(&entry, &mut path)?;
             }
             Err(error) => self.damage(&target.path, &error)?,
@@ -144,7 +153,9 @@ impl Follower<'_> {
         add(&self.context.observer.counters().files, 1);
         self.context.count(|summary| summary.files += 1);
         let good = self.good;
-        let outcome = each_chunk(self.blobs, &entry.content, &mut |chunk| match good.contains(&chunk)? {
+        let outcome = each_chunk(self.blobs, &entry.content, &mut |chunk| match good
+            .contains(&chunk)?
+        {
             true => Ok(()),
             false => Err(lost("chunk", &chunk)),
         });
@@ -163,7 +174,9 @@ impl Follower<'_> {
             return Err(error.clone());
         }
         let path = if path.is_empty() { b"/" } else { path };
-        self.context.failures.add(&[self.name.as_bytes(), b":", path].concat(), error);
+        self.context
+            .failures
+            .add(&[self.name.as_bytes(), b":", path].concat(), error);
         self.damaged_items += 1;
         Ok(())
     }
@@ -175,9 +188,19 @@ fn lost(what: &str, chunk: &Id) -> Error {
 }
 
 /// The packs that `targets` need. What cannot be read is left to [`follow`] to tell of.
-pub(super) fn packs_of(context: &Context<'_>, kloset: &Kloset, targets: &[Target]) -> Result<HashSet<Id>> {
+pub(super) fn packs_of(
+    context: &Context<'_>,
+    kloset: &Kloset,
+    targets: &[Target],
+) -> Result<HashSet<Id>> {
     let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
-    let mut collector = Collector { context, kloset, blobs: &blobs, packs: HashSet::new(), seen: HashSet::new() };
+    let mut collector = Collector {
+        context,
+        kloset,
+        blobs: &blobs,
+        packs: HashSet::new(),
+        seen: HashSet::new(),
+    };
     for target in targets {
         snapshot::read(kloset, target.stored.object)?;
         context.count(|summary| summary.objects += 1);
@@ -202,7 +225,10 @@ impl Collector<'_> {
     /// Notes the packs of the trees on the way from `root` to `path`.
     fn note_way(&mut self, root: &Entry, path: &[u8]) -> Result<()> {
         let mut entry = root.clone();
-        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        for name in path
+            .split(|byte| *byte == b'/')
+            .filter(|name| !name.is_empty())
+        {
             self.content(&entry.tree)?;
             let children = tree::TreeReader::new(self.blobs, entry.tree.clone()).entries();
             match children.flatten().find(|child| child.name == name) {
@@ -240,7 +266,8 @@ impl Collector<'_> {
     /// Notes the packs that hold `chunk`.
     fn chunk(&mut self, chunk: &Id) -> Result<()> {
         let places = self.kloset.look_up(|index| index.places(chunk))?;
-        self.packs.extend(places.into_iter().map(|place| place.pack));
+        self.packs
+            .extend(places.into_iter().map(|place| place.pack));
         Ok(())
     }
 }

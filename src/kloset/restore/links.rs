@@ -34,7 +34,10 @@ pub(super) fn make(root: &dyn DestinationDir, link: &Link) -> Result<()> {
 }
 
 /// The directory that lies at `names` below `root`, if that is not `root` itself.
-fn descend(root: &dyn DestinationDir, names: &[Vec<u8>]) -> Result<Option<Arc<dyn DestinationDir>>> {
+fn descend(
+    root: &dyn DestinationDir,
+    names: &[Vec<u8>],
+) -> Result<Option<Arc<dyn DestinationDir>>> {
     let mut dir: Option<Arc<dyn DestinationDir>> = None;
     for name in names {
         dir = Some(dir.as_deref().unwrap_or(root).enter(name)?.0);

@@ -124,14 +124,19 @@ pub fn run(
         directories: context.directories.into_inner(),
         bytes: context.bytes.into_inner(),
         errors,
-        lost: context.lost.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner),
+        lost: context
+            .lost
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner),
         duration: started.elapsed(),
     })
 }
 
 /// Restores `entry` in three passes.
 fn restore(context: &Context<'_>, entry: &Entry, destination: &dyn Destination) -> Result<()> {
-    let (root, made) = destination.root().during(|| format!("open {}", destination.location()))?;
+    let (root, made) = destination
+        .root()
+        .during(|| format!("open {}", destination.location()))?;
     let (sender, tasks) = shared_channel(TASKS_WAITING);
     let links = thread::scope(|scope| {
         for _ in 0..context.options.workers {
@@ -164,7 +169,12 @@ impl Context<'_> {
     fn item<T>(&self, path: &[u8], result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(error) if matches!(error.kind(), Kind::NoSpace | Kind::Unavailable | Kind::Interrupted) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    Kind::NoSpace | Kind::Unavailable | Kind::Interrupted
+                ) =>
+            {
                 Err(error.during(path.escape_ascii().to_string()))
             }
             Err(error) => {
@@ -178,7 +188,8 @@ impl Context<'_> {
     fn lose(&self, lost: Vec<Lost>) {
         if !lost.is_empty() {
             let mut all = lock(&self.lost);
-            lost.into_iter().for_each(|what| *all.entry(what).or_default() += 1);
+            lost.into_iter()
+                .for_each(|what| *all.entry(what).or_default() += 1);
         }
     }
 
@@ -191,7 +202,11 @@ impl Context<'_> {
         counter.fetch_add(1, Ordering::Relaxed);
         let observer = self.kloset.observer();
         add(&observer.counters().files, 1);
-        observer.event(&Event::Path { path, action: word, size_bytes: entry.metadata.size_bytes });
+        observer.event(&Event::Path {
+            path,
+            action: word,
+            size_bytes: entry.metadata.size_bytes,
+        });
     }
 
     /// Counts bytes of contents that are in place.
@@ -223,5 +238,8 @@ fn attributes(entry: &Entry) -> Attributes<'_> {
 /// The error of an item that the backup could not read either.
 fn not_backed_up(entry: &Entry) -> Option<Error> {
     let problem = entry.problem.as_ref()?;
-    Some(Error::new(Kind::Failed, format!("could not be backed up at the time: {problem}")))
+    Some(Error::new(
+        Kind::Failed,
+        format!("could not be backed up at the time: {problem}"),
+    ))
 }

@@ -109,10 +109,17 @@ impl<'a> Walk<'a> {
         if let Some(error) = not_backed_up(&entry) {
             self.context.failures.add(&self.names.join(&b'/'), &error);
         }
-        self.context.directories.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.context
+            .directories
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         add(&self.context.kloset.observer().counters().directories, 1);
         let entries = TreeReader::new(self.context.blobs, entry.tree.clone());
-        self.frames.push(Frame { dir, made, entry, entries });
+        self.frames.push(Frame {
+            dir,
+            made,
+            entry,
+            entries,
+        });
     }
 
     /// Deals with what is not a directory.
@@ -122,7 +129,11 @@ impl<'a> Walk<'a> {
             self.context.failures.add(&path, &error);
             return Ok(());
         }
-        if entry.is_file() && entry.metadata.links > 1 && entry.metadata.inode != 0 && self.is_further_name(&entry) {
+        if entry.is_file()
+            && entry.metadata.links > 1
+            && entry.metadata.inode != 0
+            && self.is_further_name(&entry)
+        {
             return Ok(());
         }
         if entry.is_file() && entry.metadata.size_bytes >= LARGE_BYTES {
@@ -139,30 +150,49 @@ impl<'a> Walk<'a> {
     fn is_further_name(&mut self, entry: &Entry) -> bool {
         let mut names = self.names.clone();
         names.push(entry.name.clone());
-        match self.firsts.get(&(entry.metadata.device, entry.metadata.inode)) {
+        match self
+            .firsts
+            .get(&(entry.metadata.device, entry.metadata.inode))
+        {
             Some(first) => {
-                self.links.push(Link { names, first: first.clone() });
+                self.links.push(Link {
+                    names,
+                    first: first.clone(),
+                });
                 true
             }
             None => {
-                self.firsts.insert((entry.metadata.device, entry.metadata.inode), Arc::new(names));
+                self.firsts.insert(
+                    (entry.metadata.device, entry.metadata.inode),
+                    Arc::new(names),
+                );
                 false
             }
         }
     }
 
     /// Hands a large file to the workers, piece by piece.
-    fn large(&mut self, dir: &Arc<dyn DestinationDir>, made: Made, path: &[u8], entry: Entry) -> Result<()> {
+    fn large(
+        &mut self,
+        dir: &Arc<dyn DestinationDir>,
+        made: Made,
+        path: &[u8],
+        entry: Entry,
+    ) -> Result<()> {
         let context = self.context;
         let started = LargeFile::start(context, &**dir, made, path, entry);
-        let Some(Some(file)) = context.item(path, started)? else { return Ok(()) };
+        let Some(Some(file)) = context.item(path, started)? else {
+            return Ok(());
+        };
         let file = Arc::new(file);
         let mut piece = Piece::new(file.clone(), 0);
         let mut position = 0;
         let outcome = each_chunk(context.blobs, &file.entry.content, &mut |id| {
             context.trouble.check()?;
             let length = context.blobs.length(&id)?;
-            let length = length.ok_or_else(|| Error::new(Kind::Corrupt, format!("chunk {} is lost", id.short())))?;
+            let length = length.ok_or_else(|| {
+                Error::new(Kind::Corrupt, format!("chunk {} is lost", id.short()))
+            })?;
             piece.chunks.push(id);
             position += u64::from(length);
             if position - piece.position < TASK_BYTES {
@@ -198,13 +228,23 @@ impl<'a> Walk<'a> {
 
 /// Puts attributes on every directory, deepest first. The root of the destination keeps its
 /// own if it was there before: restoring into a home must not lock its owner out.
-pub(super) fn directories(context: &Context<'_>, entry: &Entry, root: Arc<dyn DestinationDir>, made: Made) -> Result<()> {
+pub(super) fn directories(
+    context: &Context<'_>,
+    entry: &Entry,
+    root: Arc<dyn DestinationDir>,
+    made: Made,
+) -> Result<()> {
     if !entry.is_dir() {
         return Ok(());
     }
     let frame = |dir, made, entry: Entry| {
         let entries = TreeReader::new(context.blobs, entry.tree.clone());
-        Frame { dir, made, entry, entries }
+        Frame {
+            dir,
+            made,
+            entry,
+            entries,
+        }
     };
     let mut frames = vec![frame(root, made, entry.clone())];
     let mut names: Vec<Vec<u8>> = Vec::new();
@@ -221,7 +261,9 @@ pub(super) fn directories(context: &Context<'_>, entry: &Entry, root: Arc<dyn De
             Ok(None) => {
                 let Some(done) = frames.pop() else { break };
                 if !frames.is_empty() || made == Made::New {
-                    let outcome = done.dir.finish(&attributes(&done.entry), context.options.permissions);
+                    let outcome = done
+                        .dir
+                        .finish(&attributes(&done.entry), context.options.permissions);
                     let lost = context.item(&names.join(&b'/'), outcome)?;
                     context.lose(lost.unwrap_or_default());
                 }

@@ -37,9 +37,20 @@ struct Item {
 
 impl Files {
     /// Adds an item that goes into `dir`.
-    pub(super) fn push(&mut self, dir: Arc<dyn DestinationDir>, made: Made, path: Vec<u8>, entry: Entry) {
+    pub(super) fn push(
+        &mut self,
+        dir: Arc<dyn DestinationDir>,
+        made: Made,
+        path: Vec<u8>,
+        entry: Entry,
+    ) {
         self.bytes += entry.metadata.size_bytes;
-        self.items.push(Item { dir, made, path, entry });
+        self.items.push(Item {
+            dir,
+            made,
+            path,
+            entry,
+        });
     }
 
     /// How many items there are.
@@ -61,7 +72,11 @@ impl Piece {
     /// A piece of `file` that begins at `position` of its content.
     pub(super) fn new(file: Arc<LargeFile>, position: u64) -> Piece {
         file.unfinished.fetch_add(1, Ordering::Relaxed);
-        Piece { file, position, chunks: Vec::new() }
+        Piece {
+            file,
+            position,
+            chunks: Vec::new(),
+        }
     }
 }
 
@@ -93,11 +108,22 @@ impl LargeFile {
         let file = dir.create(&entry.name, entry.metadata.size_bytes)?;
         let layout = Layout::new(&entry.holes, entry.metadata.size_bytes);
         let path = path.to_vec();
-        Ok(Some(LargeFile { entry, path, file, layout, unfinished: AtomicUsize::new(1), failed: Mutex::default() }))
+        Ok(Some(LargeFile {
+            entry,
+            path,
+            file,
+            layout,
+            unfinished: AtomicUsize::new(1),
+            failed: Mutex::default(),
+        }))
     }
 
     /// To be called when all pieces are on their way, with what became of making them.
-    pub(super) fn all_pieces_are_out(&self, context: &Context<'_>, outcome: Result<()>) -> Result<()> {
+    pub(super) fn all_pieces_are_out(
+        &self,
+        context: &Context<'_>,
+        outcome: Result<()>,
+    ) -> Result<()> {
         self.finished_one(context, outcome)
     }
 
@@ -111,7 +137,9 @@ impl LargeFile {
         }
         let outcome = match lock(&self.failed).take() {
             Some(error) => Err(error),
-            None => self.file.finish(&attributes(&self.entry), context.options.permissions),
+            None => self
+                .file
+                .finish(&attributes(&self.entry), context.options.permissions),
         };
         if let Some(lost) = context.item(&self.path, outcome)? {
             context.lose(lost);
@@ -146,9 +174,19 @@ fn write_files(context: &Context<'_>, files: Files) -> Result<()> {
 
 /// Restores what is not a directory.
 fn write_item(context: &Context<'_>, item: &Item) -> Result<()> {
-    let Item { dir, made, path, entry } = item;
+    let Item {
+        dir,
+        made,
+        path,
+        entry,
+    } = item;
     if entry.metadata.kind != FileKind::File {
-        let lost = dir.make(&entry.name, &entry.details.target, &attributes(entry), context.options.permissions)?;
+        let lost = dir.make(
+            &entry.name,
+            &entry.details.target,
+            &attributes(entry),
+            context.options.permissions,
+        )?;
         context.lose(lost);
         context.done(path, entry, Action::Restored);
         return Ok(());
@@ -184,12 +222,20 @@ fn write_piece(context: &Context<'_>, piece: &Piece) -> Result<()> {
 }
 
 /// Writes the chunk `id`, which is at `position` of the content, and returns its length.
-fn write_chunk(context: &Context<'_>, file: &dyn NewFile, layout: &Layout, id: &Id, position: u64) -> Result<u64> {
+fn write_chunk(
+    context: &Context<'_>,
+    file: &dyn NewFile,
+    layout: &Layout,
+    id: &Id,
+    position: u64,
+) -> Result<u64> {
     context.blobs.with(id, |plain| {
         for (offset, part) in layout.parts(position, plain.len() as u64) {
             file.write_at(&plain[part], offset).during(|| "write")?;
         }
-        context.bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
+        context
+            .bytes
+            .fetch_add(plain.len() as u64, Ordering::Relaxed);
         context.advance(plain.len() as u64);
         Ok(plain.len() as u64)
     })
@@ -201,12 +247,19 @@ pub(super) fn check_length(entry: &Entry, written_bytes: u64) -> Result<()> {
     let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
     match written_bytes == expected {
         true => Ok(()),
-        false => Err(Error::corrupt(format!("its content has {written_bytes} bytes instead of {expected}"))),
+        false => Err(Error::corrupt(format!(
+            "its content has {written_bytes} bytes instead of {expected}"
+        ))),
     }
 }
 
 /// Puts attributes on a file whose contents are right already.
-fn adjust(context: &Context<'_>, dir: &dyn DestinationDir, path: &[u8], entry: &Entry) -> Result<()> {
+fn adjust(
+    context: &Context<'_>,
+    dir: &dyn DestinationDir,
+    path: &[u8],
+    entry: &Entry,
+) -> Result<()> {
     context.lose(dir.adjust(&entry.name, &attributes(entry), context.options.permissions)?);
     context.advance(entry.metadata.size_bytes);
     context.done(path, entry, Action::Identical);
@@ -216,7 +269,12 @@ fn adjust(context: &Context<'_>, dir: &dyn DestinationDir, path: &[u8], entry: &
 /// Whether the file is there with exactly these contents: then nothing needs to be decoded,
 /// since the ids of its chunks can be computed from what is there. A file with holes
 /// counts as different, so that its holes come back.
-fn is_in_place(context: &Context<'_>, dir: &dyn DestinationDir, made: Made, entry: &Entry) -> Result<bool> {
+fn is_in_place(
+    context: &Context<'_>,
+    dir: &dyn DestinationDir,
+    made: Made,
+    entry: &Entry,
+) -> Result<bool> {
     if made == Made::New || !entry.holes.is_empty() || entry.changed {
         return Ok(false);
     }
@@ -227,17 +285,24 @@ fn is_in_place(context: &Context<'_>, dir: &dyn DestinationDir, made: Made, entr
         return Ok(false);
     }
     // One that cannot be read is replaced.
-    let Ok(mut file) = dir.read(&entry.name) else { return Ok(false) };
+    let Ok(mut file) = dir.read(&entry.name) else {
+        return Ok(false);
+    };
     let mut buffer = Vec::new();
     let mut same = true;
     each_chunk(context.blobs, &entry.content, &mut |id| {
-        let length = if same { context.blobs.length(&id)? } else { None };
+        let length = if same {
+            context.blobs.length(&id)?
+        } else {
+            None
+        };
         let Some(length) = length else {
             same = false;
             return Ok(());
         };
         buffer.resize(length as usize, 0);
-        same = file.read(&mut buffer).is_ok_and(|got| got == buffer.len()) && context.kloset.chunk_id(&buffer) == id;
+        same = file.read(&mut buffer).is_ok_and(|got| got == buffer.len())
+            && context.kloset.chunk_id(&buffer) == id;
         Ok(())
     })?;
     Ok(same)

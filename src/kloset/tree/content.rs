@@ -69,7 +69,9 @@ fn descend(
         match depth {
             0 => each(*id)?,
             _ => {
-                let list = blobs.with(id, |list| parse(list)).during(|| format!("list of chunks {}", id.short()))?;
+                let list = blobs
+                    .with(id, |list| parse(list))
+                    .during(|| format!("list of chunks {}", id.short()))?;
                 descend(blobs, &list, depth - 1, each)?;
             }
         }

@@ -163,7 +163,11 @@ impl<'a> Pairs<'a> {
 impl Entry {
     /// An entry of which nothing is known but this.
     pub fn new(name: Vec<u8>, metadata: Metadata) -> Entry {
-        Entry { name, metadata, ..Entry::default() }
+        Entry {
+            name,
+            metadata,
+            ..Entry::default()
+        }
     }
 
     /// Whether it is a directory.
@@ -188,7 +192,11 @@ impl Entry {
             true => totals.directories += 1,
             false => {
                 totals.files += 1;
-                totals.bytes = totals.bytes.saturating_add(if self.is_file() { self.metadata.size_bytes } else { 0 });
+                totals.bytes = totals.bytes.saturating_add(if self.is_file() {
+                    self.metadata.size_bytes
+                } else {
+                    0
+                });
             }
         }
         totals
@@ -260,8 +268,17 @@ impl Entry {
         pairs.content(key::CHUNKS, key::CHUNK_LISTS, &self.content);
         pairs.content(key::TREE, key::TREE_LISTS, &self.tree);
         if self.below != Totals::default() {
-            let Totals { files, directories, bytes } = self.below;
-            pairs.key(key::BELOW).array(3).u64(files).u64(directories).u64(bytes);
+            let Totals {
+                files,
+                directories,
+                bytes,
+            } = self.below;
+            pairs
+                .key(key::BELOW)
+                .array(3)
+                .u64(files)
+                .u64(directories)
+                .u64(bytes);
         }
     }
 
@@ -283,7 +300,9 @@ impl Entry {
         match kind_of(kind) {
             Some(kind) => entry.metadata.kind = kind,
             // Of a later version: it must not take its neighbours with it.
-            None => entry.set_problem(&format!("of a kind, {kind}, that this program does not know")),
+            None => entry.set_problem(&format!(
+                "of a kind, {kind}, that this program does not know"
+            )),
         }
         check_name(&entry.name)?;
         entry.check_holes()?;
@@ -312,9 +331,19 @@ impl Entry {
             key::XATTRS => self.details.xattrs = xattrs(reader)?,
             key::FLAGS => self.details.flags = reader.u32()?,
             key::HOLES => self.holes = holes(reader)?,
-            key::CHUNKS => self.content = Content { ids: reader.ids()?, depth: 0 },
+            key::CHUNKS => {
+                self.content = Content {
+                    ids: reader.ids()?,
+                    depth: 0,
+                }
+            }
             key::CHUNK_LISTS => self.content = lists(reader)?,
-            key::TREE => self.tree = Content { ids: reader.ids()?, depth: 0 },
+            key::TREE => {
+                self.tree = Content {
+                    ids: reader.ids()?,
+                    depth: 0,
+                }
+            }
             key::TREE_LISTS => self.tree = lists(reader)?,
             key::BELOW => self.below = totals(reader)?,
             key::CHANGED => self.changed = reader.u64()? != 0,
@@ -347,23 +376,32 @@ pub fn check_name(name: &[u8]) -> Result<()> {
         || name.len() > NAME_LIMIT_BYTES
         || name.iter().any(|byte| matches!(byte, b'/' | 0));
     match hostile {
-        true => Err(Error::new(Kind::Corrupt, format!("impossible name {:?}", name.escape_ascii().to_string()))),
+        true => Err(Error::new(
+            Kind::Corrupt,
+            format!("impossible name {:?}", name.escape_ascii().to_string()),
+        )),
         false => Ok(()),
     }
 }
 
 /// Reads names and values in turn.
 fn xattrs(reader: &mut Reader<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    (0..reader.pairs()?).map(|_| Ok((reader.bytes()?.to_vec(), reader.bytes()?.to_vec()))).collect()
+    (0..reader.pairs()?)
+        .map(|_| Ok((reader.bytes()?.to_vec(), reader.bytes()?.to_vec())))
+        .collect()
 }
 
 /// Reads offsets and lengths in turn.
 fn holes(reader: &mut Reader<'_>) -> Result<Vec<Range<u64>>> {
     let hole = |start: u64, length: u64| {
-        let end = start.checked_add(length).ok_or_else(|| Error::corrupt("a hole that ends nowhere"))?;
+        let end = start
+            .checked_add(length)
+            .ok_or_else(|| Error::corrupt("a hole that ends nowhere"))?;
         Ok(start..end)
     };
-    (0..reader.pairs()?).map(|_| hole(reader.u64()?, reader.u64()?)).collect()
+    (0..reader.pairs()?)
+        .map(|_| hole(reader.u64()?, reader.u64()?))
+        .collect()
 }
 
 /// Reads a depth and ids.
@@ -380,7 +418,11 @@ fn lists(reader: &mut Reader<'_>) -> Result<Content> {
 /// Reads three totals.
 fn totals(reader: &mut Reader<'_>) -> Result<Totals> {
     let additions = reader.record(3)?;
-    let totals = Totals { files: reader.u64()?, directories: reader.u64()?, bytes: reader.u64()? };
+    let totals = Totals {
+        files: reader.u64()?,
+        directories: reader.u64()?,
+        bytes: reader.u64()?,
+    };
     reader.skip_many(additions)?;
     Ok(totals)
 }
@@ -401,8 +443,19 @@ fn kind_code(kind: FileKind) -> u64 {
 /// The inverse of [`kind_code`].
 fn kind_of(code: u64) -> Option<FileKind> {
     use FileKind::{BlockDevice, CharDevice, Directory, Fifo, File, Socket, Symlink};
-    const KINDS: [FileKind; 7] = [File, Directory, Symlink, Fifo, Socket, CharDevice, BlockDevice];
-    usize::try_from(code).ok().and_then(|code| KINDS.get(code)).copied()
+    const KINDS: [FileKind; 7] = [
+        File,
+        Directory,
+        Symlink,
+        Fifo,
+        Socket,
+        CharDevice,
+        BlockDevice,
+    ];
+    usize::try_from(code)
+        .ok()
+        .and_then(|code| KINDS.get(code))
+        .copied()
 }
 
 #[cfg(test)]
@@ -410,12 +463,26 @@ mod tests {
     use super::*;
 
     fn entry() -> Entry {
-        let metadata = Metadata { size_bytes: 100, mtime_ns: -5, btime_ns: Some(i64::MAX), links: 2, device: 9, ..Metadata::default() };
+        let metadata = Metadata {
+            size_bytes: 100,
+            mtime_ns: -5,
+            btime_ns: Some(i64::MAX),
+            links: 2,
+            device: 9,
+            ..Metadata::default()
+        };
         Entry {
             user: Some("root".into()),
-            details: Details { xattrs: vec![(b"user.a".to_vec(), vec![0, 255])], flags: 8, target: Vec::new() },
+            details: Details {
+                xattrs: vec![(b"user.a".to_vec(), vec![0, 255])],
+                flags: 8,
+                target: Vec::new(),
+            },
             holes: vec![10..20, 90..100],
-            content: Content { ids: vec![Id([1; 32]); 3], depth: 2 },
+            content: Content {
+                ids: vec![Id([1; 32]); 3],
+                depth: 2,
+            },
             problem: Some("changed while it was read".into()),
             ..Entry::new(b"\xff\n".to_vec(), metadata)
         }
@@ -433,13 +500,24 @@ mod tests {
         let mut bytes = Vec::new();
         entry().encode(&mut bytes);
         for length in 0..bytes.len() {
-            assert!(Entry::decode(&mut Reader::new(&bytes[..length])).is_err(), "length {length}");
+            assert!(
+                Entry::decode(&mut Reader::new(&bytes[..length])).is_err(),
+                "length {length}"
+            );
         }
     }
 
     #[test]
     fn names_that_lead_elsewhere_are_refused() {
-        for name in [&b""[..], b".", b"..", b"a/b", b"/", b"a\0", &[b'a'; NAME_LIMIT_BYTES + 1]] {
+        for name in [
+            &b""[..],
+            b".",
+            b"..",
+            b"a/b",
+            b"/",
+            b"a\0",
+            &[b'a'; NAME_LIMIT_BYTES + 1],
+        ] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
     }

@@ -100,8 +100,13 @@ impl<'a> TreeReader<'a> {
                 self.check_order(&entry)?;
                 return Ok(Some(entry));
             }
-            let Some(chunk) = self.chunks.next() else { return Ok(None) };
-            let read = self.blobs.with(&chunk, decode).during(|| format!("tree {}", chunk.short()));
+            let Some(chunk) = self.chunks.next() else {
+                return Ok(None);
+            };
+            let read = self
+                .blobs
+                .with(&chunk, decode)
+                .during(|| format!("tree {}", chunk.short()));
             self.entries = read?.into_iter();
         }
     }
