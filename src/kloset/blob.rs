@@ -281,7 +281,7 @@ impl<'a> BlobReader<'a> {
 
     /// Length of the plain bytes of a chunk, without reading it; nothing if it is not stored.
     pub fn length(&self, id: &Id) -> Result<Option<u32>> {
-        Ok(self.kloset.look_up(|index| index.lookup(id))?.map(|found| found.place.length))
+        Ok(self.kloset.find(|index| index.lookup(id))?.map(|found| found.place.length))
     }
 
     /// Calls `use_it` with the plain bytes of the chunk.
@@ -290,7 +290,7 @@ impl<'a> BlobReader<'a> {
     /// [`Kind::NotFound`] when no pack has it, [`Kind::Corrupt`] when every copy is damaged.
     pub fn with<T>(&self, id: &Id, use_it: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
         let mut trouble = Error::new(Kind::NotFound, format!("chunk {} is in no pack", id.short()));
-        for place in self.kloset.look_up(|index| index.places(id))? {
+        for place in self.places(id)? {
             match self.at(id, &place) {
                 Ok(block) => return use_it(slice(&block, &place)),
                 Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => trouble = error,
@@ -298,6 +298,12 @@ impl<'a> BlobReader<'a> {
             }
         }
         Err(trouble)
+    }
+
+    /// Every place the chunk is at; none if it is not stored.
+    pub fn places(&self, id: &Id) -> Result<Vec<Place>> {
+        let places = self.kloset.find(|index| Ok(Some(index.places(id)?).filter(|places| !places.is_empty())))?;
+        Ok(places.unwrap_or_default())
     }
 
     /// Appends the plain bytes of the chunk to `out`.

@@ -177,7 +177,7 @@ fn lost(what: &str, chunk: &Id) -> Error {
 /// The packs that `targets` need. What cannot be read is left to [`follow`] to tell of.
 pub(super) fn packs_of(context: &Context<'_>, kloset: &Kloset, targets: &[Target]) -> Result<HashSet<Id>> {
     let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
-    let mut collector = Collector { context, kloset, blobs: &blobs, packs: HashSet::new(), seen: HashSet::new() };
+    let mut collector = Collector { context, blobs: &blobs, packs: HashSet::new(), seen: HashSet::new() };
     for target in targets {
         snapshot::read(kloset, target.stored.object)?;
         context.count(|summary| summary.objects += 1);
@@ -192,7 +192,6 @@ pub(super) fn packs_of(context: &Context<'_>, kloset: &Kloset, targets: &[Target
 /// Notes packs.
 struct Collector<'a> {
     context: &'a Context<'a>,
-    kloset: &'a Kloset,
     blobs: &'a BlobReader<'a>,
     packs: HashSet<Id>,
     seen: HashSet<Id>,
@@ -239,8 +238,7 @@ impl Collector<'_> {
 
     /// Notes the packs that hold `chunk`.
     fn chunk(&mut self, chunk: &Id) -> Result<()> {
-        let places = self.kloset.look_up(|index| index.places(chunk))?;
-        self.packs.extend(places.into_iter().map(|place| place.pack));
+        self.packs.extend(self.blobs.places(chunk)?.into_iter().map(|place| place.pack));
         Ok(())
     }
 }
