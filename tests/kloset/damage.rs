@@ -26,8 +26,15 @@ fn scene() -> Scene {
     fs::write(tree.path().join("sub/later"), noise(2, 200)).unwrap();
     fs::write(tree.path().join("a.txt"), "the first file, changed").unwrap();
     let second = backed_up(&store, &tree);
-    let added = all_objects(&store).into_iter().filter(|object| !before.contains(object)).collect();
-    Scene { store, snapshots: [first, second], added }
+    let added = all_objects(&store)
+        .into_iter()
+        .filter(|object| !before.contains(object))
+        .collect();
+    Scene {
+        store,
+        snapshots: [first, second],
+        added,
+    }
 }
 
 fn backed_up(store: &MemoryStore, tree: &TempDir) -> (Id, Listing) {
@@ -54,20 +61,44 @@ impl Scene {
                 _ => number == 1 || !self.added.contains(&object),
             };
             let Some(stored) = snapshot(&kloset, *id) else {
-                assert!(needed && object.0 == Area::Snapshots, "{what}: snapshot {number} is gone");
+                assert!(
+                    needed && object.0 == Area::Snapshots,
+                    "{what}: snapshot {number} is gone"
+                );
                 continue;
             };
             let restored = restore(&kloset, &stored.snapshot);
             for (name, found) in &restored.listing {
-                assert_eq!(Some(found), expected.get(name), "{what}: {} is wrong", name.escape_ascii());
+                assert_eq!(
+                    Some(found),
+                    expected.get(name),
+                    "{what}: {} is wrong",
+                    name.escape_ascii()
+                );
             }
             let complete = restored.listing == *expected;
-            assert_eq!(complete, restored.errors() == 0, "{what}: {:?}", restored.outcome);
-            assert!(complete || needed, "{what}: snapshot {number} does not need it: {:?}", watcher.heard());
+            assert_eq!(
+                complete,
+                restored.errors() == 0,
+                "{what}: {:?}",
+                restored.outcome
+            );
+            assert!(
+                complete || needed,
+                "{what}: snapshot {number} does not need it: {:?}",
+                watcher.heard()
+            );
             if let Err(error) = &restored.outcome {
-                assert!(error.to_string().contains(&object.1.short()), "{what}: {error} names no object");
+                assert!(
+                    error.to_string().contains(&object.1.short()),
+                    "{what}: {error} names no object"
+                );
             } else if !complete {
-                assert!(watcher.says(&[&object.1.short()]), "{what}: {:?} names no object", watcher.heard());
+                assert!(
+                    watcher.says(&[&object.1.short()]),
+                    "{what}: {:?} names no object",
+                    watcher.heard()
+                );
             }
         }
     }
@@ -76,11 +107,22 @@ impl Scene {
     fn assert_check_tells(&self, store: &Arc<dyn Store>, object: (Area, Id), what: &str) {
         let (summary, watcher) = check(store);
         assert!(summary.is_damaged(), "{what}: the check found nothing");
-        assert!(watcher.says(&[&object.1.short()]), "{what}: {:?}", watcher.heard());
+        assert!(
+            watcher.says(&[&object.1.short()]),
+            "{what}: {:?}",
+            watcher.heard()
+        );
         if object.0 == Area::Packs {
             let victim = self.snapshots[1].0.short();
-            assert!(watcher.says(&[&victim, ":/"]), "{what}: no snapshot and path in {:?}", watcher.heard());
-            assert!(summary.damaged_snapshots > 0 && summary.damaged_files > 0, "{what}: {summary:?}");
+            assert!(
+                watcher.says(&[&victim, ":/"]),
+                "{what}: no snapshot and path in {:?}",
+                watcher.heard()
+            );
+            assert!(
+                summary.damaged_snapshots > 0 && summary.damaged_files > 0,
+                "{what}: {summary:?}"
+            );
         }
     }
 
@@ -105,8 +147,17 @@ fn an_undamaged_store_restores_and_checks_clean() {
         assert_restores(&store, *id, expected, "undamaged");
     }
     let (summary, watcher) = check(&store);
-    assert!(!summary.is_damaged() && watcher.heard().is_empty(), "{summary:?} {:?}", watcher.heard());
-    assert_eq!(check::names(&*store, &Watcher::default(), &check_options()).unwrap().damaged_objects, 0);
+    assert!(
+        !summary.is_damaged() && watcher.heard().is_empty(),
+        "{summary:?} {:?}",
+        watcher.heard()
+    );
+    assert_eq!(
+        check::names(&*store, &Watcher::default(), &check_options())
+            .unwrap()
+            .damaged_objects,
+        0
+    );
 }
 
 #[test]
@@ -134,7 +185,11 @@ fn an_object_cut_at_any_length_is_noticed() {
         let length = scene.store.get(object.0, object.1).unwrap().len();
         for cut in (0..length).step_by(13).chain(length - 14..length) {
             let store = scene.damaged(object, |bytes| bytes.truncate(cut));
-            scene.assert_noticed(&store, object, &format!("{object:?} cut at {cut} of {length}"));
+            scene.assert_noticed(
+                &store,
+                object,
+                &format!("{object:?} cut at {cut} of {length}"),
+            );
         }
     }
 }
@@ -146,12 +201,20 @@ fn garbage_and_the_bytes_of_other_objects_are_noticed() {
     for object in &all {
         for length in [1, 11, 12, 13, 20, 64, 5000] {
             let store = scene.damaged(*object, |bytes| *bytes = noise(3, length));
-            scene.assert_noticed(&store, *object, &format!("{object:?} is {length} bytes of noise"));
+            scene.assert_noticed(
+                &store,
+                *object,
+                &format!("{object:?} is {length} bytes of noise"),
+            );
         }
         for other in all.iter().filter(|other| *other != object) {
             let theirs = scene.store.get(other.0, other.1).unwrap();
             let store = scene.damaged(*object, |bytes| *bytes = theirs);
-            scene.assert_noticed(&store, *object, &format!("{object:?} holds what belongs to {other:?}"));
+            scene.assert_noticed(
+                &store,
+                *object,
+                &format!("{object:?} holds what belongs to {other:?}"),
+            );
         }
     }
 }
@@ -192,7 +255,10 @@ fn without_any_index_object_footers_tell() {
     let scene = scene();
     let cache = scratch();
     let full = shared(&scene.store);
-    open_with_cache(&full, Some(cache.path())).0.index().unwrap();
+    open_with_cache(&full, Some(cache.path()))
+        .0
+        .index()
+        .unwrap();
     for id in objects(&scene.store, Area::Index) {
         scene.store.delete(Area::Index, id).unwrap();
     }
@@ -200,7 +266,12 @@ fn without_any_index_object_footers_tell() {
         for (id, expected) in &scene.snapshots {
             let (kloset, watcher) = open_with_cache(&full, cache);
             let restored = restore(&kloset, &snapshot(&kloset, *id).unwrap().snapshot);
-            assert!(restored.is_all_of(expected), "{:?} {:?}", restored.outcome, watcher.heard());
+            assert!(
+                restored.is_all_of(expected),
+                "{:?} {:?}",
+                restored.outcome,
+                watcher.heard()
+            );
             assert_eq!(watcher.warnings(), 1, "{:?}", watcher.heard());
         }
         let (kloset, watcher) = open_with_cache(&full, cache);
@@ -218,6 +289,15 @@ fn without_an_index_a_backup_stores_nothing_twice() {
         store.delete(Area::Index, id).unwrap();
     }
     let again = backup(&shared(&store), tree.path()).unwrap();
-    assert_eq!((again.new_bytes, again.files_unchanged), (0, 5), "{again:?}");
-    assert_restores(&shared(&store), again.snapshot, &listing(tree.path()), "index gone");
+    assert_eq!(
+        (again.new_bytes, again.files_unchanged),
+        (0, 5),
+        "{again:?}"
+    );
+    assert_restores(
+        &shared(&store),
+        again.snapshot,
+        &listing(tree.path()),
+        "index gone",
+    );
 }

@@ -34,11 +34,16 @@ impl Watcher {
 
     /// Whether any message has all of `words`.
     pub(crate) fn says(&self, words: &[&str]) -> bool {
-        self.heard().iter().any(|message| words.iter().all(|word| message.contains(word)))
+        self.heard()
+            .iter()
+            .any(|message| words.iter().all(|word| message.contains(word)))
     }
 
     pub(crate) fn warnings(&self) -> usize {
-        self.heard().iter().filter(|message| message.starts_with("warning: ")).count()
+        self.heard()
+            .iter()
+            .filter(|message| message.starts_with("warning: "))
+            .count()
     }
 }
 
@@ -65,7 +70,10 @@ pub(crate) fn scratch() -> TempDir {
 /// Bytes that look random and are the same each time.
 pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    blake3::Hasher::new()
+        .update(&seed.to_le_bytes())
+        .finalize_xof()
+        .fill(&mut bytes);
     bytes
 }
 
@@ -93,12 +101,24 @@ pub(crate) fn listing(path: &Path) -> Listing {
 fn add_to(listing: &mut Listing, top: &Path, path: &Path) {
     for item in fs::read_dir(path).unwrap() {
         let path = item.unwrap().path();
-        let name = path.strip_prefix(top).unwrap().as_os_str().as_bytes().to_vec();
+        let name = path
+            .strip_prefix(top)
+            .unwrap()
+            .as_os_str()
+            .as_bytes()
+            .to_vec();
         let kind = path.symlink_metadata().unwrap().file_type();
         let found = match () {
             () if kind.is_dir() => ('d', Vec::new()),
             () if kind.is_file() => ('f', fs::read(&path).unwrap()),
-            () if kind.is_symlink() => ('l', fs::read_link(&path).unwrap().as_os_str().as_bytes().to_vec()),
+            () if kind.is_symlink() => (
+                'l',
+                fs::read_link(&path)
+                    .unwrap()
+                    .as_os_str()
+                    .as_bytes()
+                    .to_vec(),
+            ),
             () => ('?', Vec::new()),
         };
         listing.insert(name, found);
@@ -124,11 +144,16 @@ pub(crate) fn open(store: &Arc<dyn Store>) -> (Kloset, Arc<Watcher>) {
     open_with_cache(store, None)
 }
 
-pub(crate) fn open_with_cache(store: &Arc<dyn Store>, cache: Option<&Path>) -> (Kloset, Arc<Watcher>) {
+pub(crate) fn open_with_cache(
+    store: &Arc<dyn Store>,
+    cache: Option<&Path>,
+) -> (Kloset, Arc<Watcher>) {
     let watcher = Arc::new(Watcher::default());
     let locked = Locked::new(store.clone()).unwrap();
     let key = locked.plaintext_key().unwrap().unwrap();
-    let kloset = locked.open(key, cache.map(Path::to_owned), watcher.clone()).unwrap();
+    let kloset = locked
+        .open(key, cache.map(Path::to_owned), watcher.clone())
+        .unwrap();
     (kloset, watcher)
 }
 
@@ -185,38 +210,66 @@ impl Restored {
 pub(crate) fn restore(kloset: &Kloset, snapshot: &Snapshot) -> Restored {
     let target = scratch();
     let outcome = restore_into(kloset, snapshot, target.path());
-    Restored { outcome, listing: listing(target.path()) }
+    Restored {
+        outcome,
+        listing: listing(target.path()),
+    }
 }
 
-pub(crate) fn restore_into(kloset: &Kloset, snapshot: &Snapshot, target: &Path) -> Result<restore::Summary> {
-    let options =
-        restore::Options { permissions: Permissions::Skip, workers: 2, interrupt: Interrupt::default() };
+pub(crate) fn restore_into(
+    kloset: &Kloset,
+    snapshot: &Snapshot,
+    target: &Path,
+) -> Result<restore::Summary> {
+    let options = restore::Options {
+        permissions: Permissions::Skip,
+        workers: 2,
+        interrupt: Interrupt::default(),
+    };
     let place = snapshot.roots.first().map_or(&b"/"[..], Vec::as_slice);
-    restore::run(kloset, snapshot, place, &LocalDestination::new(target), &options)
+    restore::run(
+        kloset,
+        snapshot,
+        place,
+        &LocalDestination::new(target),
+        &options,
+    )
 }
 
 /// Asserts that a process of its own finds the snapshot `id` and restores it as `expected`.
 pub(crate) fn assert_restores(store: &Arc<dyn Store>, id: Id, expected: &Listing, when: &str) {
     let (kloset, watcher) = open(store);
-    let stored = snapshot(&kloset, id).unwrap_or_else(|| panic!("{when}: no such snapshot: {:?}", watcher.heard()));
+    let stored = snapshot(&kloset, id)
+        .unwrap_or_else(|| panic!("{when}: no such snapshot: {:?}", watcher.heard()));
     let restored = restore(&kloset, &stored.snapshot);
     assert!(
         restored.is_all_of(expected),
         "{when}: {:?}, {:?}, heard {:?}",
         restored.outcome,
-        restored.listing.keys().map(|name| name.escape_ascii().to_string()).collect::<Vec<_>>(),
+        restored
+            .listing
+            .keys()
+            .map(|name| name.escape_ascii().to_string())
+            .collect::<Vec<_>>(),
         watcher.heard()
     );
 }
 
 pub(crate) fn check_options() -> check::Options {
-    check::Options { depth: check::Depth::Contents, workers: 2, interrupt: Interrupt::default() }
+    check::Options {
+        depth: check::Depth::Contents,
+        workers: 2,
+        interrupt: Interrupt::default(),
+    }
 }
 
 /// Checks everything, as a process of its own would.
 pub(crate) fn check(store: &Arc<dyn Store>) -> (check::Summary, Arc<Watcher>) {
     let (kloset, watcher) = open(store);
-    (check::run(&kloset, None, &check_options()).unwrap(), watcher)
+    (
+        check::run(&kloset, None, &check_options()).unwrap(),
+        watcher,
+    )
 }
 
 /// The names of the objects in `area`, sorted.
@@ -234,5 +287,8 @@ pub(crate) fn objects(store: &dyn Store, area: Area) -> Vec<Id> {
 
 /// The names of all objects.
 pub(crate) fn all_objects(store: &dyn Store) -> Vec<(Area, Id)> {
-    Area::ALL.into_iter().flat_map(|area| objects(store, area).into_iter().map(move |id| (area, id))).collect()
+    Area::ALL
+        .into_iter()
+        .flat_map(|area| objects(store, area).into_iter().map(move |id| (area, id)))
+        .collect()
 }

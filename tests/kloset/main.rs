@@ -4,5 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod changes;
+mod crash;
 mod damage;
 mod harness;
+mod heal;
+mod incremental;
+mod wrapped;
