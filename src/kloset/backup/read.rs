@@ -153,9 +153,9 @@ impl<'a> Reader<'a> {
             let now = file.metadata().map_err(item)?;
             let held_still = is_same_moment(&entry.metadata, &now);
             (entry.changed, entry.metadata) = (!held_still, now);
-            // What lstat says need not be what there is to read: below /proc it is 0.
-            entry.metadata.size_bytes = self.size_bytes;
             if held_still || attempt == ATTEMPTS {
+                // What lstat says need not be what there is to read: below /proc it is 0.
+                entry.metadata.size_bytes = self.size_bytes;
                 entry.details = file.details().map_err(item)?;
                 return Ok(chunks);
             }
