@@ -28,7 +28,7 @@ use super::Kloset;
 use super::codec::{Decoder, Encoder};
 use super::index::{Index, Place};
 use super::index_object;
-use super::pack::{FinishedPack, PackWriter};
+use super::pack::{FinishedPack, PackWriter, read_table};
 use super::pipeline::{lock, send};
 use super::progress::{Counters, add};
 use super::seal::Part;
@@ -114,6 +114,27 @@ impl<'a> Writing<'a> {
             lock(self.shard(&chunk.id)).remove(&chunk.id);
         }
         self.enter(table)
+    }
+
+    /// Takes in packs that were published by a backup that was killed before it could publish an
+    /// index object, so that what it stored is not stored again.
+    pub fn adopt(&self, packs: &HashSet<Id>) -> Result<()> {
+        for pack in packs {
+            match read_table(self.kloset.store(), self.kloset.sealer(), *pack) {
+                Ok(table) => {
+                    self.index.insert(&table)?;
+                    self.enter(table)?;
+                }
+                // What cannot be read is no use to anyone, and check tells of it.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        Kind::Corrupt | Kind::Unsupported | Kind::NotFound
+                    ) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Publishes an index object with whatever no other tells of yet.

@@ -20,7 +20,10 @@ use crate::util::Id;
 const PACKS: u64 = 0;
 
 /// The condemnations a backup knows of.
-pub struct Condemned(HashSet<Id>);
+pub struct Condemned {
+    objects: HashSet<Id>,
+    packs: HashSet<Id>,
+}
 
 impl Condemned {
     /// Reads every condemnation in the store, and hides the packs from the index.
@@ -38,13 +41,18 @@ impl Condemned {
             }
         }
         kloset.index()?.exclude_packs(&packs);
-        Ok(Condemned(objects))
+        Ok(Condemned { objects, packs })
+    }
+
+    /// The packs that are condemned.
+    pub fn packs(&self) -> &HashSet<Id> {
+        &self.packs
     }
 
     /// # Errors
     /// [`Kind::Unavailable`] if packs were condemned since: what was counted on may go.
     pub fn check_none_since(&self, kloset: &Kloset) -> Result<()> {
-        match kloset.names(Area::Condemned)?.is_subset(&self.0) {
+        match kloset.names(Area::Condemned)?.is_subset(&self.objects) {
             true => Ok(()),
             false => Err(Error::new(
                 Kind::Unavailable,

@@ -39,7 +39,7 @@ pub mod snapshot;
 pub mod table;
 pub mod tree;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -236,11 +236,36 @@ impl Kloset {
 
     /// Makes the index forget what lies in packs that are no longer in the store, for the
     /// rest of this run: a backup then stores again what was lost, while its source still exists.
-    pub fn trust_present_packs_only(&self) -> Result<()> {
-        let present = self.names(Area::Packs)?;
+    /// Returns the packs that are there, but that no index object tells of.
+    pub fn trust_present_packs_only(&self) -> Result<HashSet<Id>> {
+        let index = self.index()?;
         self.present_only.store(true, Ordering::Relaxed);
-        self.index()?.retain_packs(&present);
-        Ok(())
+        let present = self.whole_packs(index)?;
+        index.retain_packs(&present);
+        let known: HashSet<Id> = index.packs_in_use().map(|pack| pack.id).collect();
+        Ok(present.difference(&known).copied().collect())
+    }
+
+    /// The packs in the store, but for those that are not as long as the index says: these lost
+    /// their end, and their footer with it.
+    fn whole_packs(&self, index: &Index) -> Result<HashSet<Id>> {
+        let sizes: HashMap<Id, u64> = index
+            .packs_in_use()
+            .map(|pack| (pack.id, pack.size_bytes))
+            .collect();
+        let mut whole = HashSet::new();
+        self.store
+            .list(Area::Packs, &mut |object| {
+                if sizes
+                    .get(&object.id)
+                    .is_none_or(|size| *size == object.size_bytes)
+                {
+                    whole.insert(object.id);
+                }
+                Ok(())
+            })
+            .during(|| "list packs")?;
+        Ok(whole)
     }
 
     /// The names of all objects in `area`.
@@ -281,7 +306,7 @@ impl Kloset {
             self.read_footers(index, &error)?;
         }
         if self.present_only.load(Ordering::Relaxed) {
-            index.retain_packs(&self.names(Area::Packs)?);
+            index.retain_packs(&self.whole_packs(index)?);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@
 use super::cbor::Reader;
 use super::codec::limit_bytes;
 use super::codec::{Decoder, Encoder, sealed_limit_bytes};
+use super::master::random;
 use super::object::{check_magic, magic};
 use super::seal::{Part, Sealer};
 use super::table::{self, BlockTable, ChunkEntry, Ids, PACK_HEADER_BYTES, PackKind, PackTable};
@@ -26,6 +27,9 @@ pub const PACK_BYTES: u64 = 16 << 20;
 const PACK_CHUNKS: usize = 1 << 16;
 /// Last bytes of a pack; the last of them is the format version.
 const END_MAGIC: &[u8; 8] = b"KLOSETE\x01";
+/// Random bytes in the footer. Sealing is deterministic, so without them the same chunks would
+/// make the same pack: one that maintenance condemned, say, and is about to delete.
+const SALT_BYTES: usize = 16;
 /// Footer length and end magic.
 pub const TRAILER_BYTES: usize = 12;
 /// How much of the end of a pack is read in the hope that the footer is in it.
@@ -83,7 +87,8 @@ impl PackWriter {
         sealed: &mut Vec<u8>,
     ) -> Result<FinishedPack> {
         let mut body = Vec::new();
-        table::encode(self.kind, &self.blocks, Ids::Whole, &mut body);
+        let salt: [u8; SALT_BYTES] = random()?;
+        table::encode_salted(self.kind, &self.blocks, &salt, &mut body);
         encoder.encode(sealer, Part::Footer, &body, sealed)?;
         let footer_bytes = u32::try_from(sealed.len())
             .map_err(|_| Error::new(Kind::Failed, "a footer of over 4 GiB"))?;

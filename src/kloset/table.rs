@@ -124,8 +124,28 @@ impl Ids {
 
 /// Appends `[kind, [[sealed length, ids, lengths] …]]`, ids and little-endian lengths as byte strings.
 pub fn encode(kind: PackKind, blocks: &[BlockTable], ids: Ids, out: &mut Vec<u8>) {
+    encode_head(2, kind, blocks.len(), out);
+    encode_blocks(blocks, ids, out);
+}
+
+/// The same with whole ids and a further item, the salt that makes each pack another object.
+pub fn encode_salted(kind: PackKind, blocks: &[BlockTable], salt: &[u8], out: &mut Vec<u8>) {
+    encode_head(3, kind, blocks.len(), out);
+    encode_blocks(blocks, Ids::Whole, out);
+    Writer::new(out).bytes(salt);
+}
+
+/// Appends the array of so many items up to the number of blocks.
+fn encode_head(items: usize, kind: PackKind, blocks: usize, out: &mut Vec<u8>) {
+    Writer::new(out)
+        .array(items)
+        .u64(kind.code().into())
+        .array(blocks);
+}
+
+/// Appends every block.
+fn encode_blocks(blocks: &[BlockTable], ids: Ids, out: &mut Vec<u8>) {
     let mut encoder = Writer::new(out);
-    encoder.array(2).u64(kind.code().into()).array(blocks.len());
     for block in blocks {
         let ids: Vec<u8> = block
             .chunks

@@ -26,6 +26,7 @@ mod read;
 mod walk;
 mod work;
 
+use std::collections::HashSet;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -156,8 +157,9 @@ pub struct Summary {
 pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Summary> {
     let started = Instant::now();
     let time_ns = options.time_ns.unwrap_or_else(now_ns);
-    kloset.trust_present_packs_only()?;
     let condemned = Condemned::hide(kloset)?;
+    let orphans = kloset.trust_present_packs_only()?;
+    let orphans = orphans.difference(condemned.packs()).copied().collect();
     let blobs = BlobReader::new(kloset, TREE_CACHE_BYTES)?;
     let previous = previous::find(kloset, source, options)?;
     expect(kloset, previous.as_ref());
@@ -168,7 +170,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
         options,
         blobs: &blobs,
     }
-    .run(&failures, previous)?;
+    .run(&failures, &orphans, previous)?;
     options.interrupt.check()?;
     let (error_count, errors) = failures.into_list();
     let snapshot = Snapshot {
@@ -257,12 +259,18 @@ struct Outcome {
 
 impl Pipeline<'_> {
     /// Runs every stage to the end.
-    fn run(&self, failures: &Failures<'_>, previous: Option<Snapshot>) -> Result<Outcome> {
+    fn run(
+        &self,
+        failures: &Failures<'_>,
+        orphans: &HashSet<Id>,
+        previous: Option<Snapshot>,
+    ) -> Result<Outcome> {
         let level = self
             .options
             .level
             .unwrap_or(self.kloset.config().compression);
         let writing = Writing::new(self.kloset, level)?;
+        writing.adopt(orphans)?;
         let trouble = Trouble::new(self.options.interrupt.clone());
         let (finished, packs) = sync_channel::<FinishedPack>(PACKS_WAITING);
         let outcome = thread::scope(|scope| {

@@ -25,6 +25,8 @@ use crate::kloset::tree::Entry;
 
 /// One run of data that has no end.
 const EVERYTHING: Range<u64> = 0..u64::MAX;
+/// Bytes asked for at a time: more is no faster, and files below /proc/sys refuse it.
+const READ_BYTES: usize = 1 << 20;
 /// How often a file that keeps changing is read.
 const ATTEMPTS: u32 = 2;
 
@@ -232,7 +234,8 @@ impl<'a> Reader<'a> {
                 self.make_room(cutting).map_err(Failure::Backup)?;
             }
             let room = self.buffer.room();
-            let asked = usize::try_from(left).unwrap_or(usize::MAX).min(room.len());
+            let room_bytes = room.len().min(READ_BYTES);
+            let asked = usize::try_from(left).unwrap_or(usize::MAX).min(room_bytes);
             let got = file.read(&mut room[..asked]).map_err(Failure::Item)?;
             self.buffer.advance(got);
             add(&self.context.counters.bytes, got as u64);
