@@ -7,7 +7,9 @@
 mod changes;
 mod crash;
 mod damage;
+mod forge;
 mod harness;
 mod heal;
 mod incremental;
+mod poison;
 mod wrapped;

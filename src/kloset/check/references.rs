@@ -7,8 +7,9 @@ use crate::error::{Error, Result};
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::index::Index;
+use crate::kloset::layout::content_bytes;
 use crate::kloset::progress::add;
-use crate::kloset::tree::{self, Content, Entry, chunk_ids, each_chunk};
+use crate::kloset::tree::{self, Content, DEPTH_LIMIT, Entry, chunk_ids, each_chunk};
 use crate::kloset::{select, snapshot};
 use crate::util::Id;
 
@@ -47,6 +48,8 @@ struct Follower<'a> {
     name: String,
     /// Damaged items in the snapshot we are in.
     damaged_items: u64,
+    /// How many directories deep we are.
+    depth: usize,
 }
 
 /// Follows everything that `targets` refer to, and counts what is not among the good chunks.
@@ -60,6 +63,7 @@ pub(super) fn follow(context: &Context<'_>, kloset: &Kloset, good: &Index, targe
         damaged: HashSet::new(),
         name: String::new(),
         damaged_items: 0,
+        depth: 0,
     };
     for target in targets {
         context.trouble.check()?;
@@ -100,11 +104,16 @@ impl Follower<'_> {
             Ok(chunks) => chunks,
             Err(error) => return self.damage(path, &error).map(|()| true),
         };
+        if self.depth == DEPTH_LIMIT {
+            return self.damage(path, &too_deep()).map(|()| true);
+        }
+        self.depth += 1;
         let mut any_damage = false;
         for chunk in chunks {
             self.context.trouble.check()?;
             any_damage |= self.tree_chunk(chunk, path)?;
         }
+        self.depth -= 1;
         Ok(any_damage)
     }
 
@@ -143,17 +152,33 @@ impl Follower<'_> {
     fn file(&mut self, entry: &Entry, path: &[u8]) -> Result<bool> {
         add(&self.context.observer.counters().files, 1);
         self.context.count(|summary| summary.files += 1);
-        let good = self.good;
-        let outcome = each_chunk(self.blobs, &entry.content, &mut |chunk| match good.contains(&chunk)? {
-            true => Ok(()),
-            false => Err(lost("chunk", &chunk)),
-        });
-        match outcome {
+        match self.contents(entry) {
             Ok(()) => Ok(false),
             Err(error) => {
                 self.damage(path, &error)?;
                 Ok(true)
             }
+        }
+    }
+
+    /// # Errors
+    /// [`Kind::Corrupt`] unless all chunks of the file are good, and together as long as it is.
+    fn contents(&self, entry: &Entry) -> Result<()> {
+        let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
+        let mut found_bytes = 0;
+        each_chunk(self.blobs, &entry.content, &mut |chunk| {
+            self.context.trouble.check()?;
+            let found = self.good.lookup(&chunk)?.ok_or_else(|| lost("chunk", &chunk))?;
+            found_bytes += u64::from(found.place.length);
+            // Looked at each time: lists can be made to stand for more chunks than could ever be followed.
+            match found.place.length > 0 && found_bytes <= expected {
+                true => Ok(()),
+                false => Err(Error::corrupt(format!("its content has more than {expected} bytes"))),
+            }
+        })?;
+        match found_bytes == expected || !entry.is_file() || entry.problem.is_some() {
+            true => Ok(()),
+            false => Err(Error::corrupt(format!("its content has {found_bytes} bytes instead of {expected}"))),
         }
     }
 
@@ -174,10 +199,15 @@ fn lost(what: &str, chunk: &Id) -> Error {
     Error::corrupt(format!("{what} {} is damaged or missing", chunk.short()))
 }
 
+/// The error of directories that lie deeper in each other than we go.
+fn too_deep() -> Error {
+    Error::corrupt(format!("more than {DEPTH_LIMIT} directories deep"))
+}
+
 /// The packs that `targets` need. What cannot be read is left to [`follow`] to tell of.
 pub(super) fn packs_of(context: &Context<'_>, kloset: &Kloset, targets: &[Target]) -> Result<HashSet<Id>> {
     let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
-    let mut collector = Collector { context, blobs: &blobs, packs: HashSet::new(), seen: HashSet::new() };
+    let mut collector = Collector { context, kloset, blobs: &blobs, packs: HashSet::new(), seen: HashSet::new(), depth: 0 };
     for target in targets {
         snapshot::read(kloset, target.stored.object)?;
         context.count(|summary| summary.objects += 1);
@@ -192,9 +222,11 @@ pub(super) fn packs_of(context: &Context<'_>, kloset: &Kloset, targets: &[Target
 /// Notes packs.
 struct Collector<'a> {
     context: &'a Context<'a>,
+    kloset: &'a Kloset,
     blobs: &'a BlobReader<'a>,
     packs: HashSet<Id>,
     seen: HashSet<Id>,
+    depth: usize,
 }
 
 impl Collector<'_> {
@@ -214,7 +246,11 @@ impl Collector<'_> {
 
     /// Notes the packs of all that `entry` refers to.
     fn entry(&mut self, entry: &Entry) -> Result<()> {
-        self.content(&entry.content)?;
+        self.file(entry)?;
+        if self.depth == DEPTH_LIMIT {
+            return Ok(());
+        }
+        self.depth += 1;
         for chunk in self.content(&entry.tree)? {
             self.context.trouble.check()?;
             if self.seen.insert(chunk) {
@@ -223,7 +259,24 @@ impl Collector<'_> {
                 }
             }
         }
+        self.depth -= 1;
         Ok(())
+    }
+
+    /// Notes the packs of a file's chunks, of no more than it can have.
+    fn file(&mut self, entry: &Entry) -> Result<()> {
+        let mut room = entry.metadata.size_bytes / u64::from(self.kloset.config().chunk_minimum) + 1;
+        entry.content.ids.iter().try_for_each(|chunk| self.chunk(chunk))?;
+        let blobs = self.blobs;
+        let walked = each_chunk(blobs, &entry.content, &mut |chunk| {
+            room = room.checked_sub(1).ok_or_else(|| Error::corrupt("more chunks than there can be"))?;
+            self.chunk(&chunk)
+        });
+        match walked {
+            // Told of when references are followed.
+            Err(error) if is_damage(&error) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// Notes the packs of the chunks that `content` stands for, and returns these. Lists that
