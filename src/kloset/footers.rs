@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 use super::Kloset;
 use super::index::{Index, Place};
 use super::pack;
+use super::pipeline::lock;
 use super::progress::Event;
 use crate::error::{During, Error, Kind, Result};
 use crate::store::Area;
@@ -47,9 +48,16 @@ impl Kloset {
         }
     }
 
-    /// Whether the footer of a pack can be read and does not have the chunk at `place`.
+    /// Whether there is no such pack, or its footer does not have the chunk at `place`. A pack
+    /// that once proved to be as told is not asked again: all of a damaged block may be wanted.
     fn is_lie(&self, id: &Id, place: &Place) -> bool {
-        let Ok(table) = pack::read_table(self.store(), &self.sealer, place.pack) else { return false };
+        if lock(&self.as_told).contains(&place.pack) {
+            return false;
+        }
+        let table = match pack::read_table(self.store(), &self.sealer, place.pack) {
+            Ok(table) => table,
+            Err(error) => return error.kind() == Kind::NotFound,
+        };
         let block = table.offsets().find(|(offset, _)| *offset == u64::from(place.block_offset));
         let is_there = block.is_some_and(|(_, block)| {
             let mut start = 0;
@@ -60,6 +68,9 @@ impl Kloset {
                     is_it
                 })
         });
+        if is_there {
+            lock(&self.as_told).insert(place.pack);
+        }
         !is_there
     }
 

@@ -42,7 +42,7 @@ pub mod tree;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use chunker::{Chunker, Gear};
 use config::Config;
@@ -73,6 +73,8 @@ pub struct Kloset {
     footers_read: AtomicBool,
     /// What the footers of all packs say, once an index object was found to lie.
     truth: OnceLock<Index>,
+    /// Packs with damage in them, of which the index told the truth.
+    as_told: Mutex<HashSet<Id>>,
     present_only: AtomicBool,
     observer: Arc<dyn Observer>,
 }
@@ -103,6 +105,7 @@ impl Kloset {
             rebuilding: RwLock::default(),
             footers_read: AtomicBool::new(false),
             truth: OnceLock::new(),
+            as_told: Mutex::default(),
             present_only: AtomicBool::new(false),
             store,
             config,

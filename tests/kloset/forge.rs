@@ -24,7 +24,9 @@ pub(crate) struct Forge {
 
 impl Forge {
     pub(crate) fn new(store: &Arc<dyn Store>) -> Forge {
-        Forge { kloset: open(store).0 }
+        Forge {
+            kloset: open(store).0,
+        }
     }
 
     /// Stores these chunks, whatever they are, and returns their ids.
@@ -32,7 +34,10 @@ impl Forge {
         let writing = Writing::new(&self.kloset, 1).unwrap();
         let (sender, packs) = sync_channel(100);
         let mut packer = Packer::new(&writing, PackKind::Tree, sender).unwrap();
-        let ids = chunks.iter().map(|chunk| packer.put(chunk).unwrap().0).collect();
+        let ids = chunks
+            .iter()
+            .map(|chunk| packer.put(chunk).unwrap().0)
+            .collect();
         packer.flush().unwrap();
         drop(packer);
         packs.iter().for_each(|pack| writing.store(pack).unwrap());
@@ -47,7 +52,10 @@ impl Forge {
     /// Content of these chunks.
     pub(crate) fn content(&self, chunks: &[&[u8]]) -> Content {
         let chunks: Vec<Vec<u8>> = chunks.iter().map(|chunk| chunk.to_vec()).collect();
-        Content { ids: self.chunks(&chunks), depth: 0 }
+        Content {
+            ids: self.chunks(&chunks),
+            depth: 0,
+        }
     }
 
     /// A tree of these entries, in this order, in one chunk.
@@ -63,18 +71,30 @@ impl Forge {
         for _ in 0..depth {
             id = self.chunk(&id.0.repeat(width));
         }
-        Content { ids: vec![id; 60], depth }
+        Content {
+            ids: vec![id; 60],
+            depth,
+        }
     }
 
     /// Publishes a snapshot whose root holds what is at `tree`.
     pub(crate) fn publish(&self, tree: Content) -> Snapshot {
-        let root = Entry { tree, ..directory("root", Content::default()) };
+        let root = Entry {
+            tree,
+            ..directory("root", Content::default())
+        };
         self.publish_root(root)
     }
 
     pub(crate) fn publish_root(&self, root: Entry) -> Snapshot {
         let id = Id(*blake3::hash(format!("{root:?}").as_bytes()).as_bytes());
-        let forged = Snapshot { id, roots: vec![b"/".to_vec()], root, time_ns: i64::MAX, ..Snapshot::default() };
+        let forged = Snapshot {
+            id,
+            roots: vec![b"/".to_vec()],
+            root,
+            time_ns: i64::MAX,
+            ..Snapshot::default()
+        };
         snapshot::publish(&self.kloset, &forged).unwrap();
         forged
     }
@@ -97,7 +117,10 @@ impl Forge {
         sealed.push(codec);
         sealed.extend_from_slice(&claimed_bytes.to_le_bytes());
         sealed.extend_from_slice(payload);
-        self.kloset.sealer().seal(Part::Block, &mut sealed, &mut Vec::new()).unwrap();
+        self.kloset
+            .sealer()
+            .seal(Part::Block, &mut sealed, &mut Vec::new())
+            .unwrap();
         sealed
     }
 
@@ -112,7 +135,10 @@ impl Forge {
         let mut bytes = b"KLOSETP\x01".to_vec();
         bytes.extend(sealed.concat());
         let mut part = Vec::new();
-        Encoder::new(3).unwrap().encode(self.kloset.sealer(), Part::Footer, footer, &mut part).unwrap();
+        Encoder::new(3)
+            .unwrap()
+            .encode(self.kloset.sealer(), Part::Footer, footer, &mut part)
+            .unwrap();
         bytes.extend_from_slice(&part);
         bytes.extend_from_slice(&(part.len() as u32).to_le_bytes());
         bytes.extend_from_slice(b"KLOSETE\x01");
@@ -122,27 +148,44 @@ impl Forge {
     /// What the index objects of the store tell.
     pub(crate) fn tables(&self) -> Vec<PackTable> {
         let packs = objects(self.kloset.store(), Area::Packs);
-        let read = |pack: &Id| plakar::kloset::pack::read_table(self.kloset.store(), self.kloset.sealer(), *pack);
+        let read = |pack: &Id| {
+            plakar::kloset::pack::read_table(self.kloset.store(), self.kloset.sealer(), *pack)
+        };
         packs.iter().map(|pack| read(pack).unwrap()).collect()
     }
 }
 
 /// A block of one chunk.
 pub(crate) fn block_table(sealed: &[u8], id: Id, length: u32) -> BlockTable {
-    BlockTable { sealed_bytes: sealed.len() as u32, chunks: vec![ChunkEntry { id, length }] }
+    BlockTable {
+        sealed_bytes: sealed.len() as u32,
+        chunks: vec![ChunkEntry { id, length }],
+    }
 }
 
 pub(crate) fn entry(name: &str, kind: FileKind, size_bytes: u64) -> Entry {
-    let metadata = Metadata { kind, size_bytes, mode: 0o755, links: 1, ..Metadata::default() };
+    let metadata = Metadata {
+        kind,
+        size_bytes,
+        mode: 0o755,
+        links: 1,
+        ..Metadata::default()
+    };
     Entry::new(name.as_bytes().to_vec(), metadata)
 }
 
 pub(crate) fn file(name: &str, size_bytes: u64, content: Content) -> Entry {
-    Entry { content, ..entry(name, FileKind::File, size_bytes) }
+    Entry {
+        content,
+        ..entry(name, FileKind::File, size_bytes)
+    }
 }
 
 pub(crate) fn directory(name: &str, tree: Content) -> Entry {
-    Entry { tree, ..entry(name, FileKind::Directory, 0) }
+    Entry {
+        tree,
+        ..entry(name, FileKind::Directory, 0)
+    }
 }
 
 pub(crate) fn link(name: &str, target: &str) -> Entry {

@@ -30,7 +30,13 @@ fn scene() -> Scene {
     let tree = small_tree();
     let honest = backup(&store, tree.path()).unwrap().snapshot;
     let forge = Forge::new(&store);
-    Scene { forge, honest, expected: listing(tree.path()), tree, store }
+    Scene {
+        forge,
+        honest,
+        expected: listing(tree.path()),
+        tree,
+        store,
+    }
 }
 
 impl Scene {
@@ -46,7 +52,14 @@ impl Scene {
         let (summary, watcher) = check(&self.store);
         assert!(summary.is_damaged(), "{word}: a check finds nothing");
         let honest = self.honest.short();
-        assert!(!watcher.heard().iter().any(|heard| heard.starts_with(&honest)), "{:?}", watcher.heard());
+        assert!(
+            !watcher
+                .heard()
+                .iter()
+                .any(|heard| heard.starts_with(&honest)),
+            "{:?}",
+            watcher.heard()
+        );
         found
     }
 
@@ -58,9 +71,18 @@ impl Scene {
         fs::create_dir(&target).unwrap();
         let (kloset, watcher) = open(&self.store);
         let outcome = restore_into(&kloset, forged, &target);
-        let told = format!("{:?} {:?}", outcome.as_ref().err().map(ToString::to_string), watcher.heard());
-        assert!(outcome.as_ref().map_or(1, |summary| summary.errors) > 0 || watcher.heard().is_empty());
-        let mut beside: Vec<_> = fs::read_dir(around.path()).unwrap().map(|item| item.unwrap().file_name()).collect();
+        let told = format!(
+            "{:?} {:?}",
+            outcome.as_ref().err().map(ToString::to_string),
+            watcher.heard()
+        );
+        assert!(
+            outcome.as_ref().map_or(1, |summary| summary.errors) > 0 || watcher.heard().is_empty()
+        );
+        let mut beside: Vec<_> = fs::read_dir(around.path())
+            .unwrap()
+            .map(|item| item.unwrap().file_name())
+            .collect();
         beside.sort();
         assert_eq!(beside, ["a", "target"], "{told}");
         assert_eq!(fs::read(around.path().join("a")).unwrap(), b"precious");
@@ -71,10 +93,21 @@ impl Scene {
 
 #[test]
 fn names_that_lead_elsewhere_are_refused() {
-    for name in ["../a", "..", ".", "", "/a", "sub/a", "a\0b", &"n".repeat(5000)] {
+    for name in [
+        "../a",
+        "..",
+        ".",
+        "",
+        "/a",
+        "sub/a",
+        "a\0b",
+        &"n".repeat(5000),
+    ] {
         let scene = scene();
         let content = scene.forge.content(&[b"poison"]);
-        let forged = scene.forge.publish(scene.forge.tree(&[file(name, 6, content)]));
+        let forged = scene
+            .forge
+            .publish(scene.forge.tree(&[file(name, 6, content)]));
         let found = scene.assert_refused(&forged, "impossible name");
         assert!(found.is_empty(), "{name:?} made {found:?}");
     }
@@ -83,12 +116,24 @@ fn names_that_lead_elsewhere_are_refused() {
 #[test]
 fn a_directory_behind_a_link_of_the_same_name_is_refused() {
     let scene = scene();
-    let inner = scene.forge.tree(&[file("a", 6, scene.forge.content(&[b"poison"]))]);
-    let forged = scene.forge.publish(scene.forge.tree(&[link("x", ".."), directory("x", inner.clone())]));
+    let inner = scene
+        .forge
+        .tree(&[file("a", 6, scene.forge.content(&[b"poison"]))]);
+    let forged = scene.forge.publish(
+        scene
+            .forge
+            .tree(&[link("x", ".."), directory("x", inner.clone())]),
+    );
     scene.assert_refused(&forged, "out of order");
     // In two chunks of one tree.
-    let (one, other) = (scene.forge.tree(&[link("x", "..")]), scene.forge.tree(&[directory("x", inner)]));
-    let forged = scene.forge.publish(Content { ids: [one.ids, other.ids].concat(), depth: 0 });
+    let (one, other) = (
+        scene.forge.tree(&[link("x", "..")]),
+        scene.forge.tree(&[directory("x", inner)]),
+    );
+    let forged = scene.forge.publish(Content {
+        ids: [one.ids, other.ids].concat(),
+        depth: 0,
+    });
     scene.assert_refused(&forged, "out of order");
 }
 
@@ -96,7 +141,12 @@ fn a_directory_behind_a_link_of_the_same_name_is_refused() {
 fn entries_out_of_order_do_not_hide_those_before() {
     let scene = scene();
     let file = |name| file(name, 4, scene.forge.content(&[b"good"]));
-    let forged = scene.forge.publish(scene.forge.tree(&[file("b"), file("a"), file("c"), file("c")]));
+    let forged =
+        scene.forge.publish(
+            scene
+                .forge
+                .tree(&[file("b"), file("a"), file("c"), file("c")]),
+        );
     let found = scene.assert_refused(&forged, "out of order");
     assert_eq!(found[&b"b"[..]].1, b"good");
 }
@@ -106,7 +156,9 @@ fn a_file_whose_size_lies_is_not_restored() {
     let scene = scene();
     let content = scene.forge.content(&[b"twelve bytes"]);
     for size in [0, 11, 13, 1 << 20, 20 << 20, 1 << 45, u64::MAX] {
-        let forged = scene.forge.publish(scene.forge.tree(&[file("f", size, content.clone())]));
+        let forged = scene
+            .forge
+            .publish(scene.forge.tree(&[file("f", size, content.clone())]));
         let found = scene.assert_refused(&forged, "its content has");
         assert!(found.is_empty(), "{size}: {:?}", found.keys());
     }
@@ -116,9 +168,18 @@ fn a_file_whose_size_lies_is_not_restored() {
 fn holes_that_lie_are_refused() {
     let scene = scene();
     let content = scene.forge.content(&[b"twelve bytes"]);
-    let all = [vec![0..u64::MAX], vec![5..6, 5..7], vec![3..5, 1..2], vec![0..13], vec![12..14]];
+    let all = [
+        vec![0..u64::MAX],
+        vec![5..6, 5..7],
+        vec![3..5, 1..2],
+        vec![0..13],
+        vec![12..14],
+    ];
     for holes in all {
-        let lying = Entry { holes: holes.clone(), ..file("f", 12, content.clone()) };
+        let lying = Entry {
+            holes: holes.clone(),
+            ..file("f", 12, content.clone())
+        };
         let forged = scene.forge.publish(scene.forge.tree(&[lying]));
         assert!(scene.assert_refused(&forged, "").is_empty(), "{holes:?}");
     }
@@ -127,11 +188,21 @@ fn holes_that_lie_are_refused() {
 #[test]
 fn totals_and_sizes_beyond_all_bounds_do_no_harm() {
     let scene = scene();
-    let beyond = Totals { files: u64::MAX, directories: u64::MAX, bytes: u64::MAX };
+    let beyond = Totals {
+        files: u64::MAX,
+        directories: u64::MAX,
+        bytes: u64::MAX,
+    };
     let huge = |name| entry(name, FileKind::Fifo, u64::MAX);
-    let inner = Entry { below: beyond, ..directory("d", scene.forge.tree(&[huge("p"), huge("q")])) };
+    let inner = Entry {
+        below: beyond,
+        ..directory("d", scene.forge.tree(&[huge("p"), huge("q")]))
+    };
     let tree = scene.forge.tree(&[huge("a"), huge("b"), inner]);
-    let forged = scene.forge.publish_root(Entry { below: beyond, ..directory("root", tree) });
+    let forged = scene.forge.publish_root(Entry {
+        below: beyond,
+        ..directory("root", tree)
+    });
     let (found, told) = scene.restored(&forged);
     assert_eq!(found.len(), 5, "{told}");
     check(&scene.store);
@@ -146,7 +217,9 @@ fn lists_that_stand_for_more_than_any_disk_holds_end() {
     for (last, depth) in [(chunk, 1), (chunk, 8), (empty, 8), (empty, 1)] {
         let bomb = scene.forge.list_bomb(last, 1000, depth);
         for size in [12, 17 << 20] {
-            let forged = scene.forge.publish(scene.forge.tree(&[file("f", size, bomb.clone())]));
+            let forged = scene
+                .forge
+                .publish(scene.forge.tree(&[file("f", size, bomb.clone())]));
             assert!(scene.assert_refused(&forged, "").is_empty());
         }
     }
@@ -163,7 +236,12 @@ fn a_list_bomb_over_files_already_there_ends() {
     let target = scratch();
     fs::write(target.path().join("f"), "abc").unwrap();
     let (kloset, _) = open(&scene.store);
-    assert_eq!(restore_into(&kloset, &forged, target.path()).unwrap().errors, 1);
+    assert_eq!(
+        restore_into(&kloset, &forged, target.path())
+            .unwrap()
+            .errors,
+        1
+    );
     assert_eq!(fs::read(target.path().join("f")).unwrap(), b"abc");
 }
 
@@ -171,8 +249,19 @@ fn a_list_bomb_over_files_already_there_ends() {
 fn lists_too_deep_or_broken_are_refused() {
     let scene = scene();
     let broken = scene.forge.chunk(&[7; 33]);
-    for content in [Content { ids: vec![broken], depth: 9 }, Content { ids: vec![broken], depth: 1 }] {
-        let forged = scene.forge.publish(scene.forge.tree(&[file("f", 12, content)]));
+    for content in [
+        Content {
+            ids: vec![broken],
+            depth: 9,
+        },
+        Content {
+            ids: vec![broken],
+            depth: 1,
+        },
+    ] {
+        let forged = scene
+            .forge
+            .publish(scene.forge.tree(&[file("f", 12, content)]));
         scene.assert_refused(&forged, "");
     }
 }
@@ -180,27 +269,42 @@ fn lists_too_deep_or_broken_are_refused() {
 #[test]
 fn directories_deeper_than_any_stack_are_survived() {
     let scene = scene();
-    let mut tree = scene.forge.tree(&[file("f", 4, scene.forge.content(&[b"good"]))]);
+    let mut tree = scene
+        .forge
+        .tree(&[file("f", 4, scene.forge.content(&[b"good"]))]);
     let mut chunks = Vec::new();
     for _ in 0..30_000 {
         let mut bytes = Vec::new();
         directory("d", tree.clone()).encode(&mut bytes);
-        tree = Content { ids: vec![scene.forge.kloset.chunk_id(&bytes)], depth: 0 };
+        tree = Content {
+            ids: vec![scene.forge.kloset.chunk_id(&bytes)],
+            depth: 0,
+        };
         chunks.push(bytes);
     }
     scene.forge.chunks(&chunks);
     scene.forge.publish(tree);
     let (summary, watcher) = check(&scene.store);
-    assert!(summary.is_damaged() && watcher.says(&["directories deep"]), "{summary:?}");
+    assert!(
+        summary.is_damaged() && watcher.says(&["directories deep"]),
+        "{summary:?}"
+    );
     scene.assert_honest_fine("beside a deep one");
 }
 
 /// A snapshot of one file whose only chunk is claimed to be in a block made by hand.
 fn with_block(scene: &Scene, sealed: Vec<u8>, length: u32) -> Snapshot {
     let id = Id([length as u8; 32]);
-    scene.forge.pack(&[sealed.clone()], &[block_table(&sealed, id, length)]);
-    let content = Content { ids: vec![id], depth: 0 };
-    scene.forge.publish(scene.forge.tree(&[file("f", length.into(), content)]))
+    scene
+        .forge
+        .pack(&[sealed.clone()], &[block_table(&sealed, id, length)]);
+    let content = Content {
+        ids: vec![id],
+        depth: 0,
+    };
+    scene
+        .forge
+        .publish(scene.forge.tree(&[file("f", length.into(), content)]))
 }
 
 #[test]
@@ -218,7 +322,10 @@ fn blocks_that_lie_about_what_they_hold_are_refused() {
     ];
     for (number, block) in blocks.into_iter().enumerate() {
         let forged = with_block(&scene, block, 200 + number as u32);
-        assert!(scene.assert_refused(&forged, "read pack").is_empty(), "block {number}");
+        assert!(
+            scene.assert_refused(&forged, "read pack").is_empty(),
+            "block {number}"
+        );
     }
 }
 
@@ -244,7 +351,12 @@ fn footers_that_lie_do_not_take_others_with_them() {
         scene.forge.pack(&[sealed.clone()], &claimed);
     }
     scene.forge.pack_with_footer(&[sealed.clone()], b"");
-    scene.forge.pack_with_footer(&[sealed], &[0x82, 0x01, 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    scene.forge.pack_with_footer(
+        &[sealed],
+        &[
+            0x82, 0x01, 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        ],
+    );
     scene.assert_honest_fine("with an index");
     for id in objects(&*scene.store, Area::Index) {
         scene.store.delete(Area::Index, id).unwrap();
@@ -264,28 +376,48 @@ fn counts_beyond_all_memory_are_refused() {
             scene.forge.body(Area::Index, Part::Index, &body);
         }
     }
-    for body in [&b""[..], &[0xbf], &[0xa1, 0x04, 0x41, 0x9f], &[0x9f; 100_000], &[0xbb, 255, 255, 255, 255, 255, 255, 255, 255]] {
+    for body in [
+        &b""[..],
+        &[0xbf],
+        &[0xa1, 0x04, 0x41, 0x9f],
+        &[0x9f; 100_000],
+        &[0xbb, 255, 255, 255, 255, 255, 255, 255, 255],
+    ] {
         scene.forge.body(Area::Snapshots, Part::Snapshot, body);
         scene.forge.body(Area::Index, Part::Index, body);
     }
     scene.assert_honest_fine("beside absurd counts");
     let (summary, watcher) = check(&scene.store);
     assert!(summary.damaged_snapshots >= 10, "{summary:?}");
-    assert!(!watcher.heard().iter().any(|heard| heard.starts_with(&scene.honest.short())));
+    assert!(
+        !watcher
+            .heard()
+            .iter()
+            .any(|heard| heard.starts_with(&scene.honest.short()))
+    );
     backup(&scene.store, scene.tree.path()).unwrap();
 }
 
 #[test]
 fn a_snapshot_whose_root_is_absurd_harms_nobody() {
     let scene = scene();
-    let missing = Content { ids: vec![Id([9; 32])], depth: 0 };
+    let missing = Content {
+        ids: vec![Id([9; 32])],
+        depth: 0,
+    };
     scene.assert_refused(&scene.forge.publish(missing), "is in no pack");
     let garbage = scene.forge.content(&[&noise(1, 500)]);
     scene.assert_refused(&scene.forge.publish(garbage), "CBOR");
-    let no_directory = scene.forge.publish_root(file("root", 0, Content::default()));
+    let no_directory = scene
+        .forge
+        .publish_root(file("root", 0, Content::default()));
     let (kloset, watcher) = open(&scene.store);
     assert!(snapshot(&kloset, no_directory.id).is_none());
-    assert!(watcher.says(&["without id or root directory"]), "{:?}", watcher.heard());
+    assert!(
+        watcher.says(&["without id or root directory"]),
+        "{:?}",
+        watcher.heard()
+    );
 }
 
 /// Replaces what the index tells of the honest packs by what `lie` makes of it.
@@ -296,7 +428,9 @@ fn with_lying_index(lie: impl Fn(&mut Vec<PackTable>)) {
         lie(&mut tables);
         if !keep_honest {
             let honest = objects(&*scene.store, Area::Index);
-            honest.iter().for_each(|id| scene.store.delete(Area::Index, *id).unwrap());
+            honest
+                .iter()
+                .for_each(|id| scene.store.delete(Area::Index, *id).unwrap());
         }
         index_object::publish(&scene.forge.kloset, &tables).unwrap();
         scene.assert_honest_fine("in spite of a lying index");
@@ -319,7 +453,11 @@ fn check_targets(scene: &Scene) {
 #[test]
 fn an_index_that_lies_about_lengths_misleads_nobody() {
     with_lying_index(|tables| {
-        for chunk in tables.iter_mut().flat_map(|table| &mut table.blocks).flat_map(|block| &mut block.chunks) {
+        for chunk in tables
+            .iter_mut()
+            .flat_map(|table| &mut table.blocks)
+            .flat_map(|block| &mut block.chunks)
+        {
             chunk.length += 1;
         }
     });
@@ -333,7 +471,10 @@ fn an_index_that_lies_about_places_misleads_nobody() {
         }
     });
     with_lying_index(|tables| {
-        tables.iter_mut().flat_map(|table| &mut table.blocks).for_each(|block| block.chunks.reverse());
+        tables
+            .iter_mut()
+            .flat_map(|table| &mut table.blocks)
+            .for_each(|block| block.chunks.reverse());
     });
 }
 
@@ -351,6 +492,11 @@ fn an_index_that_lies_about_packs_misleads_nobody() {
 fn an_index_that_hides_chunks_hides_nothing() {
     with_lying_index(|tables| tables.iter_mut().for_each(|table| table.blocks.clear()));
     with_lying_index(|tables| {
-        tables.iter_mut().flat_map(|table| &mut table.blocks).for_each(|block| drop(block.chunks.pop()));
+        tables
+            .iter_mut()
+            .flat_map(|table| &mut table.blocks)
+            .for_each(|block| {
+                block.chunks.pop();
+            });
     });
 }

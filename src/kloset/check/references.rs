@@ -50,6 +50,8 @@ struct Follower<'a> {
     damaged_items: u64,
     /// How many directories deep we are.
     depth: usize,
+    /// The last name in the chunk of the tree before, if that was looked into.
+    last_name: Option<Vec<u8>>,
 }
 
 /// Follows everything that `targets` refer to, and counts what is not among the good chunks.
@@ -64,6 +66,7 @@ pub(super) fn follow(context: &Context<'_>, kloset: &Kloset, good: &Index, targe
         name: String::new(),
         damaged_items: 0,
         depth: 0,
+        last_name: None,
     };
     for target in targets {
         context.trouble.check()?;
@@ -108,6 +111,7 @@ impl Follower<'_> {
             return self.damage(path, &too_deep()).map(|()| true);
         }
         self.depth += 1;
+        self.last_name = None;
         let mut any_damage = false;
         for chunk in chunks {
             self.context.trouble.check()?;
@@ -120,10 +124,12 @@ impl Follower<'_> {
     /// Follows the entries in one chunk of a tree.
     fn tree_chunk(&mut self, chunk: Id, path: &mut Vec<u8>) -> Result<bool> {
         let Some(found) = self.good.lookup(&chunk)? else {
+            self.last_name = None;
             self.damage(path, &lost("tree", &chunk))?;
             return Ok(true);
         };
         if self.followed.mark(found.ordinal) && !self.damaged.contains(&chunk) {
+            self.last_name = None;
             return Ok(false);
         }
         let entries = match self.blobs.with(&chunk, tree::decode) {
@@ -134,14 +140,22 @@ impl Follower<'_> {
                 return Ok(true);
             }
         };
+        let sorted = entries.is_sorted_by(|one, other| one.name < other.name);
+        let after = std::mem::replace(&mut self.last_name, entries.last().map(|entry| entry.name.clone()));
         let mut any_damage = false;
+        if !sorted || entries.first().is_some_and(|first| after.is_some_and(|after| after >= first.name)) {
+            any_damage = true;
+            self.damage(path, &Error::corrupt("entries of a tree are out of order"))?;
+        }
         let length = path.len();
+        let last_name = self.last_name.take();
         for entry in &entries {
             path.push(b'/');
             path.extend_from_slice(&entry.name);
             any_damage |= self.entry(entry, path)?;
             path.truncate(length);
         }
+        self.last_name = last_name;
         if any_damage {
             self.damaged.insert(chunk);
         }
@@ -291,7 +305,11 @@ impl Collector<'_> {
 
     /// Notes the packs that hold `chunk`.
     fn chunk(&mut self, chunk: &Id) -> Result<()> {
-        self.packs.extend(self.blobs.places(chunk)?.into_iter().map(|place| place.pack));
+        let mut places = self.blobs.places(chunk)?;
+        if places.is_empty() {
+            places = self.kloset.places_by_footers(chunk, &[])?;
+        }
+        self.packs.extend(places.into_iter().map(|place| place.pack));
         Ok(())
     }
 }
