@@ -11,5 +11,6 @@ mod forge;
 mod harness;
 mod heal;
 mod incremental;
+mod lies;
 mod poison;
 mod wrapped;
