@@ -5,7 +5,7 @@
 //! | how a chunk gets in and out | [`blob`] |
 //! | how files are cut into chunks | [`chunker`] |
 //! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`tree`], [`snapshot`], [`config`] |
-//! | where each chunk is | [`index`] |
+//! | where each chunk is | [`index`], and `footers` when that is lost or lies |
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`] |
 //! | what people ask for | [`backup`], [`restore`], [`check`], [`select`] |
 //!

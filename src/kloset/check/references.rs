@@ -98,7 +98,7 @@ impl Follower<'_> {
 
     /// Follows what `entry`, which is at `path`, refers to. Returns whether there is damage at or below it.
     ///
-    /// Recursion is as deep as directories are; threads that follow have a stack for the limit.
+    /// Recursion is as deep as directories are, up to a limit that this thread has a stack for.
     fn entry(&mut self, entry: &Entry, path: &mut Vec<u8>) -> Result<bool> {
         if !entry.is_dir() {
             return self.file(entry, path);
