@@ -341,13 +341,27 @@ impl<'a> BlobReader<'a> {
     /// # Errors
     /// [`Kind::NotFound`] when no pack has it, [`Kind::Corrupt`] when every copy is damaged.
     pub fn with<T>(&self, id: &Id, use_it: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+        let places = self.places(id)?;
+        let found = match self.at_any(id, &places) {
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {
+                let others = self.kloset.places_by_footers(id, &places)?;
+                self.at_any(id, &others).map_err(|_| error)
+            }
+            outcome => outcome,
+        };
+        let (block, place) = found?;
+        use_it(slice(&block, &place))
+    }
+
+    /// The first of `places` that has the chunk, and its block.
+    fn at_any(&self, id: &Id, places: &[Place]) -> Result<(Block, Place)> {
         let mut trouble = Error::new(
             Kind::NotFound,
             format!("chunk {} is in no pack", id.short()),
         );
-        for place in self.places(id)? {
-            match self.at(id, &place) {
-                Ok(block) => return use_it(slice(&block, &place)),
+        for place in places {
+            match self.at(id, place) {
+                Ok(block) => return Ok((block, *place)),
                 Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {
                     trouble = error
                 }

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | how a chunk gets in and out | [`blob`] |
 //! | how files are cut into chunks | [`chunker`] |
-//! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`file`], [`tree`], [`snapshot`], [`config`] |
-//! | where each chunk is | [`index`] |
+//! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`tree`], [`snapshot`], [`config`] |
+//! | where each chunk is | [`index`], and `footers` when that is lost or lies |
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`] |
 //! | what people ask for | [`backup`], [`restore`], [`check`], [`select`] |
 //!
@@ -22,6 +22,7 @@ pub mod condemned;
 pub mod config;
 pub mod failures;
 pub mod file;
+mod footers;
 pub mod index;
 pub mod index_object;
 pub mod keyring;
@@ -42,7 +43,7 @@ pub mod tree;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use chunker::{Chunker, Gear};
 use config::Config;
@@ -71,6 +72,10 @@ pub struct Kloset {
     rebuilding: RwLock<()>,
     /// Whether the index knows of packs that no index object covers.
     footers_read: AtomicBool,
+    /// What the footers of all packs say, once an index object was found to lie.
+    truth: OnceLock<Index>,
+    /// Packs with damage in them, of which the index told the truth.
+    as_told: Mutex<HashSet<Id>>,
     present_only: AtomicBool,
     observer: Arc<dyn Observer>,
 }
@@ -100,6 +105,8 @@ impl Kloset {
             index: OnceLock::new(),
             rebuilding: RwLock::default(),
             footers_read: AtomicBool::new(false),
+            truth: OnceLock::new(),
+            as_told: Mutex::default(),
             present_only: AtomicBool::new(false),
             store,
             config,
@@ -176,35 +183,6 @@ impl Kloset {
                 ask(index)
             }
             answer => answer,
-        }
-    }
-
-    /// As [`Kloset::look_up`], for what some snapshot refers to, so that it ought to be there. If
-    /// it is not, index objects were lost: once, the footers of the packs that none covers are
-    /// read, and the question is asked again. Other threads wait meanwhile; they miss as much.
-    pub fn find<T>(&self, ask: impl Fn(&Index) -> Result<Option<T>>) -> Result<Option<T>> {
-        let found = self.look_up(&ask)?;
-        if found.is_some() {
-            return Ok(found);
-        }
-        self.learn_from_footers()
-            .during(|| "look into packs that no index object covers")?;
-        self.look_up(&ask)
-    }
-
-    /// Reads the footers of packs that no index object covers, unless that was done before.
-    fn learn_from_footers(&self) -> Result<()> {
-        let index = self.index()?;
-        if self.footers_read.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let _writing = self
-            .rebuilding
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        match self.footers_read.load(Ordering::Acquire) {
-            true => Ok(()),
-            false => self.read_footers(index, &Error::corrupt("index objects are missing")),
         }
     }
 
@@ -308,36 +286,6 @@ impl Kloset {
         if self.present_only.load(Ordering::Relaxed) {
             index.retain_packs(&self.whole_packs(index)?);
         }
-        Ok(())
-    }
-
-    /// Learns what is in the packs that no readable index object covers, and tells `why` if
-    /// there are any.
-    fn read_footers(&self, index: &Index, why: &Error) -> Result<()> {
-        let known: HashSet<Id> = index.packs_in_use().map(|pack| pack.id).collect();
-        let present = self.names(Area::Packs)?;
-        if !present.is_subset(&known) {
-            self.observer.event(&Event::Warning(
-                &why.clone().during("reading the footers of packs instead"),
-            ));
-        }
-        for pack in present.difference(&known) {
-            match pack::read_table(self.store(), &self.sealer, *pack)
-                .and_then(|table| index.insert(&table))
-            {
-                Ok(()) => {}
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        Kind::Corrupt | Kind::Unsupported | Kind::NotFound
-                    ) =>
-                {
-                    self.observer.event(&Event::Warning(&error));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.footers_read.store(true, Ordering::Release);
         Ok(())
     }
 }

@@ -7,7 +7,10 @@
 mod changes;
 mod crash;
 mod damage;
+mod forge;
 mod harness;
 mod heal;
 mod incremental;
+mod lies;
+mod poison;
 mod wrapped;

@@ -306,7 +306,7 @@ impl<'a> Walker<'a> {
     ) -> Result<Option<&'o Entry>> {
         match old {
             Some(old) if old.is_whole() && self.is_same(old, metadata) => {
-                Ok(previous::is_stored(self.kloset, self.blobs, &old.content)?.then_some(old))
+                Ok(previous::is_stored(self.kloset, self.blobs, old)?.then_some(old))
             }
             _ => Ok(None),
         }

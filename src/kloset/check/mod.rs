@@ -19,6 +19,7 @@ mod references;
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Kloset;
@@ -27,10 +28,14 @@ use super::index::Index;
 use super::pipeline::{Trouble, lock};
 use super::progress::Observer;
 use super::snapshot::Stored;
-use crate::error::{Error, Kind, Result};
+use crate::error::{During, Error, Kind, Result};
 use crate::store::{Area, Store};
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
+
+/// Stack of the thread that follows references: 4 KiB for each of 16,384 directories. What is not
+/// needed takes no memory.
+const STACK_BYTES: usize = 64 << 20;
 
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,25 +111,45 @@ struct Context<'a> {
 pub fn run(kloset: &Kloset, targets: Option<&[Target]>, options: &Options) -> Result<Summary> {
     let started = Instant::now();
     let context = Context::new(kloset.store(), kloset.observer(), options);
+    with_deep_stack(|| check_all(&context, kloset, targets))?;
+    context.finish(started)
+}
+
+/// Checks objects, then references.
+fn check_all(context: &Context<'_>, kloset: &Kloset, targets: Option<&[Target]>) -> Result<()> {
     let good = Index::open(None);
     let snapshots = match targets {
         None => {
-            objects::check_small(&context, kloset)?;
-            objects::check_packs(&context, kloset, &kloset.names(Area::Packs)?, &good)?;
-            objects::readable_snapshots(&context, kloset)?
+            // Snapshots first: all that one needs is there before it is.
+            let snapshots = objects::readable_snapshots(context, kloset)?;
+            objects::check_small(context, kloset)?;
+            objects::check_packs(context, kloset, &kloset.names(Area::Packs)?, &good)?;
+            snapshots
         }
         Some(targets) => {
             objects::check_packs(
-                &context,
+                context,
                 kloset,
-                &references::packs_of(&context, kloset, targets)?,
+                &references::packs_of(context, kloset, targets)?,
                 &good,
             )?;
             targets.to_vec()
         }
     };
-    references::follow(&context, kloset, &good, &snapshots)?;
-    context.finish(started)
+    references::follow(context, kloset, &good, &snapshots)
+}
+
+/// Runs `work` where references can be followed as deep as directories may lie in each other.
+fn with_deep_stack(work: impl FnOnce() -> Result<()> + Send) -> Result<()> {
+    thread::scope(|scope| {
+        let worker = thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, work);
+        worker
+            .during(|| "start a thread")?
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Checks every object against its name, for which no key is needed. CONFIG has no such

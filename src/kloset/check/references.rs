@@ -7,8 +7,9 @@ use crate::error::{Error, Result};
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::index::Index;
+use crate::kloset::layout::content_bytes;
 use crate::kloset::progress::add;
-use crate::kloset::tree::{self, Content, Entry, chunk_ids, each_chunk};
+use crate::kloset::tree::{self, Content, DEPTH_LIMIT, Entry, chunk_ids, each_chunk};
 use crate::kloset::{select, snapshot};
 use crate::util::Id;
 
@@ -47,6 +48,10 @@ struct Follower<'a> {
     name: String,
     /// Damaged items in the snapshot we are in.
     damaged_items: u64,
+    /// How many directories deep we are.
+    depth: usize,
+    /// The last name in the chunk of the tree before, if that was looked into.
+    last_name: Option<Vec<u8>>,
 }
 
 /// Follows everything that `targets` refer to, and counts what is not among the good chunks.
@@ -65,6 +70,8 @@ pub(super) fn follow(
         damaged: HashSet::new(),
         name: String::new(),
         damaged_items: 0,
+        depth: 0,
+        last_name: None,
     };
     for target in targets {
         context.trouble.check()?;
@@ -100,7 +107,7 @@ impl Follower<'_> {
 
     /// Follows what `entry`, which is at `path`, refers to. Returns whether there is damage at or below it.
     ///
-    /// Recursion is as deep as directories are; threads that follow have a stack for the limit.
+    /// Recursion is as deep as directories are, up to a limit that this thread has a stack for.
     fn entry(&mut self, entry: &Entry, path: &mut Vec<u8>) -> Result<bool> {
         if !entry.is_dir() {
             return self.file(entry, path);
@@ -109,21 +116,29 @@ impl Follower<'_> {
             Ok(chunks) => chunks,
             Err(error) => return self.damage(path, &error).map(|()| true),
         };
+        if self.depth == DEPTH_LIMIT {
+            return self.damage(path, &too_deep()).map(|()| true);
+        }
+        self.depth += 1;
+        self.last_name = None;
         let mut any_damage = false;
         for chunk in chunks {
             self.context.trouble.check()?;
             any_damage |= self.tree_chunk(chunk, path)?;
         }
+        self.depth -= 1;
         Ok(any_damage)
     }
 
     /// Follows the entries in one chunk of a tree.
     fn tree_chunk(&mut self, chunk: Id, path: &mut Vec<u8>) -> Result<bool> {
         let Some(found) = self.good.lookup(&chunk)? else {
+            self.last_name = None;
             self.damage(path, &lost("tree", &chunk))?;
             return Ok(true);
         };
         if self.followed.mark(found.ordinal) && !self.damaged.contains(&chunk) {
+            self.last_name = None;
             return Ok(false);
         }
         let entries = match self.blobs.with(&chunk, tree::decode) {
@@ -134,14 +149,29 @@ impl Follower<'_> {
                 return Ok(true);
             }
         };
+        let sorted = entries.is_sorted_by(|one, other| one.name < other.name);
+        let after = std::mem::replace(
+            &mut self.last_name,
+            entries.last().map(|entry| entry.name.clone()),
+        );
         let mut any_damage = false;
+        if !sorted
+            || entries
+                .first()
+                .is_some_and(|first| after.is_some_and(|after| after >= first.name))
+        {
+            any_damage = true;
+            self.damage(path, &Error::corrupt("entries of a tree are out of order"))?;
+        }
         let length = path.len();
+        let last_name = self.last_name.take();
         for entry in &entries {
             path.push(b'/');
             path.extend_from_slice(&entry.name);
             any_damage |= self.entry(entry, path)?;
             path.truncate(length);
         }
+        self.last_name = last_name;
         if any_damage {
             self.damaged.insert(chunk);
         }
@@ -152,19 +182,40 @@ impl Follower<'_> {
     fn file(&mut self, entry: &Entry, path: &[u8]) -> Result<bool> {
         add(&self.context.observer.counters().files, 1);
         self.context.count(|summary| summary.files += 1);
-        let good = self.good;
-        let outcome = each_chunk(self.blobs, &entry.content, &mut |chunk| match good
-            .contains(&chunk)?
-        {
-            true => Ok(()),
-            false => Err(lost("chunk", &chunk)),
-        });
-        match outcome {
+        match self.contents(entry) {
             Ok(()) => Ok(false),
             Err(error) => {
                 self.damage(path, &error)?;
                 Ok(true)
             }
+        }
+    }
+
+    /// # Errors
+    /// [`Kind::Corrupt`] unless all chunks of the file are good, and together as long as it is.
+    fn contents(&self, entry: &Entry) -> Result<()> {
+        let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
+        let mut found_bytes = 0;
+        each_chunk(self.blobs, &entry.content, &mut |chunk| {
+            self.context.trouble.check()?;
+            let found = self
+                .good
+                .lookup(&chunk)?
+                .ok_or_else(|| lost("chunk", &chunk))?;
+            found_bytes += u64::from(found.place.length);
+            // Looked at each time: lists can be made to stand for more chunks than could ever be followed.
+            match found.place.length > 0 && found_bytes <= expected {
+                true => Ok(()),
+                false => Err(Error::corrupt(format!(
+                    "its content has more than {expected} bytes"
+                ))),
+            }
+        })?;
+        match found_bytes == expected || !entry.is_file() || entry.problem.is_some() {
+            true => Ok(()),
+            false => Err(Error::corrupt(format!(
+                "its content has {found_bytes} bytes instead of {expected}"
+            ))),
         }
     }
 
@@ -187,6 +238,11 @@ fn lost(what: &str, chunk: &Id) -> Error {
     Error::corrupt(format!("{what} {} is damaged or missing", chunk.short()))
 }
 
+/// The error of directories that lie deeper in each other than we go.
+fn too_deep() -> Error {
+    Error::corrupt(format!("more than {DEPTH_LIMIT} directories deep"))
+}
+
 /// The packs that `targets` need. What cannot be read is left to [`follow`] to tell of.
 pub(super) fn packs_of(
     context: &Context<'_>,
@@ -196,9 +252,11 @@ pub(super) fn packs_of(
     let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
     let mut collector = Collector {
         context,
+        kloset,
         blobs: &blobs,
         packs: HashSet::new(),
         seen: HashSet::new(),
+        depth: 0,
     };
     for target in targets {
         snapshot::read(kloset, target.stored.object)?;
@@ -214,9 +272,11 @@ pub(super) fn packs_of(
 /// Notes packs.
 struct Collector<'a> {
     context: &'a Context<'a>,
+    kloset: &'a Kloset,
     blobs: &'a BlobReader<'a>,
     packs: HashSet<Id>,
     seen: HashSet<Id>,
+    depth: usize,
 }
 
 impl Collector<'_> {
@@ -239,7 +299,11 @@ impl Collector<'_> {
 
     /// Notes the packs of all that `entry` refers to.
     fn entry(&mut self, entry: &Entry) -> Result<()> {
-        self.content(&entry.content)?;
+        self.file(entry)?;
+        if self.depth == DEPTH_LIMIT {
+            return Ok(());
+        }
+        self.depth += 1;
         for chunk in self.content(&entry.tree)? {
             self.context.trouble.check()?;
             if self.seen.insert(chunk) {
@@ -248,7 +312,31 @@ impl Collector<'_> {
                 }
             }
         }
+        self.depth -= 1;
         Ok(())
+    }
+
+    /// Notes the packs of a file's chunks, of no more than it can have.
+    fn file(&mut self, entry: &Entry) -> Result<()> {
+        let mut room =
+            entry.metadata.size_bytes / u64::from(self.kloset.config().chunk_minimum) + 1;
+        entry
+            .content
+            .ids
+            .iter()
+            .try_for_each(|chunk| self.chunk(chunk))?;
+        let blobs = self.blobs;
+        let walked = each_chunk(blobs, &entry.content, &mut |chunk| {
+            room = room
+                .checked_sub(1)
+                .ok_or_else(|| Error::corrupt("more chunks than there can be"))?;
+            self.chunk(&chunk)
+        });
+        match walked {
+            // Told of when references are followed.
+            Err(error) if is_damage(&error) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// Notes the packs of the chunks that `content` stands for, and returns these. Lists that
@@ -263,12 +351,12 @@ impl Collector<'_> {
 
     /// Notes the packs that hold `chunk`.
     fn chunk(&mut self, chunk: &Id) -> Result<()> {
-        self.packs.extend(
-            self.blobs
-                .places(chunk)?
-                .into_iter()
-                .map(|place| place.pack),
-        );
+        let mut places = self.blobs.places(chunk)?;
+        if places.is_empty() {
+            places = self.kloset.places_by_footers(chunk, &[])?;
+        }
+        self.packs
+            .extend(places.into_iter().map(|place| place.pack));
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use super::links::Link;
-use super::work::{Files, LargeFile, Piece, Task, check_length};
+use super::work::{Files, LargeFile, Piece, Task, check_length, check_room};
 use super::{Context, attributes, not_backed_up};
 use crate::connector::{DestinationDir, Made};
 use crate::error::{Error, Kind, Result};
@@ -195,11 +195,14 @@ impl<'a> Walk<'a> {
         let outcome = each_chunk(context.blobs, &file.entry.content, &mut |id| {
             context.trouble.check()?;
             let length = context.blobs.length(&id)?;
+            let length = length.filter(|length| *length > 0);
             let length = length.ok_or_else(|| {
                 Error::new(Kind::Corrupt, format!("chunk {} is lost", id.short()))
             })?;
             piece.chunks.push(id);
             position += u64::from(length);
+            piece.end = position;
+            check_room(&file.entry, position)?;
             if position - piece.position < TASK_BYTES {
                 return Ok(());
             }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{Action, Context, attributes};
 use crate::connector::{DestinationDir, FileKind, Made, NewFile};
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Kind, Result};
 use crate::kloset::layout::{Layout, content_bytes};
 use crate::kloset::pipeline::{Shared, lock};
 use crate::kloset::tree::{Entry, each_chunk};
@@ -44,7 +44,7 @@ impl Files {
         path: Vec<u8>,
         entry: Entry,
     ) {
-        self.bytes += entry.metadata.size_bytes;
+        self.bytes = self.bytes.saturating_add(entry.metadata.size_bytes);
         self.items.push(Item {
             dir,
             made,
@@ -64,6 +64,8 @@ pub(super) struct Piece {
     file: Arc<LargeFile>,
     /// Where in the content it begins.
     pub(super) position: u64,
+    /// Where it ends, if the index tells the truth about lengths.
+    pub(super) end: u64,
     /// Its chunks.
     pub(super) chunks: Vec<Id>,
 }
@@ -75,6 +77,7 @@ impl Piece {
         Piece {
             file,
             position,
+            end: position,
             chunks: Vec::new(),
         }
     }
@@ -199,7 +202,7 @@ fn write_item(context: &Context<'_>, item: &Item) -> Result<()> {
     let mut position = 0;
     each_chunk(context.blobs, &entry.content, &mut |id| {
         position += write_chunk(context, &*file, &layout, &id, position)?;
-        Ok(())
+        check_room(entry, position)
     })?;
     check_length(entry, position)?;
     context.lose(file.finish(&attributes(entry), context.options.permissions)?);
@@ -215,7 +218,13 @@ fn write_piece(context: &Context<'_>, piece: &Piece) -> Result<()> {
             context.trouble.check()?;
             position += write_chunk(context, &*piece.file.file, &piece.file.layout, id, position)?;
         }
-        Ok(())
+        // Else the next piece was written to the wrong place.
+        match position == piece.end {
+            true => Ok(()),
+            false => Err(Error::corrupt(
+                "the index lies about the lengths of its chunks",
+            )),
+        }
     };
     let outcome = write();
     piece.file.finished_one(context, outcome)
@@ -230,6 +239,9 @@ fn write_chunk(
     position: u64,
 ) -> Result<u64> {
     context.blobs.with(id, |plain| {
+        if plain.is_empty() {
+            return Err(Error::corrupt("an empty chunk"));
+        }
         for (offset, part) in layout.parts(position, plain.len() as u64) {
             file.write_at(&plain[part], offset).during(|| "write")?;
         }
@@ -239,6 +251,16 @@ fn write_chunk(
         context.advance(plain.len() as u64);
         Ok(plain.len() as u64)
     })
+}
+
+/// # Errors
+/// [`crate::error::Kind::Corrupt`] if there is more content than the file has room for. Asked after each
+/// chunk: lists of chunks can be made to stand for more than any disk holds.
+pub(super) fn check_room(entry: &Entry, written_bytes: u64) -> Result<()> {
+    match written_bytes <= content_bytes(&entry.holes, entry.metadata.size_bytes) {
+        true => Ok(()),
+        false => check_length(entry, written_bytes),
+    }
 }
 
 /// # Errors
@@ -289,21 +311,21 @@ fn is_in_place(
         return Ok(false);
     };
     let mut buffer = Vec::new();
-    let mut same = true;
-    each_chunk(context.blobs, &entry.content, &mut |id| {
-        let length = if same {
-            context.blobs.length(&id)?
-        } else {
-            None
-        };
-        let Some(length) = length else {
-            same = false;
-            return Ok(());
-        };
+    let differs = || Error::new(Kind::Exists, "it is there with other contents");
+    let compared = each_chunk(context.blobs, &entry.content, &mut |id| {
+        let length = context
+            .blobs
+            .length(&id)?
+            .filter(|length| *length > 0)
+            .ok_or_else(differs)?;
         buffer.resize(length as usize, 0);
-        same = file.read(&mut buffer).is_ok_and(|got| got == buffer.len())
+        let same = file.read(&mut buffer).is_ok_and(|got| got == buffer.len())
             && context.kloset.chunk_id(&buffer) == id;
-        Ok(())
-    })?;
-    Ok(same)
+        if same { Ok(()) } else { Err(differs()) }
+    });
+    match compared {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == Kind::Exists => Ok(false),
+        Err(error) => Err(error),
+    }
 }

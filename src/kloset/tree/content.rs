@@ -13,6 +13,9 @@ use crate::util::id::ID_BYTES;
 /// Ids that an entry holds itself.
 const DIRECT_IDS: usize = 64;
 
+/// Chunks of one tree at most: even the smallest are enough for ten million entries.
+const TREE_CHUNKS_LIMIT: usize = 1 << 20;
+
 /// The content that consists of these chunks; stores lists of them if they are many.
 pub fn store_ids(mut ids: Vec<Id>, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<Content> {
     let mut depth = 0;
@@ -49,11 +52,18 @@ pub fn each_chunk(
 }
 
 /// The ids of all chunks that `content` stands for, in order: for trees, which have few.
+///
+/// # Errors
+/// As [`each_chunk`], and [`crate::error::Kind::Corrupt`] for more than any directory has: lists can
+/// be made to stand for more ids than memory holds.
 pub fn chunk_ids(blobs: &BlobReader<'_>, content: &Content) -> Result<Vec<Id>> {
     let mut ids = Vec::with_capacity(content.ids.len());
     each_chunk(blobs, content, &mut |id| {
         ids.push(id);
-        Ok(())
+        match ids.len() <= TREE_CHUNKS_LIMIT {
+            true => Ok(()),
+            false => Err(Error::corrupt("a tree of too many chunks")),
+        }
     })?;
     Ok(ids)
 }

@@ -110,9 +110,9 @@ impl Entry {
     pub fn totals(&self) -> Totals {
         let mut totals = self.below;
         match self.is_dir() {
-            true => totals.directories += 1,
+            true => totals.directories = totals.directories.saturating_add(1),
             false => {
-                totals.files += 1;
+                totals.files = totals.files.saturating_add(1);
                 totals.bytes = totals.bytes.saturating_add(if self.is_file() {
                     self.metadata.size_bytes
                 } else {

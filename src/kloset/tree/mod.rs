@@ -27,6 +27,9 @@ pub const NAME_LIMIT_BYTES: usize = 4096;
 /// How deep directories may lie in each other: each level holds a descriptor while we are in it.
 pub const DEPTH_LIMIT: usize = 16_384;
 
+/// Entries that one chunk may hold: many times what we put there, and 100 MB of memory.
+const ENTRIES_LIMIT: usize = 1 << 18;
+
 /// Writes one tree, entry by entry.
 #[derive(Default)]
 pub struct TreeWriter {
@@ -135,6 +138,9 @@ pub fn decode(chunk: &[u8]) -> Result<Vec<Entry>> {
     let mut reader = Reader::new(chunk);
     let mut entries = Vec::new();
     while !reader.at_end() {
+        if entries.len() >= ENTRIES_LIMIT {
+            return Err(Error::corrupt("a chunk of too many entries"));
+        }
         entries.push(Entry::decode(&mut reader)?);
     }
     Ok(entries)

@@ -1,0 +1,202 @@
+//! Objects made by somebody who has the key and means no good.
+
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+use plakar::connector::{FileKind, Metadata};
+use plakar::kloset::Kloset;
+use plakar::kloset::blob::{Packer, Writing};
+use plakar::kloset::cbor::Writer;
+use plakar::kloset::codec::Encoder;
+use plakar::kloset::object;
+use plakar::kloset::seal::{NONCE_BYTES, Part};
+use plakar::kloset::snapshot::{self, Snapshot};
+use plakar::kloset::table::{self, BlockTable, ChunkEntry, Ids, PackKind, PackTable};
+use plakar::kloset::tree::{Content, Entry};
+use plakar::store::{Area, Store};
+use plakar::util::Id;
+
+use crate::harness::*;
+
+pub(crate) struct Forge {
+    pub(crate) kloset: Kloset,
+}
+
+impl Forge {
+    pub(crate) fn new(store: &Arc<dyn Store>) -> Forge {
+        Forge {
+            kloset: open(store).0,
+        }
+    }
+
+    /// Stores these chunks, whatever they are, and returns their ids.
+    pub(crate) fn chunks(&self, chunks: &[Vec<u8>]) -> Vec<Id> {
+        let writing = Writing::new(&self.kloset, 1).unwrap();
+        let (sender, packs) = sync_channel(100);
+        let mut packer = Packer::new(&writing, PackKind::Tree, sender).unwrap();
+        let ids = chunks
+            .iter()
+            .map(|chunk| packer.put(chunk).unwrap().0)
+            .collect();
+        packer.flush().unwrap();
+        drop(packer);
+        packs.iter().for_each(|pack| writing.store(pack).unwrap());
+        writing.publish_index().unwrap();
+        ids
+    }
+
+    pub(crate) fn chunk(&self, chunk: &[u8]) -> Id {
+        self.chunks(&[chunk.to_vec()])[0]
+    }
+
+    /// Content of these chunks.
+    pub(crate) fn content(&self, chunks: &[&[u8]]) -> Content {
+        let chunks: Vec<Vec<u8>> = chunks.iter().map(|chunk| chunk.to_vec()).collect();
+        Content {
+            ids: self.chunks(&chunks),
+            depth: 0,
+        }
+    }
+
+    /// A tree of these entries, in this order, in one chunk.
+    pub(crate) fn tree(&self, entries: &[Entry]) -> Content {
+        let mut bytes = Vec::new();
+        entries.iter().for_each(|entry| entry.encode(&mut bytes));
+        self.content(&[&bytes])
+    }
+
+    /// Lists of `width` times the same, `depth` deep, that end with `last`.
+    pub(crate) fn list_bomb(&self, last: Id, width: usize, depth: u32) -> Content {
+        let mut id = last;
+        for _ in 0..depth {
+            id = self.chunk(&id.0.repeat(width));
+        }
+        Content {
+            ids: vec![id; 60],
+            depth,
+        }
+    }
+
+    /// Publishes a snapshot whose root holds what is at `tree`.
+    pub(crate) fn publish(&self, tree: Content) -> Snapshot {
+        let root = Entry {
+            tree,
+            ..directory("root", Content::default())
+        };
+        self.publish_root(root)
+    }
+
+    pub(crate) fn publish_root(&self, root: Entry) -> Snapshot {
+        let id = Id(*blake3::hash(format!("{root:?}").as_bytes()).as_bytes());
+        let forged = Snapshot {
+            id,
+            roots: vec![b"/".to_vec()],
+            root,
+            time_ns: i64::MAX,
+            ..Snapshot::default()
+        };
+        snapshot::publish(&self.kloset, &forged).unwrap();
+        forged
+    }
+
+    /// Puts an object with this sealed body into `area`.
+    pub(crate) fn body(&self, area: Area, part: Part, body: &[u8]) -> Id {
+        let bytes = object::encode(self.kloset.sealer(), part, body).unwrap();
+        self.put(area, &bytes)
+    }
+
+    pub(crate) fn put(&self, area: Area, bytes: &[u8]) -> Id {
+        let id = Id::of(bytes);
+        self.kloset.store().put(area, id, bytes).unwrap();
+        id
+    }
+
+    /// A sealed block that claims codec and length of these bytes.
+    pub(crate) fn block(&self, codec: u8, claimed_bytes: u32, payload: &[u8]) -> Vec<u8> {
+        let mut sealed = vec![0; NONCE_BYTES];
+        sealed.push(codec);
+        sealed.extend_from_slice(&claimed_bytes.to_le_bytes());
+        sealed.extend_from_slice(payload);
+        self.kloset
+            .sealer()
+            .seal(Part::Block, &mut sealed, &mut Vec::new())
+            .unwrap();
+        sealed
+    }
+
+    /// A pack of these sealed blocks that claims to be `claimed`. Nothing indexes it.
+    pub(crate) fn pack(&self, sealed: &[Vec<u8>], claimed: &[BlockTable]) -> Id {
+        let mut body = Vec::new();
+        table::encode(PackKind::Tree, claimed, Ids::Whole, &mut body);
+        self.pack_with_footer(sealed, &body)
+    }
+
+    pub(crate) fn pack_with_footer(&self, sealed: &[Vec<u8>], footer: &[u8]) -> Id {
+        let mut bytes = b"KLOSETP\x01".to_vec();
+        bytes.extend(sealed.concat());
+        let mut part = Vec::new();
+        Encoder::new(3)
+            .unwrap()
+            .encode(self.kloset.sealer(), Part::Footer, footer, &mut part)
+            .unwrap();
+        bytes.extend_from_slice(&part);
+        bytes.extend_from_slice(&(part.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(b"KLOSETE\x01");
+        self.put(Area::Packs, &bytes)
+    }
+
+    /// What the index objects of the store tell.
+    pub(crate) fn tables(&self) -> Vec<PackTable> {
+        let packs = objects(self.kloset.store(), Area::Packs);
+        let read = |pack: &Id| {
+            plakar::kloset::pack::read_table(self.kloset.store(), self.kloset.sealer(), *pack)
+        };
+        packs.iter().map(|pack| read(pack).unwrap()).collect()
+    }
+}
+
+/// A block of one chunk.
+pub(crate) fn block_table(sealed: &[u8], id: Id, length: u32) -> BlockTable {
+    BlockTable {
+        sealed_bytes: sealed.len() as u32,
+        chunks: vec![ChunkEntry { id, length }],
+    }
+}
+
+pub(crate) fn entry(name: &str, kind: FileKind, size_bytes: u64) -> Entry {
+    let metadata = Metadata {
+        kind,
+        size_bytes,
+        mode: 0o755,
+        links: 1,
+        ..Metadata::default()
+    };
+    Entry::new(name.as_bytes().to_vec(), metadata)
+}
+
+pub(crate) fn file(name: &str, size_bytes: u64, content: Content) -> Entry {
+    Entry {
+        content,
+        ..entry(name, FileKind::File, size_bytes)
+    }
+}
+
+pub(crate) fn directory(name: &str, tree: Content) -> Entry {
+    Entry {
+        tree,
+        ..entry(name, FileKind::Directory, 0)
+    }
+}
+
+pub(crate) fn link(name: &str, target: &str) -> Entry {
+    let mut link = entry(name, FileKind::Symlink, target.len() as u64);
+    link.details.target = target.as_bytes().to_vec();
+    link
+}
+
+/// A map of one pair, whose value is an array of `count` items, of which none follows.
+pub(crate) fn endless_array(key: u64, count: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    Writer::new(&mut body).map(1).u64(key).array(count);
+    body
+}
