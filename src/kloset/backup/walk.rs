@@ -199,7 +199,7 @@ impl<'a> Walker<'a> {
         };
         match opened {
             Ok(dir) => self.enter(dir, name, metadata, old, scope),
-            Err(error) => self.ready_with_problem(name, metadata, error.during("open")),
+            Err(error) => self.ready_with_problem(name, metadata, error),
         }
     }
 
@@ -215,7 +215,7 @@ impl<'a> Walker<'a> {
         let items = match self.items(&*dir, &scope) {
             Ok(items) => items,
             Err(error) if self.frames.is_empty() => return Err(error),
-            Err(error) => return self.ready_with_problem(name, metadata, error.during("list")),
+            Err(error) => return self.ready_with_problem(name, metadata, error),
         };
         let mut entry = self.entry(name, metadata);
         entry.details = match &old {
