@@ -274,6 +274,11 @@ impl Run {
         self.check(holds, &format!("ends with {code}"))
     }
 
+    /// Whether it ended with exit code `code`, where either is fine.
+    pub(crate) fn has_ended(&self, code: i32) -> bool {
+        self.status.code() == Some(code)
+    }
+
     /// It says `text` on standard error.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Run {

@@ -18,8 +18,8 @@ const FILES: usize = 48;
 const FILE_BYTES: usize = 4 << 20;
 const SOURCE_BYTES: u64 = (FILES * FILE_BYTES) as u64;
 
-/// Files of noise, no two alike, that all tests here share.
-fn source() -> String {
+/// Files of noise, no two alike, that all tests with long work share.
+pub(crate) fn source() -> String {
     static SOURCE: OnceLock<PathBuf> = OnceLock::new();
     let make = || {
         let sandbox = Sandbox::new("interrupt_source");
