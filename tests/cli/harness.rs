@@ -52,6 +52,11 @@ impl Sandbox {
         self
     }
 
+    /// Removes it, for tests that pass and would leave hundreds of megabytes behind.
+    pub(crate) fn discard(self) {
+        fs::remove_dir_all(&self.root).expect("a sandbox can be removed");
+    }
+
     /// Where `path` is.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path)

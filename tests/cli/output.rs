@@ -110,6 +110,7 @@ fn a_terminal_sees_progress_on_one_line_that_goes_away() {
     let words = ["at", &at, "backup", "-no-progress", "-cache", "no", &source];
     let screen = sandbox.run_on_terminal(&words).ended(0).stdout();
     assert!(!screen.contains('\x1b'), "{screen:?}");
+    sandbox.discard();
 }
 
 #[test]
