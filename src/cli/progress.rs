@@ -207,7 +207,11 @@ fn show_until(stopped: &Receiver<()>, counters: &Counters, output: &Output, bega
 /// How wide the terminal is that standard error goes to.
 fn columns() -> u16 {
     let size = rustix::termios::tcgetwinsize(std::io::stderr());
-    size.map_or(USUAL_COLUMNS, |size| size.ws_col).max(1)
+    match size {
+        // A terminal on a serial line, or in a script, has nobody who tells it how wide it is.
+        Ok(size) if size.ws_col > 0 => size.ws_col,
+        _ => USUAL_COLUMNS,
+    }
 }
 
 /// Bytes per second, smoothed exponentially.

@@ -190,8 +190,7 @@ impl Kloset {
     /// written costs time, so it is no more than a warning.
     pub fn save_index(&self) {
         if let Some(Err(error)) = self.index.get().map(Index::save) {
-            self.observer
-                .event(&Event::Warning(&error.during("save the index cache")));
+            self.observer.event(&Event::Warning(&error));
         }
     }
 
@@ -277,8 +276,7 @@ impl Kloset {
         }
         index.retain_objects(&live);
         if let Err(error) = index.save() {
-            self.observer
-                .event(&Event::Warning(&error.during("save the index cache")));
+            self.observer.event(&Event::Warning(&error));
         }
         if let Some(error) = damaged {
             self.read_footers(index, &error)?;

@@ -80,7 +80,7 @@ impl Store for FsStore {
 
     fn put(&self, area: Area, id: Id, bytes: &[u8]) -> Result<()> {
         let there = self.0.holds(&self.0.path(area, id), bytes.len() as u64);
-        if there.during(|| format!("store {}", words::object(area, id)))? {
+        if there.during(|| self.0.storing(&words::object(area, id)))? {
             return Ok(());
         }
         let mut upload = self.upload(area)?;
@@ -92,7 +92,7 @@ impl Store for FsStore {
         let temporary = self
             .0
             .temporary()
-            .during(|| format!("store {}", words::noun(area)))?;
+            .during(|| self.0.storing(words::noun(area)))?;
         Ok(Box::new(FsUpload {
             place: self.0.clone(),
             area,
@@ -164,7 +164,7 @@ impl Upload for FsUpload {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let outcome = self
             .append(bytes)
-            .during(|| format!("store {}", words::noun(self.area)));
+            .during(|| self.place.storing(words::noun(self.area)));
         self.broken = self.broken.take().or(outcome.clone().err());
         outcome
     }
@@ -177,7 +177,7 @@ impl Upload for FsUpload {
                 &self.place.path(self.area, id),
                 self.size_bytes,
             ))
-            .during(|| format!("store {}", words::object(self.area, id))),
+            .during(|| self.place.storing(&words::object(self.area, id))),
         }
     }
 }

@@ -52,6 +52,11 @@ impl Sandbox {
         self
     }
 
+    /// Removes it, for tests that pass and would leave hundreds of megabytes behind.
+    pub(crate) fn discard(self) {
+        fs::remove_dir_all(&self.root).expect("a sandbox can be removed");
+    }
+
     /// Where `path` is.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path)
@@ -272,6 +277,11 @@ impl Run {
     pub(crate) fn ended(self, code: i32) -> Run {
         let holds = self.status.code() == Some(code);
         self.check(holds, &format!("ends with {code}"))
+    }
+
+    /// Whether it ended with exit code `code`, where either is fine.
+    pub(crate) fn has_ended(&self, code: i32) -> bool {
+        self.status.code() == Some(code)
     }
 
     /// It says `text` on standard error.

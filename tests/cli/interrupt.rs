@@ -18,8 +18,8 @@ const FILES: usize = 48;
 const FILE_BYTES: usize = 4 << 20;
 const SOURCE_BYTES: u64 = (FILES * FILE_BYTES) as u64;
 
-/// Files of noise, no two alike, that all tests here share.
-fn source() -> String {
+/// Files of noise, no two alike, that all tests with long work share.
+pub(crate) fn source() -> String {
     static SOURCE: OnceLock<PathBuf> = OnceLock::new();
     let make = || {
         let sandbox = Sandbox::new("interrupt_source");
@@ -95,6 +95,7 @@ fn an_interrupted_backup_is_continued(name: &str, signal: Signal) {
     let new_bytes = summary["new_bytes"].as_u64().unwrap_or(u64::MAX);
     assert!(new_bytes < SOURCE_BYTES * 7 / 8, "{summary}");
     assert_eq!(summary["bytes"], SOURCE_BYTES, "{summary}");
+    sandbox.discard();
 }
 
 #[test]
@@ -130,6 +131,7 @@ fn restore_and_check_end_when_asked_to() {
         .says_nothing();
     again.prints("there already");
     assert_eq!(weight(&sandbox.path("out0")), SOURCE_BYTES);
+    sandbox.discard();
 }
 
 /// What is in the target is as it is in the source, and there is less of it.
@@ -164,4 +166,5 @@ fn a_second_signal_ends_it_at_once() {
     let listed = sandbox.run(&["at", "st", "ls"]).ended(0).stdout();
     assert_eq!(listed.lines().count(), 1, "{listed}");
     sandbox.run(&["at", "st", "backup", &source]).ended(0);
+    sandbox.discard();
 }

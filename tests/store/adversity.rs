@@ -59,15 +59,15 @@ fn a_full_disk_says_so_and_keeps_what_it_has() {
     fails(
         put(&*store, Area::Packs, &[2; 700_000]),
         Kind::NoSpace,
-        "store pack: ",
+        "store pack in ",
     );
 
     let mut upload = store.upload(Area::Packs).unwrap();
-    fails(upload.write(&[3; 700_000]), Kind::NoSpace, "store pack: ");
+    fails(upload.write(&[3; 700_000]), Kind::NoSpace, "store pack in ");
     fails(
         upload.commit(Id::of(&[3; 700_000])),
         Kind::NoSpace,
-        "store pack: ",
+        "store pack in ",
     );
     assert!(files_in(&root.join("tmp")).is_empty());
     assert_eq!(ids(&*store, Area::Packs), [small]);
@@ -121,7 +121,11 @@ fn stop_halfway(store: &dyn Store) {
 }
 
 fn be_denied(store: &dyn Store) {
-    fails(put(store, Area::Packs, b"x"), Kind::Denied, "store pack: ");
+    fails(
+        put(store, Area::Packs, b"x"),
+        Kind::Denied,
+        "store pack in ",
+    );
     fails(store.put_config(b"x"), Kind::Exists, "write CONFIG: ");
     fails(
         store.get(Area::Keys, Id::of(b"secret")),

@@ -67,7 +67,8 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     watch.show();
     let restored = |choice: &Choice| {
         let path = choice.path_or_base();
-        let name = || format!("restore {}", choice.snapshot().id.short());
+        let (id, target) = (choice.snapshot().id.short(), destination.location());
+        let name = || format!("restore {id} to {target}");
         restore::run(&kloset, choice.snapshot(), &path, &destination, &options).during(name)
     };
     let restored: Result<Vec<Summary>> = choices.iter().map(restored).collect();

@@ -17,8 +17,9 @@
 //! 7. *Inode flags*, see [`super::flags`]: immutable forbids all the others.
 //!
 //! What we are not allowed to do, or the file system cannot keep, is [`Lost`] and
-//! told; anything else (a full disk, a broken one) is an error. Nothing here knows
-//! names or directories.
+//! told; anything else (a full disk, a broken one) is an error. What is right already
+//! is left alone where the node was there before, so that its time of change tells
+//! of changes. Nothing here knows names or directories.
 
 use std::os::fd::BorrowedFd;
 
@@ -28,7 +29,7 @@ use rustix::io::Errno;
 use super::names::Names;
 use super::node::Node;
 use super::stat::{MODE_BITS, stat_fd};
-use crate::connector::{Attributes, FileKind, Lost, Metadata, Permissions};
+use crate::connector::{Attributes, FileKind, Lost, Made, Metadata, Permissions};
 use crate::error::{During, Result};
 
 const SETUID: u32 = 0o4000;
@@ -72,6 +73,8 @@ pub(super) enum Inherited {
 pub(super) struct Before {
     /// Its owner, if known.
     pub(super) owner: Option<Owner>,
+    /// Whether it is new: nobody minds what changes the time of its own change.
+    pub(super) made: Made,
     /// Its mode, if known.
     pub(super) mode: Option<u32>,
     /// Whether it may have extended attributes.
@@ -92,7 +95,7 @@ pub(super) fn put(
         Permissions::Restore => put_permissions(node, before, attributes, &mut lost)?,
         Permissions::Skip => put_plain_mode(node, before, &mut lost)?,
     }
-    if attempt(node.set_mtime(attributes.metadata.mtime_ns)).during(|| "set times")? == Given::No {
+    if put_mtime(node, before, attributes.metadata.mtime_ns).during(|| "set times")? == Given::No {
         lost.push(Lost::Times);
     }
     Ok(lost)
@@ -116,7 +119,10 @@ fn put_permissions(
     let wanted = attributes.metadata.mode & MODE_BITS;
     let mode = wanted & owner.allowed_bits() & acl.allowed_bits();
     let is_known = attributes.xattrs.is_empty() && before.xattrs == Inherited::Nothing;
-    let before_mode = before.mode.filter(|_| is_known);
+    let before_mode = match before.made {
+        Made::New => before.mode.filter(|_| is_known),
+        Made::Existed => Some(stat_fd(node.fd())?.mode),
+    };
     if put_mode(node, before_mode, mode).during(|| "set mode")? == Given::No || mode != wanted {
         lost.push(Lost::Mode);
     }
@@ -215,7 +221,8 @@ fn put_xattrs(
         all = remove_others(node, attributes)?;
     }
     for (name, value) in attributes.xattrs {
-        if put_xattr(node, name, value)? == Given::No {
+        let is_there = before.made == Made::Existed && node.has_xattr(name, value);
+        if !is_there && put_xattr(node, name, value)? == Given::No {
             all = Given::No;
             if name == ACL_ACCESS {
                 acl = Acl::Refused(acl_permissions(value, Tag::OwningGroup).unwrap_or(0));
@@ -285,6 +292,14 @@ fn put_mode(node: Node<'_>, before: Option<u32>, mode: u32) -> Result<Given> {
     Ok(given)
 }
 
+/// Sets the time of modification, unless that of what was there before is right already.
+fn put_mtime(node: Node<'_>, before: &Before, mtime_ns: i64) -> Result<Given> {
+    if before.made == Made::Existed && stat_fd(node.fd())?.mtime_ns == mtime_ns {
+        return Ok(Given::Yes);
+    }
+    attempt(node.set_mtime(mtime_ns))
+}
+
 /// Tells a refusal, which loses one attribute, from an error, which loses the entry.
 pub(super) fn attempt(result: rustix::io::Result<()>) -> Result<Given> {
     match result {
@@ -351,6 +366,7 @@ pub(super) fn existing(metadata: &Metadata, plain_mode: Option<u32>) -> Before {
     };
     Before {
         owner: Some(owner),
+        made: Made::Existed,
         mode: Some(metadata.mode),
         xattrs: Inherited::Perhaps,
         plain_mode,

@@ -132,6 +132,7 @@ impl LocalDir {
             fd,
             Before {
                 plain_mode,
+                made: Made::New,
                 xattrs: plain.xattrs,
                 ..existing(&metadata, None)
             },

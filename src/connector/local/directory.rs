@@ -114,6 +114,7 @@ impl Directory {
     pub(super) fn before_of_new(&self, plain_mode: u32) -> Before {
         Before {
             owner: self.owner_of_new,
+            made: Made::New,
             mode: Some(PRIVATE_FILE & self.open_bits()),
             xattrs: self.inherited(),
             plain_mode: Some(plain_mode & self.open_bits()),
@@ -134,6 +135,7 @@ impl Directory {
         };
         Before {
             owner: Some(owner),
+            made: self.made,
             mode: Some(found),
             xattrs: if is_new {
                 self.inherited()

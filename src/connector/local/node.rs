@@ -80,6 +80,17 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Whether it has just this extended attribute.
+    pub(super) fn has_xattr(self, name: &[u8], value: &[u8]) -> bool {
+        // One byte more, or a longer value would look the same.
+        let mut found = vec![0; value.len() + 1];
+        let length = match self {
+            Node::Open(fd) => fs::fgetxattr(fd, name, &mut found[..]),
+            Node::Path(fd) => fs::getxattr(proc_path(fd), name, &mut found[..]),
+        };
+        length.is_ok_and(|length| found[..length] == *value)
+    }
+
     /// Removes an extended attribute.
     pub(super) fn remove_xattr(self, name: &[u8]) -> Result<()> {
         match self {

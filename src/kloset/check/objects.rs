@@ -203,7 +203,8 @@ fn tell_of_unindexed(context: &Context<'_>, kloset: &Kloset, packs: &HashSet<Id>
     let indexed: HashSet<Id> = kloset.index()?.packs_in_use().map(|pack| pack.id).collect();
     let count = packs.difference(&indexed).count();
     if count > 0 {
-        let error = Error::corrupt(format!("{count} packs are in no index object"));
+        let packs = if count == 1 { "pack is" } else { "packs are" };
+        let error = Error::corrupt(format!("{count} {packs} in no index object"));
         context.observer.event(&Event::Warning(&error));
     }
     for lost in indexed.difference(&kloset.names(Area::Packs)?) {

@@ -224,7 +224,7 @@ impl Index {
         if !segments.iter().all(is_there) {
             return Err(Error::new(
                 Kind::NoSpace,
-                "parts of it have no place in its directory",
+                "its directory is full or cannot be written",
             ));
         }
         // Held while writing, against the rule: a copy would take as much memory

@@ -67,6 +67,12 @@ impl Place {
         &self.location
     }
 
+    /// What is being done with `object`. Named with the place, since what goes wrong most
+    /// often here is that its disk is full.
+    pub(super) fn storing(&self, object: &str) -> String {
+        format!("store {object} in {}", self.location)
+    }
+
     /// Where CONFIG is.
     pub(super) fn config(&self) -> PathBuf {
         self.root.join(CONFIG)

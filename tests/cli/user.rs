@@ -1,0 +1,222 @@
+//! What somebody who is not root can and cannot do.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::{Run, Sandbox};
+
+const NOBODY: u32 = 65534;
+/// Files whose owner an ordinary user cannot restore: far more than warnings anybody reads.
+const STRANGERS: usize = 300;
+
+/// Runs the binary as nobody in particular.
+fn run_as_nobody(sandbox: &Sandbox, words: &[&str]) -> Run {
+    let plain = sandbox.command(words);
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .env_clear();
+    for (name, value) in plain.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    command.env("PATH", "/usr/bin:/bin");
+    if let Some(dir) = plain.get_current_dir() {
+        command.current_dir(dir);
+    }
+    Run::of(&mut command)
+}
+
+/// A sandbox that belongs to nobody, or nothing where this user cannot make one.
+fn sandbox_of_nobody(name: &str) -> Option<Sandbox> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let sandbox = Sandbox::new(name);
+    sandbox.mkdir("d");
+    for path in [".", "home", "d"] {
+        give_away(&sandbox.path(path));
+    }
+    run_as_nobody(&sandbox, &["at", "st", "create"]).ended(0);
+    Some(sandbox)
+}
+
+fn give_away(path: &Path) {
+    lchown(path, Some(NOBODY), Some(NOBODY)).expect("root may give away");
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode can be set");
+}
+
+#[test]
+fn what_cannot_be_read_is_told_and_the_rest_is_backed_up() {
+    let Some(sandbox) = sandbox_of_nobody("user_unreadable") else {
+        return;
+    };
+    sandbox.write("d/fine", b"fine");
+    sandbox.write("d/secret", b"not for everybody");
+    set_mode(&sandbox.path("d/secret"), 0o000);
+    sandbox.write("d/closed/inside", b"nor this");
+    set_mode(&sandbox.path("d/closed"), 0o700);
+    let run = run_as_nobody(&sandbox, &["at", "st", "backup", "d"]).ended(3);
+    run.says("d/secret: open: permission denied\n")
+        .says("d/closed: list: open: permission denied\n")
+        .prints("2 errors");
+    run_as_nobody(&sandbox, &["at", "st", "info", "-errors"])
+        .ended(0)
+        .prints("d/secret: open: permission denied\n")
+        .prints("d/closed: list: open: permission denied\n");
+    let listed = run_as_nobody(&sandbox, &["at", "st", "ls", "-json", "latest"]).ended(0);
+    let problems = listed.objects();
+    let problem = problems.iter().find(|entry| {
+        entry["path"]
+            .as_str()
+            .is_some_and(|path| path.ends_with("secret"))
+    });
+    assert_eq!(
+        problem.expect("it is listed")["problem"],
+        "open: permission denied"
+    );
+    run_as_nobody(&sandbox, &["at", "st", "check"]).ended(0);
+    let run = run_as_nobody(&sandbox, &["at", "st", "restore", "-to", "out"]).ended(3);
+    run.says("secret: could not be backed up at the time: open: permission denied");
+    assert_eq!(sandbox.read("out/fine"), b"fine");
+    assert!(
+        !sandbox.path("out/secret").exists(),
+        "no empty file in its place"
+    );
+    // Once it can be read, it is.
+    set_mode(&sandbox.path("d/secret"), 0o644);
+    set_mode(&sandbox.path("d/closed"), 0o755);
+    run_as_nobody(&sandbox, &["at", "st", "backup", "d"]).ended(0);
+    run_as_nobody(&sandbox, &["at", "st", "cat", "latest:closed/inside"])
+        .ended(0)
+        .prints_just("nor this");
+}
+
+#[test]
+fn what_only_root_may_restore_is_one_warning() {
+    let Some(sandbox) = sandbox_of_nobody("user_restore") else {
+        return;
+    };
+    for number in 0..STRANGERS {
+        sandbox.write(&format!("d/{number}"), b"x");
+        let path = sandbox.path(&format!("d/{number}"));
+        lchown(&path, Some(1000), Some(1000)).expect("root may give away");
+        set_mode(&path, 0o6755);
+    }
+    sandbox.write("d/mine", b"mine");
+    give_away(&sandbox.path("d/mine"));
+    let value = rustix::fs::XattrFlags::empty();
+    rustix::fs::lsetxattr(sandbox.path("d/mine"), "trusted.x", b"y", value).expect("root may");
+    run_as_root_for_nobody(&sandbox);
+    let run = run_as_nobody(&sandbox, &["at", "st", "restore", "-to", "out"]).ended(0);
+    let said = run.stderr();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    run.says("plakar: warning: 300 owners, ")
+        .says("300 modes")
+        .says("could not be restored: not running as root")
+        .prints("301 files");
+    let stranger = fs::metadata(sandbox.path("out/7")).expect("it is there");
+    assert_eq!(stranger.uid(), NOBODY);
+    // Nobody is lent the rights of a user who never owned the file.
+    assert_eq!(stranger.mode() & 0o7777, 0o755);
+    let words = ["at", "st", "restore", "-skip-permissions", "-to", "plain"];
+    run_as_nobody(&sandbox, &words).ended(0).says_nothing();
+}
+
+/// A backup by root into the store of nobody, who can still read it afterwards.
+fn run_as_root_for_nobody(sandbox: &Sandbox) {
+    sandbox.run(&["at", "st", "backup", "d"]).ended(0);
+    let mut command = Command::new("chown");
+    command.args(["-R", "65534:65534"]).arg(sandbox.path("st"));
+    Run::of(&mut command).ended(0);
+    let mut command = Command::new("chown");
+    command
+        .args(["-R", "65534:65534"])
+        .arg(sandbox.path("home"));
+    Run::of(&mut command).ended(0);
+}
+
+#[test]
+fn devices_are_roots_and_told_one_by_one() {
+    let Some(sandbox) = sandbox_of_nobody("user_devices") else {
+        return;
+    };
+    let node = |name: &str, kind, device| {
+        let mode = rustix::fs::Mode::from_raw_mode(0o644);
+        let path = sandbox.path("d").join(name);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, device).expect("root may");
+        give_away(&path);
+    };
+    node(
+        "null",
+        rustix::fs::FileType::CharacterDevice,
+        rustix::fs::makedev(1, 3),
+    );
+    node("fifo", rustix::fs::FileType::Fifo, 0);
+    sandbox.write("d/fine", b"fine");
+    give_away(&sandbox.path("d/fine"));
+    run_as_nobody(&sandbox, &["at", "st", "backup", "d"]).ended(0);
+    let run = run_as_nobody(&sandbox, &["at", "st", "restore", "-to", "out"]).ended(3);
+    run.says("null: only root may make device nodes")
+        .prints("1 error");
+    assert_eq!(sandbox.read("out/fine"), b"fine");
+    assert!(!sandbox.path("out/null").exists());
+}
+
+#[test]
+fn closed_directories_of_ones_own_come_back_and_are_filled() {
+    let Some(sandbox) = sandbox_of_nobody("user_closed") else {
+        return;
+    };
+    for (name, mode) in [("read-only", 0o555), ("closed", 0o000), ("blind", 0o300)] {
+        let path = sandbox.path("d").join(name);
+        sandbox.write(&format!("d/{name}/in"), name.as_bytes());
+        give_away(&path.join("in"));
+        give_away(&path);
+        set_mode(&path, mode);
+    }
+    run_as_root_for_nobody(&sandbox);
+    for _ in 0..2 {
+        run_as_nobody(&sandbox, &["at", "st", "restore", "-to", "out"])
+            .ended(0)
+            .says_nothing();
+        for (name, mode) in [("read-only", 0o555), ("closed", 0o000), ("blind", 0o300)] {
+            let path = sandbox.path("out").join(name);
+            let there = fs::metadata(&path).expect("it is there");
+            assert_eq!(there.mode() & 0o7777, mode, "{name}");
+            assert_eq!(sandbox.read(&format!("out/{name}/in")), name.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn a_store_or_target_that_is_closed_to_us_is_told() {
+    let Some(sandbox) = sandbox_of_nobody("user_denied") else {
+        return;
+    };
+    sandbox.write("d/a", b"a");
+    run_as_nobody(&sandbox, &["at", "st", "backup", "d"]).ended(0);
+    sandbox.mkdir("roots");
+    set_mode(&sandbox.path("roots"), 0o755);
+    let words = ["at", "st", "restore", "-to", "roots/out"];
+    let run = run_as_nobody(&sandbox, &words).ended(77);
+    run.says("roots/out").says("permission denied");
+    run_as_nobody(&sandbox, &["at", "roots/st", "create"])
+        .ended(77)
+        .says("roots/st: permission denied");
+    set_mode(&sandbox.path("st/packs"), 0o500);
+    sandbox.write("d/b", b"b");
+    let shut = Command::new("chown")
+        .args(["-R", "0:0"])
+        .arg(sandbox.path("st"))
+        .output();
+    assert!(shut.is_ok_and(|output| output.status.success()));
+    let run = run_as_nobody(&sandbox, &["at", "st", "backup", "d"]).ended(77);
+    run.says("st").says("permission denied");
+}
