@@ -31,6 +31,7 @@ pub struct Options {
     format: Format,
     verbosity: Verbosity,
     progress: Progress,
+    paths: Paths,
     traced: Vec<String>,
     config_dir: Option<PathBuf>,
     cache_dir: Option<PathBuf>,
@@ -64,6 +65,7 @@ impl Options {
             format: format(settings),
             verbosity: verbosity(settings),
             progress: progress(settings),
+            paths: paths(settings),
             traced: traced
                 .split(',')
                 .map(|part| part.trim().to_owned())
@@ -111,6 +113,14 @@ fn progress(settings: &Settings) -> Progress {
     match settings.is_on("no-progress") || verbosity(settings) < Verbosity::Normal {
         true => Progress::Hidden,
         false => Progress::Shown,
+    }
+}
+
+/// Whether each path is told, which `-json` does not change.
+fn paths(settings: &Settings) -> Paths {
+    match settings.is_on("stdio") {
+        true => Paths::Shown,
+        false => Paths::Hidden,
     }
 }
 
@@ -172,15 +182,30 @@ impl Globals {
         Err(Error::new(Kind::NotFound, format!("no store named {name}")))
     }
 
-    /// Begins to watch long work. Progress is drawn where somebody looks.
-    pub fn watch(&self, paths: Paths) -> Watch {
+    /// Watches long work; its paths are told with `-stdio`.
+    pub fn watch(&self) -> Arc<Watch> {
+        self.watch_with(self.options.paths)
+    }
+
+    /// Watches work whose paths are the result.
+    pub fn watch_result(&self) -> Arc<Watch> {
+        self.watch_with(Paths::Result)
+    }
+
+    /// Progress is drawn where somebody looks.
+    fn watch_with(&self, paths: Paths) -> Arc<Watch> {
         let progress = match self.options.format {
             Format::Json => self.options.progress,
             Format::Lines => Progress::Hidden,
             Format::Human if self.has_terminal() => self.options.progress,
             Format::Human => Progress::Hidden,
         };
-        Watch::begin(self.out.clone(), paths, progress)
+        // A line that is drawn among results on the same terminal only tears them apart.
+        let progress = match paths {
+            Paths::Result => Progress::Hidden,
+            Paths::Hidden | Paths::Shown => progress,
+        };
+        Arc::new(Watch::new(self.out.clone(), paths, progress))
     }
 
     /// Whether a line on standard error can be drawn over.

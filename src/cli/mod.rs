@@ -11,27 +11,36 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`table`], [`parse`], [`args`], [`suggest`], [`help`] | flags and commands as data; words understood by them; help rendered from them |
-//! | [`globals`], `environment`, `signals` | what comes from outside: options, variables, requests to stop |
-//! | [`output`], [`escape`], [`progress`], [`summary`], [`status`] | what goes out |
+//! | [`globals`], `environment`, `signals`, `limits` | what comes from outside: options, variables, requests to stop |
+//! | [`opening`], [`selection`], [`places`], [`date`], [`cost`] | what commands are given, understood |
+//! | [`output`], [`listing`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
 //! | [`passphrase`], `terminal`, `strength` | the one thing that is asked |
 
 pub mod args;
 pub mod commands;
+pub mod cost;
+pub mod date;
 mod environment;
 pub mod escape;
 pub mod globals;
 pub mod help;
+mod limits;
+pub mod listing;
+pub mod opening;
 pub mod output;
 pub mod parse;
 pub mod passphrase;
+pub mod places;
 pub mod progress;
+pub mod selection;
 mod signals;
 pub mod status;
 mod strength;
 pub mod suggest;
-pub mod summary;
 pub mod table;
 mod terminal;
+pub mod threads;
+pub mod wording;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -42,7 +51,6 @@ pub use commands::COMMANDS;
 pub use environment::Environment;
 pub use globals::{Globals, Options};
 pub use status::Status;
-pub use summary::Summary;
 pub use table::{Command, Flag, GLOBAL_FLAGS};
 
 use crate::error::{Error, Result};
@@ -91,6 +99,7 @@ fn run(options: Options, invocation: Invocation, out: Arc<Output>) -> Result<Sta
     } = invocation;
     let globals = Globals::new(options, Environment::of_process(), out, store);
     signals::listen(&globals.interrupt)?;
+    limits::raise();
     let args = match asked_for(&settings, args) {
         Asked::Help(text) => {
             globals.out.bytes(text.as_bytes())?;

@@ -43,6 +43,16 @@ pub enum Weak {
     Accepted,
 }
 
+impl Weak {
+    /// [`Weak::Accepted`] if the flag says so.
+    pub fn accepted_if(is_on: bool) -> Weak {
+        match is_on {
+            true => Weak::Accepted,
+            false => Weak::Refused,
+        }
+    }
+}
+
 /// The passphrase in `keyfile`, else in the environment `variable`, if there is either.
 pub(super) fn given(
     keyfile: Option<&Path>,

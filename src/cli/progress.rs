@@ -8,8 +8,8 @@
 //! the work ended.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,6 @@ use serde::Serialize;
 
 use super::escape::{JsonPath, printable};
 use super::output::{Format, Output, Verbosity};
-use super::summary::Summary;
 use crate::kloset::progress::{Counters, Event, Observer, read};
 use crate::util::human;
 
@@ -34,9 +33,11 @@ const USUAL_COLUMNS: u16 = 80;
 /// What becomes of the paths that work passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paths {
-    /// They are progress: shown with `-stdio` only.
-    Progress,
-    /// They are the result, as in a dry run: printed on standard output.
+    /// Nobody wants to hear of them.
+    Hidden,
+    /// They are told as the work goes on (`-stdio`).
+    Shown,
+    /// They are the result, as in a dry run: printed whatever the verbosity.
     Result,
 }
 
@@ -54,10 +55,15 @@ pub struct Watch {
     counters: Arc<Counters>,
     output: Arc<Output>,
     paths: Paths,
-    began: Instant,
-    /// Dropped to stop the thread.
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    progress: Progress,
+    drawing: Mutex<Option<Drawing>>,
+}
+
+/// The thread that shows progress.
+struct Drawing {
+    /// Dropped to stop it.
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
 }
 
 /// The counters at one moment, as an object of `-json`.
@@ -94,57 +100,54 @@ impl fmt::Display for PathLine<'_> {
 }
 
 impl Watch {
-    /// Begins to watch.
-    pub fn begin(output: Arc<Output>, paths: Paths, progress: Progress) -> Watch {
-        let counters = Arc::new(Counters::default());
-        let began = Instant::now();
-        let mut watch = Watch {
-            counters,
+    /// Begins to listen. Nothing is drawn before [`Watch::show`], so that a passphrase can
+    /// be asked for in between.
+    pub fn new(output: Arc<Output>, paths: Paths, progress: Progress) -> Watch {
+        Watch {
+            counters: Arc::default(),
             output,
             paths,
-            began,
-            stop: None,
-            thread: None,
-        };
-        if progress == Progress::Shown {
-            watch.show();
+            progress,
+            drawing: Mutex::new(None),
         }
-        watch
     }
 
-    /// Stops showing progress and sums up, in the name of `command`.
-    pub fn finish(mut self, command: &'static str) -> Summary {
-        self.end();
-        Summary::new(command, &self.counters, self.began.elapsed())
-    }
-
-    /// Starts the thread that shows progress.
-    fn show(&mut self) {
+    /// Shows progress from now on, where somebody looks.
+    pub fn show(&self) {
+        if self.progress == Progress::Hidden {
+            return;
+        }
         let (stop, stopped) = channel();
-        let (counters, output, began) = (self.counters.clone(), self.output.clone(), self.began);
-        let run = move || show_until(&stopped, &counters, &output, began);
+        let (counters, output) = (self.counters.clone(), self.output.clone());
+        let run = move || show_until(&stopped, &counters, &output, Instant::now());
         // Progress is not worth failing for where no thread is to be had.
-        self.thread = thread::Builder::new()
-            .name("progress".into())
-            .spawn(run)
-            .ok();
-        self.stop = Some(stop);
+        let thread = thread::Builder::new().name("progress".into()).spawn(run);
+        *self.drawing() = thread.ok().map(|thread| Drawing { stop, thread });
     }
 
-    /// Stops the thread and wipes the line.
-    fn end(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // It prints and counts, and has nothing to report.
-            let _ = thread.join();
-            self.output.wipe();
-        }
+    /// Stops showing progress and wipes the line.
+    pub fn finish(&self) {
+        let Some(Drawing { stop, thread }) = self.drawing().take() else {
+            return;
+        };
+        drop(stop);
+        // It prints and counts, and has nothing to report.
+        let _ = thread.join();
+        self.output.wipe();
+    }
+
+    fn drawing(&self) -> MutexGuard<'_, Option<Drawing>> {
+        self.drawing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells of one path where paths are wanted.
     fn path(&self, path: &[u8], action: &str, size_bytes: u64) {
-        let wanted = self.paths == Paths::Result || self.output.verbosity() == Verbosity::Normal;
-        if !wanted {
+        let is_wanted = match self.paths {
+            Paths::Hidden => false,
+            Paths::Shown => self.output.verbosity() == Verbosity::Normal,
+            Paths::Result => true,
+        };
+        if !is_wanted {
             return;
         }
         let line = PathLine {
@@ -160,7 +163,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.end();
+        self.finish();
     }
 }
 
@@ -175,10 +178,7 @@ impl Observer for Watch {
                 path,
                 action,
                 size_bytes,
-            } if self.paths == Paths::Result || self.output.format() == Format::Lines => {
-                self.path(path, action, *size_bytes);
-            }
-            Event::Path { .. } => {}
+            } => self.path(path, action, *size_bytes),
             Event::Failed { path, error } => self.output.failed(path, error),
             Event::Warning(error) => self.output.warning(error),
         }

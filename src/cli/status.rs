@@ -1,14 +1,19 @@
-//! How a command ended when it did not fail: it did everything, or only part.
+//! How a command ended when it did not fail: it did everything, or only part, or it
+//! found what it was asked to look for.
 //!
 //! Failing altogether is an [`crate::error::Error`], whose kind has an exit code.
 
-/// What is left to tell about work that came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use crate::error::Kind;
+
+/// What is left to tell about work that came to its end, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     /// Everything was done.
     Success,
     /// Some items failed and were reported; the others were done.
     Partial,
+    /// What was looked at is damaged, and the damage was reported.
+    Damaged,
 }
 
 impl Status {
@@ -20,12 +25,21 @@ impl Status {
         }
     }
 
+    /// [`Status::Damaged`] if `is_damaged`.
+    pub fn damaged_if(is_damaged: bool) -> Status {
+        match is_damaged {
+            true => Status::Damaged,
+            false => Status::Success,
+        }
+    }
+
     /// The exit code. 3 is nobody else's: shells use 1, 2 and from 126 on,
     /// `sysexits.h` from 64 to 78.
     pub fn exit_code(self) -> u8 {
         match self {
             Status::Success => 0,
             Status::Partial => 3,
+            Status::Damaged => Kind::Corrupt.exit_code(),
         }
     }
 }

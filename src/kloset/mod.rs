@@ -4,7 +4,7 @@
 //! |---|---|
 //! | how a chunk gets in and out | [`blob`] |
 //! | how files are cut into chunks | [`chunker`] |
-//! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`tree`], [`snapshot`], [`config`] |
+//! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`file`], [`tree`], [`snapshot`], [`config`] |
 //! | where each chunk is | [`index`] |
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`] |
 //! | what people ask for | [`backup`], [`restore`], [`check`], [`select`] |
@@ -21,6 +21,7 @@ pub mod codec;
 pub mod condemned;
 pub mod config;
 pub mod failures;
+pub mod file;
 pub mod index;
 pub mod index_object;
 pub mod keyring;
@@ -283,6 +284,21 @@ pub enum Protection<'a> {
     Plaintext,
 }
 
+/// Tells early, before anybody is asked for a passphrase, that there is a store already.
+///
+/// # Errors
+/// [`Kind::Exists`] if there is.
+pub fn refuse_existing(store: &dyn Store) -> Result<()> {
+    match store.get_config() {
+        Ok(_) => {
+            let error = Error::new(Kind::Exists, "there is a store already");
+            Err(error.during(format!("create {}", store.location())))
+        }
+        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes a kloset of an empty place.
 ///
 /// # Errors
@@ -330,6 +346,11 @@ impl Locked {
             config_bytes,
             config,
         })
+    }
+
+    /// What to call the store in messages.
+    pub fn location(&self) -> &str {
+        self.store.location()
     }
 
     /// What CONFIG says, which nobody has vouched for yet.

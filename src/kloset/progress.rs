@@ -13,6 +13,8 @@ pub struct Counters {
     pub directories: AtomicU64,
     /// Bytes of contents dealt with, read or known to be unchanged.
     pub bytes: AtomicU64,
+    /// Bytes of contents that were read from the source.
+    pub read_bytes: AtomicU64,
     /// Bytes of contents that were not in the store before.
     pub new_bytes: AtomicU64,
     /// Bytes that went into the store, sealed.

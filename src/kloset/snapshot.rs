@@ -287,6 +287,13 @@ pub fn publish(kloset: &Kloset, snapshot: &Snapshot) -> Result<u64> {
     publish().during(|| format!("publish snapshot {}", snapshot.id.short()))
 }
 
+/// Takes the object of a snapshot away, and nothing else: what only it needed is garbage
+/// until maintenance collects it. Removing one that is gone is a success.
+pub fn remove(kloset: &Kloset, stored: &Stored) -> Result<()> {
+    let removed = kloset.store().delete(Area::Snapshots, stored.object);
+    removed.during(|| format!("remove snapshot {}", stored.snapshot.id.short()))
+}
+
 /// The snapshot in the object `object`.
 ///
 /// # Errors

@@ -106,7 +106,6 @@ impl Sandbox {
 }
 
 /// For the commands that work on a store.
-#[allow(dead_code, reason = "each is used as soon as its command is there")]
 impl Sandbox {
     /// A sandbox with an empty store in it that tests reach by [`store`].
     pub(crate) fn with_store(name: &str) -> Sandbox {
@@ -166,6 +165,11 @@ impl Sandbox {
         )
     }
 
+    /// Makes a symbolic link called `path` to `target`.
+    pub(crate) fn link(&self, target: &str, path: &str) {
+        std::os::unix::fs::symlink(target, self.path(path)).expect("a link can be made");
+    }
+
     /// Makes a directory and its parents.
     pub(crate) fn mkdir(&self, path: &str) {
         fs::create_dir_all(self.path(path)).expect("a directory can be made");
@@ -205,15 +209,24 @@ impl Sandbox {
 }
 
 /// Where the store of the sandbox `name` is.
-#[allow(
-    dead_code,
-    reason = "used as soon as there is a command that makes a store"
-)]
 pub(crate) fn store(name: &str) -> String {
     match std::env::var("PLAKAR_TEST_STORE") {
         Ok(prefix) => format!("{prefix}{name}"),
         Err(_) => "st".to_owned(),
     }
+}
+
+/// Bytes that do not compress, and that no two chunks share.
+pub(crate) fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let next = |_| {
+        // xorshift64 (Marsaglia 2003).
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    (0..bytes).map(next).collect()
 }
 
 /// Adds every file under `dir` to `files`.
@@ -309,6 +322,21 @@ impl Run {
             serde_json::from_str(line).unwrap_or_else(|_| self.fail("prints JSON in every line"))
         };
         lossy(&self.stdout).lines().map(parse).collect()
+    }
+
+    /// The first object of type `kind`.
+    #[track_caller]
+    pub(crate) fn object(&self, kind: &str) -> serde_json::Value {
+        let found = self
+            .objects()
+            .into_iter()
+            .find(|object| object["type"] == kind);
+        found.unwrap_or_else(|| self.fail(&format!("prints an object of type {kind}")))
+    }
+
+    /// What it prints on standard output.
+    pub(crate) fn stdout(&self) -> String {
+        lossy(&self.stdout)
     }
 
     #[track_caller]

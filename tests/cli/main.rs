@@ -1,7 +1,16 @@
 //! What a user notices: every test here drives the binary, in a directory of its
 //! own, with an environment that has nothing in it but what the harness puts there.
 
+mod backup;
+mod cat;
+mod check;
+mod create;
 mod harness;
 mod help;
+mod info;
+mod key;
+mod ls;
+mod restore;
+mod rm;
 mod terminal;
 mod usage;

@@ -3,7 +3,16 @@
 //! A command parses its own flags, calls one function of the core and prints what
 //! it answers. It knows nothing of other commands.
 
+pub mod backup;
+pub mod cat;
+pub mod check;
+pub mod create;
 pub mod help;
+pub mod info;
+pub mod key;
+pub mod ls;
+pub mod restore;
+pub mod rm;
 pub mod version;
 
 use super::table::Command;
@@ -11,7 +20,15 @@ use super::table::Command;
 /// Every command, in the order in which help lists them: making a store, filling
 /// it, looking into it, getting things back, keeping it in order, and the rest.
 pub static COMMANDS: &[Command] = &[
-    // create, backup; ls, cat, info; restore; check, rm, key go here.
+    create::COMMAND,
+    backup::COMMAND,
+    ls::COMMAND,
+    cat::COMMAND,
+    info::COMMAND,
+    restore::COMMAND,
+    check::COMMAND,
+    rm::COMMAND,
+    key::COMMAND,
     version::COMMAND,
     help::COMMAND,
 ];

@@ -55,14 +55,17 @@ fn paths_are_shown_in_a_log_and_in_a_dry_run_only() {
         action: "new",
         size_bytes: 1,
     };
+    let line = "new       /a\\u{1b}\n";
+    let object = "{\"type\":\"path\",\"action\":\"new\",\"path\":\"/a\\u001b\",\"size_bytes\":1}\n";
     for (format, paths, shown) in [
-        (Format::Human, Paths::Progress, ""),
-        (Format::Json, Paths::Progress, ""),
-        (Format::Lines, Paths::Progress, "new       /a\\u{1b}\n"),
-        (Format::Human, Paths::Result, "new       /a\\u{1b}\n"),
+        (Format::Human, Paths::Hidden, ""),
+        (Format::Json, Paths::Hidden, ""),
+        (Format::Lines, Paths::Shown, line),
+        (Format::Human, Paths::Result, line),
+        (Format::Json, Paths::Shown, object),
     ] {
         let (output, results, _) = recorded(format, Verbosity::Normal);
-        Watch::begin(Arc::new(output), paths, Progress::Hidden).event(&path);
+        Watch::new(Arc::new(output), paths, Progress::Hidden).event(&path);
         assert_eq!(results.text(), shown, "{format:?} {paths:?}");
     }
 }
@@ -70,17 +73,16 @@ fn paths_are_shown_in_a_log_and_in_a_dry_run_only() {
 #[test]
 fn errors_are_told_while_work_goes_on() {
     let (output, _, messages) = recorded(Format::Human, Verbosity::Quiet);
-    let watch = Watch::begin(Arc::new(output), Paths::Progress, Progress::Shown);
+    let watch = Watch::new(Arc::new(output), Paths::Hidden, Progress::Shown);
+    watch.show();
     let error = Error::new(Kind::Denied, "permission denied");
     watch.event(&Event::Failed {
         path: b"/secret",
         error: &error,
     });
-    add(&watch.counters().errors, 1);
-    let summary = watch.finish("backup");
+    watch.finish();
     assert_eq!(
         messages.text().lines().last(),
         Some("plakar: /secret: permission denied")
     );
-    assert_eq!(summary.errors, 1);
 }

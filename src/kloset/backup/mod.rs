@@ -76,6 +76,16 @@ pub enum Switch {
     On,
 }
 
+impl Switch {
+    /// [`Switch::On`] if `is_on`.
+    pub fn on_if(is_on: bool) -> Switch {
+        match is_on {
+            true => Switch::On,
+            false => Switch::Off,
+        }
+    }
+}
+
 /// What to back up, and how.
 #[derive(Default)]
 pub struct Options {
@@ -184,6 +194,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
     Ok(Summary {
         snapshot: snapshot.id,
         totals: snapshot.totals(),
+        read_bytes: read_counter(&counters.read_bytes),
         new_bytes: read_counter(&counters.new_bytes),
         stored_bytes: read_counter(&counters.stored_bytes),
         errors: error_count,

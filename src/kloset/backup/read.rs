@@ -242,6 +242,7 @@ impl<'a> Reader<'a> {
                 .map_err(Failure::Item)?;
             self.buffer.advance(got);
             add(&self.context.counters.bytes, got as u64);
+            add(&self.context.counters.read_bytes, got as u64);
             cutting.cut(self.context.chunker, self.buffer.filled(), largest);
             left -= got as u64;
             if got < asked {

@@ -189,10 +189,7 @@ pub(super) enum Preference {
 
 /// `/tmp` is often memory, which is what a file is here to save: last.
 fn temporary_directories() -> impl Iterator<Item = PathBuf> {
-    let chosen = std::env::temp_dir();
-    let tmp = PathBuf::from("/tmp");
-    let chosen = (chosen != tmp).then_some(chosen);
-    chosen.into_iter().chain([PathBuf::from("/var/tmp"), tmp])
+    ["/var/tmp", "/tmp"].into_iter().map(PathBuf::from)
 }
 
 /// A new file under a random name.

@@ -9,10 +9,12 @@
 
 mod content;
 mod entry;
+mod walk;
 mod wire;
 
 pub use content::{chunk_ids, each_chunk, store_ids};
 pub use entry::{Content, Entry, Totals, check_name};
+pub use walk::{Reach, TreeWalk};
 
 use super::Kloset;
 use super::blob::{BlobReader, Packer};

@@ -1,0 +1,215 @@
+//! What `plakar backup` was given, understood.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use lexopt::ValueExt;
+
+use crate::cli::commands::create;
+use crate::cli::suggest::did_you_mean;
+use crate::cli::{Args, Globals, date, places, threads};
+use crate::connector::exclude::{self, Excludes};
+use crate::connector::{LocalSource, Source};
+use crate::error::{During, Error, Result};
+use crate::kloset::Kloset;
+use crate::kloset::backup::{Compare, Options, Switch};
+use crate::kloset::snapshot::Labels;
+
+/// The flags and arguments.
+pub(super) struct Opts {
+    pub(super) is_dry_run: bool,
+    pub(super) is_check_wanted: bool,
+    places: Vec<Vec<u8>>,
+    excludes: Excludes,
+    labels: Labels,
+    time_ns: Option<i64>,
+    level: Option<i32>,
+    is_cache_used: bool,
+    skip_xattrs: Switch,
+    source: SourceOptions,
+}
+
+impl Opts {
+    /// # Errors
+    /// [`crate::error::Kind::Usage`], and those of files that are named.
+    pub(super) fn from(globals: &Globals, args: &Args) -> Result<Opts> {
+        let read = || -> Result<Opts> {
+            Ok(Opts {
+                is_dry_run: args.is_on("dry-run"),
+                is_check_wanted: args.is_on("check"),
+                places: places::resolved(args.arguments())?,
+                excludes: excludes(args)?,
+                labels: labels(globals, args)?,
+                time_ns: time(args)?,
+                level: create::level(args)?,
+                is_cache_used: is_cache_used(args)?,
+                skip_xattrs: Switch::on_if(args.is_on("no-xattr")),
+                source: SourceOptions::from(args)?,
+            })
+        };
+        read().during(|| args.path())
+    }
+
+    /// The same in the words of the core.
+    pub(super) fn options(
+        self,
+        globals: &Globals,
+        kloset: &Kloset,
+        source: &LocalSource,
+    ) -> Options {
+        let workers = threads::workers(globals);
+        Options {
+            places: self.places,
+            excludes: self.excludes,
+            labels: self.labels,
+            time_ns: self.time_ns,
+            level: self.level,
+            workers,
+            readers: threads::readers(workers),
+            compare: self.is_cache_used.then_some(self.source.compare),
+            one_file_system: self.source.one_file_system,
+            exclude_caches: self.source.exclude_caches,
+            skip_xattrs: self.skip_xattrs,
+            skip: skipped(globals, kloset),
+            host: source.origin().to_owned(),
+            user: user(source),
+            program: concat!("plakar ", env!("CARGO_PKG_VERSION")).to_owned(),
+            interrupt: globals.interrupt.clone(),
+        }
+    }
+}
+
+/// The store itself, if it is on this machine, and the caches: a backup of either would
+/// grow with every backup.
+fn skipped(globals: &Globals, kloset: &Kloset) -> Vec<(u64, u64)> {
+    let store = places::identity(Path::new(kloset.store().location()));
+    let cache = globals.cache_dir().ok();
+    let cache = cache.and_then(|path| places::identity(&path));
+    store.into_iter().chain(cache).collect()
+}
+
+/// Who runs this, by name if there is one.
+fn user(source: &LocalSource) -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    let name = source.user_name(uid);
+    name.map_or_else(|| uid.to_string(), |name| name.to_string())
+}
+
+/// What the user says of the snapshot. Tags come from the flags and the environment.
+fn labels(globals: &Globals, args: &Args) -> Result<Labels> {
+    let text = |name| -> Result<String> { Ok(args.text(name)?.unwrap_or_default()) };
+    let given = args
+        .values("tag")
+        .chain(globals.environment.tags.as_deref());
+    let mut tags = Vec::new();
+    for list in given {
+        let list = utf8(list).during(|| "-tag")?;
+        tags.extend(list.split(',').map(|tag| tag.trim().to_owned()));
+    }
+    tags.retain(|tag| !tag.is_empty());
+    tags.sort();
+    tags.dedup();
+    Ok(Labels {
+        name: text("name")?,
+        category: text("category")?,
+        environment: text("environment")?,
+        perimeter: text("perimeter")?,
+        job: text("job")?,
+        tags,
+    })
+}
+
+/// The patterns of every file, then those of the command line, which so win.
+fn excludes(args: &Args) -> Result<Excludes> {
+    let mut patterns = Vec::new();
+    for path in args.values("ignore-file") {
+        let read = || exclude::lines(&fs::read(Path::new(path))?);
+        patterns.extend(read().during(|| format!("ignore file {}", Path::new(path).display()))?);
+    }
+    for pattern in args.values("ignore") {
+        patterns.push(utf8(pattern).during(|| "-ignore")?);
+    }
+    Excludes::new(&patterns)
+}
+
+/// What `-force-timestamp` says.
+fn time(args: &Args) -> Result<Option<i64>> {
+    let text = args.text("force-timestamp")?;
+    let time = text.map(|text| date::parse(&text)).transpose();
+    time.during(|| "-force-timestamp")
+}
+
+/// What `-cache` says: whether the last snapshot spares us from reading what did not change.
+fn is_cache_used(args: &Args) -> Result<bool> {
+    match args.text("cache")?.as_deref() {
+        None | Some("vfs") => Ok(true),
+        Some("no") => Ok(false),
+        Some(other) => Err(Error::usage(format!(
+            "-cache: {other:?} is neither vfs nor no"
+        ))),
+    }
+}
+
+fn utf8(value: &OsStr) -> Result<String> {
+    let text = OsString::from(value).string();
+    text.map_err(|cause| Error::usage(cause.to_string()))
+}
+
+/// What `-o` says.
+#[derive(Default)]
+struct SourceOptions {
+    one_file_system: Switch,
+    exclude_caches: Switch,
+    compare: Compare,
+}
+
+/// Every option of a source.
+const KNOWN: [&str; 5] = [
+    "one_file_system",
+    "dont_traverse_fs",
+    "exclude_caches",
+    "ignore_inode",
+    "ignore_ctime",
+];
+
+impl SourceOptions {
+    fn from(args: &Args) -> Result<SourceOptions> {
+        let mut options = SourceOptions::default();
+        for word in args.values("o") {
+            options
+                .set(&String::from_utf8_lossy(word.as_bytes()))
+                .during(|| "-o")?;
+        }
+        Ok(options)
+    }
+
+    /// Takes one `KEY=VALUE`; a key alone means that it is on.
+    fn set(&mut self, word: &str) -> Result<()> {
+        let (key, value) = word.split_once('=').unwrap_or((word, "true"));
+        let is_on = match value {
+            "true" => true,
+            "false" => false,
+            other => {
+                return Err(Error::usage(format!(
+                    "{key} is true or false, not {other:?}"
+                )));
+            }
+        };
+        match key {
+            "one_file_system" | "dont_traverse_fs" => self.one_file_system = Switch::on_if(is_on),
+            "exclude_caches" => self.exclude_caches = Switch::on_if(is_on),
+            "ignore_inode" => self.compare.inode = !is_on,
+            "ignore_ctime" => self.compare.ctime = !is_on,
+            unknown => {
+                let hint = did_you_mean(unknown, KNOWN.into_iter(), "");
+                let known = KNOWN.join(", ");
+                return Err(Error::usage(format!(
+                    "unknown option {unknown:?}{hint}; known are {known}"
+                )));
+            }
+        }
+        Ok(())
+    }
+}

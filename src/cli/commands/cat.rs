@@ -1,0 +1,68 @@
+//! `plakar cat`: the contents of stored files, on standard output.
+
+use crate::cli::selection::{self, Choice};
+use crate::cli::{Args, Command, Globals, Status, opening};
+use crate::error::{During, Error, Kind, Result};
+use crate::kloset::blob::BlobReader;
+use crate::kloset::{file, select};
+
+/// The entry in the table.
+pub const COMMAND: Command = Command {
+    name: "cat",
+    synopsis: "SNAPSHOT:PATH ...",
+    about: "print the contents of files",
+    run,
+    ..Command::BLANK
+};
+
+/// Decoded blocks that are kept: files that lie next to each other share them.
+const CACHE_BYTES: usize = 16 << 20;
+
+fn run(globals: &Globals, args: Args) -> Result<Status> {
+    let words = args.at_least_one("a SNAPSHOT:PATH")?;
+    let kloset = opening::kloset(globals, &globals.watch())?;
+    let choices = selection::choices(&kloset, words)?;
+    let blobs = BlobReader::new(&kloset, CACHE_BYTES)?;
+    let mut status = Status::Success;
+    for choice in &choices {
+        globals.interrupt.check()?;
+        match print(globals, &blobs, choice) {
+            Err(error) if globals.out.reader_left() => return Err(error),
+            Err(error) => status = status.max(told(globals, choices.len(), error)?),
+            Ok(()) => {}
+        }
+    }
+    Ok(status)
+}
+
+/// Prints one file.
+fn print(globals: &Globals, blobs: &BlobReader<'_>, choice: &Choice) -> Result<()> {
+    let snapshot = choice.snapshot();
+    let path = choice.path_or_base();
+    let entry = select::entry(blobs, snapshot, &path)?;
+    let name = || format!("{}:{}", snapshot.id.short(), path.escape_ascii());
+    if entry.changed {
+        let error = Error::new(
+            Kind::Failed,
+            "changed while it was backed up: its contents may be mixed",
+        );
+        globals.out.warning(&error.during(name()));
+    }
+    let mut sink = |bytes: &[u8]| {
+        globals.interrupt.check()?;
+        globals.out.bytes(bytes)
+    };
+    file::read(blobs, &entry, &mut sink).during(name)
+}
+
+/// Ends the command if there is but one file; else tells of the error, and goes on.
+fn told(globals: &Globals, count: usize, error: Error) -> Result<Status> {
+    if count == 1 || !matches!(error.kind(), Kind::Corrupt | Kind::NotFound | Kind::Failed) {
+        return Err(error);
+    }
+    globals.out.message(&error.to_string());
+    match error.kind() {
+        Kind::Corrupt => Ok(Status::Damaged),
+        _ => Ok(Status::Partial),
+    }
+}

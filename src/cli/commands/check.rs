@@ -1,0 +1,146 @@
+//! `plakar check`: is everything the snapshots need there, and intact?
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::cli::progress::Watch;
+use crate::cli::wording::counted;
+use crate::cli::{Args, Command, Flag, Globals, Status, opening, selection, threads};
+use crate::error::{During, Result};
+use crate::kloset::check::{self, Depth, Options, Summary, Target};
+use crate::util::human;
+
+/// The entry in the table.
+pub const COMMAND: Command = Command {
+    name: "check",
+    synonyms: &["verify"],
+    synopsis: "[-fast] [-no-key] [SNAPSHOT[:PATH] ...]",
+    about: "verify the integrity of snapshots",
+    flags: &[
+        Flag::switch("fast", "check the structure only, read no contents"),
+        Flag::switch(
+            "no-key",
+            "check each object against its name, with no passphrase",
+        ),
+    ],
+    run,
+    ..Command::BLANK
+};
+
+fn run(globals: &Globals, args: Args) -> Result<Status> {
+    let is_fast = args.is_on("fast");
+    let options = Options {
+        depth: if is_fast {
+            Depth::Structure
+        } else {
+            Depth::Contents
+        },
+        workers: threads::workers(globals),
+        interrupt: globals.interrupt.clone(),
+    };
+    let watch = globals.watch();
+    let found = match args.is_on("no-key") {
+        true if is_fast || !args.arguments().is_empty() => {
+            return Err(args.usage("-no-key checks every object: no -fast and no SNAPSHOT"));
+        }
+        true => check::names(&*opening::store(globals)?, &*watch, &options),
+        false => run_with_key(globals, &args, &watch, &options),
+    };
+    watch.finish();
+    told(globals, &found.during(|| "check")?)
+}
+
+/// Checks what the arguments name, or everything.
+fn run_with_key(
+    globals: &Globals,
+    args: &Args,
+    watch: &Arc<Watch>,
+    options: &Options,
+) -> Result<Summary> {
+    let kloset = opening::kloset(globals, watch)?;
+    let choices = selection::choices(&kloset, args.arguments())?;
+    watch.show();
+    if choices.is_empty() {
+        return check::run(&kloset, None, options);
+    }
+    let target = |choice: selection::Choice| Target {
+        path: choice.path.unwrap_or_else(|| b"/".to_vec()),
+        stored: choice.stored,
+    };
+    let targets: Vec<Target> = choices.into_iter().map(target).collect();
+    check::run(&kloset, Some(&targets), options)
+}
+
+/// Prints what was found, and tells how the command ends.
+pub(super) fn told(globals: &Globals, found: &Summary) -> Result<Status> {
+    let done = Done::new(found);
+    globals.out.summary(&done)?;
+    Ok(Status::damaged_if(done.is_damaged()))
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Done {
+    command: &'static str,
+    snapshots: u64,
+    damaged_snapshots: u64,
+    objects: u64,
+    damaged_objects: u64,
+    files: u64,
+    damaged_files: u64,
+    read_bytes: u64,
+    seconds: f64,
+}
+
+impl Done {
+    fn new(found: &Summary) -> Done {
+        Done {
+            command: "check",
+            snapshots: found.snapshots,
+            damaged_snapshots: found.damaged_snapshots,
+            objects: found.objects,
+            damaged_objects: found.damaged_objects,
+            files: found.files,
+            damaged_files: found.damaged_files,
+            read_bytes: found.read_bytes,
+            seconds: found.duration.as_millis() as f64 / 1000.0,
+        }
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.damaged_snapshots + self.damaged_objects + self.damaged_files > 0
+    }
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |all: String, damaged: u64| match damaged {
+            0 => all,
+            damaged => format!("{all} ({damaged} damaged)"),
+        };
+        let snapshots = counted(self.snapshots, "snapshot", "snapshots");
+        let files = counted(self.files, "file", "files");
+        let objects = counted(self.objects, "object", "objects");
+        let verdict = if self.is_damaged() {
+            "damaged"
+        } else {
+            "intact"
+        };
+        write!(
+            f,
+            "check: {verdict}: {}, ",
+            part(snapshots, self.damaged_snapshots)
+        )?;
+        write!(
+            f,
+            "{}, {}",
+            part(files, self.damaged_files),
+            part(objects, self.damaged_objects)
+        )?;
+        let took = human::duration(Duration::from_secs_f64(self.seconds));
+        write!(f, "; read {} in {took}", human::size(self.read_bytes))
+    }
+}

@@ -1,0 +1,97 @@
+//! `plakar create`: make an empty store.
+
+use crate::cli::cost::{self, KDF_MEMORY, KDF_PASSES};
+use crate::cli::passphrase::Weak;
+use crate::cli::{Args, Command, Flag, Globals, Status, date, opening};
+use crate::error::{During, Error, Kind, Result};
+use crate::kloset::codec::{DEFAULT_LEVEL, LEVELS};
+use crate::kloset::slot::SlotInfo;
+use crate::kloset::{self, Protection};
+
+/// The entry in the table.
+pub const COMMAND: Command = Command {
+    name: "create",
+    synopsis: "[-plaintext] [-compression LEVEL] [-kdf-memory MIB] [-kdf-passes N] \
+               [-label NAME] [-weak-passphrase]",
+    about: "make an empty store",
+    flags: &[
+        Flag::switch("plaintext", "encrypt nothing: anyone can read the store"),
+        Flag::value(
+            "compression",
+            "LEVEL",
+            "zstd level of backups, -7 to 19 (default 3)",
+        ),
+        KDF_MEMORY,
+        KDF_PASSES,
+        Flag::value("label", "NAME", "what to call the passphrase in listings"),
+        Flag::switch("weak-passphrase", "accept a weak passphrase"),
+    ],
+    run,
+    ..Command::BLANK
+};
+
+/// What every new store that encrypts nothing is announced with.
+const PLAINTEXT: &str = "-plaintext: nothing in this store is encrypted, and whoever can write \
+                         to it can forge what is in it";
+
+struct Opts {
+    is_plaintext: bool,
+    level: i32,
+    info: SlotInfo,
+    weak: Weak,
+}
+
+impl Opts {
+    fn from(args: &Args) -> Result<Opts> {
+        args.no_arguments()?;
+        let is_plaintext = args.is_on("plaintext");
+        let secret = ["kdf-memory", "kdf-passes", "label"];
+        if let Some(name) = secret
+            .iter()
+            .find(|name| args.value(name).is_some() && is_plaintext)
+        {
+            return Err(args.usage(format!(
+                "-{name} is about a passphrase, and -plaintext has none"
+            )));
+        }
+        Ok(Opts {
+            is_plaintext,
+            level: level(args).during(|| args.path())?.unwrap_or(DEFAULT_LEVEL),
+            info: SlotInfo {
+                label: args.text("label")?.unwrap_or_default(),
+                created_ns: date::now_ns(),
+                cost: cost::given(args)?,
+            },
+            weak: Weak::accepted_if(args.is_on("weak-passphrase")),
+        })
+    }
+}
+
+/// What `-compression` says, if it is given.
+pub(super) fn level(args: &Args) -> Result<Option<i32>> {
+    let level = args.number("compression")?;
+    match level {
+        Some(level) if !LEVELS.contains(&level) => {
+            let (least, most) = (LEVELS.start(), LEVELS.end());
+            Err(Error::usage(format!(
+                "-compression: {level} is not within {least} to {most}"
+            )))
+        }
+        level => Ok(level),
+    }
+}
+
+fn run(globals: &Globals, args: Args) -> Result<Status> {
+    let opts = Opts::from(&args)?;
+    let store = opening::store(globals)?;
+    if opts.is_plaintext {
+        globals.out.warning(&Error::new(Kind::Failed, PLAINTEXT));
+        kloset::create(&*store, &Protection::Plaintext, opts.level)?;
+        return Ok(Status::Success);
+    }
+    kloset::refuse_existing(&*store)?;
+    let passphrase = globals.new_passphrase(opts.weak)?;
+    let protection = Protection::Passphrase(&passphrase, opts.info);
+    kloset::create(&*store, &protection, opts.level)?;
+    Ok(Status::Success)
+}

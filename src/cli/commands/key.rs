@@ -1,0 +1,196 @@
+//! `plakar key`: which passphrases open this store?
+//!
+//! Each passphrase has a slot in the store, in which the one master key is wrapped. These
+//! commands write and remove slots and touch nothing else.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::cli::cost::{self, KDF_MEMORY, KDF_PASSES};
+use crate::cli::escape::printable;
+use crate::cli::opening::{self, Opened};
+use crate::cli::passphrase::Weak;
+use crate::cli::progress::Watch;
+use crate::cli::{Args, Command, Flag, Globals, Status, date};
+use crate::error::{Error, Kind, Result};
+use crate::kloset::slot::SlotInfo;
+use crate::kloset::{Locked, keyring};
+use crate::util::{Id, human};
+
+const LABEL: Flag = Flag::value("label", "NAME", "what to call the passphrase in listings");
+const NEW_KEYFILE: Flag = Flag::value(
+    "new-keyfile",
+    "FILE",
+    "read the new passphrase from the first line of FILE",
+);
+const WEAK: Flag = Flag::switch("weak-passphrase", "accept a weak passphrase");
+
+/// What a new passphrase may be given with.
+const NEW_FLAGS: &[Flag] = &[LABEL, KDF_MEMORY, KDF_PASSES, NEW_KEYFILE, WEAK];
+
+const SYNOPSIS: &str =
+    "[-label NAME] [-kdf-memory MIB] [-kdf-passes N] [-new-keyfile FILE] [-weak-passphrase]";
+
+/// The entry in the table.
+pub const COMMAND: Command = Command {
+    name: "key",
+    synopsis: "list | add | rm | passwd",
+    about: "list, add, change and remove passphrases",
+    subcommands: &[
+        Command {
+            name: "list",
+            synonyms: &["ls"],
+            about: "list the passphrases of a store",
+            run: list,
+            ..Command::BLANK
+        },
+        Command {
+            name: "add",
+            synopsis: SYNOPSIS,
+            about: "let another passphrase open the store too",
+            flags: NEW_FLAGS,
+            run: add,
+            ..Command::BLANK
+        },
+        Command {
+            name: "rm",
+            synopsis: "ID",
+            about: "remove a passphrase",
+            run: remove,
+            ..Command::BLANK
+        },
+        Command {
+            name: "passwd",
+            synopsis: SYNOPSIS,
+            about: "replace the passphrase that opens the store now",
+            flags: NEW_FLAGS,
+            run: change,
+            ..Command::BLANK
+        },
+    ],
+    ..Command::BLANK
+};
+
+/// One slot, as it is listed.
+#[derive(Serialize)]
+struct Slot {
+    id: String,
+    label: String,
+    created: String,
+    memory_kib: u32,
+    passes: u32,
+    lanes: u32,
+    #[serde(skip)]
+    shown: String,
+}
+
+impl Slot {
+    fn new(id: Id, info: &SlotInfo) -> Slot {
+        let created = human::time(info.created_ns);
+        let label = printable(info.label.as_bytes());
+        Slot {
+            id: id.to_string(),
+            shown: format!("{created} {:>10}  {}  {label}", id.short(), info.cost),
+            label: info.label.clone(),
+            created,
+            memory_kib: info.cost.memory_kib,
+            passes: info.cost.passes,
+            lanes: info.cost.lanes,
+        }
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.shown.trim_end())
+    }
+}
+
+fn list(globals: &Globals, args: Args) -> Result<Status> {
+    args.no_arguments()?;
+    let watch = globals.watch();
+    let store = opening::store(globals)?;
+    refuse_plaintext(&Locked::new(store.clone())?)?;
+    for (id, info) in keyring::list(&*store, &*watch)? {
+        globals.out.result("key", &Slot::new(id, &info))?;
+    }
+    Ok(Status::Success)
+}
+
+/// # Errors
+/// [`Kind::Unsupported`] for a store that no passphrase opens.
+fn refuse_plaintext(locked: &Locked) -> Result<()> {
+    match locked.plaintext_key()? {
+        Some(_) => Err(Error::new(
+            Kind::Unsupported,
+            "this store was created with -plaintext: it has no passphrases",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn add(globals: &Globals, args: Args) -> Result<Status> {
+    args.no_arguments()?;
+    let info = info(&args)?;
+    let opened = opened(globals, &globals.watch())?;
+    add_slot(globals, &args, &opened, info)?;
+    Ok(Status::Success)
+}
+
+fn remove(globals: &Globals, args: Args) -> Result<Status> {
+    args.at_least_one("the ID of a passphrase")?;
+    args.at_most(1)?;
+    let prefix = args.texts()?.remove(0);
+    let Opened { kloset, .. } = opened(globals, &globals.watch())?;
+    let id = keyring::find(&kloset, &prefix)?;
+    keyring::remove(&kloset, id)?;
+    Ok(Status::Success)
+}
+
+fn change(globals: &Globals, args: Args) -> Result<Status> {
+    args.no_arguments()?;
+    let info = info(&args)?;
+    let opened = opened(globals, &globals.watch())?;
+    let passphrase = opened.passphrase.as_ref();
+    let passphrase = passphrase.expect("a store without one was refused");
+    let lost = || Error::new(Kind::NotFound, "the key slot of this passphrase is gone");
+    let (old, before) = keyring::slot_of(&opened.kloset, passphrase)?.ok_or_else(lost)?;
+    let label = match args.value("label") {
+        Some(_) => info.label,
+        None => before.label,
+    };
+    // In this order: at no moment is there no passphrase.
+    add_slot(globals, &args, &opened, SlotInfo { label, ..info })?;
+    keyring::remove(&opened.kloset, old)?;
+    Ok(Status::Success)
+}
+
+/// The kloset and its passphrase.
+///
+/// # Errors
+/// For a store that has none, before anybody is asked for anything.
+fn opened(globals: &Globals, watch: &Arc<Watch>) -> Result<Opened> {
+    refuse_plaintext(&Locked::new(opening::store(globals)?)?)?;
+    opening::unlocked(globals, watch)
+}
+
+/// Adds a slot for a passphrase that is given or asked for, and tells of it.
+fn add_slot(globals: &Globals, args: &Args, opened: &Opened, info: SlotInfo) -> Result<()> {
+    let weak = Weak::accepted_if(args.is_on("weak-passphrase"));
+    let keyfile = args.value("new-keyfile").map(Path::new);
+    let passphrase = globals.another_passphrase(keyfile, weak)?;
+    let id = keyring::add(&opened.kloset, &passphrase, &info)?;
+    globals.out.result("key", &Slot::new(id, &info))
+}
+
+/// What a new slot is to say.
+fn info(args: &Args) -> Result<SlotInfo> {
+    Ok(SlotInfo {
+        label: args.text("label")?.unwrap_or_default(),
+        created_ns: date::now_ns(),
+        cost: cost::given(args)?,
+    })
+}

@@ -1,0 +1,122 @@
+//! `plakar rm`: remove snapshots.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::cli::escape::printable;
+use crate::cli::wording::counted;
+use crate::cli::{Args, Command, Flag, Globals, Status, opening, selection};
+use crate::error::Result;
+use crate::kloset::snapshot::{self, Snapshot, Stored};
+use crate::util::human;
+
+/// The entry in the table.
+pub const COMMAND: Command = Command {
+    name: "rm",
+    synopsis: "[-apply] SNAPSHOT ...",
+    about: "remove snapshots",
+    flags: &[Flag::switch(
+        "apply",
+        "remove them; without, only tell what would be removed",
+    )],
+    run,
+    ..Command::BLANK
+};
+
+/// One snapshot that is removed.
+#[derive(Serialize)]
+struct Removal {
+    snapshot: String,
+    time: String,
+    is_removed: bool,
+    #[serde(skip)]
+    shown: String,
+}
+
+impl Removal {
+    fn new(snapshot: &Snapshot, is_removed: bool) -> Removal {
+        let time = human::time(snapshot.time_ns);
+        let verb = if is_removed {
+            "removed"
+        } else {
+            "would remove"
+        };
+        let base = printable(&snapshot.base());
+        Removal {
+            snapshot: snapshot.id.to_string(),
+            shown: format!("{verb} {time} {} {base}", snapshot.id.short()),
+            time,
+            is_removed,
+        }
+    }
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// What was done.
+#[derive(Serialize)]
+struct Done {
+    command: &'static str,
+    snapshots: u64,
+    is_applied: bool,
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshots = counted(self.snapshots, "snapshot", "snapshots");
+        match self.is_applied {
+            true => write!(
+                f,
+                "rm: {snapshots} removed; maintenance will free what only they needed"
+            ),
+            false => write!(f, "rm: {snapshots} would be removed; -apply does it"),
+        }
+    }
+}
+
+fn run(globals: &Globals, args: Args) -> Result<Status> {
+    let is_applied = args.is_on("apply");
+    let words = args.at_least_one("a SNAPSHOT")?;
+    let kloset = opening::kloset(globals, &globals.watch())?;
+    let chosen = chosen(&args, selection::choices(&kloset, words)?)?;
+    for stored in &chosen {
+        globals.interrupt.check()?;
+        if is_applied {
+            snapshot::remove(&kloset, stored)?;
+        }
+        let removal = Removal::new(&stored.snapshot, is_applied);
+        globals.out.result("removal", &removal)?;
+    }
+    let snapshots = chosen.len() as u64;
+    globals.out.summary(&Done {
+        command: "rm",
+        snapshots,
+        is_applied,
+    })?;
+    Ok(Status::Success)
+}
+
+/// The snapshots, each once.
+///
+/// # Errors
+/// [`crate::error::Kind::Usage`] where a path is named: only whole snapshots go.
+fn chosen(args: &Args, choices: Vec<selection::Choice>) -> Result<Vec<Stored>> {
+    let mut chosen: Vec<Stored> = Vec::new();
+    for choice in choices {
+        if choice.path.is_some() {
+            return Err(args.usage("only whole snapshots can be removed, not a PATH in one"));
+        }
+        if chosen
+            .iter()
+            .all(|stored| stored.object != choice.stored.object)
+        {
+            chosen.push(choice.stored);
+        }
+    }
+    Ok(chosen)
+}

@@ -1,0 +1,87 @@
+//! From what the user said to an open kloset: location, store, passphrase, cache.
+//!
+//! A store made with `-plaintext` is opened without asking for anything. For any other
+//! the passphrase is looked for as [`super::passphrase`] tells. The passphrase that
+//! opened it is kept for the one command that needs to know which it was.
+//!
+//! Nothing here knows what is done with the kloset.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::globals::Globals;
+use super::passphrase::Passphrase;
+use super::progress::Watch;
+use crate::error::{During, Error, Kind, Result};
+use crate::kloset::master::Key;
+use crate::kloset::{Kloset, Locked};
+use crate::store::{self, Store};
+
+/// What a cache lets others do: nothing. It tells which chunks a store holds.
+const CACHE_MODE: u32 = 0o700;
+
+/// An open kloset, and what opened it.
+pub struct Opened {
+    /// The kloset.
+    pub kloset: Kloset,
+    /// The passphrase, unless the store has none.
+    pub passphrase: Option<Passphrase>,
+}
+
+/// The store that the user named. Nothing is read yet.
+pub fn store(globals: &Globals) -> Result<Arc<dyn Store>> {
+    store::open(&globals.location()?)
+}
+
+/// The kloset that the user named, unlocked. `watch` hears of what happens in it.
+pub fn kloset(globals: &Globals, watch: &Arc<Watch>) -> Result<Kloset> {
+    Ok(unlocked(globals, watch)?.kloset)
+}
+
+/// The same, with the passphrase that unlocked it.
+pub fn unlocked(globals: &Globals, watch: &Arc<Watch>) -> Result<Opened> {
+    let store = store(globals)?;
+    globals.trace("store", || format!("open {}", store.location()));
+    let locked = Locked::new(store)?;
+    let (key, passphrase) = match locked.plaintext_key()? {
+        Some(key) => (key, None),
+        None => ask(globals, &locked, watch)?,
+    };
+    let kloset = locked.open(key, cache(globals), watch.clone())?;
+    Ok(Opened { kloset, passphrase })
+}
+
+/// The key, and the passphrase that it took.
+fn ask(globals: &Globals, locked: &Locked, watch: &Watch) -> Result<(Key, Option<Passphrase>)> {
+    let location = locked.location();
+    let unlock = |passphrase: &Passphrase| -> Result<(Key, Option<Passphrase>)> {
+        let key = locked.unlock(passphrase, watch)?;
+        let wrong = || Error::new(Kind::Denied, "wrong passphrase");
+        let key = key
+            .ok_or_else(wrong)
+            .during(|| format!("open store {location}"))?;
+        Ok((key, Some(passphrase.clone())))
+    };
+    globals.unlock(location, unlock)
+}
+
+/// Where things are cached between runs, made if missing. Without such a directory
+/// everything works, only slower, so it is nothing to fail for.
+pub fn cache(globals: &Globals) -> Option<PathBuf> {
+    let made = globals.cache_dir().and_then(|path| {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(CACHE_MODE);
+        let outcome = builder.create(&path);
+        outcome.during(|| format!("cache directory {}", path.display()))?;
+        Ok(path)
+    });
+    match made {
+        Ok(path) => Some(path),
+        Err(error) => {
+            globals.out.warning(&error);
+            None
+        }
+    }
+}

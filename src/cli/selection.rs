@@ -1,0 +1,88 @@
+//! Which snapshots, and which paths in them, the words of a command stand for.
+//!
+//! A word is `SNAPSHOT[:PATH]`: the beginning of an id, or `latest`; and after the first
+//! colon the bytes of a path, absolute from the root of the snapshot or relative to what
+//! was backed up.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::error::Result;
+use crate::kloset::Kloset;
+use crate::kloset::select;
+use crate::kloset::snapshot::{Snapshot, Stored};
+
+/// What stands for the newest snapshot.
+pub const LATEST: &str = "latest";
+
+/// What one word stands for.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The snapshot, and the object it is in.
+    pub stored: Stored,
+    /// The path, absolute and without `.` and `..`, if one was named.
+    pub path: Option<Vec<u8>>,
+}
+
+impl Choice {
+    /// The snapshot.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.stored.snapshot
+    }
+
+    /// The path, or the directory that was backed up.
+    pub fn path_or_base(&self) -> Vec<u8> {
+        let base = || self.snapshot().base();
+        self.path.clone().unwrap_or_else(base)
+    }
+}
+
+/// What each of `words` stands for, in their order.
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] or [`crate::error::Kind::Usage`] for the first word
+/// that stands for no snapshot, or for several.
+pub fn choices(kloset: &Kloset, words: &[OsString]) -> Result<Vec<Choice>> {
+    let snapshots = select::all(kloset)?;
+    let choice = |word: &OsString| choice(&snapshots, word);
+    words.iter().map(choice).collect()
+}
+
+/// The same, with the newest snapshot if there are no words.
+pub fn choices_or_latest(kloset: &Kloset, words: &[OsString]) -> Result<Vec<Choice>> {
+    match words {
+        [] => choices(kloset, &[LATEST.into()]),
+        words => choices(kloset, words),
+    }
+}
+
+/// What `word` stands for among `snapshots`.
+fn choice(snapshots: &[Stored], word: &OsStr) -> Result<Choice> {
+    let (prefix, path) = parts(word);
+    let stored = select::by_prefix(snapshots, &prefix)?;
+    let path = path.map(|path| select::resolve(&stored.snapshot, path));
+    Ok(Choice { stored, path })
+}
+
+/// `SNAPSHOT` and `PATH`.
+fn parts(word: &OsStr) -> (String, Option<&[u8]>) {
+    let mut parts = word.as_bytes().splitn(2, |byte| *byte == b':');
+    let prefix = String::from_utf8_lossy(parts.next().unwrap_or_default());
+    (prefix.into_owned(), parts.next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_colon_ends_the_snapshot() {
+        let of = |word| parts(OsStr::from_bytes(word));
+        assert_eq!(of(b"ab12"), ("ab12".to_owned(), None));
+        assert_eq!(
+            of(b"ab:/x:y\xff"),
+            ("ab".to_owned(), Some(&b"/x:y\xff"[..]))
+        );
+        assert_eq!(of(b"latest:"), ("latest".to_owned(), Some(&b""[..])));
+    }
+}

@@ -1,0 +1,99 @@
+//! Several passphrases for one store.
+
+use crate::harness::{PASSPHRASE, Sandbox, store};
+
+const OTHER: &str = "a heron on the roof";
+const THIRD: &str = "moths about the lamp";
+
+/// The ids of the slots, as they are listed.
+fn ids(sandbox: &Sandbox, at: &str) -> Vec<String> {
+    let objects = sandbox
+        .run(&["at", at, "-json", "key", "list"])
+        .ended(0)
+        .objects();
+    let id = |object: &serde_json::Value| object["id"].as_str().unwrap_or_default().to_owned();
+    objects.iter().map(id).collect()
+}
+
+#[test]
+fn a_second_passphrase_opens_the_store_until_it_is_removed() {
+    let sandbox = Sandbox::with_store("key").with("PLAKAR_NEW_PASSPHRASE", OTHER);
+    let at = store("key");
+    let added = sandbox
+        .run(&["at", &at, "key", "add", "-label", "phone", "-json"])
+        .ended(0);
+    let id = added.object("key")["id"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    sandbox
+        .run(&["at", &at, "key", "list"])
+        .ended(0)
+        .prints("  phone\n");
+    let sandbox = sandbox.with("PLAKAR_PASSPHRASE", OTHER);
+    sandbox.run(&["at", &at, "ls"]).ended(0);
+    let sandbox = sandbox.with("PLAKAR_PASSPHRASE", PASSPHRASE);
+    sandbox
+        .run(&["at", &at, "key", "rm", &id[..8]])
+        .ended(0)
+        .silent();
+    let sandbox = sandbox.with("PLAKAR_PASSPHRASE", OTHER);
+    sandbox
+        .run(&["at", &at, "ls"])
+        .ended(77)
+        .says("wrong passphrase");
+}
+
+#[test]
+fn the_last_passphrase_stays() {
+    let sandbox = Sandbox::with_store("key_last");
+    let at = store("key_last");
+    let id = ids(&sandbox, &at).remove(0);
+    sandbox
+        .run(&["at", &at, "key", "rm", &id])
+        .ended(1)
+        .says("the only passphrase");
+    sandbox
+        .run(&["at", &at, "key", "rm", "zz"])
+        .ended(66)
+        .says("no key slot begins with");
+    sandbox
+        .run(&["at", &at, "key", "rm"])
+        .ended(64)
+        .says("needs the ID");
+    assert_eq!(ids(&sandbox, &at), [id]);
+}
+
+#[test]
+fn a_changed_passphrase_replaces_the_one_that_opened_the_store() {
+    let sandbox = Sandbox::with_store("key_passwd");
+    let at = store("key_passwd");
+    sandbox.write("new", THIRD.as_bytes());
+    let before = ids(&sandbox, &at);
+    sandbox
+        .run(&["at", &at, "key", "passwd", "-new-keyfile", "new"])
+        .ended(0);
+    let after = ids(&sandbox, &at);
+    assert!(after.len() == 1 && after != before, "{after:?}");
+    sandbox.run(&["at", &at, "ls"]).ended(77);
+    sandbox.run(&["at", &at, "-keyfile", "new", "ls"]).ended(0);
+}
+
+#[test]
+fn a_store_without_passphrases_has_none_to_change() {
+    let sandbox = Sandbox::new("key_plaintext").without("PLAKAR_PASSPHRASE");
+    sandbox.run(&["at", "st", "create", "-plaintext"]).ended(0);
+    for words in [
+        ["key", "list"].as_slice(),
+        &["key", "add"],
+        &["key", "passwd"],
+        &["key", "rm", "0"],
+    ] {
+        let words = [&["at", "st"], words].concat();
+        sandbox.run(&words).ended(78).says("it has no passphrases");
+    }
+    sandbox
+        .run(&["at", "st", "key"])
+        .ended(64)
+        .says("key: needs one of: list, add, rm, passwd");
+}

@@ -1,0 +1,100 @@
+//! Getting files back.
+
+use std::fs;
+
+use crate::harness::{Sandbox, noise, store};
+
+fn with_snapshot(name: &str) -> Sandbox {
+    let sandbox = Sandbox::with_store(name);
+    sandbox.write("d/a.txt", b"hello");
+    sandbox.write("d/sub/b", b"below");
+    sandbox.link("a.txt", "d/l");
+    sandbox.backup(&store(name), "d");
+    sandbox
+}
+
+#[test]
+fn what_was_inside_lands_in_the_target() {
+    let sandbox = with_snapshot("restore");
+    let run = sandbox
+        .run(&["at", &store("restore"), "restore", "-to", "out"])
+        .ended(0);
+    run.prints("restore: to out: 3 files, ");
+    assert_eq!(sandbox.read("out/a.txt"), b"hello");
+    assert_eq!(sandbox.read("out/sub/b"), b"below");
+    let target = fs::read_link(sandbox.path("out/l")).expect("a link is a link");
+    assert_eq!(target.as_os_str(), "a.txt");
+}
+
+#[test]
+fn the_prefix_up_to_a_path_is_stripped() {
+    let sandbox = with_snapshot("restore_path");
+    let at = store("restore_path");
+    let words = [
+        "at",
+        &at,
+        "restore",
+        "-to",
+        "out",
+        "latest:sub",
+        "latest:a.txt",
+    ];
+    sandbox.run(&words).ended(0);
+    assert_eq!(sandbox.read("out/b"), b"below");
+    assert_eq!(sandbox.read("out/a.txt"), b"hello");
+    assert!(!sandbox.path("out/sub").exists());
+}
+
+#[test]
+fn the_usual_target_is_a_new_directory_named_after_the_time() {
+    let sandbox = with_snapshot("restore_usual");
+    let run = sandbox
+        .run(&["at", &store("restore_usual"), "restore", "-json"])
+        .ended(0);
+    let summary = run.object("summary");
+    let target = summary["target"].as_str().unwrap_or_default();
+    assert!(
+        target.starts_with("plakar-20") && target.ends_with('Z') && !target.contains(':'),
+        "{target}"
+    );
+    assert_eq!(sandbox.read(&format!("{target}/a.txt")), b"hello");
+}
+
+#[test]
+fn restoring_again_finds_everything_there() {
+    let sandbox = with_snapshot("restore_again");
+    let at = store("restore_again");
+    sandbox.run(&["at", &at, "restore", "-to", "out"]).ended(0);
+    sandbox.write("out/a.txt", b"HELLO, changed since");
+    let run = sandbox.run(&["at", &at, "restore", "-to", "out"]).ended(0);
+    run.prints("there already");
+    assert_eq!(sandbox.read("out/a.txt"), b"hello");
+}
+
+#[test]
+fn what_is_not_there_is_told() {
+    let sandbox = with_snapshot("restore_nothing");
+    let at = store("restore_nothing");
+    let words = ["at", &at, "restore", "-to", "out", "latest:nowhere"];
+    sandbox.run(&words).ended(66).says("no such file");
+    let words = ["at", &at, "restore", "-to", "new", "0123456789"];
+    sandbox
+        .run(&words)
+        .ended(66)
+        .says("no snapshot begins with");
+    assert!(!sandbox.path("new").exists(), "nothing is made for nothing");
+}
+
+#[test]
+fn a_file_that_lost_bytes_is_told_and_the_others_are_restored() {
+    let sandbox = Sandbox::with_store("restore_damaged");
+    sandbox.write("d/large", &noise(100_000));
+    sandbox.backup("st", "d");
+    sandbox.damage_one_bit("st/packs");
+    sandbox.write("d/small", b"fine");
+    sandbox.run(&["at", "st", "backup", "d"]).ended(0);
+    let run = sandbox.run(&["at", "st", "restore", "-to", "out"]).ended(3);
+    run.says("large: ").prints("1 error");
+    assert_eq!(sandbox.read("out/small"), b"fine");
+    assert!(!sandbox.path("out/large").exists(), "no wrong bytes");
+}
