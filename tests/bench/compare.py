@@ -13,8 +13,8 @@ that of the least disturbed run, stands how many processors others, the kernel's
 among them, took meanwhile. The peak is that of the largest process. The cache is all that a
 program keeps outside of its store, counted after each backup.
 
-The programs and the data: peers.sh and corpora.sh. The figures of every run are added to
-$BENCH/compare.jsonl. Environment: BENCH (default target/bench), PLAKAR, the program of ours
+The programs and the data: peers.sh and corpora.sh. The figures of every step are added to
+$BENCH/compare.jsonl once it is done. Environment: BENCH (default target/bench), PLAKAR, the program of ours
 (default target/release/plakar)."""
 
 import argparse
@@ -109,8 +109,6 @@ def main():
                 except subprocess.CalledProcessError as error:
                     print(f"failed: {error}; see {log_path(tool)}", flush=True)
     table(runs, tools, corpora)
-    with open(BENCH + "/compare.jsonl", "a") as results:
-        results.writelines(json.dumps(run) + "\n" for run in runs)
     clean()
 
 
@@ -146,6 +144,8 @@ def cycle(tool, corpus, steps, runs):
                 run["store_mb"] = (size_bytes(STORE) - before_bytes) / 1e6
                 run["cache_mb"] = size_bytes(CACHE) / 1e6
                 runs.append(run)
+                with open(BENCH + "/compare.jsonl", "a") as results:
+                    print(json.dumps(run), file=results)
                 if step == "restore" and not is_restored(files):
                     print(f"!! {tool} restored {corpus} differently", flush=True)
         finally:
@@ -275,7 +275,7 @@ def print_row(runs):
     print(
         "| {corpus} | {step} | {tool} |".format(**calm),
         "{wall_s:.2f} [{others:.2f}] |".format(**calm),
-        "{cpu_s:.2f} | {peak_mib:.0f} | {store_mb:+.1f} | {cache_mb:.1f} |".format(**medians),
+        "{cpu_s:.2f} | {peak_mib:.0f} | {store_mb:+.2f} | {cache_mb:.1f} |".format(**medians),
     )
     return medians
 

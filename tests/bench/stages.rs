@@ -28,7 +28,7 @@ use plakar::kloset::config::Config;
 use plakar::kloset::master::Key;
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::kloset::seal::{NONCE_BYTES, Part};
-use plakar::store::MemoryStore;
+use plakar::store::memory::MemoryStore;
 
 /// The plain bytes of a block.
 const BLOCK_BYTES: usize = plakar::kloset::blob::BLOCK_BYTES;
