@@ -36,9 +36,10 @@ STORE, OUT, CACHE, KEY = WORK + "/store", WORK + "/out", WORK + "/cache", WORK +
 STEPS = ["first", "nochange", "changed", "restore", "check", "prune"]
 BACKUPS = STEPS[:3]
 
-# Below this the leftovers of earlier runs are removed at once, and not at the end: removing
-# a hundred thousand files keeps a disk busy for a while after it is done.
-FREE_BYTES_WANTED = 24 << 30
+# Below this the leftovers of earlier runs are removed at once, and not at the end: for minutes
+# after a hundred thousand files were removed, ext4 passes over their inodes one by one when it
+# makes new ones, and a restore takes twice the processor time it should.
+FREE_BYTES_WANTED = 12 << 30
 
 PASSPHRASE = "vermilion otter 51 balances ledgers"
 

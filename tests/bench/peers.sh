@@ -5,10 +5,9 @@
 #
 #   tests/bench/peers.sh [restic|borg|rustic|bupstash]...     (default: restic borg)
 #
-# restic, with rest-server for -via http, is the one of Debian's unstable suite,
-# unpacked and not installed; where that suite cannot be had, that of the suite
-# this machine has. borg comes from PyPI. rustic and bupstash come from crates.io
-# and compile for ten minutes or more.
+# restic is the one of Debian's unstable suite, unpacked and not installed; where
+# that suite cannot be had, that of the suite this machine has. borg comes from
+# PyPI. rustic and bupstash come from crates.io and compile for ten minutes or more.
 #
 # BENCH is where everything goes (default: target/bench).
 set -euo pipefail
@@ -77,21 +76,15 @@ unpack() {
 }
 
 install_restic() {
-    local package from
-    test -x "$BENCH/bin/restic" && test -x "$BENCH/bin/rest-server" && return
-    from=apt_of_sid
+    local from=apt_of_sid
+    test -x "$BENCH/bin/restic" && return
     if ! prepare_sid; then
         say "no unstable suite here; restic will be that of this machine's suite"
         from=apt-get
         apt-get update -q
     fi
-    for package in restic restic-rest-server; do
-        # The server is only for -via http.
-        unpack "$package" "$from" || test "$package" != restic
-    done
+    unpack restic "$from"
     ln -sf "$BENCH/restic/usr/bin/restic" "$BENCH/bin/restic"
-    find "$BENCH/restic-rest-server" -type f -path '*/bin/*' \
-        -exec ln -sf {} "$BENCH/bin/rest-server" \; 2>/dev/null || say "no rest-server"
 }
 
 install_borg() {
