@@ -229,14 +229,16 @@ impl Globals {
         mut open: impl FnMut(&Passphrase) -> Result<T>,
     ) -> Result<T> {
         let prompt = format!("passphrase for {}: ", printable(what.as_bytes()));
-        match passphrase::given(
-            self.options.keyfile.as_deref(),
-            "PLAKAR_PASSPHRASE",
-            &self.out,
-        )? {
+        match self.given_passphrase()? {
             Some(passphrase) => open(&passphrase),
             None => passphrase::ask(&prompt, &self.out, &self.interrupt, open),
         }
+    }
+
+    /// The passphrase in the key file or the environment, if there is one.
+    pub fn given_passphrase(&self) -> Result<Option<Passphrase>> {
+        let keyfile = self.options.keyfile.as_deref();
+        passphrase::given(keyfile, "PLAKAR_PASSPHRASE", &self.out)
     }
 
     /// The passphrase for a store that is about to be made. One that is typed is asked

@@ -153,12 +153,20 @@ impl EntryLine {
             gid: metadata.gid,
             user: text(&entry.user),
             group: text(&entry.group),
-            size_bytes: metadata.size_bytes,
+            size_bytes: size_bytes(entry),
             mtime: date::precise(metadata.mtime_ns),
             target: is_link.then(|| JsonPath::from(entry.details.target.as_slice())),
             problem: entry.problem.clone(),
             shown: shown_entry(entry, name),
         }
+    }
+}
+
+/// The size to show: of a directory, that of everything below it.
+fn size_bytes(entry: &Entry) -> u64 {
+    match entry.is_dir() {
+        true => entry.below.bytes,
+        false => entry.metadata.size_bytes,
     }
 }
 
@@ -181,7 +189,7 @@ fn shown_entry(entry: &Entry, name: &[u8]) -> String {
         human::time(metadata.mtime_ns),
         mode(metadata.kind, metadata.mode),
     );
-    let (size, name) = (human::size(metadata.size_bytes), printable(name));
+    let (size, name) = (human::size(size_bytes(entry)), printable(name));
     format!("{time} {mode} {user:>8} {group:>8} {size:>10} {name}{target}")
 }
 

@@ -46,11 +46,29 @@ pub fn unlocked(globals: &Globals, watch: &Arc<Watch>) -> Result<Opened> {
     globals.trace("store", || format!("open {}", store.location()));
     let locked = Locked::new(store)?;
     let (key, passphrase) = match locked.plaintext_key()? {
-        Some(key) => (key, None),
+        Some(key) => {
+            refuse_downgrade(globals, &locked)?;
+            (key, None)
+        }
         None => ask(globals, &locked, watch)?,
     };
     let kloset = locked.open(key, cache(globals), watch.clone())?;
     Ok(Opened { kloset, passphrase })
+}
+
+/// # Errors
+/// [`Kind::Denied`] if a passphrase was given for a store that says it has none. Whoever can
+/// write to a store could put such a CONFIG in the place of the true one, and would read all
+/// that later backups send there.
+fn refuse_downgrade(globals: &Globals, locked: &Locked) -> Result<()> {
+    match globals.given_passphrase()? {
+        None => Ok(()),
+        Some(_) => Err(Error::new(
+            Kind::Denied,
+            "it is not encrypted, yet a passphrase was given: take that away to use it all the same",
+        )
+        .during(format!("open store {}", locked.location()))),
+    }
 }
 
 /// The key, and the passphrase that it took.

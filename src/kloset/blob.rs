@@ -311,7 +311,7 @@ impl<'a> BlobReader<'a> {
     pub fn length(&self, id: &Id) -> Result<Option<u32>> {
         Ok(self
             .kloset
-            .look_up(|index| index.lookup(id))?
+            .find(|index| index.lookup(id))?
             .map(|found| found.place.length))
     }
 
@@ -324,7 +324,7 @@ impl<'a> BlobReader<'a> {
             Kind::NotFound,
             format!("chunk {} is in no pack", id.short()),
         );
-        for place in self.kloset.look_up(|index| index.places(id))? {
+        for place in self.places(id)? {
             match self.at(id, &place) {
                 Ok(block) => return use_it(slice(&block, &place)),
                 Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {
@@ -334,6 +334,14 @@ impl<'a> BlobReader<'a> {
             }
         }
         Err(trouble)
+    }
+
+    /// Every place the chunk is at; none if it is not stored.
+    pub fn places(&self, id: &Id) -> Result<Vec<Place>> {
+        let places = self
+            .kloset
+            .find(|index| Ok(Some(index.places(id)?).filter(|places| !places.is_empty())))?;
+        Ok(places.unwrap_or_default())
     }
 
     /// Appends the plain bytes of the chunk to `out`.

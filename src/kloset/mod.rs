@@ -66,8 +66,11 @@ pub struct Kloset {
     tree_chunker: Chunker,
     cache: Option<PathBuf>,
     index: OnceLock<Index>,
-    /// Held for reading by who looks something up, for writing while a damaged cache is rebuilt.
+    /// Held for reading by who looks something up, for writing while a damaged cache is rebuilt
+    /// or footers are read.
     rebuilding: RwLock<()>,
+    /// Whether the index knows of packs that no index object covers.
+    footers_read: AtomicBool,
     present_only: AtomicBool,
     observer: Arc<dyn Observer>,
 }
@@ -96,6 +99,7 @@ impl Kloset {
             cache: cache.map(|cache| cache.join(&config.store_id)),
             index: OnceLock::new(),
             rebuilding: RwLock::default(),
+            footers_read: AtomicBool::new(false),
             present_only: AtomicBool::new(false),
             store,
             config,
@@ -175,6 +179,35 @@ impl Kloset {
         }
     }
 
+    /// As [`Kloset::look_up`], for what some snapshot refers to, so that it ought to be there. If
+    /// it is not, index objects were lost: once, the footers of the packs that none covers are
+    /// read, and the question is asked again. Other threads wait meanwhile; they miss as much.
+    pub fn find<T>(&self, ask: impl Fn(&Index) -> Result<Option<T>>) -> Result<Option<T>> {
+        let found = self.look_up(&ask)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        self.learn_from_footers()
+            .during(|| "look into packs that no index object covers")?;
+        self.look_up(&ask)
+    }
+
+    /// Reads the footers of packs that no index object covers, unless that was done before.
+    fn learn_from_footers(&self) -> Result<()> {
+        let index = self.index()?;
+        if self.footers_read.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _writing = self
+            .rebuilding
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        match self.footers_read.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => self.read_footers(index, &Error::corrupt("index objects are missing")),
+        }
+    }
+
     /// Keeps for the next run what this one learnt of where chunks are. A cache that cannot be
     /// written costs time, so it is no more than a warning.
     pub fn save_index(&self) {
@@ -197,6 +230,7 @@ impl Kloset {
             &damage.clone().during("making the index cache anew"),
         ));
         index.clear();
+        self.footers_read.store(false, Ordering::Release);
         self.fill(index).during(|| "rebuild the index cache")
     }
 
@@ -244,10 +278,7 @@ impl Kloset {
                 .event(&Event::Warning(&error.during("save the index cache")));
         }
         if let Some(error) = damaged {
-            self.observer.event(&Event::Warning(
-                &error.during("reading the footers of packs instead"),
-            ));
-            self.read_footers(index)?;
+            self.read_footers(index, &error)?;
         }
         if self.present_only.load(Ordering::Relaxed) {
             index.retain_packs(&self.names(Area::Packs)?);
@@ -255,12 +286,21 @@ impl Kloset {
         Ok(())
     }
 
-    /// Learns what is in the packs that no readable index object covers.
-    fn read_footers(&self, index: &Index) -> Result<()> {
+    /// Learns what is in the packs that no readable index object covers, and tells `why` if
+    /// there are any.
+    fn read_footers(&self, index: &Index, why: &Error) -> Result<()> {
         let known: HashSet<Id> = index.packs_in_use().map(|pack| pack.id).collect();
-        for pack in self.names(Area::Packs)?.difference(&known) {
-            match pack::read_table(self.store(), &self.sealer, *pack) {
-                Ok(table) => index.insert(&table)?,
+        let present = self.names(Area::Packs)?;
+        if !present.is_subset(&known) {
+            self.observer.event(&Event::Warning(
+                &why.clone().during("reading the footers of packs instead"),
+            ));
+        }
+        for pack in present.difference(&known) {
+            match pack::read_table(self.store(), &self.sealer, *pack)
+                .and_then(|table| index.insert(&table))
+            {
+                Ok(()) => {}
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -272,6 +312,7 @@ impl Kloset {
                 Err(error) => return Err(error),
             }
         }
+        self.footers_read.store(true, Ordering::Release);
         Ok(())
     }
 }

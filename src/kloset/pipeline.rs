@@ -70,11 +70,15 @@ impl Trouble {
     }
 
     /// # Errors
-    /// The first error that was noted; one of the user's interrupts only if there is no other.
+    /// The first error that was noted; one of the user's interrupts only if there is no other,
+    /// and then without a word about where the work happened to be.
     pub fn outcome(&self) -> Result<()> {
         match lock(&self.first).take() {
-            Some(error) => Err(error),
-            None => self.interrupt.check(),
+            Some(error) if error.kind() != Kind::Interrupted => Err(error),
+            stopped => {
+                self.interrupt.check()?;
+                stopped.map_or(Ok(()), Err)
+            }
         }
     }
 }
@@ -160,6 +164,15 @@ mod tests {
         trouble.note::<()>(Err(Error::new(Kind::Failed, "later")));
         assert!(trouble.check().is_err());
         assert_eq!(trouble.outcome().unwrap_err().kind(), Kind::NoSpace);
+    }
+
+    #[test]
+    fn an_interrupt_is_told_as_one_whoever_noticed_first() {
+        let interrupt = Interrupt::default();
+        let trouble = Trouble::new(interrupt.clone());
+        interrupt.set();
+        trouble.note::<()>(Err(Error::new(Kind::Interrupted, "stopped")));
+        assert_eq!(trouble.outcome().unwrap_err().to_string(), "interrupted");
     }
 
     #[test]

@@ -339,6 +339,11 @@ impl Run {
         lossy(&self.stdout)
     }
 
+    /// What it says on standard error.
+    pub(crate) fn stderr(&self) -> String {
+        lossy(&self.stderr)
+    }
+
     #[track_caller]
     fn check(self, holds: bool, expected: &str) -> Run {
         match holds {

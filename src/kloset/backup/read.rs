@@ -16,7 +16,7 @@ use super::Options;
 use super::attributes::trim_xattrs;
 use super::job::{Batch, Buffer, Buffers, End, Find, Job, Step};
 use crate::connector::{Metadata, SourceDir, SourceFile};
-use crate::error::{During, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::kloset::chunker::Chunker;
 use crate::kloset::failures::Failures;
 use crate::kloset::pipeline::{Shared, Trouble, send};
@@ -147,16 +147,16 @@ impl<'a> Reader<'a> {
         entry: &mut Entry,
     ) -> Result<Vec<Range<usize>>, Failure> {
         let item = |error: Error| Failure::Item(error);
-        let mut file = dir.open_file(&entry.name).during(|| "open").map_err(item)?;
+        let mut file = dir.open_file(&entry.name).map_err(item)?;
         for attempt in 1.. {
             let chunks = self.read_contents(&mut *file, entry)?;
-            let now = file.metadata().during(|| "stat").map_err(item)?;
+            let now = file.metadata().map_err(item)?;
             let held_still = is_same_moment(&entry.metadata, &now);
             (entry.changed, entry.metadata) = (!held_still, now);
-            // What lstat says need not be what there is to read: below /proc it is 0.
-            entry.metadata.size_bytes = self.size_bytes;
             if held_still || attempt == ATTEMPTS {
-                entry.details = file.details().during(|| "read attributes").map_err(item)?;
+                // What lstat says need not be what there is to read: below /proc it is 0.
+                entry.metadata.size_bytes = self.size_bytes;
+                entry.details = file.details().map_err(item)?;
                 return Ok(chunks);
             }
             file.seek(0).map_err(item)?;
@@ -174,10 +174,7 @@ impl<'a> Reader<'a> {
         let size_bytes = entry.metadata.size_bytes;
         let mut runs = Vec::from([EVERYTHING]);
         if entry.metadata.allocated_bytes < size_bytes {
-            let found = file
-                .data_runs(size_bytes)
-                .during(|| "find holes")
-                .map_err(Failure::Item)?;
+            let found = file.data_runs(size_bytes).map_err(Failure::Item)?;
             if !holes_between(&found, size_bytes).is_empty() {
                 runs = found;
             }
@@ -236,10 +233,7 @@ impl<'a> Reader<'a> {
             }
             let room = self.buffer.room();
             let asked = usize::try_from(left).unwrap_or(usize::MAX).min(room.len());
-            let got = file
-                .read(&mut room[..asked])
-                .during(|| "read")
-                .map_err(Failure::Item)?;
+            let got = file.read(&mut room[..asked]).map_err(Failure::Item)?;
             self.buffer.advance(got);
             add(&self.context.counters.bytes, got as u64);
             add(&self.context.counters.read_bytes, got as u64);

@@ -199,7 +199,7 @@ impl<'a> Walker<'a> {
         };
         match opened {
             Ok(dir) => self.enter(dir, name, metadata, old, scope),
-            Err(error) => self.ready_with_problem(name, metadata, error.during("open")),
+            Err(error) => self.ready_with_problem(name, metadata, error),
         }
     }
 
@@ -215,15 +215,17 @@ impl<'a> Walker<'a> {
         let items = match self.items(&*dir, &scope) {
             Ok(items) => items,
             Err(error) if self.frames.is_empty() => return Err(error),
-            Err(error) => return self.ready_with_problem(name, metadata, error.during("list")),
+            Err(error) => return self.ready_with_problem(name, metadata, error),
         };
         let mut entry = self.entry(name, metadata);
-        entry.details = match &old {
-            Some(old) if self.is_same(old, &entry.metadata) => old.details.clone(),
-            _ => dir
-                .own_details()
-                .unwrap_or_else(|error| self.without_details(&error)),
+        let (action, details) = match &old {
+            Some(old) if self.is_same(old, &entry.metadata) => {
+                ("unchanged", Ok(old.details.clone()))
+            }
+            Some(_) => ("changed", dir.own_details()),
+            None => ("new", dir.own_details()),
         };
+        entry.details = details.unwrap_or_else(|error| self.without_details(&error));
         trim_xattrs(&mut entry, &self.path, self.options, self.failures);
         let observer = self.kloset.observer();
         let old = match old {
@@ -231,6 +233,10 @@ impl<'a> Walker<'a> {
             None => OldDirectory::none(observer),
         };
         add(&observer.counters().directories, 1);
+        self.summary.totals.directories += u64::from(!self.frames.is_empty());
+        if self.out.purpose() == Purpose::DryRun && !self.frames.is_empty() {
+            self.tell(action, &entry);
+        }
         self.out.push(Find::Enter(Box::new(entry)), 0)?;
         self.frames.push(Frame {
             dir,
@@ -272,8 +278,7 @@ impl<'a> Walker<'a> {
     /// Hands a file on: to be read, unless it is known.
     fn visit_file(&mut self, name: Vec<u8>, metadata: Metadata, old: Option<Entry>) -> Result<()> {
         let counters = self.kloset.observer().counters();
-        add(&counters.files, 1);
-        let mut entry = self.entry(name, metadata);
+        let mut entry = self.count(name, metadata);
         let first_of_links = self.is_first_link(&entry.metadata);
         if let Some(old) = self.if_reusable(&old, &entry.metadata)? {
             self.tell("unchanged", &entry);
@@ -316,8 +321,7 @@ impl<'a> Walker<'a> {
 
     /// Hands on a link, FIFO, socket or device.
     fn visit_other(&mut self, name: Vec<u8>, metadata: Metadata, old: Option<Entry>) -> Result<()> {
-        add(&self.kloset.observer().counters().files, 1);
-        let mut entry = self.entry(name, metadata);
+        let mut entry = self.count(name, metadata);
         if let Some(old) = old
             .as_ref()
             .filter(|old| old.is_whole() && self.is_same(old, &entry.metadata))
@@ -390,6 +394,14 @@ impl<'a> Walker<'a> {
         self.options
             .compare
             .is_some_and(|compare| compare.same(&old.metadata, new))
+    }
+
+    /// An entry of something that is no directory, which is counted.
+    fn count(&mut self, name: Vec<u8>, metadata: Metadata) -> Entry {
+        add(&self.kloset.observer().counters().files, 1);
+        let entry = self.entry(name, metadata);
+        self.summary.totals.add(entry.totals());
+        entry
     }
 
     /// An entry with everything that `lstat` told.

@@ -196,7 +196,6 @@ pub(super) fn packs_of(
     let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
     let mut collector = Collector {
         context,
-        kloset,
         blobs: &blobs,
         packs: HashSet::new(),
         seen: HashSet::new(),
@@ -215,7 +214,6 @@ pub(super) fn packs_of(
 /// Notes packs.
 struct Collector<'a> {
     context: &'a Context<'a>,
-    kloset: &'a Kloset,
     blobs: &'a BlobReader<'a>,
     packs: HashSet<Id>,
     seen: HashSet<Id>,
@@ -265,9 +263,12 @@ impl Collector<'_> {
 
     /// Notes the packs that hold `chunk`.
     fn chunk(&mut self, chunk: &Id) -> Result<()> {
-        let places = self.kloset.look_up(|index| index.places(chunk))?;
-        self.packs
-            .extend(places.into_iter().map(|place| place.pack));
+        self.packs.extend(
+            self.blobs
+                .places(chunk)?
+                .into_iter()
+                .map(|place| place.pack),
+        );
         Ok(())
     }
 }

@@ -13,13 +13,6 @@ pub(super) struct Link {
     pub(super) first: Arc<Vec<Vec<u8>>>,
 }
 
-impl Link {
-    /// The path of the new name, from the root of the destination.
-    pub(super) fn path(&self) -> Vec<u8> {
-        self.names.join(&b'/')
-    }
-}
-
 /// Makes `link` below `root`.
 pub(super) fn make(root: &dyn DestinationDir, link: &Link) -> Result<()> {
     let (name, directories) = link.names.split_last().expect("a link has a name");

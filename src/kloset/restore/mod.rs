@@ -79,6 +79,8 @@ struct Context<'a> {
     kloset: &'a Kloset,
     blobs: &'a BlobReader<'a>,
     options: &'a Options,
+    /// Where in the snapshot the root of the destination is, for messages.
+    base: Vec<u8>,
     failures: Failures<'a>,
     trouble: Trouble,
     files: AtomicU64,
@@ -108,6 +110,7 @@ pub fn run(
         kloset,
         blobs: &blobs,
         options,
+        base: base_of(path, &entry),
         failures: Failures::new(kloset.observer()),
         trouble: Trouble::new(options.interrupt.clone()),
         files: AtomicU64::new(0),
@@ -149,7 +152,7 @@ fn restore(context: &Context<'_>, entry: &Entry, destination: &dyn Destination) 
     for link in links.unwrap_or_default() {
         context.trouble.check()?;
         let outcome = links::make(&*root, &link);
-        context.item(&link.path(), outcome)?;
+        context.item(&context.path(&link.names), outcome)?;
     }
     walk::directories(context, entry, root, made)
 }
@@ -161,7 +164,33 @@ fn expect(kloset: &Kloset, totals: Totals) {
     add(&counters.expected_bytes, totals.bytes);
 }
 
+/// The directory that the destination's root stands for: `path` itself, or what it is in.
+fn base_of(path: &[u8], entry: &Entry) -> Vec<u8> {
+    let mut base = path.to_vec();
+    if !entry.is_dir() {
+        let slash = base.iter().rposition(|byte| *byte == b'/');
+        base.truncate(slash.unwrap_or(0));
+    }
+    while base.last() == Some(&b'/') {
+        base.pop();
+    }
+    base
+}
+
 impl Context<'_> {
+    /// The path in the snapshot of what lies at `names` below the destination's root.
+    fn path(&self, names: &[Vec<u8>]) -> Vec<u8> {
+        let mut path = self.base.clone();
+        for name in names {
+            path.push(b'/');
+            path.extend_from_slice(name);
+        }
+        if path.is_empty() {
+            path.push(b'/');
+        }
+        path
+    }
+
     /// Takes the value of `result`, or counts the failure of the item at `path`.
     ///
     /// # Errors

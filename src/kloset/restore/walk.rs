@@ -74,7 +74,7 @@ impl<'a> Walk<'a> {
         while let Some(frame) = self.frames.last_mut() {
             self.context.trouble.check()?;
             let next = frame.entries.try_next();
-            let path = self.names.join(&b'/');
+            let path = self.context.path(&self.names);
             match self.context.item(&path, next)? {
                 Some(Some(entry)) => self.visit(entry)?,
                 // The end, or a chunk of the tree that is damaged: what follows it may be intact.
@@ -97,7 +97,10 @@ impl<'a> Walk<'a> {
         }
         self.names.push(entry.name.clone());
         let entered = dir.enter(&entry.name);
-        match self.context.item(&self.names.join(&b'/'), entered)? {
+        match self
+            .context
+            .item(&self.context.path(&self.names), entered)?
+        {
             Some((dir, made)) => self.enter(dir, made, entry),
             None => drop(self.names.pop()),
         }
@@ -107,7 +110,9 @@ impl<'a> Walk<'a> {
     /// Makes `dir` the directory we are in.
     fn enter(&mut self, dir: Arc<dyn DestinationDir>, made: Made, entry: Entry) {
         if let Some(error) = not_backed_up(&entry) {
-            self.context.failures.add(&self.names.join(&b'/'), &error);
+            self.context
+                .failures
+                .add(&self.context.path(&self.names), &error);
         }
         self.context
             .directories
@@ -217,8 +222,8 @@ impl<'a> Walk<'a> {
 
     /// The path of an entry of the directory we are in.
     fn path_of(&self, entry: &Entry) -> Vec<u8> {
-        let mut path = self.names.join(&b'/');
-        if !path.is_empty() {
+        let mut path = self.context.path(&self.names);
+        if path.last() != Some(&b'/') {
             path.push(b'/');
         }
         path.extend_from_slice(&entry.name);
@@ -264,7 +269,7 @@ pub(super) fn directories(
                     let outcome = done
                         .dir
                         .finish(&attributes(&done.entry), context.options.permissions);
-                    let lost = context.item(&names.join(&b'/'), outcome)?;
+                    let lost = context.item(&context.path(&names), outcome)?;
                     context.lose(lost.unwrap_or_default());
                 }
                 names.pop();

@@ -1,0 +1,167 @@
+//! Ending in good order when asked to: by SIGINT, by SIGTERM, by both.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::harness::{Run, Sandbox, noise, store};
+use crate::process::{Running, weight};
+
+/// By when an interrupted command must have ended. It takes a fraction of a second; the
+/// rest is for machines that do other things as well.
+const SOON: Duration = Duration::from_secs(5);
+/// What every command here has to chew on: long enough to be met in the middle.
+const FILES: usize = 48;
+const FILE_BYTES: usize = 4 << 20;
+const SOURCE_BYTES: u64 = (FILES * FILE_BYTES) as u64;
+
+/// Files of noise, no two alike, that all tests here share.
+fn source() -> String {
+    static SOURCE: OnceLock<PathBuf> = OnceLock::new();
+    let make = || {
+        let sandbox = Sandbox::new("interrupt_source");
+        let mut bytes = noise(FILE_BYTES);
+        for file in 0..FILES {
+            // Each block is turned to another number, so that no chunk comes twice.
+            for (at, byte) in bytes.iter_mut().step_by(4096).enumerate() {
+                *byte = (file * 7 + at) as u8;
+            }
+            bytes.rotate_left(1021);
+            sandbox.write(&format!("d/{file:02}"), &bytes);
+        }
+        sandbox.path("d")
+    };
+    let path = SOURCE.get_or_init(make).display();
+    path.to_string()
+}
+
+/// A sandbox with a store and a snapshot of one small file in it.
+fn with_snapshot(name: &str) -> Sandbox {
+    let sandbox = Sandbox::with_store(name);
+    sandbox.write("old/a", b"older than all of this");
+    sandbox.backup("st", "old");
+    sandbox
+}
+
+/// Sends `signal` once `begun`, and sees how the command ends.
+#[track_caller]
+fn interrupted(mut running: Running, signal: Signal, begun: impl Fn(&Running) -> bool) -> Run {
+    let met = running.until(begun);
+    running.signal(signal);
+    let asked = Instant::now();
+    let run = running.end();
+    if !met {
+        run.fail("is still at work when the signal comes");
+    }
+    let took = asked.elapsed();
+    assert!(took < SOON, "it took {took:?} to end");
+    let run = run.ended(130).says("interrupted\n");
+    let said = run.stderr();
+    assert!(
+        said.starts_with("plakar: ") && said.lines().count() == 1,
+        "{said}"
+    );
+    run
+}
+
+/// What a stopped backup must have left: nothing to see, and nothing half-written.
+fn nothing_is_left_behind(sandbox: &Sandbox) {
+    let listed = sandbox.run(&["at", "st", "ls"]).ended(0).stdout();
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    assert_eq!(weight(&sandbox.path("st/tmp")), 0);
+    let mut left = fs::read_dir(sandbox.path("st/tmp")).expect("it can be listed");
+    assert!(left.next().is_none(), "a temporary file is left");
+    sandbox
+        .run(&["at", "st", "check"])
+        .ended(0)
+        .prints("check: intact: ");
+}
+
+fn an_interrupted_backup_is_continued(name: &str, signal: Signal) {
+    let source = source();
+    let sandbox = with_snapshot(name);
+    let packs = sandbox.path("st/packs");
+    let running = sandbox.start(&["at", "st", "backup", &source]);
+    let begun = |_: &Running| weight(&packs) > SOURCE_BYTES / 4;
+    interrupted(running, signal, begun).prints_nothing();
+    nothing_is_left_behind(&sandbox);
+    let again = sandbox
+        .run(&["at", "st", "backup", "-json", &source])
+        .ended(0);
+    let summary = again.object("summary");
+    let new_bytes = summary["new_bytes"].as_u64().unwrap_or(u64::MAX);
+    assert!(new_bytes < SOURCE_BYTES * 7 / 8, "{summary}");
+    assert_eq!(summary["bytes"], SOURCE_BYTES, "{summary}");
+}
+
+#[test]
+fn a_backup_ended_by_sigint_is_continued_by_the_next() {
+    an_interrupted_backup_is_continued("interrupt_backup_int", Signal::INT);
+}
+
+#[test]
+fn a_backup_ended_by_sigterm_is_continued_by_the_next() {
+    an_interrupted_backup_is_continued("interrupt_backup_term", Signal::TERM);
+}
+
+#[test]
+fn restore_and_check_end_when_asked_to() {
+    let source = source();
+    let sandbox = Sandbox::with_store("interrupt_reading");
+    let at = store("interrupt_reading");
+    sandbox.backup(&at, &source);
+    for (number, signal) in [Signal::INT, Signal::TERM].into_iter().enumerate() {
+        let target = format!("out{number}");
+        let there = sandbox.path(&target);
+        let running = sandbox.start(&["at", &at, "restore", "-to", &target]);
+        let begun = |_: &Running| weight(&there) > SOURCE_BYTES / 8;
+        interrupted(running, signal, begun);
+        only_whole_files(&sandbox, &target, &source);
+        let running = sandbox.start(&["at", &at, "check"]);
+        let begun = |running: &Running| running.read_bytes() > SOURCE_BYTES / 8;
+        interrupted(running, signal, begun).prints_nothing();
+    }
+    let again = sandbox
+        .run(&["at", &at, "restore", "-to", "out0"])
+        .ended(0)
+        .says_nothing();
+    again.prints("there already");
+    assert_eq!(weight(&sandbox.path("out0")), SOURCE_BYTES);
+}
+
+/// What is in the target is as it is in the source, and there is less of it.
+fn only_whole_files(sandbox: &Sandbox, target: &str, source: &str) {
+    let entries: Vec<_> = fs::read_dir(sandbox.path(target))
+        .expect("it can be listed")
+        .map(|entry| entry.expect("it can be listed").file_name())
+        .collect();
+    assert!(entries.len() < FILES, "nothing was left to be done");
+    for name in entries {
+        let restored = fs::read(sandbox.path(target).join(&name)).expect("it can be read");
+        let original = fs::read(PathBuf::from(source).join(&name));
+        let original = original.unwrap_or_else(|_| panic!("{} is left over", name.display()));
+        assert!(restored == original, "{} is half-written", name.display());
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let source = source();
+    let sandbox = with_snapshot("interrupt_twice");
+    let tmp = sandbox.path("st/tmp");
+    let mut running = sandbox.start(&["at", "st", "backup", &source]);
+    // Stopped, it sees both when it goes on: no race decides which way it ends.
+    running.until(|_| weight(&tmp) > 0);
+    running.signal(Signal::STOP);
+    running.signal(Signal::INT);
+    running.signal(Signal::TERM);
+    running.signal(Signal::CONT);
+    running.end().ended(130).silent();
+    sandbox.run(&["at", "st", "check"]).ended(0);
+    let listed = sandbox.run(&["at", "st", "ls"]).ended(0).stdout();
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    sandbox.run(&["at", "st", "backup", &source]).ended(0);
+}

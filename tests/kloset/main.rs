@@ -1,0 +1,13 @@
+//! A kloset against everything that goes wrong: damage, crashes, poison, files that change
+//! while they are read. What a user would notice is asserted: bytes that come back, errors
+//! that say what is lost, and snapshots that somebody else's bad luck leaves alone.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod changes;
+mod crash;
+mod damage;
+mod harness;
+mod heal;
+mod incremental;
+mod wrapped;
