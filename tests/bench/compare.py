@@ -22,8 +22,10 @@ import json
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
+import sys
 import time
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
@@ -99,6 +101,8 @@ TOOLS = {
 
 
 def main():
+    # So that what was changed in a corpus is changed back however this ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     arguments = parse()
     tools, corpora = arguments.tools.split(","), arguments.corpus.split(",")
     runs = []
