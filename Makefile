@@ -17,8 +17,17 @@ lint:
 test:
 	$(CARGO) test $(CARGOFLAGS)
 
+# Our parts beside the crates that do their work.
 bench:
-	$(CARGO) bench $(CARGOFLAGS)
+	$(CARGO) bench $(CARGOFLAGS) --bench chunker --bench stages --bench index
+	@echo 'beside other programs: make bench-peers, told by tests/bench/compare.py -h'
+
+# The program beside others, which are fetched, and so is what is backed up: 10 GB of disk
+# and half an hour. Debian, as root; everything stays below $$BENCH, target/bench by default.
+bench-peers: all
+	tests/bench/peers.sh restic borg
+	tests/bench/corpora.sh linux
+	tests/bench/compare.py
 
 # Backs up a directory, checks it, restores it and compares, in a temporary directory.
 demo:
@@ -37,4 +46,4 @@ install:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check lint test bench demo install clean
+.PHONY: all check lint test bench bench-peers demo install clean

@@ -1,9 +1,9 @@
-//! Each stage of a backup beside the raw crate or system call that does its work:
-//! what we add must be worth what it costs. `cargo bench --bench stages`.
+//! Each stage of a backup or restore beside the raw crate or system call that does
+//! its work: what we add must be worth what it costs. `cargo bench --bench stages`.
 //!
-//! `ours` is what the program does, `raw` the obvious use of the library. A stage
-//! that has no code of ours to compare shows the raw figure alone; it is the
-//! limit to hold against. To add ours, turn its `row_of_raw` into a `row`.
+//! `ours` is what the program runs, `raw` the obvious use of the library. Sealing
+//! adds the nonce's hash and opens again what it sealed, so it costs more than the
+//! cipher alone: it is bought with a faster cipher, and the ratio tells the rest.
 //!
 //! `BENCH_TREE` names a directory for the walk; without it a tree of small files
 //! is made and removed again.
@@ -14,42 +14,75 @@ mod common;
 
 use std::fs;
 use std::hint::black_box;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use aws_lc_rs::aead::{self, Aad, CHACHA20_POLY1305, LessSafeKey, UnboundKey};
-use chacha20::R20;
 use chacha20poly1305::{AeadInOut, KeyInit, Tag, XChaCha20Poly1305};
 use common::Amount;
+use plakar::connector::{FileKind, LocalSource, Source, SourceDir};
+use plakar::error::Result;
+use plakar::kloset::Kloset;
+use plakar::kloset::codec::{Decoder, Encoder};
+use plakar::kloset::config::Config;
+use plakar::kloset::master::Key;
+use plakar::kloset::progress::{Counters, Event, Observer};
+use plakar::kloset::seal::{NONCE_BYTES, Part};
+use plakar::store::memory::MemoryStore;
 
 /// The plain bytes of a block.
-const BLOCK_BYTES: usize = 1 << 20;
+const BLOCK_BYTES: usize = plakar::kloset::blob::BLOCK_BYTES;
 
 /// Work of one timing, so that small pieces outlast the clock's grain.
 const BATCH_BYTES: usize = 32 << 20;
 
+/// What is cut into pieces: a small file, a small chunk, and a block.
+const PIECES_BYTES: [usize; 3] = [4 << 10, 64 << 10, BLOCK_BYTES];
+
 const KEY: [u8; 32] = [7; 32];
 const NONCE: [u8; 24] = [9; 24];
-const ASSOCIATED: &[u8] = b"key id, area and part";
+const ASSOCIATED: &[u8; 34] = b"the key's id, the area, the part..";
 
-fn main() {
+fn main() -> Result<()> {
+    let kloset = kloset()?;
     common::head();
-    walk();
-    for size_bytes in [4 << 10, 64 << 10, BLOCK_BYTES] {
-        hash(size_bytes);
+    walk_and_read()?;
+    for size_bytes in PIECES_BYTES {
+        chunk_id(&kloset, size_bytes);
     }
-    assert_both_ciphers_agree();
-    for size_bytes in [4 << 10, 64 << 10, BLOCK_BYTES] {
-        seal(size_bytes);
-        unseal(size_bytes);
+    for size_bytes in PIECES_BYTES {
+        seal(&kloset, size_bytes);
+        open(&kloset, size_bytes);
     }
     for level in [1, 3] {
-        compress(level);
-        decompress(level);
+        encode(&kloset, level)?;
+        decode(&kloset, level)?;
     }
+    Ok(())
 }
 
-/// Directories read, and each entry asked for its metadata. For the local source.
-fn walk() {
+/// A kloset that is empty, for its keys.
+fn kloset() -> Result<Kloset> {
+    let master = Key::new(KEY);
+    let config = Config::new(3)?.encode(&master)?;
+    let store = Arc::new(MemoryStore::new());
+    Kloset::open(store, &config, master, None, Arc::new(Nobody::default()))
+}
+
+/// Whoever watches, and does not care.
+#[derive(Default)]
+struct Nobody(Counters);
+
+impl Observer for Nobody {
+    fn counters(&self) -> &Counters {
+        &self.0
+    }
+
+    fn event(&self, _: &Event<'_>) {}
+}
+
+/// Directories read and each entry asked for its metadata; then each file read, too.
+fn walk_and_read() -> Result<()> {
     let made;
     let root = match std::env::var_os("BENCH_TREE") {
         Some(root) => PathBuf::from(root),
@@ -58,22 +91,74 @@ fn walk() {
             made.path().to_owned()
         }
     };
-    let entries = count_entries(&root);
-    common::row_of_raw("walk", Amount::Entries(entries), &mut || {
-        black_box(count_entries(&root));
-    });
+    let mut buffer = Vec::new();
+    for (name, want) in [("walk", Want::Names), ("walk and read", Want::Contents)] {
+        let entries = walk_raw(&root, want);
+        assert_eq!(walk_ours(&*opened(&root)?, want, &mut buffer)?, entries);
+        common::row(
+            name,
+            Amount::Entries(entries),
+            &mut || {
+                let entries = opened(&root).and_then(|dir| walk_ours(&*dir, want, &mut buffer));
+                black_box(entries.expect("the tree was read before"));
+            },
+            &mut || {
+                black_box(walk_raw(&root, want));
+            },
+        );
+    }
+    Ok(())
 }
 
-/// How many entries are below `directory`; what cannot be read is left out.
-fn count_entries(directory: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return 0;
-    };
+/// How much of a tree is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want {
+    Names,
+    Contents,
+}
+
+/// `path`, reached as a backup reaches it: one name at a time.
+fn opened(path: &Path) -> Result<Arc<dyn SourceDir>> {
+    let path = path.canonicalize()?;
+    let (mut dir, _) = LocalSource::new()?.root()?;
+    for name in path.iter().skip(1) {
+        dir = dir.open_dir(name.as_bytes())?;
+    }
+    Ok(dir)
+}
+
+/// How many entries are below `dir`.
+fn walk_ours(dir: &dyn SourceDir, want: Want, buffer: &mut Vec<u8>) -> Result<usize> {
+    let items = dir.items()?;
+    let mut count = items.len();
+    for item in items {
+        let metadata = black_box(item.metadata?);
+        match metadata.kind {
+            FileKind::Directory => count += walk_ours(&*dir.open_dir(&item.name)?, want, buffer)?,
+            FileKind::File if want == Want::Contents => {
+                // One byte more than there should be: a read that comes short is the end.
+                buffer.resize(metadata.size_bytes as usize + 1, 0);
+                let mut file = dir.open_file(&item.name)?;
+                black_box(file.metadata()?);
+                black_box(file.read(buffer)?);
+            }
+            _ => {}
+        }
+    }
+    Ok(count)
+}
+
+/// As [`walk_ours`], with paths.
+fn walk_raw(directory: &Path, want: Want) -> usize {
+    let entries = fs::read_dir(directory).expect("the directory can be read");
     let mut count = 0;
     for path in entries.flatten().map(|entry| entry.path()) {
         count += 1;
-        if fs::symlink_metadata(&path).is_ok_and(|metadata| black_box(metadata).is_dir()) {
-            count += count_entries(&path);
+        let metadata = black_box(fs::symlink_metadata(&path)).expect("the entry is there");
+        if metadata.is_dir() {
+            count += walk_raw(&path, want);
+        } else if metadata.is_file() && want == Want::Contents {
+            drop(black_box(fs::read(&path)));
         }
     }
     count
@@ -88,102 +173,148 @@ fn small_tree() -> tempfile::TempDir {
             .join(format!("some/directories/down/{directory}"));
         fs::create_dir_all(&path).expect("a directory can be made");
         for file in 0..100 {
-            fs::write(path.join(format!("file {file}")), b"").expect("a file can be made");
+            fs::write(path.join(format!("file {file}")), [b'a'; 1000]).expect("it can be written");
         }
     }
     root
 }
 
-/// Ids of chunks.
-fn hash(size_bytes: usize) {
+fn chunk_id(kloset: &Kloset, size_bytes: usize) {
     let bytes = common::random(BATCH_BYTES);
-    let name = format!("hash, keyed, pieces of {size_bytes}");
-    common::row_of_raw(&name, Amount::Bytes(BATCH_BYTES), &mut || {
-        for piece in bytes.chunks(size_bytes) {
-            black_box(blake3::keyed_hash(&KEY, piece));
-        }
-    });
+    common::row(
+        &format!("chunk id, pieces of {size_bytes}"),
+        Amount::Bytes(BATCH_BYTES),
+        &mut || {
+            for piece in bytes.chunks(size_bytes) {
+                black_box(kloset.chunk_id(piece));
+            }
+        },
+        &mut || {
+            for piece in bytes.chunks(size_bytes) {
+                black_box(blake3::keyed_hash(&KEY, piece));
+            }
+        },
+    );
 }
 
-/// XChaCha20-Poly1305 made of HChaCha20 and a faster ChaCha20-Poly1305, beside the
-/// crate that has it whole.
-fn seal(size_bytes: usize) {
-    let mut bytes = common::random(BATCH_BYTES);
-    let mut bytes_of_raw = bytes.clone();
+/// With the nonce's hash and a second opinion on what was sealed, beside the cipher alone.
+fn seal(kloset: &Kloset, size_bytes: usize) {
+    let bytes = common::random(BATCH_BYTES);
+    let (mut sealed, mut scratch, mut raw) = (Vec::new(), Vec::new(), Vec::new());
     common::row(
         &format!("seal, pieces of {size_bytes}"),
         Amount::Bytes(BATCH_BYTES),
         &mut || {
-            for piece in bytes.chunks_mut(size_bytes) {
-                drop(black_box(seal_composed(piece)));
+            for piece in bytes.chunks(size_bytes) {
+                sealed.clear();
+                sealed.resize(NONCE_BYTES, 0);
+                sealed.extend_from_slice(piece);
+                let done = kloset.sealer().seal(Part::Block, &mut sealed, &mut scratch);
+                done.expect("the machine works");
             }
         },
         &mut || {
-            for piece in bytes_of_raw.chunks_mut(size_bytes) {
-                black_box(seal_raw(piece));
+            for piece in bytes.chunks(size_bytes) {
+                raw.clear();
+                raw.extend_from_slice(piece);
+                black_box(seal_raw(&mut raw));
             }
         },
     );
 }
 
 /// The other direction. Bytes are sealed once, and copied from there each time.
-fn unseal(size_bytes: usize) {
-    let mut sealed = common::random(size_bytes);
-    let tag = seal_raw(&mut sealed);
-    let (mut ours, mut raw) = (sealed.clone(), sealed.clone());
+fn open(kloset: &Kloset, size_bytes: usize) {
+    let plain = common::random(size_bytes);
+    let mut sealed = [vec![0; NONCE_BYTES], plain.clone()].concat();
+    let done = kloset
+        .sealer()
+        .seal(Part::Block, &mut sealed, &mut Vec::new());
+    done.expect("the machine works");
+    let mut sealed_raw = plain;
+    let tag = seal_raw(&mut sealed_raw);
+    let (mut ours, mut raw) = (sealed.clone(), sealed_raw.clone());
     let pieces = BATCH_BYTES / size_bytes;
     common::row(
-        &format!("unseal, pieces of {size_bytes}"),
+        &format!("open, pieces of {size_bytes}"),
         Amount::Bytes(BATCH_BYTES),
         &mut || {
             for _ in 0..pieces {
                 ours.copy_from_slice(&sealed);
-                unseal_composed(&mut ours, &tag);
+                let plain = kloset.sealer().open(Part::Block, &mut ours);
+                black_box(plain.expect("it was sealed with this key"));
             }
         },
         &mut || {
             for _ in 0..pieces {
-                raw.copy_from_slice(&sealed);
-                unseal_raw(&mut raw, &tag);
+                raw.copy_from_slice(&sealed_raw);
+                open_raw(&mut raw, &tag);
             }
         },
     );
 }
 
-fn assert_both_ciphers_agree() {
-    let plain = common::random(1000);
-    let (mut ours, mut raw) = (plain.clone(), plain.clone());
-    assert_eq!(
-        seal_composed(&mut ours).as_ref(),
-        seal_raw(&mut raw).as_slice()
+/// Compressing and sealing, beside a new context and buffer for each block and the
+/// cipher alone.
+fn encode(kloset: &Kloset, level: i32) -> Result<()> {
+    let text = common::text(BATCH_BYTES);
+    let mut encoder = Encoder::new(level)?;
+    let mut sealed = Vec::new();
+    common::row(
+        &format!("compress and seal, level {level}"),
+        Amount::Bytes(BATCH_BYTES),
+        &mut || {
+            for block in text.chunks(BLOCK_BYTES) {
+                let done = encoder.encode(kloset.sealer(), Part::Block, block, &mut sealed);
+                done.expect("the machine works");
+            }
+        },
+        &mut || {
+            for block in text.chunks(BLOCK_BYTES) {
+                black_box(encode_raw(block, level));
+            }
+        },
     );
-    assert_eq!(ours, raw);
+    Ok(())
 }
 
-/// The inner key and nonce of draft-irtf-cfrg-xchacha-03, section 2.3.
-fn inner_cipher() -> (LessSafeKey, aead::Nonce) {
-    let (outer, inner) = NONCE.split_at(16);
-    let outer: [u8; 16] = outer.try_into().expect("16 bytes were split off");
-    let subkey = chacha20::hchacha::<R20>(&KEY.into(), &outer.into());
-    let mut nonce = [0; 12];
-    nonce[4..].copy_from_slice(inner);
-    let key = UnboundKey::new(&CHACHA20_POLY1305, &subkey).expect("the key has 32 bytes");
-    (
-        LessSafeKey::new(key),
-        aead::Nonce::assume_unique_for_key(nonce),
-    )
-}
-
-fn seal_composed(bytes: &mut [u8]) -> aead::Tag {
-    let (key, nonce) = inner_cipher();
-    key.seal_in_place_separate_tag(nonce, Aad::from(ASSOCIATED), bytes)
-        .expect("the bytes are fewer than the cipher's limit")
-}
-
-fn unseal_composed(bytes: &mut [u8], tag: &Tag) {
-    let (key, nonce) = inner_cipher();
-    key.open_in_place_separate_tag(nonce, Aad::from(ASSOCIATED), tag, bytes)
-        .expect("the bytes were sealed with this key");
+/// Opening and decompressing, beside the cipher and a new context and buffer for each
+/// block.
+fn decode(kloset: &Kloset, level: i32) -> Result<()> {
+    let text = common::text(BATCH_BYTES);
+    let blocks = || text.chunks(BLOCK_BYTES);
+    let mut encoder = Encoder::new(level)?;
+    let mut sealed = Vec::new();
+    for block in blocks() {
+        let mut part = Vec::new();
+        encoder.encode(kloset.sealer(), Part::Block, block, &mut part)?;
+        sealed.push(part);
+    }
+    let sealed_raw: Vec<(Vec<u8>, Tag)> = blocks().map(|block| encode_raw(block, level)).collect();
+    let mut decoder = Decoder::new()?;
+    let (mut part, mut plain) = (Vec::new(), Vec::new());
+    common::row(
+        &format!("open and decompress, level {level}"),
+        Amount::Bytes(BATCH_BYTES),
+        &mut || {
+            for whole in &sealed {
+                part.clone_from(whole);
+                let done = decoder.decode(kloset.sealer(), Part::Block, &mut part, &mut plain);
+                done.expect("it was sealed with this key");
+            }
+        },
+        &mut || {
+            for (frame, tag) in &sealed_raw {
+                let mut frame = frame.clone();
+                open_raw(&mut frame, tag);
+                let block = zstd::bulk::decompress(&frame, BLOCK_BYTES);
+                black_box(block.expect("the frame is whole"));
+            }
+        },
+    );
+    let stored: usize = sealed.iter().map(Vec::len).sum();
+    println!("level {level} leaves {stored} of {BATCH_BYTES} bytes");
+    Ok(())
 }
 
 fn seal_raw(bytes: &mut [u8]) -> Tag {
@@ -192,59 +323,14 @@ fn seal_raw(bytes: &mut [u8]) -> Tag {
         .expect("the bytes are fewer than the cipher's limit")
 }
 
-fn unseal_raw(bytes: &mut [u8], tag: &Tag) {
+fn open_raw(bytes: &mut [u8], tag: &Tag) {
     XChaCha20Poly1305::new(&KEY.into())
         .decrypt_inout_detached(&NONCE.into(), ASSOCIATED, bytes.into(), tag)
         .expect("the bytes were sealed with this key");
 }
 
-/// One context and one buffer for all blocks, beside a new one for each.
-fn compress(level: i32) {
-    let text = common::text(BATCH_BYTES);
-    let mut context = zstd::bulk::Compressor::new(level).expect("the level exists");
-    let mut frame = Vec::with_capacity(zstd::zstd_safe::compress_bound(BLOCK_BYTES));
-    common::row(
-        &format!("compress, level {level}, context kept"),
-        Amount::Bytes(BATCH_BYTES),
-        &mut || {
-            for block in text.chunks(BLOCK_BYTES) {
-                let size = context.compress_to_buffer(block, &mut frame);
-                black_box(size.expect("the buffer holds any frame"));
-            }
-        },
-        &mut || {
-            for block in text.chunks(BLOCK_BYTES) {
-                let frame = zstd::bulk::compress(block, level);
-                black_box(frame.expect("memory compresses"));
-            }
-        },
-    );
-}
-
-/// One context and one buffer for all frames, beside a new one for each.
-fn decompress(level: i32) {
-    let frames: Vec<Vec<u8>> = common::text(BATCH_BYTES)
-        .chunks(BLOCK_BYTES)
-        .map(|block| zstd::bulk::compress(block, level).expect("memory compresses"))
-        .collect();
-    let mut context = zstd::bulk::Decompressor::new().expect("a context can be made");
-    let mut block = Vec::with_capacity(BLOCK_BYTES);
-    common::row(
-        &format!("decompress, level {level}, context kept"),
-        Amount::Bytes(BATCH_BYTES),
-        &mut || {
-            for frame in &frames {
-                let size = context.decompress_to_buffer(frame, &mut block);
-                black_box(size.expect("the frame is whole"));
-            }
-        },
-        &mut || {
-            for frame in &frames {
-                let block = zstd::bulk::decompress(frame, BLOCK_BYTES);
-                black_box(block.expect("the frame is whole"));
-            }
-        },
-    );
-    let stored: usize = frames.iter().map(Vec::len).sum();
-    println!("level {level} leaves {stored} of {BATCH_BYTES} bytes");
+fn encode_raw(block: &[u8], level: i32) -> (Vec<u8>, Tag) {
+    let mut frame = zstd::bulk::compress(block, level).expect("memory compresses");
+    let tag = seal_raw(&mut frame);
+    (frame, tag)
 }

@@ -41,13 +41,6 @@ pub(crate) fn row(stage: &str, amount: Amount, ours: Work<'_>, raw: Work<'_>) {
     println!("{stage:<36} {size:>10} {ours_rate:>16} {raw_rate:>16} {ratio:>7.2}");
 }
 
-/// As [`row`], where there is nothing of ours to compare yet, or nothing but the crate.
-pub(crate) fn row_of_raw(stage: &str, amount: Amount, raw: Work<'_>) {
-    let (seconds, _) = medians(raw, &mut || ());
-    let (size, rate) = amount.words(seconds);
-    println!("{stage:<36} {size:>10} {:>16} {rate:>16} {:>7}", "-", "-");
-}
-
 impl Amount {
     /// How much it is, and how fast that was in `seconds`.
     fn words(self, seconds: f64) -> (String, String) {

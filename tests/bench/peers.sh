@@ -1,0 +1,126 @@
+#!/bin/bash
+# Installs the programs that compare.py runs beside ours, under $BENCH, and
+# touches nothing else but for libraries to compile with. Debian, as root. May be
+# repeated: what is there already stays.
+#
+#   tests/bench/peers.sh [restic|borg|rustic|bupstash]...     (default: restic borg)
+#
+# restic is the one of Debian's unstable suite, unpacked and not installed; where
+# that suite cannot be had, that of the suite this machine has. borg comes from
+# PyPI. rustic and bupstash come from crates.io and compile for ten minutes or more.
+#
+# BENCH is where everything goes (default: target/bench).
+set -euo pipefail
+top=$(cd "$(dirname "$0")/../.." && pwd)
+BENCH=${BENCH:-$top/target/bench}
+mkdir -p "$BENCH/bin"
+BENCH=$(cd "$BENCH" && pwd)
+
+say() {
+    echo "peers.sh: $*" >&2
+}
+
+# Installs those of the packages named that are missing.
+need() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+    done
+    test ${#missing[@]} = 0 && return
+    apt-get update -q
+    apt-get install -y -q --no-install-recommends "${missing[@]}"
+}
+
+# Prints the mirror that Debian itself is fetched from here. apt is asked, for it
+# reads both formats of its lists of sources, comments and options included.
+mirror() {
+    local sites
+    sites=$(apt-get indextargets --format '$(REPO_URI)' \
+        'Created-By: Packages' 'Origin: Debian' 'Label: Debian')
+    # Not through `head`: that would kill the writer, and pipefail ends the script.
+    echo "${sites%%$'\n'*}"
+}
+
+# Runs apt-get on a list of sources of our own, that of the unstable suite, with
+# every directory apt writes to below $BENCH.
+apt_of_sid() {
+    apt-get -q -o Dir::Etc::sourcelist="$BENCH/apt/sources.list" \
+        -o Dir::Etc::sourceparts=/dev/null \
+        -o Dir::State::Lists="$BENCH/apt/lists" -o Dir::Cache="$BENCH/apt/cache" \
+        -o APT::Sandbox::User=root "$@"
+}
+
+# Fails where the unstable suite cannot be had.
+prepare_sid() {
+    local site
+    mkdir -p "$BENCH/apt/lists/partial" "$BENCH/apt/cache/archives/partial"
+    site=$(mirror)
+    if test -z "$site"; then
+        apt-get update -q
+        site=$(mirror)
+    fi
+    echo "deb ${site:-http://deb.debian.org/debian} sid main" >"$BENCH/apt/sources.list"
+    apt_of_sid update --error-on=any
+}
+
+# Unpacks package $1, fetched by the command that follows, as $BENCH/$1.
+unpack() {
+    local package=$1
+    shift
+    rm -rf "$BENCH/fetch"
+    mkdir -p "$BENCH/fetch"
+    (cd "$BENCH/fetch" && "$@" download "$package")
+    rm -rf "${BENCH:?}/$package"
+    dpkg -x "$BENCH/fetch/$package"_*.deb "$BENCH/$package"
+    rm -rf "$BENCH/fetch"
+}
+
+install_restic() {
+    local from=apt_of_sid
+    test -x "$BENCH/bin/restic" && return
+    if ! prepare_sid; then
+        say "no unstable suite here; restic will be that of this machine's suite"
+        from=apt-get
+        apt-get update -q
+    fi
+    unpack restic "$from"
+    ln -sf "$BENCH/restic/usr/bin/restic" "$BENCH/bin/restic"
+}
+
+install_borg() {
+    need gcc libacl1-dev libssl-dev liblz4-dev libzstd-dev libxxhash-dev pkg-config \
+        python3-dev python3-venv
+    test -x "$BENCH/borg/bin/pip" || python3 -m venv "$BENCH/borg"
+    test -x "$BENCH/borg/bin/borg" || "$BENCH/borg/bin/pip" install -q 'borgbackup==1.4.*'
+    ln -sf "$BENCH/borg/bin/borg" "$BENCH/bin/borg"
+}
+
+# Compiles version $3 of crate $2, whose program is $1, with the flags that follow.
+install_crate() {
+    local program=$1 crate=$2 version=$3
+    shift 3
+    if ! test -x "$BENCH/$program/bin/$program"; then
+        CARGO_TARGET_DIR=$BENCH/build cargo install -q "$crate" --version "$version" --locked \
+            --root "$BENCH/$program" "$@"
+        rm -rf "$BENCH/build"
+    fi
+    ln -sf "$BENCH/$program/bin/$program" "$BENCH/bin/$program"
+}
+
+test $# -gt 0 || set -- restic borg
+for peer in "$@"; do
+    case $peer in
+    restic) install_restic ;;
+    borg) install_borg ;;
+    rustic) install_crate rustic rustic-rs 0.11.4 --no-default-features ;;
+    bupstash)
+        need libsodium-dev pkg-config
+        install_crate bupstash bupstash 0.12.0
+        ;;
+    *)
+        say "no such peer: $peer"
+        exit 64
+        ;;
+    esac
+done
+ls "$BENCH/bin"
