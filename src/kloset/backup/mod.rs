@@ -317,7 +317,8 @@ impl Stages<'_> {
             kloset, options, ..
         } = *self.pipeline;
         let counters = kloset.observer().counters();
-        let buffers = Buffers::new(options.workers + 2 * options.readers, BUFFER_BYTES);
+        // One in each hand, and one that is free, or readers could wait for each other.
+        let buffers = Buffers::new(options.workers + options.readers + 1, BUFFER_BYTES);
         let window = Window::new(WINDOW);
         let (batch_sender, batches) = shared_channel(BATCHES);
         let (job_sender, jobs) = shared_channel(1);
