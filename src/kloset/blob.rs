@@ -126,11 +126,7 @@ impl<'a> Writing<'a> {
                     self.enter(table)?;
                 }
                 // What cannot be read is no use to anyone, and check tells of it.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        Kind::Corrupt | Kind::Unsupported | Kind::NotFound
-                    ) => {}
+                Err(error) if error.is_of_one_object() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -339,7 +335,8 @@ impl<'a> BlobReader<'a> {
     /// Calls `use_it` with the plain bytes of the chunk.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when no pack has it, [`Kind::Corrupt`] when every copy is damaged.
+    /// [`Kind::NotFound`] when no pack has it; when no copy is good, whatever is the matter with
+    /// the last.
     pub fn with<T>(&self, id: &Id, use_it: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
         let mut trouble = Error::new(
             Kind::NotFound,
@@ -348,9 +345,7 @@ impl<'a> BlobReader<'a> {
         for place in self.places(id)? {
             match self.at(id, &place) {
                 Ok(block) => return use_it(slice(&block, &place)),
-                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {
-                    trouble = error
-                }
+                Err(error) if error.is_of_one_object() => trouble = error,
                 Err(error) => return Err(error),
             }
         }

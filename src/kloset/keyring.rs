@@ -26,9 +26,7 @@ pub fn slots(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<(Id, Vec<
             .and_then(|slot| object::check_name(name, slot))
         {
             Ok(slot) => slots.push((name, slot)),
-            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {
-                observer.event(&Event::Warning(&error))
-            }
+            Err(error) if error.is_of_one_object() => observer.event(&Event::Warning(&error)),
             Err(error) => return Err(error),
         }
     }

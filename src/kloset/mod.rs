@@ -289,15 +289,18 @@ impl Kloset {
         let live = self.names(Area::Index)?;
         let mut damaged = None;
         for object in live.iter().filter(|object| !index.covers(**object)) {
-            match index_object::read(self, *object)
-                .and_then(|tables| index.add_object(*object, &tables))
-            {
-                Ok(()) => {}
-                Err(error) if error.kind() == Kind::NotFound => {}
-                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => {
-                    damaged = Some(error)
+            let tables = match index_object::read(self, *object) {
+                Ok(tables) => tables,
+                Err(error) if error.kind() == Kind::NotFound => continue,
+                Err(error) if error.is_of_one_object() => {
+                    damaged = Some(error);
+                    continue;
                 }
                 Err(error) => return Err(error),
+            };
+            match index.add_object(*object, &tables) {
+                Err(error) if error.kind() == Kind::Corrupt => damaged = Some(error),
+                outcome => outcome?,
             }
         }
         index.retain_objects(&live);
@@ -325,16 +328,9 @@ impl Kloset {
             ));
         }
         for pack in present.difference(&known) {
-            match pack::read_table(self.store(), &self.sealer, *pack)
-                .and_then(|table| index.insert(&table))
-            {
-                Ok(()) => {}
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        Kind::Corrupt | Kind::Unsupported | Kind::NotFound
-                    ) =>
-                {
+            match pack::read_table(self.store(), &self.sealer, *pack) {
+                Ok(table) => index.insert(&table)?,
+                Err(error) if error.is_of_one_object() => {
                     self.observer.event(&Event::Warning(&error));
                 }
                 Err(error) => return Err(error),

@@ -2,14 +2,79 @@
 
 use std::sync::Arc;
 
+use plakar::error::{Error, Kind, Result};
 use plakar::kloset::keyring::{self, Owner};
 use plakar::kloset::slot::{self, Cost, SlotInfo};
 use plakar::kloset::{Kloset, Locked, Protection, create, master::Key};
 use plakar::store::memory::MemoryStore;
-use plakar::store::{Area, Store};
+use plakar::store::{Area, Object, Store, Upload};
 use plakar::util::Id;
 
 use crate::harness::*;
+
+/// What is asked of a store.
+#[derive(Clone, Copy, PartialEq)]
+enum Asked {
+    List(Area),
+    Read(Area, Id),
+}
+
+/// A store that calls `before` before it answers, and fails if that does.
+struct Hooked<F> {
+    inner: MemoryStore,
+    before: F,
+}
+
+impl<F: Fn(Asked) -> Result<()> + Send + Sync> Store for Hooked<F> {
+    fn location(&self) -> &str {
+        self.inner.location()
+    }
+    fn prepare(&self) -> Result<()> {
+        self.inner.prepare()
+    }
+    fn put_config(&self, bytes: &[u8]) -> Result<()> {
+        self.inner.put_config(bytes)
+    }
+    fn get_config(&self) -> Result<Vec<u8>> {
+        self.inner.get_config()
+    }
+    fn upload(&self, area: Area) -> Result<Box<dyn Upload>> {
+        self.inner.upload(area)
+    }
+    fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
+        (self.before)(Asked::Read(area, id))?;
+        self.inner.get(area, id)
+    }
+    fn read_at(&self, area: Area, id: Id, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        (self.before)(Asked::Read(area, id))?;
+        self.inner.read_at(area, id, offset, buffer)
+    }
+    fn stat(&self, area: Area, id: Id) -> Result<Object> {
+        self.inner.stat(area, id)
+    }
+    fn list(&self, area: Area, each: &mut dyn FnMut(Object) -> Result<()>) -> Result<()> {
+        (self.before)(Asked::List(area))?;
+        self.inner.list(area, each)
+    }
+    fn delete(&self, area: Area, id: Id) -> Result<()> {
+        self.inner.delete(area, id)
+    }
+}
+
+/// `store`, in which one object cannot be read for the reason of `kind`.
+fn closed(store: &MemoryStore, object: (Area, Id), kind: Kind) -> Arc<dyn Store> {
+    let before = move |asked| match asked == Asked::Read(object.0, object.1) {
+        true => Err(Error::new(
+            kind,
+            format!("cannot read {}", object.1.short()),
+        )),
+        false => Ok(()),
+    };
+    Arc::new(Hooked {
+        inner: store.clone(),
+        before,
+    })
+}
 
 fn cheap() -> SlotInfo {
     SlotInfo {
@@ -67,4 +132,39 @@ fn a_creation_removes_the_slots_that_interrupted_ones_left() {
     plant(&plain, b"first try");
     create(&plain, &Protection::Plaintext, 1).unwrap();
     assert_eq!(objects(&plain, Area::Keys), []);
+}
+
+#[test]
+fn one_object_that_cannot_be_read_stops_nothing_else() {
+    let (store, tree) = (new_store(), small_tree());
+    let first = backup(&shared(&store), tree.path()).unwrap();
+    let expected = listing(tree.path());
+    let snapshots = objects(&store, Area::Snapshots);
+    let second = backup(&shared(&store), tree.path()).unwrap();
+    let spare: Vec<_> = all_objects(&store)
+        .into_iter()
+        .filter(|(area, id)| match area {
+            Area::Snapshots => !snapshots.contains(id),
+            _ => *area == Area::Index,
+        })
+        .collect();
+    assert!(spare.len() >= 2);
+    for object in spare {
+        for kind in [Kind::Denied, Kind::Failed] {
+            let when = format!("{object:?} {kind:?}");
+            let store = store.fork();
+            let closed = closed(&store, object, kind);
+            assert_restores(&closed, first.snapshot, &expected, &when);
+            let (summary, watcher) = check(&closed);
+            assert_eq!(summary.damaged_objects, 1, "{when}: {:?}", watcher.heard());
+            let third = backup(&closed, tree.path()).unwrap();
+            assert_restores(&closed, third.snapshot, &expected, &when);
+        }
+    }
+    for pack in objects(&store, Area::Packs) {
+        let closed = closed(&store.fork(), (Area::Packs, pack), Kind::Denied);
+        let (summary, watcher) = check(&closed);
+        assert_eq!(summary.damaged_snapshots, 2, "{:?}", watcher.heard());
+        assert!(watcher.says(&[&second.snapshot.short(), ":/"]));
+    }
 }

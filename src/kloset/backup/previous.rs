@@ -3,7 +3,7 @@
 
 use super::Options;
 use crate::connector::{FileKind, Metadata, Source};
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::progress::{Event, Observer};
@@ -141,7 +141,7 @@ pub(super) fn is_stored(
     });
     match walked {
         // A list that cannot be read is as good as lost.
-        Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => Ok(false),
+        Err(error) if error.is_of_one_object() => Ok(false),
         Err(error) => Err(error),
         Ok(()) => Ok(stored),
     }
