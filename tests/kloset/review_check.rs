@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use plakar::connector::{FileKind, Metadata};
 use plakar::error::{Error, Kind, Result};
 use plakar::kloset::keyring::{self, Owner};
 use plakar::kloset::slot::{self, Cost, SlotInfo};
+use plakar::kloset::snapshot::{self, Snapshot};
+use plakar::kloset::tree::Entry;
 use plakar::kloset::{Kloset, Locked, Protection, create, master::Key};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Object, Store, Upload};
@@ -167,4 +170,34 @@ fn one_object_that_cannot_be_read_stops_nothing_else() {
         assert_eq!(summary.damaged_snapshots, 2, "{:?}", watcher.heard());
         assert!(watcher.says(&[&second.snapshot.short(), ":/"]));
     }
+}
+
+#[test]
+fn errors_are_left_out_of_lists_and_counted_all_the_same() {
+    let store = new_store();
+    let (kloset, watcher) = open(&shared(&store));
+    let root = Entry {
+        metadata: Metadata {
+            kind: FileKind::Directory,
+            ..Metadata::default()
+        },
+        ..Entry::default()
+    };
+    let failure = snapshot::Failure {
+        path: b"/a".to_vec(),
+        cause: "permission denied".into(),
+    };
+    let stored = Snapshot {
+        root,
+        error_count: 3,
+        errors: vec![failure; 3],
+        ..Snapshot::default()
+    };
+    snapshot::publish(&kloset, &stored).unwrap();
+    let (listed, damaged) = snapshot::list(&kloset, &*watcher).unwrap();
+    assert_eq!((listed.len(), damaged), (1, 0));
+    assert_eq!(listed[0].snapshot.error_count, 3);
+    assert!(listed[0].snapshot.errors.is_empty());
+    let read = snapshot::read(&kloset, listed[0].object).unwrap();
+    assert_eq!(read.errors, stored.errors);
 }
