@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use plakar::connector::{FileKind, Metadata};
+use plakar::connector::{FileKind, LocalSource, Metadata};
 use plakar::error::{Error, Kind, Result};
+use plakar::kloset::backup;
 use plakar::kloset::keyring::{self, Owner};
 use plakar::kloset::slot::{self, Cost, SlotInfo};
 use plakar::kloset::snapshot::{self, Snapshot};
@@ -200,4 +201,26 @@ fn errors_are_left_out_of_lists_and_counted_all_the_same() {
     assert!(listed[0].snapshot.errors.is_empty());
     let read = snapshot::read(&kloset, listed[0].object).unwrap();
     assert_eq!(read.errors, stored.errors);
+}
+
+#[test]
+fn a_planted_condemnation_stops_no_backup_and_a_damaged_one_does() {
+    let (store, tree) = (new_store(), small_tree());
+    let garbage = noise(5, 100);
+    store
+        .put(Area::Condemned, Id::of(&garbage), &garbage)
+        .unwrap();
+    let (kloset, watcher) = open(&shared(&store));
+    let source = LocalSource::new().unwrap();
+    backup::run(&kloset, &source, &options(tree.path())).unwrap();
+    assert!(
+        watcher.says(&["condemnation", "passed over"]),
+        "{:?}",
+        watcher.heard()
+    );
+    store
+        .damage(Area::Condemned, Id::of(&garbage), |bytes| bytes[0] ^= 1)
+        .unwrap();
+    let error = backup(&shared(&store), tree.path()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Corrupt, "{error}");
 }
