@@ -87,6 +87,21 @@ impl Error {
         self.kind
     }
 
+    /// Whether only the one object or file is concerned that was being read, so that work on the
+    /// others goes on: it is damaged, gone, or cannot be read. What is the matter with the
+    /// whole place, or with the command, is not of one object.
+    pub fn is_of_one_object(&self) -> bool {
+        match self.kind {
+            Kind::Unavailable | Kind::Interrupted | Kind::NoSpace | Kind::Usage => false,
+            Kind::Failed
+            | Kind::Corrupt
+            | Kind::NotFound
+            | Kind::Exists
+            | Kind::Denied
+            | Kind::Unsupported => true,
+        }
+    }
+
     /// Adds what was being done, further out.
     pub fn during(mut self, doing: impl Into<String>) -> Error {
         self.phrases.push(doing.into());

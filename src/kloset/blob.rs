@@ -126,11 +126,7 @@ impl<'a> Writing<'a> {
                     self.enter(table)?;
                 }
                 // What cannot be read is no use to anyone, and check tells of it.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        Kind::Corrupt | Kind::Unsupported | Kind::NotFound
-                    ) => {}
+                Err(error) if error.is_of_one_object() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -339,11 +335,12 @@ impl<'a> BlobReader<'a> {
     /// Calls `use_it` with the plain bytes of the chunk.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when no pack has it, [`Kind::Corrupt`] when every copy is damaged.
+    /// [`Kind::NotFound`] when no pack has it; when no copy is good, whatever is the matter with
+    /// the last.
     pub fn with<T>(&self, id: &Id, use_it: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
         let places = self.places(id)?;
         let found = match self.at_any(id, &places) {
-            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {
+            Err(error) if error.is_of_one_object() => {
                 let others = self.kloset.places_by_footers(id, &places)?;
                 self.at_any(id, &others).map_err(|_| error)
             }
@@ -362,9 +359,7 @@ impl<'a> BlobReader<'a> {
         for place in places {
             match self.at(id, place) {
                 Ok(block) => return Ok((block, *place)),
-                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {
-                    trouble = error
-                }
+                Err(error) if error.is_of_one_object() => trouble = error,
                 Err(error) => return Err(error),
             }
         }

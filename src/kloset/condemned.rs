@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use super::Kloset;
 use super::cbor::Reader;
 use super::object;
+use super::progress::Event;
 use super::seal::Part;
 use crate::error::{During, Error, Kind, Result};
 use crate::store::Area;
@@ -26,16 +27,19 @@ pub struct Condemned {
 }
 
 impl Condemned {
-    /// Reads every condemnation in the store, and hides the packs from the index.
+    /// Reads every condemnation in the store, and hides the packs from the index. What is no
+    /// condemnation, although it is whole, was put there by someone without the key: it says
+    /// nothing, and would be a cheap way to stop all backups.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] if one cannot be read: nobody can tell which packs it means.
+    /// If one is damaged, or cannot be read: nobody can tell which packs it means.
     pub fn hide(kloset: &Kloset) -> Result<Condemned> {
         let objects = kloset.names(Area::Condemned)?;
         let mut packs = HashSet::new();
         for object in &objects {
             match read(kloset, *object) {
-                Ok(named) => packs.extend(named),
+                Ok(Some(named)) => packs.extend(named),
+                Ok(None) => kloset.observer().event(&Event::Warning(&foreign(*object))),
                 Err(error) if error.kind() == Kind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -62,18 +66,24 @@ impl Condemned {
     }
 }
 
-/// The packs that the condemnation `id` names.
-fn read(kloset: &Kloset, id: Id) -> Result<Vec<Id>> {
-    let read = || -> Result<Vec<Id>> {
-        let bytes = kloset.store().get(Area::Condemned, id)?;
-        decode(&object::decode(
-            kloset.sealer(),
-            Part::Condemned,
-            id,
-            bytes,
-        )?)
+/// The packs that the condemnation `id` names; nothing if it is whole, and yet not one that a
+/// holder of the key made.
+fn read(kloset: &Kloset, id: Id) -> Result<Option<Vec<Id>>> {
+    let read = || -> Result<Option<Vec<Id>>> {
+        let bytes = object::check_name(id, kloset.store().get(Area::Condemned, id)?)?;
+        let body = object::decode(kloset.sealer(), Part::Condemned, id, bytes);
+        match body.and_then(|body| decode(&body)) {
+            Err(error) if error.kind() == Kind::Corrupt => Ok(None),
+            packs => packs.map(Some),
+        }
     };
     read().during(|| format!("read condemnation {}", id.short()))
+}
+
+/// The warning about an object that is no condemnation.
+fn foreign(object: Id) -> Error {
+    Error::corrupt("it was not made with the key of this store, and is passed over")
+        .during(format!("condemnation {}", object.short()))
 }
 
 /// The packs that a body names.

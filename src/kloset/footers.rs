@@ -129,12 +129,7 @@ impl Kloset {
                 .and_then(|table| index.insert(&table))
             {
                 Ok(()) => {}
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        Kind::Corrupt | Kind::Unsupported | Kind::NotFound
-                    ) =>
-                {
+                Err(error) if error.is_of_one_object() => {
                     self.observer.event(&Event::Warning(&error));
                 }
                 Err(error) => return Err(error),

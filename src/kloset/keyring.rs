@@ -10,7 +10,7 @@ use super::object;
 use super::progress::{Event, Observer};
 use super::slot::{self, SlotInfo};
 use crate::error::{During, Error, Kind, Result};
-use crate::store::{Area, Store};
+use crate::store::{Area, Object, Store};
 use crate::util::Id;
 
 /// Slots that are read at most: each costs a key derivation to try.
@@ -19,38 +19,65 @@ const SLOTS_LIMIT: usize = 64;
 /// The bytes of every key slot of `store`, cheapest first, so that slots somebody planted to
 /// cost time are tried last.
 pub fn slots(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<(Id, Vec<u8>)>> {
-    let mut names = Vec::new();
-    let mut note = |object: crate::store::Object| {
-        names.push(object.id);
-        Ok(())
-    };
-    store
-        .list(Area::Keys, &mut note)
-        .during(|| "list key slots")?;
-    names.sort();
-    if names.len() > SLOTS_LIMIT {
-        let error = Error::corrupt(format!(
-            "{} key slots; only the first {SLOTS_LIMIT} are tried",
-            names.len()
-        ));
-        observer.event(&Event::Warning(&error));
-        names.truncate(SLOTS_LIMIT);
-    }
-    let mut slots = Vec::with_capacity(names.len());
-    for name in names {
+    let mut slots = Vec::new();
+    for name in names(store, observer)? {
         match store
             .get(Area::Keys, name)
             .and_then(|slot| object::check_name(name, slot))
         {
             Ok(slot) => slots.push((name, slot)),
-            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {
-                observer.event(&Event::Warning(&error))
-            }
+            Err(error) if error.is_of_one_object() => observer.event(&Event::Warning(&error)),
             Err(error) => return Err(error),
         }
     }
     slots.sort_by_key(|(_, slot)| slot::inspect(slot).map_or(u64::MAX, |info| info.cost.work()));
     Ok(slots)
+}
+
+/// The names of the slots to read. If they are too many the oldest, by the store's clock: those
+/// that somebody planted came later than the store's own.
+fn names(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<Id>> {
+    let mut found = Vec::new();
+    let mut note = |object: Object| {
+        found.push((object.modified_ns, object.id));
+        Ok(())
+    };
+    store
+        .list(Area::Keys, &mut note)
+        .during(|| "list key slots")?;
+    found.sort();
+    if found.len() > SLOTS_LIMIT {
+        let error = Error::corrupt(format!(
+            "{} key slots; only the oldest {SLOTS_LIMIT} are tried",
+            found.len()
+        ));
+        observer.event(&Event::Warning(&error));
+        found.truncate(SLOTS_LIMIT);
+    }
+    Ok(found.into_iter().map(|(_, name)| name).collect())
+}
+
+/// Whether a slot is one of the store it lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// It wraps the key of this store, and is intact.
+    Store,
+    /// It is no use to this store: left by a creation that was interrupted, or planted.
+    Stranger,
+}
+
+/// Every intact slot, and whose it is, which only a holder of the key can tell.
+pub fn owners(kloset: &Kloset) -> Result<Vec<(Id, SlotInfo, Owner)>> {
+    let owner = |slot: &[u8]| match slot::belongs_to(slot, kloset.master()) {
+        true => Owner::Store,
+        false => Owner::Stranger,
+    };
+    let slots = slots(kloset.store(), kloset.observer())?;
+    let told = slots.into_iter().filter_map(|(id, slot)| {
+        let info = slot::inspect(&slot).ok()?;
+        Some((id, info, owner(&slot)))
+    });
+    Ok(told.collect())
 }
 
 /// What can be told of every intact slot.
@@ -104,11 +131,11 @@ pub fn find(kloset: &Kloset, prefix: &str) -> Result<Id> {
 /// Takes the slot `id` away.
 ///
 /// # Errors
-/// [`Kind::Failed`] for the last slot that can be read: nobody could open the store any more.
+/// [`Kind::Failed`] for the last intact slot of this store: nobody could open it any more.
 pub fn remove(kloset: &Kloset, id: Id) -> Result<()> {
-    let others = list(kloset.store(), kloset.observer())?
+    let others = owners(kloset)?
         .into_iter()
-        .filter(|(other, _)| *other != id)
+        .filter(|(other, _, owner)| *other != id && *owner == Owner::Store)
         .count();
     if others == 0 {
         return Err(Error::new(
@@ -122,11 +149,14 @@ pub fn remove(kloset: &Kloset, id: Id) -> Result<()> {
         .during(|| format!("remove key slot {}", id.short()))
 }
 
-/// The slot that `passphrase` opens.
+/// The slot of this store that `passphrase` opens.
 pub fn slot_of(kloset: &Kloset, passphrase: &[u8]) -> Result<Option<(Id, SlotInfo)>> {
     for (id, bytes) in slots(kloset.store(), kloset.observer())? {
-        if let Ok(Some(_)) = slot::unwrap(&bytes, passphrase) {
-            return Ok(Some((id, slot::inspect(&bytes)?)));
+        match slot::unwrap(&bytes, passphrase) {
+            Ok(Some(key)) if key.is(kloset.master()) => {
+                return Ok(Some((id, slot::inspect(&bytes)?)));
+            }
+            _ => {}
         }
     }
     Ok(None)

@@ -6,6 +6,7 @@
 //! ever meet in one key. Changing a passphrase wraps the same master key anew
 //! and touches no data.
 
+use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::error::{Error, Kind, Result};
@@ -24,6 +25,8 @@ pub enum Purpose {
     Gear,
     /// The MAC of CONFIG.
     ConfigMac,
+    /// The MAC of key slots.
+    SlotMac,
     /// Sealing what is in packs.
     SealPacks,
     /// Sealing index objects.
@@ -42,6 +45,7 @@ impl Purpose {
             Purpose::Nonce => "kloset 2026-11 v1 nonce",
             Purpose::Gear => "kloset 2026-11 v1 gear table",
             Purpose::ConfigMac => "kloset 2026-11 v1 config mac",
+            Purpose::SlotMac => "kloset 2026-11 v1 slot mac",
             Purpose::SealPacks => "kloset 2026-11 v1 seal packs",
             Purpose::SealIndex => "kloset 2026-11 v1 seal index",
             Purpose::SealSnapshots => "kloset 2026-11 v1 seal snapshots",
@@ -63,6 +67,11 @@ impl Key {
     /// The bytes, for the primitive that needs them.
     pub fn bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
+    }
+
+    /// Whether `other` is the same key; takes as long whether or not.
+    pub fn is(&self, other: &Key) -> bool {
+        self.0.ct_eq(&other.0).into()
     }
 
     /// The key for `purpose` that belongs to this master key.

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | how a chunk gets in and out | [`blob`] |
 //! | how files are cut into chunks | [`chunker`] |
-//! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`tree`], [`snapshot`], [`config`] |
+//! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`file`], [`tree`], [`snapshot`], [`config`] |
 //! | where each chunk is | [`index`], and `footers` when that is lost or lies |
-//! | keys | [`master`], [`slot`], [`keyring`], [`seal`] |
+//! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
 //! | what people ask for | [`backup`], [`restore`], [`check`], [`select`] |
 //!
 //! It has never heard of files on this machine (but for the directory its index is
@@ -27,6 +27,7 @@ pub mod index;
 pub mod index_object;
 pub mod keyring;
 pub mod layout;
+mod locked;
 pub mod master;
 pub mod object;
 pub mod pack;
@@ -39,6 +40,8 @@ pub mod slot;
 pub mod snapshot;
 pub mod table;
 pub mod tree;
+
+pub use locked::{Locked, Protection, create, refuse_existing};
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -263,15 +266,18 @@ impl Kloset {
         let live = self.names(Area::Index)?;
         let mut damaged = None;
         for object in live.iter().filter(|object| !index.covers(**object)) {
-            match index_object::read(self, *object)
-                .and_then(|tables| index.add_object(*object, &tables))
-            {
-                Ok(()) => {}
-                Err(error) if error.kind() == Kind::NotFound => {}
-                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => {
-                    damaged = Some(error)
+            let tables = match index_object::read(self, *object) {
+                Ok(tables) => tables,
+                Err(error) if error.kind() == Kind::NotFound => continue,
+                Err(error) if error.is_of_one_object() => {
+                    damaged = Some(error);
+                    continue;
                 }
                 Err(error) => return Err(error),
+            };
+            match index.add_object(*object, &tables) {
+                Err(error) if error.kind() == Kind::Corrupt => damaged = Some(error),
+                outcome => outcome?,
             }
         }
         index.retain_objects(&live);
@@ -286,137 +292,4 @@ impl Kloset {
         }
         Ok(())
     }
-}
-
-/// How the contents of a new store are protected.
-pub enum Protection<'a> {
-    /// With a key slot for this passphrase.
-    Passphrase(&'a [u8], slot::SlotInfo),
-    /// Not at all: the master key lies in CONFIG for everyone to read.
-    Plaintext,
-}
-
-/// Tells early, before anybody is asked for a passphrase, that there is a store already.
-///
-/// # Errors
-/// [`Kind::Exists`] if there is.
-pub fn refuse_existing(store: &dyn Store) -> Result<()> {
-    match store.get_config() {
-        Ok(_) => {
-            let error = Error::new(Kind::Exists, "there is a store already");
-            Err(error.during(format!("create {}", store.location())))
-        }
-        Err(error) if error.kind() == Kind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Makes a kloset of an empty place.
-///
-/// # Errors
-/// [`Kind::Exists`] when something is there already.
-pub fn create(store: &dyn Store, protection: &Protection<'_>, compression: i32) -> Result<Config> {
-    let master = Key::new(master::random()?);
-    let mut config = Config::new(compression)?;
-    let slot = match protection {
-        Protection::Passphrase(passphrase, info) => Some(slot::wrap(&master, passphrase, info)?),
-        Protection::Plaintext => {
-            config.plaintext_master_key = Some(Id(*master.bytes()).to_string());
-            None
-        }
-    };
-    store.prepare()?;
-    if let Some(slot) = slot {
-        store.put(Area::Keys, Id::of(&slot), &slot)?;
-    }
-    store.put_config(&config.encode(&master)?)?;
-    Ok(config)
-}
-
-/// A store of which only CONFIG and the key slots were read.
-pub struct Locked {
-    store: Arc<dyn Store>,
-    config_bytes: Vec<u8>,
-    config: Config,
-}
-
-impl Locked {
-    /// Reads CONFIG of `store`.
-    ///
-    /// # Errors
-    /// [`Kind::NotFound`] if this is no store, [`Kind::Unsupported`] for a version that is not ours.
-    pub fn new(store: Arc<dyn Store>) -> Result<Locked> {
-        let read = || -> Result<(Vec<u8>, Config)> {
-            let bytes = store.get_config()?;
-            let config = Config::decode(&bytes).during(|| "CONFIG")?;
-            Ok((bytes, config))
-        };
-        let (config_bytes, config) =
-            read().during(|| format!("open store {}", store.location()))?;
-        Ok(Locked {
-            store,
-            config_bytes,
-            config,
-        })
-    }
-
-    /// What to call the store in messages.
-    pub fn location(&self) -> &str {
-        self.store.location()
-    }
-
-    /// What CONFIG says, which nobody has vouched for yet.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// The key of a store that hides nothing.
-    pub fn plaintext_key(&self) -> Result<Option<Key>> {
-        self.config.plaintext_key()
-    }
-
-    /// The key that `passphrase` opens, or nothing if it opens none. A damaged slot is told
-    /// to `observer` and passed over, and so is one that holds the key of another store:
-    /// somebody put it there.
-    ///
-    /// # Errors
-    /// [`Kind::Corrupt`] if there is no slot that could be tried.
-    pub fn unlock(&self, passphrase: &[u8], observer: &dyn Observer) -> Result<Option<Key>> {
-        let mut tried = 0;
-        for (id, slot) in keyring::slots(&*self.store, observer)? {
-            match slot::unwrap(&slot, passphrase) {
-                Ok(Some(key)) => match Config::authenticate(&self.config_bytes, &key) {
-                    Ok(()) => return Ok(Some(key)),
-                    Err(_) => observer.event(&Event::Warning(&foreign(id))),
-                },
-                Ok(None) => tried += 1,
-                Err(error) => observer.event(&Event::Warning(
-                    &error.during(format!("read key slot {}", id.short())),
-                )),
-            }
-        }
-        match tried {
-            0 => Err(Error::corrupt("no key slot can be read")
-                .during(format!("open store {}", self.store.location()))),
-            _ => Ok(None),
-        }
-    }
-
-    /// The kloset that `master` opens.
-    pub fn open(
-        self,
-        master: Key,
-        cache: Option<PathBuf>,
-        observer: Arc<dyn Observer>,
-    ) -> Result<Kloset> {
-        let location = self.store.location().to_owned();
-        Kloset::open(self.store, &self.config_bytes, master, cache, observer)
-            .during(|| format!("open store {location}"))
-    }
-}
-
-/// A slot whose key does not fit CONFIG.
-fn foreign(slot: Id) -> Error {
-    Error::corrupt("its key is not the one that CONFIG was written with")
-        .during(format!("key slot {}", slot.short()))
 }

@@ -7,6 +7,10 @@
 //! the slot also holds a commitment to the wrapping key, compared first, in constant
 //! time; it tells a wrong passphrase from a damaged slot as well.
 //!
+//! Whoever can write to a store can put slots of another key there. So the slot ends in
+//! a MAC under a key that derives from the master key: whoever holds that tells the
+//! slots of its store from others without knowing their passphrases.
+//!
 //! Everything in front of the wrapped key is its associated data. Lowering the cost
 //! in a stored slot changes the wrapping key, so it opens nothing; a cost below the
 //! floor is refused all the same, and one above the ceiling too, before memory is
@@ -27,20 +31,23 @@
 //! | 46 + n | 32 | commitment |
 //! | 78 + n | 24 | nonce |
 //! | 102 + n | 48 | wrapped master key with its tag |
+//! | 150 + n | 32 | MAC of all bytes before it |
 
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::master::{KEY_BYTES, Key, random};
+use super::master::{KEY_BYTES, Key, Purpose, random};
 use crate::error::{Error, Kind, Result};
 
 /// First bytes of a slot; the last of them is the format version.
 const MAGIC: &[u8; 8] = b"KLOSETK\x01";
 /// Bytes before the label.
 const HEAD_BYTES: usize = 46;
+/// The MAC that a slot ends in.
+const MAC_BYTES: usize = 32;
 /// Bytes after the label.
-const TAIL_BYTES: usize = 32 + 24 + 48;
+const TAIL_BYTES: usize = 32 + 24 + 48 + MAC_BYTES;
 /// The longest label, in bytes.
 pub const LABEL_LIMIT_BYTES: usize = 255;
 /// Context of the commitment; used for nothing else.
@@ -148,6 +155,8 @@ pub fn wrap(master: &Key, passphrase: &[u8], info: &SlotInfo) -> Result<Vec<u8>>
         .map_err(|_| Error::new(Kind::Failed, "the cipher refuses to wrap the master key"))?;
     slot.extend_from_slice(&*wrapped);
     slot.extend_from_slice(&tag);
+    let mac = mac(master, &slot);
+    slot.extend_from_slice(&mac);
     Ok(slot)
 }
 
@@ -166,7 +175,7 @@ pub fn unwrap(slot: &[u8], passphrase: &[u8]) -> Result<Option<Key>> {
     let nonce: [u8; 24] = tail[32..56].try_into().expect("24 bytes");
     let mut master: Zeroizing<[u8; KEY_BYTES]> =
         Zeroizing::new(tail[56..88].try_into().expect("32 bytes"));
-    let tag: [u8; 16] = tail[88..].try_into().expect("16 bytes");
+    let tag: [u8; 16] = tail[88..104].try_into().expect("16 bytes");
     let aad = &slot[..head.len() + 56];
     XChaCha20Poly1305::new(wrapping.bytes().into())
         .decrypt_inout_detached(
@@ -176,7 +185,17 @@ pub fn unwrap(slot: &[u8], passphrase: &[u8]) -> Result<Option<Key>> {
             &tag.into(),
         )
         .map_err(|_| Error::corrupt("the wrapped key does not authenticate"))?;
-    Ok(Some(Key::new(*master)))
+    let master = Key::new(*master);
+    match belongs_to(slot, &master) {
+        true => Ok(Some(master)),
+        false => Err(Error::corrupt("the key slot does not authenticate")),
+    }
+}
+
+/// Whether whoever made `slot` held `master`, and every byte is as they made it.
+pub fn belongs_to(slot: &[u8], master: &Key) -> bool {
+    let end = slot.len().saturating_sub(MAC_BYTES);
+    mac(master, &slot[..end]).ct_eq(&slot[end..]).into()
 }
 
 /// What anyone can read of the slot in these bytes.
@@ -245,6 +264,11 @@ fn derive(passphrase: &[u8], salt: &[u8; 16], cost: Cost) -> Result<Key> {
     Ok(Key::new(*key))
 }
 
+/// Binds a slot to the store whose key it wraps.
+fn mac(master: &Key, slot: &[u8]) -> [u8; MAC_BYTES] {
+    *blake3::keyed_hash(master.derive(Purpose::SlotMac).bytes(), slot).as_bytes()
+}
+
 /// Binds a slot to one wrapping key without telling anything of it.
 fn commitment(wrapping: &Key) -> [u8; 32] {
     blake3::derive_key(COMMITMENT, wrapping.bytes())
@@ -280,6 +304,19 @@ mod tests {
         }
         for length in 0..slot.len() {
             assert!(inspect(&slot[..length]).is_err(), "length {length}");
+            assert!(!belongs_to(&slot[..length], &Key::new([3; 32])));
+        }
+    }
+
+    #[test]
+    fn only_the_key_that_a_slot_wraps_owns_it() {
+        let slot = wrap(&Key::new([3; 32]), b"right", &info()).unwrap();
+        assert!(belongs_to(&slot, &Key::new([3; 32])));
+        assert!(!belongs_to(&slot, &Key::new([4; 32])));
+        for at in 0..slot.len() {
+            let mut bad = slot.clone();
+            bad[at] ^= 1;
+            assert!(!belongs_to(&bad, &Key::new([3; 32])), "byte {at}");
         }
     }
 

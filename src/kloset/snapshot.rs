@@ -70,7 +70,7 @@ pub struct Snapshot {
     pub labels: Labels,
     /// How many items failed.
     pub error_count: u64,
-    /// The first [`ERRORS_LIMIT`] of them.
+    /// The first [`ERRORS_LIMIT`] of them; none in a snapshot that was [listed](list).
     pub errors: Vec<Failure>,
     /// The program that made it.
     pub program: String,
@@ -194,8 +194,8 @@ impl Snapshot {
         ]
     }
 
-    /// The inverse of [`Snapshot::encode`].
-    fn decode(body: &[u8]) -> Result<Snapshot> {
+    /// The inverse of [`Snapshot::encode`], but for what is left out.
+    fn decode(body: &[u8], detail: Detail) -> Result<Snapshot> {
         let mut reader = Reader::new(body);
         let mut snapshot = Snapshot::default();
         let (mut id, mut root) = (None, None);
@@ -203,6 +203,7 @@ impl Snapshot {
             match reader.u64()? {
                 key::ID => id = Some(reader.id()?),
                 key::ROOT => root = Some(Entry::decode(&mut Reader::new(reader.bytes()?))?),
+                key::ERRORS if detail == Detail::Brief => reader.skip()?,
                 other => snapshot.decode_pair(other, &mut reader)?,
             }
         }
@@ -294,24 +295,34 @@ pub fn remove(kloset: &Kloset, stored: &Stored) -> Result<()> {
     removed.during(|| format!("remove snapshot {}", stored.snapshot.id.short()))
 }
 
+/// How much of a snapshot to decode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Detail {
+    /// Everything.
+    Full,
+    /// All but the errors: those of many snapshots at once would be too much to hold.
+    Brief,
+}
+
 /// The snapshot in the object `object`.
 ///
 /// # Errors
-/// [`Kind::Corrupt`] unless every byte is what was stored.
+/// [`crate::error::Kind::Corrupt`] unless every byte is what was stored.
 pub fn read(kloset: &Kloset, object: Id) -> Result<Snapshot> {
+    read_as(kloset, object, Detail::Full)
+}
+
+/// The same, in as much detail as is asked for.
+fn read_as(kloset: &Kloset, object: Id, detail: Detail) -> Result<Snapshot> {
     let read = || -> Result<Snapshot> {
         let bytes = kloset.store().get(Area::Snapshots, object)?;
-        Snapshot::decode(&object::decode(
-            kloset.sealer(),
-            Part::Snapshot,
-            object,
-            bytes,
-        )?)
+        let body = object::decode(kloset.sealer(), Part::Snapshot, object, bytes)?;
+        Snapshot::decode(&body, detail)
     };
     read().during(|| format!("read snapshot object {}", object.short()))
 }
 
-/// Every snapshot that can be read, oldest first. One that cannot is told to `observer`
+/// Every snapshot that can be read, oldest first, without the list of its errors. One that cannot is told to `observer`
 /// and counted in the second value: it never hides the others.
 pub fn list(kloset: &Kloset, observer: &dyn Observer) -> Result<(Vec<Stored>, u64)> {
     let mut objects = Vec::new();
@@ -322,7 +333,7 @@ pub fn list(kloset: &Kloset, observer: &dyn Observer) -> Result<(Vec<Stored>, u6
     let mut snapshots = Vec::with_capacity(objects.len());
     let mut damaged = 0;
     for object in objects {
-        match read(kloset, object.id) {
+        match read_as(kloset, object.id, Detail::Brief) {
             Ok(snapshot) => snapshots.push(Stored {
                 object: object.id,
                 published_ns: object.modified_ns,
@@ -330,7 +341,7 @@ pub fn list(kloset: &Kloset, observer: &dyn Observer) -> Result<(Vec<Stored>, u6
             }),
             // Removed since it was listed: nobody's loss.
             Err(error) if error.kind() == Kind::NotFound => {}
-            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => {
+            Err(error) if error.is_of_one_object() => {
                 damaged += 1;
                 observer.event(&Event::Warning(&error));
             }

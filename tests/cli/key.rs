@@ -97,3 +97,27 @@ fn a_store_without_passphrases_has_none_to_change() {
         .ended(64)
         .says("key: needs one of: list, add, rm, passwd");
 }
+
+#[test]
+fn a_slot_of_another_store_is_marked_and_does_not_count() {
+    let sandbox = Sandbox::with_store("key_foreign");
+    let own = ids(&sandbox, "st").remove(0);
+    let listed = sandbox.run(&["at", "st", "key", "list"]).ended(0).stdout();
+    sandbox.run(&["at", "other", "create"]).ended(0);
+    let other = ids(&sandbox, "other").remove(0);
+    let slot = sandbox.read(&format!("other/keys/{other}"));
+    sandbox.write(&format!("st/keys/{other}"), &slot);
+    sandbox
+        .run(&["at", "st", "key", "list"])
+        .ended(0)
+        .prints("(not of this store)");
+    sandbox
+        .run(&["at", "st", "key", "rm", &own])
+        .ended(1)
+        .says("the only passphrase");
+    sandbox.run(&["at", "st", "key", "rm", &other]).ended(0);
+    sandbox
+        .run(&["at", "st", "key", "list"])
+        .ended(0)
+        .prints_just(&listed);
+}

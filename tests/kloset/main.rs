@@ -13,4 +13,5 @@ mod heal;
 mod incremental;
 mod lies;
 mod poison;
+mod review_check;
 mod wrapped;

@@ -125,12 +125,14 @@ def open_slot(slot, passphrase):
     memory, passes, lanes, salt, _, n = struct.unpack_from("<III16sqH", slot, 8)
     need(19456 <= memory <= 1048576 and 2 <= passes <= 64 and 1 <= lanes <= 16,
          "slot asks for too much, or too little")
-    need(len(slot) == 150 + n, "slot of a wrong length")
+    need(len(slot) == 182 + n, "slot of a wrong length")
     key = argon2.hash_secret_raw(passphrase, salt, passes, memory, lanes, 32,
                                  argon2.Type.ID, version=0x13)
     if derive("key slot commitment", key) != slot[46 + n:78 + n]:
         return None
-    return aead_open(slot[102 + n:], slot[:102 + n], slot[78 + n:102 + n], key)
+    master = aead_open(slot[102 + n:150 + n], slot[:102 + n], slot[78 + n:102 + n], key)
+    need(keyed(derive("slot mac", master), slot[:150 + n]) == slot[150 + n:], "MAC of a slot")
+    return master
 
 
 class Store:

@@ -89,10 +89,13 @@ commitment = derive("key slot commitment", key)
 head = (b"KLOSETK\x01" + struct.pack("<III16sqH", 19456, 2, 1, bytes(16), 0, 4) + b"test"
         + commitment + bytes(24))
 slot = head + aead(zero, head, bytes(24), key)
+mac = keyed(derive("slot mac", zero), slot)
+slot += mac
 assert reader.open_slot(slot, b"correct horse") == zero and reader.open_slot(slot, b"") is None
 vector("wrapping key", key)
 vector("commitment", commitment)
-vector("wrapped, tag", slot[len(head):])
+vector("wrapped, tag", slot[len(head):-32])
+vector("MAC of the slot", mac)
 vector("name of the slot", "name" + blake3(slot).hexdigest())
 
 text = re.search(r"^# A Kloset store.*?(?=\.Ed)", page, re.M | re.S)[0].encode()

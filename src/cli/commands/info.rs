@@ -10,7 +10,7 @@ use crate::cli::escape::{JsonPath, printable};
 use crate::cli::listing::{Ids, SnapshotLine, Tags};
 use crate::cli::{Args, Command, Flag, Globals, Status, opening, selection};
 use crate::error::Result;
-use crate::kloset::snapshot::{Failure, Snapshot};
+use crate::kloset::snapshot::{self, Failure, Snapshot};
 use crate::util::{Id, human};
 
 /// The entry in the table.
@@ -32,7 +32,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     let kloset = opening::kloset(globals, &watch)?;
     for choice in selection::choices_or_latest(&kloset, words)? {
         match args.is_on("errors") {
-            true => print_errors(globals, choice.snapshot())?,
+            true => print_errors(globals, &snapshot::read(&kloset, choice.stored.object)?)?,
             false => print_snapshot(globals, choice.snapshot(), choice.stored.object)?,
         }
     }

@@ -16,8 +16,11 @@ use crate::cli::passphrase::Weak;
 use crate::cli::progress::Watch;
 use crate::cli::{Args, Command, Flag, Globals, Status, date};
 use crate::error::{Error, Kind, Result};
+use crate::kloset::keyring::Owner;
+use crate::kloset::progress::{Counters, Event, Observer};
 use crate::kloset::slot::SlotInfo;
 use crate::kloset::{Locked, keyring};
+use crate::store::Store;
 use crate::util::{Id, human};
 
 const LABEL: Flag = Flag::value("label", "NAME", "what to call the passphrase in listings");
@@ -27,6 +30,9 @@ const NEW_KEYFILE: Flag = Flag::value(
     "read the new passphrase from the first line of FILE",
 );
 const WEAK: Flag = Flag::switch("weak-passphrase", "accept a weak passphrase");
+
+/// What a slot that opens another store, or nothing, is listed with.
+const STRANGER: &str = "(not of this store)";
 
 /// What a new passphrase may be given with.
 const NEW_FLAGS: &[Flag] = &[LABEL, KDF_MEMORY, KDF_PASSES, NEW_KEYFILE, WEAK];
@@ -83,14 +89,19 @@ struct Slot {
     memory_kib: u32,
     passes: u32,
     lanes: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_foreign: bool,
     #[serde(skip)]
     shown: String,
 }
 
 impl Slot {
-    fn new(id: Id, info: &SlotInfo) -> Slot {
+    fn new(id: Id, info: &SlotInfo, owner: Owner) -> Slot {
         let created = human::time(info.created_ns);
-        let label = printable(info.label.as_bytes());
+        let label = match owner {
+            Owner::Store => printable(info.label.as_bytes()),
+            Owner::Stranger => format!("{} {STRANGER}", printable(info.label.as_bytes())),
+        };
         Slot {
             id: id.to_string(),
             shown: format!("{created} {:>10}  {}  {label}", id.short(), info.cost),
@@ -99,6 +110,7 @@ impl Slot {
             memory_kib: info.cost.memory_kib,
             passes: info.cost.passes,
             lanes: info.cost.lanes,
+            is_foreign: owner == Owner::Stranger,
         }
     }
 }
@@ -114,10 +126,45 @@ fn list(globals: &Globals, args: Args) -> Result<Status> {
     let watch = globals.watch();
     let store = opening::store(globals)?;
     refuse_plaintext(&Locked::new(store.clone())?)?;
+    let strangers = strangers(globals, &store)?;
     for (id, info) in keyring::list(&*store, &*watch)? {
-        globals.out.result("key", &Slot::new(id, &info))?;
+        let owner = match strangers.contains(&id) {
+            true => Owner::Stranger,
+            false => Owner::Store,
+        };
+        globals.out.result("key", &Slot::new(id, &info, owner))?;
     }
     Ok(Status::Success)
+}
+
+/// The slots that are not of this store. Only a holder of the key can tell, so there are none
+/// unless a passphrase is given that opens the store; nobody is asked for one.
+fn strangers(globals: &Globals, store: &Arc<dyn Store>) -> Result<Vec<Id>> {
+    let Some(passphrase) = globals.given_passphrase()? else {
+        return Ok(Vec::new());
+    };
+    let locked = Locked::new(store.clone())?;
+    let quiet = Arc::new(Quiet::default());
+    let Ok(Some(key)) = locked.unlock(&passphrase, &*quiet) else {
+        return Ok(Vec::new());
+    };
+    let owners = keyring::owners(&locked.open(key, None, quiet)?)?;
+    let strangers = owners
+        .iter()
+        .filter(|(.., owner)| *owner == Owner::Stranger);
+    Ok(strangers.map(|(id, ..)| *id).collect())
+}
+
+/// Hears nothing: the slots are about to be read once more, and damage is told of then.
+#[derive(Default)]
+struct Quiet(Counters);
+
+impl Observer for Quiet {
+    fn counters(&self) -> &Counters {
+        &self.0
+    }
+
+    fn event(&self, _event: &Event<'_>) {}
 }
 
 /// # Errors
@@ -183,7 +230,9 @@ fn add_slot(globals: &Globals, args: &Args, opened: &Opened, info: SlotInfo) -> 
     let keyfile = args.value("new-keyfile").map(Path::new);
     let passphrase = globals.another_passphrase(keyfile, weak)?;
     let id = keyring::add(&opened.kloset, &passphrase, &info)?;
-    globals.out.result("key", &Slot::new(id, &info))
+    globals
+        .out
+        .result("key", &Slot::new(id, &info, Owner::Store))
 }
 
 /// What a new slot is to say.

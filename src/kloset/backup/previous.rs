@@ -143,7 +143,7 @@ pub(super) fn is_stored(kloset: &Kloset, blobs: &BlobReader<'_>, old: &Entry) ->
     });
     match walked {
         // A list that cannot be read is as good as lost.
-        Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => Ok(false),
+        Err(error) if error.is_of_one_object() => Ok(false),
         outcome => outcome.map(|()| true),
     }
 }

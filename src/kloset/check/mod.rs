@@ -28,7 +28,7 @@ use super::index::Index;
 use super::pipeline::{Trouble, lock};
 use super::progress::Observer;
 use super::snapshot::Stored;
-use crate::error::{During, Error, Kind, Result};
+use crate::error::{During, Error, Result};
 use crate::store::{Area, Store};
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
@@ -221,10 +221,7 @@ impl<'a> Context<'a> {
 /// Whether an error means that something stored is not what it was, or not there.
 /// An object that cannot be read at all is as lost as one that is damaged.
 fn is_damage(error: &Error) -> bool {
-    !matches!(
-        error.kind(),
-        Kind::Interrupted | Kind::Unavailable | Kind::NoSpace | Kind::Usage
-    )
+    error.is_of_one_object()
 }
 
 /// The names of all objects in `area`, and their sizes together.

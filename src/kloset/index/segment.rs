@@ -177,9 +177,11 @@ impl Segment {
         self.page_reads.fetch_add(1, Ordering::Relaxed);
         let group = &self.groups[number / GROUP_PAGES];
         let at = group.offset + (number % GROUP_PAGES * PAGE_BYTES) as u64;
+        // A page that cannot be read is as lost as one that is damaged, and its disk no reason
+        // to stop: either way the store knows what was in it.
         self.file
             .read_exact_at(page, at)
-            .during(|| "read the cache")?;
+            .map_err(|cause| Error::corrupt(format!("read the cache: {cause}")))?;
         match page_is_sound(page, page_seed(self.name, number)) {
             true => Ok(()),
             false => Err(damaged("a page")),

@@ -5,7 +5,7 @@
 //! error, and the walk goes on after it.
 
 use super::{DEPTH_LIMIT, Entry, TreeReader};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::kloset::blob::BlobReader;
 
 /// How far a walk goes down.
@@ -53,7 +53,7 @@ impl<'a> TreeWalk<'a> {
     /// The next entry.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] for a part of a tree that is lost or damaged: call again for what
+    /// [`crate::error::Kind::Corrupt`] for a part of a tree that is lost or damaged: call again for what
     /// follows it. Any other kind ends the walk.
     pub fn try_next(&mut self) -> Result<Option<Entry>> {
         while let Some((reader, path_bytes)) = self.open.last_mut() {
@@ -83,10 +83,11 @@ impl<'a> TreeWalk<'a> {
     }
 }
 
-/// What a tree needs and no pack has is damage, not a name that does not exist.
+/// What a tree needs and cannot be read is damage, not a name that does not exist, nor a
+/// reason to leave out what follows.
 fn as_damage(error: Error) -> Error {
-    match error.kind() {
-        Kind::NotFound => Error::corrupt(error.to_string()),
-        _ => error,
+    match error.is_of_one_object() {
+        true => Error::corrupt(error.to_string()),
+        false => error,
     }
 }

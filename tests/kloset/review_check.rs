@@ -1,0 +1,226 @@
+//! What a review found in keys, opening and checking, each made to happen.
+
+use std::sync::Arc;
+
+use plakar::connector::{FileKind, LocalSource, Metadata};
+use plakar::error::{Error, Kind, Result};
+use plakar::kloset::backup;
+use plakar::kloset::keyring::{self, Owner};
+use plakar::kloset::slot::{self, Cost, SlotInfo};
+use plakar::kloset::snapshot::{self, Snapshot};
+use plakar::kloset::tree::Entry;
+use plakar::kloset::{Kloset, Locked, Protection, create, master::Key};
+use plakar::store::memory::MemoryStore;
+use plakar::store::{Area, Object, Store, Upload};
+use plakar::util::Id;
+
+use crate::harness::*;
+
+/// What is asked of a store.
+#[derive(Clone, Copy, PartialEq)]
+enum Asked {
+    List(Area),
+    Read(Area, Id),
+}
+
+/// A store that calls `before` before it answers, and fails if that does.
+struct Hooked<F> {
+    inner: MemoryStore,
+    before: F,
+}
+
+impl<F: Fn(Asked) -> Result<()> + Send + Sync> Store for Hooked<F> {
+    fn location(&self) -> &str {
+        self.inner.location()
+    }
+    fn prepare(&self) -> Result<()> {
+        self.inner.prepare()
+    }
+    fn put_config(&self, bytes: &[u8]) -> Result<()> {
+        self.inner.put_config(bytes)
+    }
+    fn get_config(&self) -> Result<Vec<u8>> {
+        self.inner.get_config()
+    }
+    fn upload(&self, area: Area) -> Result<Box<dyn Upload>> {
+        self.inner.upload(area)
+    }
+    fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
+        (self.before)(Asked::Read(area, id))?;
+        self.inner.get(area, id)
+    }
+    fn read_at(&self, area: Area, id: Id, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        (self.before)(Asked::Read(area, id))?;
+        self.inner.read_at(area, id, offset, buffer)
+    }
+    fn stat(&self, area: Area, id: Id) -> Result<Object> {
+        self.inner.stat(area, id)
+    }
+    fn list(&self, area: Area, each: &mut dyn FnMut(Object) -> Result<()>) -> Result<()> {
+        (self.before)(Asked::List(area))?;
+        self.inner.list(area, each)
+    }
+    fn delete(&self, area: Area, id: Id) -> Result<()> {
+        self.inner.delete(area, id)
+    }
+}
+
+/// `store`, in which one object cannot be read for the reason of `kind`.
+fn closed(store: &MemoryStore, object: (Area, Id), kind: Kind) -> Arc<dyn Store> {
+    let before = move |asked| match asked == Asked::Read(object.0, object.1) {
+        true => Err(Error::new(
+            kind,
+            format!("cannot read {}", object.1.short()),
+        )),
+        false => Ok(()),
+    };
+    Arc::new(Hooked {
+        inner: store.clone(),
+        before,
+    })
+}
+
+fn cheap() -> SlotInfo {
+    SlotInfo {
+        label: String::new(),
+        created_ns: 0,
+        cost: Cost::FLOOR,
+    }
+}
+
+/// A store that `one` opens, unlocked.
+fn unlocked() -> (MemoryStore, Kloset) {
+    let store = MemoryStore::new();
+    create(&store, &Protection::Passphrase(b"one", cheap()), 1).unwrap();
+    let locked = Locked::new(shared(&store)).unwrap();
+    let key = locked.unlock(b"one", &Watcher::default()).unwrap().unwrap();
+    let kloset = locked
+        .open(key, None, Arc::new(Watcher::default()))
+        .unwrap();
+    (store, kloset)
+}
+
+/// Puts a slot there that `passphrase` opens, and that wraps another key.
+fn plant(store: &MemoryStore, passphrase: &[u8]) -> Id {
+    let slot = slot::wrap(&Key::new([7; 32]), passphrase, &cheap()).unwrap();
+    store.put(Area::Keys, Id::of(&slot), &slot).unwrap();
+    Id::of(&slot)
+}
+
+#[test]
+fn a_slot_of_another_key_does_not_count_as_a_passphrase() {
+    let (store, kloset) = unlocked();
+    let own = objects(&store, Area::Keys)[0];
+    let planted = plant(&store, b"one");
+    let (found, _) = keyring::slot_of(&kloset, b"one").unwrap().unwrap();
+    assert_eq!(found, own, "the planted slot opens with the passphrase too");
+    let owners = keyring::owners(&kloset).unwrap();
+    let of = |id| owners.iter().find(|(slot, ..)| *slot == id).unwrap().2;
+    assert_eq!((of(own), of(planted)), (Owner::Store, Owner::Stranger));
+    let error = keyring::remove(&kloset, own).unwrap_err();
+    assert!(error.to_string().contains("only passphrase"), "{error}");
+    keyring::remove(&kloset, planted).unwrap();
+    assert_eq!(objects(&store, Area::Keys), [own]);
+}
+
+#[test]
+fn a_creation_removes_the_slots_that_interrupted_ones_left() {
+    let store = MemoryStore::new();
+    store.prepare().unwrap();
+    let left = plant(&store, b"first try");
+    create(&store, &Protection::Passphrase(b"one", cheap()), 1).unwrap();
+    let slots = objects(&store, Area::Keys);
+    assert!(slots.len() == 1 && slots[0] != left, "{slots:?}");
+    let plain = MemoryStore::new();
+    plain.prepare().unwrap();
+    plant(&plain, b"first try");
+    create(&plain, &Protection::Plaintext, 1).unwrap();
+    assert_eq!(objects(&plain, Area::Keys), []);
+}
+
+#[test]
+fn one_object_that_cannot_be_read_stops_nothing_else() {
+    let (store, tree) = (new_store(), small_tree());
+    let first = backup(&shared(&store), tree.path()).unwrap();
+    let expected = listing(tree.path());
+    let snapshots = objects(&store, Area::Snapshots);
+    let second = backup(&shared(&store), tree.path()).unwrap();
+    let spare: Vec<_> = all_objects(&store)
+        .into_iter()
+        .filter(|(area, id)| match area {
+            Area::Snapshots => !snapshots.contains(id),
+            _ => *area == Area::Index,
+        })
+        .collect();
+    assert!(spare.len() >= 2);
+    for object in spare {
+        for kind in [Kind::Denied, Kind::Failed] {
+            let when = format!("{object:?} {kind:?}");
+            let store = store.fork();
+            let closed = closed(&store, object, kind);
+            assert_restores(&closed, first.snapshot, &expected, &when);
+            let (summary, watcher) = check(&closed);
+            assert_eq!(summary.damaged_objects, 1, "{when}: {:?}", watcher.heard());
+            let third = backup(&closed, tree.path()).unwrap();
+            assert_restores(&closed, third.snapshot, &expected, &when);
+        }
+    }
+    for pack in objects(&store, Area::Packs) {
+        let closed = closed(&store.fork(), (Area::Packs, pack), Kind::Denied);
+        let (summary, watcher) = check(&closed);
+        assert_eq!(summary.damaged_snapshots, 2, "{:?}", watcher.heard());
+        assert!(watcher.says(&[&second.snapshot.short(), ":/"]));
+    }
+}
+
+#[test]
+fn errors_are_left_out_of_lists_and_counted_all_the_same() {
+    let store = new_store();
+    let (kloset, watcher) = open(&shared(&store));
+    let root = Entry {
+        metadata: Metadata {
+            kind: FileKind::Directory,
+            ..Metadata::default()
+        },
+        ..Entry::default()
+    };
+    let failure = snapshot::Failure {
+        path: b"/a".to_vec(),
+        cause: "permission denied".into(),
+    };
+    let stored = Snapshot {
+        root,
+        error_count: 3,
+        errors: vec![failure; 3],
+        ..Snapshot::default()
+    };
+    snapshot::publish(&kloset, &stored).unwrap();
+    let (listed, damaged) = snapshot::list(&kloset, &*watcher).unwrap();
+    assert_eq!((listed.len(), damaged), (1, 0));
+    assert_eq!(listed[0].snapshot.error_count, 3);
+    assert!(listed[0].snapshot.errors.is_empty());
+    let read = snapshot::read(&kloset, listed[0].object).unwrap();
+    assert_eq!(read.errors, stored.errors);
+}
+
+#[test]
+fn a_planted_condemnation_stops_no_backup_and_a_damaged_one_does() {
+    let (store, tree) = (new_store(), small_tree());
+    let garbage = noise(5, 100);
+    store
+        .put(Area::Condemned, Id::of(&garbage), &garbage)
+        .unwrap();
+    let (kloset, watcher) = open(&shared(&store));
+    let source = LocalSource::new().unwrap();
+    backup::run(&kloset, &source, &options(tree.path())).unwrap();
+    assert!(
+        watcher.says(&["condemnation", "passed over"]),
+        "{:?}",
+        watcher.heard()
+    );
+    store
+        .damage(Area::Condemned, Id::of(&garbage), |bytes| bytes[0] ^= 1)
+        .unwrap();
+    let error = backup(&shared(&store), tree.path()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Corrupt, "{error}");
+}
