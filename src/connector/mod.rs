@@ -248,8 +248,8 @@ pub trait DestinationDir: Send + Sync {
     ) -> Result<Vec<Lost>>;
 
     /// Makes `name` another name of the file `existing` in `dir` (a directory of the same
-    /// destination), replacing what is not a directory.
-    fn link(&self, name: &[u8], dir: &dyn DestinationDir, existing: &[u8]) -> Result<()>;
+    /// destination), replacing what is not a directory. Tells whether it was one already.
+    fn link(&self, name: &[u8], dir: &dyn DestinationDir, existing: &[u8]) -> Result<Made>;
 
     /// Gives this directory its final attributes. Called once everything in it is in place.
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;

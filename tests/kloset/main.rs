@@ -10,4 +10,5 @@ mod damage;
 mod harness;
 mod heal;
 mod incremental;
+mod review_restore;
 mod wrapped;

@@ -221,7 +221,7 @@ impl DestinationDir for LocalDir {
         Ok(lost)
     }
 
-    fn link(&self, name: &[u8], dir: &dyn DestinationDir, existing: &[u8]) -> Result<()> {
+    fn link(&self, name: &[u8], dir: &dyn DestinationDir, existing: &[u8]) -> Result<Made> {
         check_name(name)?;
         check_name(existing)?;
         let Some(from) = dir.as_any().downcast_ref::<LocalDir>() else {
@@ -231,10 +231,13 @@ impl DestinationDir for LocalDir {
             ));
         };
         match link_unlocked(&from.directory, existing, &self.directory, name) {
-            Err(Errno::EXIST) if self.is_linked(name, &from.directory, existing)? => Ok(()),
-            Err(Errno::EXIST) => self.link_over(name, &from.directory, existing),
-            result => Ok(result?),
+            Err(Errno::EXIST) if self.is_linked(name, &from.directory, existing)? => {
+                return Ok(Made::Existed);
+            }
+            Err(Errno::EXIST) => self.link_over(name, &from.directory, existing)?,
+            result => result?,
         }
+        Ok(Made::New)
     }
 
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>> {

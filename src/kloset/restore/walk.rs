@@ -1,12 +1,11 @@
 //! The two walks of a restore: the first makes directories and tasks, the second puts
 //! attributes on directories.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use super::links::Link;
-use super::work::{Files, LargeFile, Piece, Task, check_length};
+use super::links::{Link, Met, Names};
+use super::work::{Files, Item, LargeFile, Piece, Task, check_length};
 use super::{Context, attributes, not_backed_up};
 use crate::connector::{DestinationDir, Made};
 use crate::error::{Error, Kind, Result};
@@ -37,9 +36,8 @@ struct Walk<'a> {
     /// The names of the directories we are in, without the root.
     names: Vec<Vec<u8>>,
     files: Files,
-    /// First names of files with several.
-    firsts: HashMap<(u64, u64), Arc<Vec<Vec<u8>>>>,
-    links: Vec<Link>,
+    /// Of files with several names.
+    linked: Names,
 }
 
 /// Restores everything but further names of files and attributes of directories. Returns the names.
@@ -56,8 +54,7 @@ pub(super) fn contents<'a>(
         frames: Vec::new(),
         names: Vec::new(),
         files: Files::default(),
-        firsts: HashMap::new(),
-        links: Vec::new(),
+        linked: Names::default(),
     };
     match entry.is_dir() {
         true => walk.enter(root, made, entry.clone()),
@@ -65,7 +62,7 @@ pub(super) fn contents<'a>(
     }
     walk.run()?;
     walk.flush()?;
-    Ok(walk.links)
+    Ok(walk.linked.into_links())
 }
 
 impl<'a> Walk<'a> {
@@ -74,7 +71,7 @@ impl<'a> Walk<'a> {
         while let Some(frame) = self.frames.last_mut() {
             self.context.trouble.check()?;
             let next = frame.entries.try_next();
-            let path = self.context.path(&self.names);
+            let path = self.path();
             match self.context.item(&path, next)? {
                 Some(Some(entry)) => self.visit(entry)?,
                 // The end, or a chunk of the tree that is damaged: what follows it may be intact.
@@ -97,10 +94,7 @@ impl<'a> Walk<'a> {
         }
         self.names.push(entry.name.clone());
         let entered = dir.enter(&entry.name);
-        match self
-            .context
-            .item(&self.context.path(&self.names), entered)?
-        {
+        match self.context.item(&self.path(), entered)? {
             Some((dir, made)) => self.enter(dir, made, entry),
             None => drop(self.names.pop()),
         }
@@ -110,9 +104,7 @@ impl<'a> Walk<'a> {
     /// Makes `dir` the directory we are in.
     fn enter(&mut self, dir: Arc<dyn DestinationDir>, made: Made, entry: Entry) {
         if let Some(error) = not_backed_up(&entry) {
-            self.context
-                .failures
-                .add(&self.context.path(&self.names), &error);
+            self.context.failures.add(&self.path(), &error);
         }
         self.context
             .directories
@@ -129,70 +121,46 @@ impl<'a> Walk<'a> {
 
     /// Deals with what is not a directory.
     fn leaf(&mut self, dir: &Arc<dyn DestinationDir>, made: Made, entry: Entry) -> Result<()> {
-        let path = self.path_of(&entry);
+        let relative = self.relative_path_of(&entry);
+        let path = self.context.path(&relative);
         if let Some(error) = not_backed_up(&entry) {
             self.context.failures.add(&path, &error);
             return Ok(());
         }
-        if entry.is_file()
-            && entry.metadata.links > 1
-            && entry.metadata.inode != 0
-            && self.is_further_name(&entry)
-        {
-            return Ok(());
+        let mut item = Item {
+            dir: dir.clone(),
+            made,
+            path,
+            entry,
+            first: None,
+        };
+        let metadata = &item.entry.metadata;
+        if item.entry.is_file() && metadata.links > 1 && metadata.inode != 0 {
+            match self.linked.meet(&item.entry, relative.into_boxed_slice()) {
+                Met::First(first) => item.first = Some(first),
+                Met::Further => return Ok(()),
+            }
         }
-        if entry.is_file() && entry.metadata.size_bytes >= LARGE_BYTES {
-            return self.large(dir, made, &path, entry);
+        if item.entry.is_file() && item.entry.metadata.size_bytes >= LARGE_BYTES {
+            return self.large(item);
         }
-        self.files.push(dir.clone(), made, path, entry);
+        self.files.push(item);
         match self.files.bytes >= TASK_BYTES || self.files.len() >= TASK_ITEMS {
             true => self.flush(),
             false => Ok(()),
         }
     }
 
-    /// Whether the file was met before under another name; then this one is noted.
-    fn is_further_name(&mut self, entry: &Entry) -> bool {
-        let mut names = self.names.clone();
-        names.push(entry.name.clone());
-        match self
-            .firsts
-            .get(&(entry.metadata.device, entry.metadata.inode))
-        {
-            Some(first) => {
-                self.links.push(Link {
-                    names,
-                    first: first.clone(),
-                });
-                true
-            }
-            None => {
-                self.firsts.insert(
-                    (entry.metadata.device, entry.metadata.inode),
-                    Arc::new(names),
-                );
-                false
-            }
-        }
-    }
-
     /// Hands a large file to the workers, piece by piece.
-    fn large(
-        &mut self,
-        dir: &Arc<dyn DestinationDir>,
-        made: Made,
-        path: &[u8],
-        entry: Entry,
-    ) -> Result<()> {
+    fn large(&mut self, item: Item) -> Result<()> {
         let context = self.context;
-        let started = LargeFile::start(context, &**dir, made, path, entry);
-        let Some(Some(file)) = context.item(path, started)? else {
+        let Some(file) = LargeFile::start(context, item)? else {
             return Ok(());
         };
         let file = Arc::new(file);
         let mut piece = Piece::new(file.clone(), 0);
         let mut position = 0;
-        let outcome = each_chunk(context.blobs, &file.entry.content, &mut |id| {
+        let outcome = each_chunk(context.blobs, &file.item.entry.content, &mut |id| {
             context.trouble.check()?;
             let length = context.blobs.length(&id)?;
             let length = length.ok_or_else(|| {
@@ -206,7 +174,7 @@ impl<'a> Walk<'a> {
             let full = std::mem::replace(&mut piece, Piece::new(file.clone(), position));
             send(&self.tasks, Task::Piece(full))
         });
-        let outcome = outcome.and_then(|()| check_length(&file.entry, position));
+        let outcome = outcome.and_then(|()| check_length(&file.item.entry, position));
         send(&self.tasks, Task::Piece(piece))?;
         file.all_pieces_are_out(context, outcome)
     }
@@ -220,10 +188,15 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The path of an entry of the directory we are in.
-    fn path_of(&self, entry: &Entry) -> Vec<u8> {
-        let mut path = self.context.path(&self.names);
-        if path.last() != Some(&b'/') {
+    /// The path in the snapshot of the directory we are in.
+    fn path(&self) -> Vec<u8> {
+        self.context.path(&self.names.join(&b'/'))
+    }
+
+    /// The path below the root of an entry of the directory we are in.
+    fn relative_path_of(&self, entry: &Entry) -> Vec<u8> {
+        let mut path = self.names.join(&b'/');
+        if !path.is_empty() {
             path.push(b'/');
         }
         path.extend_from_slice(&entry.name);
@@ -269,7 +242,7 @@ pub(super) fn directories(
                     let outcome = done
                         .dir
                         .finish(&attributes(&done.entry), context.options.permissions);
-                    let lost = context.item(&context.path(&names), outcome)?;
+                    let lost = context.item(&context.path(&names.join(&b'/')), outcome)?;
                     context.lose(lost.unwrap_or_default());
                 }
                 names.pop();
