@@ -98,3 +98,26 @@ fn a_file_that_lost_bytes_is_told_and_the_others_are_restored() {
     assert_eq!(sandbox.read("out/small"), b"fine");
     assert!(!sandbox.path("out/large").exists(), "no wrong bytes");
 }
+
+/// More directories than descriptors: what waits to be read or written must not keep them open.
+#[test]
+fn many_small_directories_need_few_descriptors() {
+    const DIRECTORIES: usize = 1000;
+    let sandbox = Sandbox::with_store("restore_descriptors");
+    for number in 0..DIRECTORIES {
+        sandbox.write(&format!("d/{number}/f"), b"small");
+    }
+    let at = store("restore_descriptors");
+    let limited = |words: &str| {
+        let plakar = env!("CARGO_BIN_EXE_plakar");
+        sandbox.run_shell(&format!("ulimit -n 256; exec '{plakar}' at '{at}' {words}"))
+    };
+    limited("backup d").ended(0).says_nothing();
+    limited("restore -to out")
+        .ended(0)
+        .prints("1000 files, ")
+        .says_nothing();
+    for number in [0, DIRECTORIES - 1] {
+        assert_eq!(sandbox.read(&format!("out/{number}/f")), b"small");
+    }
+}

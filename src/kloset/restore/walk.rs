@@ -17,6 +17,10 @@ use crate::kloset::tree::{Entry, TreeReader, each_chunk};
 const TASK_BYTES: u64 = 4 << 20;
 /// Items of one task.
 const TASK_ITEMS: usize = 512;
+/// Directories of one task: each is an open descriptor until its items are done, and with
+/// the tasks that wait and those at work all must stay well below the 1,024, or
+/// even 256, that a process may have where nobody raised the limit.
+const TASK_DIRECTORIES: usize = 16;
 /// Files from this size on are restored by several workers at once.
 const LARGE_BYTES: u64 = 16 << 20;
 
@@ -145,7 +149,10 @@ impl<'a> Walk<'a> {
             return self.large(item);
         }
         self.files.push(item);
-        match self.files.bytes >= TASK_BYTES || self.files.len() >= TASK_ITEMS {
+        let is_full = self.files.bytes >= TASK_BYTES
+            || self.files.len() >= TASK_ITEMS
+            || self.files.directories >= TASK_DIRECTORIES;
+        match is_full {
             true => self.flush(),
             false => Ok(()),
         }

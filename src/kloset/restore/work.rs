@@ -26,6 +26,9 @@ pub(super) struct Files {
     items: Vec<Item>,
     /// Contents of all of them.
     pub(super) bytes: u64,
+    /// How often an item is in another directory than the one before it: no fewer than
+    /// there are directories.
+    pub(super) directories: usize,
 }
 
 /// One file, link or device.
@@ -77,6 +80,10 @@ impl Item {
 impl Files {
     /// Adds an item.
     pub(super) fn push(&mut self, item: Item) {
+        let last = self.items.last();
+        if !last.is_some_and(|last| Arc::ptr_eq(&last.dir, &item.dir)) {
+            self.directories += 1;
+        }
         self.bytes += item.entry.metadata.size_bytes;
         self.items.push(item);
     }
