@@ -167,7 +167,7 @@ fn open_parent<'a>(
     let mut dir = root.clone();
     let mut name = path;
     while let Some(slash) = name.iter().position(|byte| *byte == b'/') {
-        dir = dir.enter(&name[..slash])?.0;
+        dir = dir.open(&name[..slash])?;
         name = &name[slash + 1..];
     }
     Ok((dir, name))

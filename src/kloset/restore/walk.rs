@@ -97,7 +97,7 @@ impl<'a> Walk<'a> {
             return self.leaf(&dir, made, entry);
         }
         self.names.push(entry.name.clone());
-        let entered = dir.enter(&entry.name);
+        let entered = dir.enter(&entry.name, self.context.options.permissions);
         match self.context.item(&self.path(), entered)? {
             Some((dir, made)) => self.enter(dir, made, entry),
             None => drop(self.names.pop()),
@@ -238,9 +238,9 @@ pub(super) fn directories(
         match top.entries.try_next() {
             Ok(Some(entry)) if entry.is_dir() => {
                 // What cannot be entered was told of by the first walk.
-                if let Ok((dir, made)) = top.dir.enter(&entry.name) {
+                if let Ok(dir) = top.dir.open(&entry.name) {
                     names.push(entry.name.clone());
-                    frames.push(frame(dir, made, entry));
+                    frames.push(frame(dir, Made::Existed, entry));
                 }
             }
             Ok(None) => {
