@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use plakar::kloset::restore;
+use plakar::kloset::progress::{Counters, Event, Observer};
+use plakar::kloset::{Locked, restore};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
 use tempfile::TempDir;
@@ -105,4 +106,50 @@ fn every_name_of_a_file_counts() {
     assert_eq!(fs::metadata(target.path().join("a")).unwrap().nlink(), 3);
     let (again, _) = restore_tree(tree.path(), target.path());
     assert_eq!((again.files, again.identical, again.errors), (0, 3, 0));
+}
+
+/// Takes a directory of the target away when a file in it is restored.
+struct Thief {
+    watcher: Watcher,
+    directory: std::path::PathBuf,
+}
+
+impl Observer for Thief {
+    fn counters(&self) -> &Counters {
+        self.watcher.counters()
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        if matches!(event, Event::Path { path, .. } if path.ends_with(b"/c.txt")) {
+            fs::remove_dir_all(&self.directory).unwrap();
+        }
+        self.watcher.event(event);
+    }
+}
+
+#[test]
+fn a_directory_that_goes_away_is_told_and_not_made_again() {
+    let (store, tree, target) = (shared(&new_store()), small_tree(), scratch());
+    let id = backup(&store, tree.path()).unwrap().snapshot;
+    let thief = Arc::new(Thief {
+        watcher: Watcher::default(),
+        directory: target.path().join("sub/deep"),
+    });
+    let locked = Locked::new(store).unwrap();
+    let key = locked.plaintext_key().unwrap().unwrap();
+    let kloset = locked.open(key, None, thief.clone()).unwrap();
+    let stored = snapshot(&kloset, id).unwrap();
+    let summary = restore_into(&kloset, &stored.snapshot, target.path()).unwrap();
+    assert_eq!(summary.errors, 1);
+    assert!(thief.watcher.says(&["/sub/deep: "]));
+    assert!(!target.path().join("sub/deep").exists());
+}
+
+#[test]
+fn a_directory_that_cannot_be_entered_is_told_once() {
+    let (tree, target) = (small_tree(), scratch());
+    fs::write(target.path().join("sub"), "in the way").unwrap();
+    let (summary, watcher) = restore_tree(tree.path(), target.path());
+    assert_eq!(summary.errors, 1, "{:?}", watcher.heard());
+    assert_eq!(fs::read(target.path().join("sub")).unwrap(), b"in the way");
 }

@@ -141,7 +141,7 @@ fn restore(context: &Context<'_>, entry: &Entry, destination: &dyn Destination) 
         .root()
         .during(|| format!("open {}", destination.location()))?;
     let (sender, tasks) = shared_channel(TASKS_WAITING);
-    let links = thread::scope(|scope| {
+    let walked = thread::scope(|scope| {
         for _ in 0..context.options.workers {
             scope.spawn(|| work::run(context, &tasks));
         }
@@ -149,10 +149,11 @@ fn restore(context: &Context<'_>, entry: &Entry, destination: &dyn Destination) 
         context.trouble.note(walked)
     });
     context.trouble.outcome()?;
-    let linked = links::make_all(context, &root, links.unwrap_or_default());
+    let (links, told) = walked.unwrap_or_default();
+    let linked = links::make_all(context, &root, links);
     context.trouble.note(linked);
     context.trouble.outcome()?;
-    walk::directories(context, entry, root, made)
+    walk::directories(context, entry, root, made, &told)
 }
 
 /// Tells whoever watches how much there is.

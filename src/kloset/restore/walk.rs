@@ -1,17 +1,18 @@
 //! The two walks of a restore: the first makes directories and tasks, the second puts
 //! attributes on directories.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use super::links::{Link, Met, Names};
 use super::work::{Files, Item, LargeFile, Piece, Task, check_length};
-use super::{Context, attributes, not_backed_up};
+use super::{Context, attributes, not_backed_up, stops};
 use crate::connector::{DestinationDir, Made};
 use crate::error::{Error, Kind, Result};
 use crate::kloset::pipeline::send;
 use crate::kloset::progress::add;
-use crate::kloset::tree::{Entry, TreeReader, each_chunk};
+use crate::kloset::tree::{DEPTH_LIMIT, Entry, TreeReader, each_chunk};
 
 /// Contents of one task: several blocks, so that few are needed by two workers.
 const TASK_BYTES: u64 = 4 << 20;
@@ -42,16 +43,22 @@ struct Walk<'a> {
     files: Files,
     /// Of files with several names.
     linked: Names,
+    told: Told,
 }
 
-/// Restores everything but further names of files and attributes of directories. Returns the names.
+/// The paths of directories that could not be entered, or not read in full: the second
+/// walk meets the same errors and need not tell them again.
+pub(super) type Told = HashSet<Vec<u8>>;
+
+/// Restores everything but further names of files and attributes of directories. Returns
+/// the names, and which directories failed.
 pub(super) fn contents<'a>(
     context: &'a Context<'a>,
     entry: &Entry,
     root: Arc<dyn DestinationDir>,
     made: Made,
     tasks: SyncSender<Task>,
-) -> Result<Vec<Link>> {
+) -> Result<(Vec<Link>, Told)> {
     let mut walk = Walk {
         context,
         tasks,
@@ -59,6 +66,7 @@ pub(super) fn contents<'a>(
         names: Vec::new(),
         files: Files::default(),
         linked: Names::default(),
+        told: Told::new(),
     };
     match entry.is_dir() {
         true => walk.enter(root, made, entry.clone()),
@@ -66,7 +74,7 @@ pub(super) fn contents<'a>(
     }
     walk.run()?;
     walk.flush()?;
-    Ok(walk.linked.into_links())
+    Ok((walk.linked.into_links(), walk.told))
 }
 
 impl<'a> Walk<'a> {
@@ -83,7 +91,7 @@ impl<'a> Walk<'a> {
                     self.frames.pop();
                     self.names.pop();
                 }
-                None => {}
+                None => drop(self.told.insert(path)),
             }
         }
         Ok(())
@@ -97,10 +105,15 @@ impl<'a> Walk<'a> {
             return self.leaf(&dir, made, entry);
         }
         self.names.push(entry.name.clone());
-        let entered = dir.enter(&entry.name, self.context.options.permissions);
-        match self.context.item(&self.path(), entered)? {
+        let entered = check_depth(self.frames.len())
+            .and_then(|()| dir.enter(&entry.name, self.context.options.permissions));
+        let path = self.path();
+        match self.context.item(&path, entered)? {
             Some((dir, made)) => self.enter(dir, made, entry),
-            None => drop(self.names.pop()),
+            None => {
+                self.told.insert(path);
+                self.names.pop();
+            }
         }
         Ok(())
     }
@@ -114,13 +127,7 @@ impl<'a> Walk<'a> {
             .directories
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         add(&self.context.kloset.observer().counters().directories, 1);
-        let entries = TreeReader::new(self.context.blobs, entry.tree.clone());
-        self.frames.push(Frame {
-            dir,
-            made,
-            entry,
-            entries,
-        });
+        self.frames.push(frame(self.context, dir, made, entry));
     }
 
     /// Deals with what is not a directory.
@@ -211,51 +218,103 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Puts attributes on every directory, deepest first. The root of the destination keeps its
-/// own if it was there before: restoring into a home must not lock its owner out.
+/// # Errors
+/// [`Kind::Unsupported`] if one more directory than `depth` is too many to be in.
+fn check_depth(depth: usize) -> Result<()> {
+    match depth < DEPTH_LIMIT {
+        true => Ok(()),
+        false => Err(Error::new(
+            Kind::Unsupported,
+            format!("more than {DEPTH_LIMIT} directories deep"),
+        )),
+    }
+}
+
+/// The directory `dir`, with all of its entries to come.
+fn frame<'a>(
+    context: &'a Context<'a>,
+    dir: Arc<dyn DestinationDir>,
+    made: Made,
+    entry: Entry,
+) -> Frame<'a> {
+    let entries = TreeReader::new(context.blobs, entry.tree.clone());
+    Frame {
+        dir,
+        made,
+        entry,
+        entries,
+    }
+}
+
+/// Puts attributes on every directory, deepest first, and makes none. The root of the
+/// destination keeps its own if it was there before: restoring into a home must not lock its
+/// owner out. Errors that were `told` are passed over.
 pub(super) fn directories(
     context: &Context<'_>,
     entry: &Entry,
     root: Arc<dyn DestinationDir>,
     made: Made,
+    told: &Told,
 ) -> Result<()> {
     if !entry.is_dir() {
         return Ok(());
     }
-    let frame = |dir, made, entry: Entry| {
-        let entries = TreeReader::new(context.blobs, entry.tree.clone());
-        Frame {
-            dir,
-            made,
-            entry,
-            entries,
-        }
-    };
-    let mut frames = vec![frame(root, made, entry.clone())];
+    let mut frames = vec![frame(context, root, made, entry.clone())];
     let mut names: Vec<Vec<u8>> = Vec::new();
     while let Some(top) = frames.last_mut() {
         context.trouble.check()?;
-        match top.entries.try_next() {
-            Ok(Some(entry)) if entry.is_dir() => {
-                // What cannot be entered was told of by the first walk.
-                if let Ok(dir) = top.dir.open(&entry.name) {
-                    names.push(entry.name.clone());
-                    frames.push(frame(dir, Made::Existed, entry));
+        let next = top.entries.try_next();
+        let Some(next) = unless_told(context, told, &names, next)? else {
+            continue;
+        };
+        match next {
+            Some(entry) if entry.is_dir() => {
+                names.push(entry.name.clone());
+                let opened = check_depth(names.len()).and_then(|()| top.dir.open(&entry.name));
+                match unless_told(context, told, &names, opened)? {
+                    Some(dir) => frames.push(frame(context, dir, Made::Existed, entry)),
+                    None => drop(names.pop()),
                 }
             }
-            Ok(None) => {
+            Some(_) => {}
+            None => {
                 let Some(done) = frames.pop() else { break };
                 if !frames.is_empty() || made == Made::New {
-                    let outcome = done
-                        .dir
-                        .finish(&attributes(&done.entry), context.options.permissions);
-                    let lost = context.item(&context.path(&names.join(&b'/')), outcome)?;
-                    context.lose(lost.unwrap_or_default());
+                    finish(context, &done, &names)?;
                 }
                 names.pop();
             }
-            Ok(Some(_)) | Err(_) => {}
         }
     }
     Ok(())
+}
+
+/// Puts its attributes on the directory that lies at `names`.
+fn finish(context: &Context<'_>, done: &Frame<'_>, names: &[Vec<u8>]) -> Result<()> {
+    let permissions = context.options.permissions;
+    let outcome = done.dir.finish(&attributes(&done.entry), permissions);
+    let lost = context.item(&context.path(&names.join(&b'/')), outcome)?;
+    context.lose(lost.unwrap_or_default());
+    Ok(())
+}
+
+/// Takes the value of `result`, or counts the failure of the directory at `names` unless it
+/// was `told` before.
+///
+/// # Errors
+/// Those that no other item would be spared.
+fn unless_told<T>(
+    context: &Context<'_>,
+    told: &Told,
+    names: &[Vec<u8>],
+    result: Result<T>,
+) -> Result<Option<T>> {
+    let Err(error) = result else {
+        return result.map(Some);
+    };
+    let path = context.path(&names.join(&b'/'));
+    match told.contains(&path) && !stops(&error) {
+        true => Ok(None),
+        false => context.item(&path, Err(error)),
+    }
 }
