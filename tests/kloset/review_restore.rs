@@ -4,9 +4,13 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
+use plakar::kloset::blob::{BlobReader, Packer, Writing};
 use plakar::kloset::progress::{Counters, Event, Observer};
-use plakar::kloset::{Locked, restore};
+use plakar::kloset::table::PackKind;
+use plakar::kloset::tree::{Content, Entry, TreeReader, TreeWriter};
+use plakar::kloset::{Kloset, Locked, restore};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
 use tempfile::TempDir;
@@ -152,4 +156,35 @@ fn a_directory_that_cannot_be_entered_is_told_once() {
     let (summary, watcher) = restore_tree(tree.path(), target.path());
     assert_eq!(summary.errors, 1, "{:?}", watcher.heard());
     assert_eq!(fs::read(target.path().join("sub")).unwrap(), b"in the way");
+}
+
+/// A tree of a program that means harm: its entries come in any order.
+fn store_tree(kloset: &Kloset, names: &[&str]) -> Content {
+    let writing = Writing::new(kloset, 1).unwrap();
+    let (sender, packs) = sync_channel(1);
+    let mut packer = Packer::new(&writing, PackKind::Tree, sender).unwrap();
+    let mut tree = TreeWriter::default();
+    for name in names {
+        let entry = Entry {
+            name: name.as_bytes().to_vec(),
+            ..Entry::default()
+        };
+        tree.push(&entry, &mut packer, kloset).unwrap();
+    }
+    let content = tree.finish(&mut packer, kloset).unwrap();
+    packer.flush().unwrap();
+    writing.store(packs.recv().unwrap()).unwrap();
+    content
+}
+
+#[test]
+fn no_name_is_handed_out_twice_after_one_that_is_out_of_order() {
+    let (kloset, _) = open(&shared(&new_store()));
+    let tree = store_tree(&kloset, &["b", "a", "b", "c"]);
+    let blobs = BlobReader::new(&kloset, 1 << 20).unwrap();
+    let mut reader = TreeReader::new(&blobs, tree);
+    assert_eq!(reader.try_next().unwrap().unwrap().name, b"b");
+    let error = reader.try_next().unwrap_err();
+    assert!(error.to_string().contains("out of order"), "{error}");
+    assert_eq!(reader.try_next().unwrap(), None, "the rest is passed over");
 }
