@@ -211,14 +211,25 @@ pub enum Made {
 
 /// An open directory of a destination. Nothing is ever written through a symbolic link.
 pub trait DestinationDir: Send + Sync {
-    /// Opens the directory `name`, making it with mode 0700 if missing.
+    /// Opens the directory `name`, making it if missing: with mode 0700 if it is to get
+    /// `permissions` of its own, else with what the umask gives, for good.
     ///
     /// A directory that exists and does not let us in (no write permission) is opened
     /// up if it is ours; [`DestinationDir::finish`] gives it its final mode.
     ///
     /// # Errors
     /// [`crate::error::Kind::Exists`] if something else has that name, a link to a directory included.
-    fn enter(&self, name: &[u8]) -> Result<(Arc<dyn DestinationDir>, Made)>;
+    fn enter(
+        &self,
+        name: &[u8],
+        permissions: Permissions,
+    ) -> Result<(Arc<dyn DestinationDir>, Made)>;
+
+    /// Opens the directory `name` as [`DestinationDir::enter`] does, but makes none.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotFound`] if it is missing, and those of `enter`.
+    fn open(&self, name: &[u8]) -> Result<Arc<dyn DestinationDir>>;
 
     /// What is there under `name`, if anything, not following a link.
     fn stat(&self, name: &[u8]) -> Result<Option<Metadata>>;
@@ -248,8 +259,8 @@ pub trait DestinationDir: Send + Sync {
     ) -> Result<Vec<Lost>>;
 
     /// Makes `name` another name of the file `existing` in `dir` (a directory of the same
-    /// destination), replacing what is not a directory.
-    fn link(&self, name: &[u8], dir: &dyn DestinationDir, existing: &[u8]) -> Result<()>;
+    /// destination), replacing what is not a directory. Tells whether it was one already.
+    fn link(&self, name: &[u8], dir: &dyn DestinationDir, existing: &[u8]) -> Result<Made>;
 
     /// Gives this directory its final attributes. Called once everything in it is in place.
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;

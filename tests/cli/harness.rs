@@ -75,6 +75,14 @@ impl Sandbox {
         Run::of(&mut self.command(words))
     }
 
+    /// Runs `line` in a shell, which has no PATH.
+    pub(crate) fn run_shell(&self, line: &str) -> Run {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", line]).current_dir(&self.root);
+        self.equip(&mut command);
+        Run::of(&mut command)
+    }
+
     /// Runs the binary with `words` on a terminal of its own, where both streams
     /// are one and lines end in CR LF. `script` is part of util-linux.
     pub(crate) fn run_on_terminal(&self, words: &[&str]) -> Run {

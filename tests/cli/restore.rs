@@ -1,6 +1,7 @@
 //! Getting files back.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::{Sandbox, noise, store};
 
@@ -97,4 +98,60 @@ fn a_file_that_lost_bytes_is_told_and_the_others_are_restored() {
     run.says("large: ").prints("1 error");
     assert_eq!(sandbox.read("out/small"), b"fine");
     assert!(!sandbox.path("out/large").exists(), "no wrong bytes");
+}
+
+/// More directories than descriptors: what waits to be read or written must not keep them open.
+#[test]
+fn many_small_directories_need_few_descriptors() {
+    const DIRECTORIES: usize = 1000;
+    let sandbox = Sandbox::with_store("restore_descriptors");
+    for number in 0..DIRECTORIES {
+        sandbox.write(&format!("d/{number}/f"), b"small");
+    }
+    let at = store("restore_descriptors");
+    let limited = |words: &str| {
+        let plakar = env!("CARGO_BIN_EXE_plakar");
+        sandbox.run_shell(&format!("ulimit -n 256; exec '{plakar}' at '{at}' {words}"))
+    };
+    limited("backup d").ended(0).says_nothing();
+    limited("restore -to out")
+        .ended(0)
+        .prints("1000 files, ")
+        .says_nothing();
+    for number in [0, DIRECTORIES - 1] {
+        assert_eq!(sandbox.read(&format!("out/{number}/f")), b"small");
+    }
+}
+
+#[test]
+fn without_permissions_directories_get_what_the_umask_gives() {
+    let sandbox = Sandbox::with_store("restore_umask");
+    sandbox.write("d/sub/deep/f", b"far down");
+    let private = fs::Permissions::from_mode(0o711);
+    fs::set_permissions(sandbox.path("d/sub"), private).expect("a mode can be set");
+    let at = store("restore_umask");
+    sandbox.backup(&at, "d");
+    let plakar = env!("CARGO_BIN_EXE_plakar");
+    for (mask, wanted) in [("022", 0o755), ("007", 0o770)] {
+        let out = format!("out{mask}");
+        let line =
+            format!("umask {mask}; '{plakar}' at '{at}' restore -skip-permissions -to {out}");
+        sandbox.run_shell(&line).ended(0).says_nothing();
+        for path in ["", "/sub", "/sub/deep"] {
+            let path = sandbox.path(&format!("{out}{path}"));
+            let found = fs::metadata(&path).expect("it is restored");
+            let mode = found.permissions().mode() & 0o7777;
+            assert_eq!(mode, wanted, "{} with umask {mask}", path.display());
+        }
+        assert_eq!(sandbox.read(&format!("{out}/sub/deep/f")), b"far down");
+        let of = |path: &str| {
+            let found = fs::metadata(sandbox.path(path)).expect("it is there");
+            found.modified().expect("it has a time")
+        };
+        assert_eq!(
+            of(&format!("{out}/sub/deep")),
+            of("d/sub/deep"),
+            "its time is kept"
+        );
+    }
 }

@@ -148,7 +148,7 @@ fn a_default_acl_of_the_target_is_not_inherited() {
         metadata(FileKind::Directory, 0o755),
     );
     put(&*root, b"f", b"x", &attributes(&file));
-    let (sub, _) = root.enter(b"d").unwrap();
+    let (sub, _) = root.enter(b"d", Permissions::Restore).unwrap();
     put(&*sub, b"f", b"x", &attributes(&file));
     sub.finish(&attributes(&folder), Permissions::Restore)
         .unwrap();
@@ -238,7 +238,7 @@ fn without_permissions_the_umask_decides_and_times_stay() {
     fs::create_dir(&plain).unwrap();
     fs::write(plain.join("f"), b"").unwrap();
     let root = root_of(dir.path());
-    let (sub, _) = root.enter(b"d").unwrap();
+    let (sub, _) = root.enter(b"d", Permissions::Restore).unwrap();
     let metadata = Metadata {
         uid: 4242,
         ..metadata(FileKind::File, 0o4711)
@@ -311,7 +311,7 @@ fn an_existing_file_is_adjusted_in_place() {
 fn a_directory_gets_owner_mode_and_default_acl() {
     let dir = sandbox();
     let root = root_of(dir.path());
-    let (sub, _) = root.enter(b"d").unwrap();
+    let (sub, _) = root.enter(b"d", Permissions::Restore).unwrap();
     let folder = metadata(FileKind::Directory, 0o3750);
     let folder = if is_root() {
         Metadata {

@@ -12,7 +12,7 @@ fn nothing_is_written_through_links() {
     symlink(outside.path().join("victim"), dir.path().join("file")).unwrap();
     symlink(outside.path().join("born"), dir.path().join("dangling")).unwrap();
     let root = root_of(dir.path());
-    let refused = root.enter(b"dir").err().unwrap();
+    let refused = root.enter(b"dir", Permissions::Restore).err().unwrap();
     assert_eq!(refused.kind(), Kind::Exists, "{refused}");
     let metadata = metadata(FileKind::File, 0o666);
     for name in ["file", "dangling"] {
@@ -46,7 +46,10 @@ fn hostile_names_are_refused() {
     let root = root_of(&inner);
     for name in [&b".."[..], b".", b"", b"../out", b"a/b", b"nul\0"] {
         assert_eq!(root.create(name, 1).err().unwrap().kind(), Kind::Corrupt);
-        assert_eq!(root.enter(name).err().unwrap().kind(), Kind::Corrupt);
+        assert_eq!(
+            root.enter(name, Permissions::Restore).err().unwrap().kind(),
+            Kind::Corrupt
+        );
         assert_eq!(
             root.link(b"x", &*root, name).unwrap_err().kind(),
             Kind::Corrupt
@@ -72,7 +75,7 @@ fn a_directory_swapped_for_a_link_leads_nowhere() {
         });
         let mut written = 0;
         while written < 3000 {
-            match root.enter(b"d") {
+            match root.enter(b"d", Permissions::Restore) {
                 Ok((sub, _)) => {
                     let name = format!("f{written}");
                     put(&*sub, name.as_bytes(), b"secret", &attributes(&metadata));
@@ -147,7 +150,7 @@ fn hard_links_are_made_across_directories_and_again() {
         b"x",
         &attributes(&metadata(FileKind::File, 0o600)),
     );
-    let (sub, _) = root.enter(b"d").unwrap();
+    let (sub, _) = root.enter(b"d", Permissions::Restore).unwrap();
     fs::write(dir.path().join("d/other"), b"y").unwrap();
     for name in [b"g".as_slice(), b"other", b"g", b"other"] {
         sub.link(name, &*root, b"f").unwrap();

@@ -14,4 +14,5 @@ mod incremental;
 mod lies;
 mod poison;
 mod review_check;
+mod review_restore;
 mod wrapped;

@@ -160,11 +160,21 @@ impl LocalDir {
 }
 
 impl DestinationDir for LocalDir {
-    fn enter(&self, name: &[u8]) -> Result<(Arc<dyn DestinationDir>, Made)> {
+    fn enter(
+        &self,
+        name: &[u8],
+        permissions: Permissions,
+    ) -> Result<(Arc<dyn DestinationDir>, Made)> {
         check_name(name)?;
-        let directory = self.directory.enter(name)?;
+        let directory = self.directory.enter(name, permissions)?;
         let made = directory.made;
         Ok((LocalDir::shared(directory), made))
+    }
+
+    fn open(&self, name: &[u8]) -> Result<Arc<dyn DestinationDir>> {
+        check_name(name)?;
+        let directory = self.directory.open(name, Made::Existed)?;
+        Ok(LocalDir::shared(directory))
     }
 
     fn stat(&self, name: &[u8]) -> Result<Option<Metadata>> {
@@ -222,7 +232,7 @@ impl DestinationDir for LocalDir {
         Ok(lost)
     }
 
-    fn link(&self, name: &[u8], dir: &dyn DestinationDir, existing: &[u8]) -> Result<()> {
+    fn link(&self, name: &[u8], dir: &dyn DestinationDir, existing: &[u8]) -> Result<Made> {
         check_name(name)?;
         check_name(existing)?;
         let Some(from) = dir.as_any().downcast_ref::<LocalDir>() else {
@@ -232,10 +242,13 @@ impl DestinationDir for LocalDir {
             ));
         };
         match link_unlocked(&from.directory, existing, &self.directory, name) {
-            Err(Errno::EXIST) if self.is_linked(name, &from.directory, existing)? => Ok(()),
-            Err(Errno::EXIST) => self.link_over(name, &from.directory, existing),
-            result => Ok(result?),
+            Err(Errno::EXIST) if self.is_linked(name, &from.directory, existing)? => {
+                return Ok(Made::Existed);
+            }
+            Err(Errno::EXIST) => self.link_over(name, &from.directory, existing)?,
+            result => result?,
         }
+        Ok(Made::New)
     }
 
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>> {
@@ -252,13 +265,11 @@ impl DestinationDir for LocalDir {
 }
 
 impl Drop for LocalDir {
-    /// A directory that was opened up and never finished is closed again.
+    /// A directory that was opened up and never finished is closed again: one that was there
+    /// before, or that a strict umask closed.
     fn drop(&mut self) {
         let directory = &*self.directory;
-        if !self.is_finished.load(Ordering::Acquire)
-            && directory.made == Made::Existed
-            && directory.is_closed_to_its_owner()
-        {
+        if !self.is_finished.load(Ordering::Acquire) && directory.is_closed_to_its_owner() {
             // It was ours a moment ago; nobody is left to be told.
             let _ = rustix::fs::fchmod(directory, Mode::from_raw_mode(directory.metadata.mode));
         }

@@ -19,12 +19,14 @@ use rustix::process::{getegid, geteuid};
 use super::attributes::{ACL_DEFAULT, Before, Inherited, Owner, acl_mode};
 use super::node::proc_path;
 use super::stat::stat_fd;
-use crate::connector::{Made, Metadata};
+use crate::connector::{Made, Metadata, Permissions};
 use crate::error::{Error, Kind, Result};
 
 const SETGID: u32 = 0o2000;
 /// The owner may list, change and enter.
 const OWNER_ALL: u32 = 0o700;
+/// What a plain `mkdir` asks for, and the umask takes from.
+const PLAIN_DIRECTORY: u32 = 0o777;
 /// The longest default ACL we look at: 8,000 entries.
 const ACL_LIMIT_BYTES: usize = 65536;
 /// The mode of what is made, until its attributes are put on: nobody else's business.
@@ -70,14 +72,24 @@ impl Directory {
         })
     }
 
-    /// Makes the directory `name`, private, or opens the one that is there. One that does
-    /// not let its owner in is opened up.
-    pub(super) fn enter(&self, name: &[u8]) -> Result<Directory> {
-        let made = match mkdirat(&self.fd, name, Mode::from_raw_mode(OWNER_ALL)) {
+    /// Makes the directory `name`, private until it gets its permissions if it does, or
+    /// opens the one that is there.
+    pub(super) fn enter(&self, name: &[u8], permissions: Permissions) -> Result<Directory> {
+        let mode = match permissions {
+            Permissions::Restore => OWNER_ALL,
+            Permissions::Skip => PLAIN_DIRECTORY,
+        };
+        let made = match mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
             Ok(()) => Made::New,
             Err(Errno::EXIST) => Made::Existed,
             Err(errno) => return Err(errno.into()),
         };
+        self.open(name, made)
+    }
+
+    /// Opens the directory `name`, which was just `made` or existed. One that does not let
+    /// its owner in is opened up.
+    pub(super) fn open(&self, name: &[u8], made: Made) -> Result<Directory> {
         let fd = match openat(&self.fd, name, HOW, Mode::empty()) {
             Err(Errno::ACCESS) => self.open_closed(name)?,
             result => result.map_err(|errno| not_a_directory(errno, made))?,
@@ -152,7 +164,7 @@ impl Directory {
 
     /// The mode a plain `mkdir` would have given it, with the setgid it inherited.
     fn plain_mode(&self) -> u32 {
-        (0o777 & self.open_bits()) | (self.metadata.mode & SETGID)
+        (PLAIN_DIRECTORY & self.open_bits()) | (self.metadata.mode & SETGID)
     }
 
     /// Whether new files get an ACL from it.

@@ -1,5 +1,6 @@
 //! From the walk to the readers: finds are gathered into batches, and batches numbered.
 
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use super::job::{Batch, Find};
@@ -10,6 +11,11 @@ use crate::kloset::pipeline::{Trouble, Window, send};
 pub(super) const BATCH_BYTES: u64 = 4 << 20;
 /// Steps after which a batch is handed on, however little there is to read.
 const BATCH_STEPS: usize = 1024;
+/// Directories with files to be read after which a batch is handed on: each is an open
+/// descriptor until they are read, and with the batches that wait and those being read
+/// all must stay well below the 1,024, or even 256, that a process may have where nobody
+/// raised the limit.
+const BATCH_DIRECTORIES: usize = 16;
 
 /// What the walk is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,6 +35,11 @@ pub(super) struct Out<'a> {
     number: u64,
     finds: Vec<Find>,
     bytes: u64,
+    /// How often a file in `finds` is in another directory than the one before it.
+    directories: usize,
+    /// The address of the directory of the last of them, which `finds` keeps from being
+    /// that of another.
+    last_directory: Option<usize>,
 }
 
 impl<'a> Out<'a> {
@@ -46,6 +57,8 @@ impl<'a> Out<'a> {
             number: 0,
             finds: Vec::new(),
             bytes: 0,
+            directories: 0,
+            last_directory: None,
         }
     }
 
@@ -59,6 +72,8 @@ impl<'a> Out<'a> {
             number: 0,
             finds: Vec::new(),
             bytes: 0,
+            directories: 0,
+            last_directory: None,
         }
     }
 
@@ -78,9 +93,19 @@ impl<'a> Out<'a> {
         if self.batches.is_none() {
             return Ok(());
         }
+        if let Find::Read(dir, ..) = &find {
+            let directory = Some(Arc::as_ptr(dir).addr());
+            if self.last_directory != directory {
+                self.directories += 1;
+                self.last_directory = directory;
+            }
+        }
         self.finds.push(find);
-        self.bytes += bytes;
-        match self.bytes >= BATCH_BYTES || self.finds.len() >= BATCH_STEPS {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let is_full = self.bytes >= BATCH_BYTES
+            || self.finds.len() >= BATCH_STEPS
+            || self.directories >= BATCH_DIRECTORIES;
+        match is_full {
             true => self.flush(),
             false => Ok(()),
         }
@@ -102,6 +127,8 @@ impl<'a> Out<'a> {
         )?;
         self.number += 1;
         self.bytes = 0;
+        self.directories = 0;
+        self.last_directory = None;
         Ok(())
     }
 }

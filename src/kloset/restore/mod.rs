@@ -141,7 +141,7 @@ fn restore(context: &Context<'_>, entry: &Entry, destination: &dyn Destination) 
         .root()
         .during(|| format!("open {}", destination.location()))?;
     let (sender, tasks) = shared_channel(TASKS_WAITING);
-    let links = thread::scope(|scope| {
+    let walked = thread::scope(|scope| {
         for _ in 0..context.options.workers {
             scope.spawn(|| work::run(context, &tasks));
         }
@@ -149,12 +149,11 @@ fn restore(context: &Context<'_>, entry: &Entry, destination: &dyn Destination) 
         context.trouble.note(walked)
     });
     context.trouble.outcome()?;
-    for link in links.unwrap_or_default() {
-        context.trouble.check()?;
-        let outcome = links::make(&*root, &link);
-        context.item(&context.path(&link.names), outcome)?;
-    }
-    walk::directories(context, entry, root, made)
+    let (links, told) = walked.unwrap_or_default();
+    let linked = links::make_all(context, &root, links);
+    context.trouble.note(linked);
+    context.trouble.outcome()?;
+    walk::directories(context, entry, root, made, &told)
 }
 
 /// Tells whoever watches how much there is.
@@ -178,16 +177,13 @@ fn base_of(path: &[u8], entry: &Entry) -> Vec<u8> {
 }
 
 impl Context<'_> {
-    /// The path in the snapshot of what lies at `names` below the destination's root.
-    fn path(&self, names: &[Vec<u8>]) -> Vec<u8> {
+    /// The path in the snapshot of what lies at `relative` below the destination's root.
+    fn path(&self, relative: &[u8]) -> Vec<u8> {
         let mut path = self.base.clone();
-        for name in names {
-            path.push(b'/');
-            path.extend_from_slice(name);
-        }
-        if path.is_empty() {
+        if !relative.is_empty() || path.is_empty() {
             path.push(b'/');
         }
+        path.extend_from_slice(relative);
         path
     }
 
@@ -198,14 +194,7 @@ impl Context<'_> {
     fn item<T>(&self, path: &[u8], result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    Kind::NoSpace | Kind::Unavailable | Kind::Interrupted
-                ) =>
-            {
-                Err(error.during(path.escape_ascii().to_string()))
-            }
+            Err(error) if stops(&error) => Err(error.during(path.escape_ascii().to_string())),
             Err(error) => {
                 self.failures.add(path, &error);
                 Ok(None)
@@ -223,7 +212,7 @@ impl Context<'_> {
     }
 
     /// Counts an item whose restore is complete.
-    fn done(&self, path: &[u8], entry: &Entry, action: Action) {
+    fn done(&self, path: &[u8], size_bytes: u64, action: Action) {
         let (counter, word) = match action {
             Action::Restored => (&self.files, "restored"),
             Action::Identical => (&self.identical, "identical"),
@@ -234,7 +223,7 @@ impl Context<'_> {
         observer.event(&Event::Path {
             path,
             action: word,
-            size_bytes: entry.metadata.size_bytes,
+            size_bytes,
         });
     }
 
@@ -242,6 +231,14 @@ impl Context<'_> {
     fn advance(&self, bytes: u64) {
         add(&self.kloset.observer().counters().bytes, bytes);
     }
+}
+
+/// Whether `error` stops the restore: no other item would be spared it.
+fn stops(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::NoSpace | Kind::Unavailable | Kind::Interrupted
+    )
 }
 
 /// What was done with a file.

@@ -1,23 +1,27 @@
 //! The two walks of a restore: the first makes directories and tasks, the second puts
 //! attributes on directories.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use super::links::Link;
-use super::work::{Files, LargeFile, Piece, Task, check_length, check_room};
-use super::{Context, attributes, not_backed_up};
+use super::links::{Link, Met, Names};
+use super::work::{Files, Item, LargeFile, Piece, Task, check_length, check_room};
+use super::{Context, attributes, not_backed_up, stops};
 use crate::connector::{DestinationDir, Made};
 use crate::error::{Error, Kind, Result};
 use crate::kloset::pipeline::send;
 use crate::kloset::progress::add;
-use crate::kloset::tree::{Entry, TreeReader, each_chunk};
+use crate::kloset::tree::{DEPTH_LIMIT, Entry, TreeReader, each_chunk};
 
 /// Contents of one task: several blocks, so that few are needed by two workers.
 const TASK_BYTES: u64 = 4 << 20;
 /// Items of one task.
 const TASK_ITEMS: usize = 512;
+/// Directories of one task: each is an open descriptor until its items are done, and with
+/// the tasks that wait and those at work all must stay well below the 1,024, or
+/// even 256, that a process may have where nobody raised the limit.
+const TASK_DIRECTORIES: usize = 16;
 /// Files from this size on are restored by several workers at once.
 const LARGE_BYTES: u64 = 16 << 20;
 
@@ -37,27 +41,32 @@ struct Walk<'a> {
     /// The names of the directories we are in, without the root.
     names: Vec<Vec<u8>>,
     files: Files,
-    /// First names of files with several.
-    firsts: HashMap<(u64, u64), Arc<Vec<Vec<u8>>>>,
-    links: Vec<Link>,
+    /// Of files with several names.
+    linked: Names,
+    told: Told,
 }
 
-/// Restores everything but further names of files and attributes of directories. Returns the names.
+/// The paths of directories that could not be entered, or not read in full: the second
+/// walk meets the same errors and need not tell them again.
+pub(super) type Told = HashSet<Vec<u8>>;
+
+/// Restores everything but further names of files and attributes of directories. Returns
+/// the names, and which directories failed.
 pub(super) fn contents<'a>(
     context: &'a Context<'a>,
     entry: &Entry,
     root: Arc<dyn DestinationDir>,
     made: Made,
     tasks: SyncSender<Task>,
-) -> Result<Vec<Link>> {
+) -> Result<(Vec<Link>, Told)> {
     let mut walk = Walk {
         context,
         tasks,
         frames: Vec::new(),
         names: Vec::new(),
         files: Files::default(),
-        firsts: HashMap::new(),
-        links: Vec::new(),
+        linked: Names::default(),
+        told: Told::new(),
     };
     match entry.is_dir() {
         true => walk.enter(root, made, entry.clone()),
@@ -65,7 +74,7 @@ pub(super) fn contents<'a>(
     }
     walk.run()?;
     walk.flush()?;
-    Ok(walk.links)
+    Ok((walk.linked.into_links(), walk.told))
 }
 
 impl<'a> Walk<'a> {
@@ -74,7 +83,7 @@ impl<'a> Walk<'a> {
         while let Some(frame) = self.frames.last_mut() {
             self.context.trouble.check()?;
             let next = frame.entries.try_next();
-            let path = self.context.path(&self.names);
+            let path = self.path();
             match self.context.item(&path, next)? {
                 Some(Some(entry)) => self.visit(entry)?,
                 // The end, or a chunk of the tree that is damaged: what follows it may be intact.
@@ -82,7 +91,7 @@ impl<'a> Walk<'a> {
                     self.frames.pop();
                     self.names.pop();
                 }
-                None => {}
+                None => drop(self.told.insert(path)),
             }
         }
         Ok(())
@@ -96,13 +105,15 @@ impl<'a> Walk<'a> {
             return self.leaf(&dir, made, entry);
         }
         self.names.push(entry.name.clone());
-        let entered = dir.enter(&entry.name);
-        match self
-            .context
-            .item(&self.context.path(&self.names), entered)?
-        {
+        let entered = check_depth(self.frames.len())
+            .and_then(|()| dir.enter(&entry.name, self.context.options.permissions));
+        let path = self.path();
+        match self.context.item(&path, entered)? {
             Some((dir, made)) => self.enter(dir, made, entry),
-            None => drop(self.names.pop()),
+            None => {
+                self.told.insert(path);
+                self.names.pop();
+            }
         }
         Ok(())
     }
@@ -110,89 +121,60 @@ impl<'a> Walk<'a> {
     /// Makes `dir` the directory we are in.
     fn enter(&mut self, dir: Arc<dyn DestinationDir>, made: Made, entry: Entry) {
         if let Some(error) = not_backed_up(&entry) {
-            self.context
-                .failures
-                .add(&self.context.path(&self.names), &error);
+            self.context.failures.add(&self.path(), &error);
         }
         self.context
             .directories
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         add(&self.context.kloset.observer().counters().directories, 1);
-        let entries = TreeReader::new(self.context.blobs, entry.tree.clone());
-        self.frames.push(Frame {
-            dir,
-            made,
-            entry,
-            entries,
-        });
+        self.frames.push(frame(self.context, dir, made, entry));
     }
 
     /// Deals with what is not a directory.
     fn leaf(&mut self, dir: &Arc<dyn DestinationDir>, made: Made, entry: Entry) -> Result<()> {
-        let path = self.path_of(&entry);
+        let relative = self.relative_path_of(&entry);
+        let path = self.context.path(&relative);
         if let Some(error) = not_backed_up(&entry) {
             self.context.failures.add(&path, &error);
             return Ok(());
         }
-        if entry.is_file()
-            && entry.metadata.links > 1
-            && entry.metadata.inode != 0
-            && self.is_further_name(&entry)
-        {
-            return Ok(());
+        let mut item = Item {
+            dir: dir.clone(),
+            made,
+            path,
+            entry,
+            first: None,
+        };
+        let metadata = &item.entry.metadata;
+        if item.entry.is_file() && metadata.links > 1 && metadata.inode != 0 {
+            match self.linked.meet(&item.entry, relative.into_boxed_slice()) {
+                Met::First(first) => item.first = Some(first),
+                Met::Further => return Ok(()),
+            }
         }
-        if entry.is_file() && entry.metadata.size_bytes >= LARGE_BYTES {
-            return self.large(dir, made, &path, entry);
+        if item.entry.is_file() && item.entry.metadata.size_bytes >= LARGE_BYTES {
+            return self.large(item);
         }
-        self.files.push(dir.clone(), made, path, entry);
-        match self.files.bytes >= TASK_BYTES || self.files.len() >= TASK_ITEMS {
+        self.files.push(item);
+        let is_full = self.files.bytes >= TASK_BYTES
+            || self.files.len() >= TASK_ITEMS
+            || self.files.directories >= TASK_DIRECTORIES;
+        match is_full {
             true => self.flush(),
             false => Ok(()),
         }
     }
 
-    /// Whether the file was met before under another name; then this one is noted.
-    fn is_further_name(&mut self, entry: &Entry) -> bool {
-        let mut names = self.names.clone();
-        names.push(entry.name.clone());
-        match self
-            .firsts
-            .get(&(entry.metadata.device, entry.metadata.inode))
-        {
-            Some(first) => {
-                self.links.push(Link {
-                    names,
-                    first: first.clone(),
-                });
-                true
-            }
-            None => {
-                self.firsts.insert(
-                    (entry.metadata.device, entry.metadata.inode),
-                    Arc::new(names),
-                );
-                false
-            }
-        }
-    }
-
     /// Hands a large file to the workers, piece by piece.
-    fn large(
-        &mut self,
-        dir: &Arc<dyn DestinationDir>,
-        made: Made,
-        path: &[u8],
-        entry: Entry,
-    ) -> Result<()> {
+    fn large(&mut self, item: Item) -> Result<()> {
         let context = self.context;
-        let started = LargeFile::start(context, &**dir, made, path, entry);
-        let Some(Some(file)) = context.item(path, started)? else {
+        let Some(file) = LargeFile::start(context, item)? else {
             return Ok(());
         };
         let file = Arc::new(file);
         let mut piece = Piece::new(file.clone(), 0);
         let mut position = 0;
-        let outcome = each_chunk(context.blobs, &file.entry.content, &mut |id| {
+        let outcome = each_chunk(context.blobs, &file.item.entry.content, &mut |id| {
             context.trouble.check()?;
             let length = context.blobs.length(&id)?;
             let length = length.filter(|length| *length > 0);
@@ -202,14 +184,14 @@ impl<'a> Walk<'a> {
             piece.chunks.push(id);
             position += u64::from(length);
             piece.end = position;
-            check_room(&file.entry, position)?;
+            check_room(&file.item.entry, position)?;
             if position - piece.position < TASK_BYTES {
                 return Ok(());
             }
             let full = std::mem::replace(&mut piece, Piece::new(file.clone(), position));
             send(&self.tasks, Task::Piece(full))
         });
-        let outcome = outcome.and_then(|()| check_length(&file.entry, position));
+        let outcome = outcome.and_then(|()| check_length(&file.item.entry, position));
         send(&self.tasks, Task::Piece(piece))?;
         file.all_pieces_are_out(context, outcome)
     }
@@ -223,10 +205,15 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The path of an entry of the directory we are in.
-    fn path_of(&self, entry: &Entry) -> Vec<u8> {
-        let mut path = self.context.path(&self.names);
-        if path.last() != Some(&b'/') {
+    /// The path in the snapshot of the directory we are in.
+    fn path(&self) -> Vec<u8> {
+        self.context.path(&self.names.join(&b'/'))
+    }
+
+    /// The path below the root of an entry of the directory we are in.
+    fn relative_path_of(&self, entry: &Entry) -> Vec<u8> {
+        let mut path = self.names.join(&b'/');
+        if !path.is_empty() {
             path.push(b'/');
         }
         path.extend_from_slice(&entry.name);
@@ -234,51 +221,103 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Puts attributes on every directory, deepest first. The root of the destination keeps its
-/// own if it was there before: restoring into a home must not lock its owner out.
+/// # Errors
+/// [`Kind::Unsupported`] if one more directory than `depth` is too many to be in.
+fn check_depth(depth: usize) -> Result<()> {
+    match depth < DEPTH_LIMIT {
+        true => Ok(()),
+        false => Err(Error::new(
+            Kind::Unsupported,
+            format!("more than {DEPTH_LIMIT} directories deep"),
+        )),
+    }
+}
+
+/// The directory `dir`, with all of its entries to come.
+fn frame<'a>(
+    context: &'a Context<'a>,
+    dir: Arc<dyn DestinationDir>,
+    made: Made,
+    entry: Entry,
+) -> Frame<'a> {
+    let entries = TreeReader::new(context.blobs, entry.tree.clone());
+    Frame {
+        dir,
+        made,
+        entry,
+        entries,
+    }
+}
+
+/// Puts attributes on every directory, deepest first, and makes none. The root of the
+/// destination keeps its own if it was there before: restoring into a home must not lock its
+/// owner out. Errors that were `told` are passed over.
 pub(super) fn directories(
     context: &Context<'_>,
     entry: &Entry,
     root: Arc<dyn DestinationDir>,
     made: Made,
+    told: &Told,
 ) -> Result<()> {
     if !entry.is_dir() {
         return Ok(());
     }
-    let frame = |dir, made, entry: Entry| {
-        let entries = TreeReader::new(context.blobs, entry.tree.clone());
-        Frame {
-            dir,
-            made,
-            entry,
-            entries,
-        }
-    };
-    let mut frames = vec![frame(root, made, entry.clone())];
+    let mut frames = vec![frame(context, root, made, entry.clone())];
     let mut names: Vec<Vec<u8>> = Vec::new();
     while let Some(top) = frames.last_mut() {
         context.trouble.check()?;
-        match top.entries.try_next() {
-            Ok(Some(entry)) if entry.is_dir() => {
-                // What cannot be entered was told of by the first walk.
-                if let Ok((dir, made)) = top.dir.enter(&entry.name) {
-                    names.push(entry.name.clone());
-                    frames.push(frame(dir, made, entry));
+        let next = top.entries.try_next();
+        let Some(next) = unless_told(context, told, &names, next)? else {
+            continue;
+        };
+        match next {
+            Some(entry) if entry.is_dir() => {
+                names.push(entry.name.clone());
+                let opened = check_depth(names.len()).and_then(|()| top.dir.open(&entry.name));
+                match unless_told(context, told, &names, opened)? {
+                    Some(dir) => frames.push(frame(context, dir, Made::Existed, entry)),
+                    None => drop(names.pop()),
                 }
             }
-            Ok(None) => {
+            Some(_) => {}
+            None => {
                 let Some(done) = frames.pop() else { break };
                 if !frames.is_empty() || made == Made::New {
-                    let outcome = done
-                        .dir
-                        .finish(&attributes(&done.entry), context.options.permissions);
-                    let lost = context.item(&context.path(&names), outcome)?;
-                    context.lose(lost.unwrap_or_default());
+                    finish(context, &done, &names)?;
                 }
                 names.pop();
             }
-            Ok(Some(_)) | Err(_) => {}
         }
     }
     Ok(())
+}
+
+/// Puts its attributes on the directory that lies at `names`.
+fn finish(context: &Context<'_>, done: &Frame<'_>, names: &[Vec<u8>]) -> Result<()> {
+    let permissions = context.options.permissions;
+    let outcome = done.dir.finish(&attributes(&done.entry), permissions);
+    let lost = context.item(&context.path(&names.join(&b'/')), outcome)?;
+    context.lose(lost.unwrap_or_default());
+    Ok(())
+}
+
+/// Takes the value of `result`, or counts the failure of the directory at `names` unless it
+/// was `told` before.
+///
+/// # Errors
+/// Those that no other item would be spared.
+fn unless_told<T>(
+    context: &Context<'_>,
+    told: &Told,
+    names: &[Vec<u8>],
+    result: Result<T>,
+) -> Result<Option<T>> {
+    let Err(error) = result else {
+        return result.map(Some);
+    };
+    let path = context.path(&names.join(&b'/'));
+    match told.contains(&path) && !stops(&error) {
+        true => Ok(None),
+        false => context.item(&path, Err(error)),
+    }
 }

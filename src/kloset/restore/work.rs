@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::links::First;
 use super::{Action, Context, attributes};
 use crate::connector::{DestinationDir, FileKind, Made, NewFile};
 use crate::error::{During, Error, Kind, Result};
@@ -25,32 +26,68 @@ pub(super) struct Files {
     items: Vec<Item>,
     /// Contents of all of them.
     pub(super) bytes: u64,
+    /// How often an item is in another directory than the one before it: no fewer than
+    /// there are directories.
+    pub(super) directories: usize,
 }
 
 /// One file, link or device.
-struct Item {
-    dir: Arc<dyn DestinationDir>,
-    made: Made,
-    path: Vec<u8>,
-    entry: Entry,
+pub(super) struct Item {
+    /// The directory it goes into.
+    pub(super) dir: Arc<dyn DestinationDir>,
+    /// Whether that is new.
+    pub(super) made: Made,
+    /// Where it is in the snapshot.
+    pub(super) path: Vec<u8>,
+    /// What it is to become.
+    pub(super) entry: Entry,
+    /// Set if it is a file with further names.
+    pub(super) first: Option<Arc<First>>,
+}
+
+impl Item {
+    /// An item that goes into a directory which may have held it before.
+    pub(super) fn existing(dir: Arc<dyn DestinationDir>, path: Vec<u8>, entry: Entry) -> Item {
+        Item {
+            dir,
+            made: Made::Existed,
+            path,
+            entry,
+            first: None,
+        }
+    }
+
+    /// Takes the value of `outcome`, or counts the failure of the item.
+    ///
+    /// # Errors
+    /// Those that no other item would be spared.
+    fn settle<T>(&self, context: &Context<'_>, outcome: Result<T>) -> Result<Option<T>> {
+        if let (Err(error), Some(first)) = (&outcome, &self.first) {
+            first.fail(&self.entry, error);
+        }
+        context.item(&self.path, outcome)
+    }
+
+    /// Counts the item, whose restore is complete.
+    fn done(&self, context: &Context<'_>, action: Action) {
+        if let Some(first) = &self.first {
+            first.complete();
+        }
+        context.done(&self.path, self.entry.metadata.size_bytes, action);
+    }
 }
 
 impl Files {
-    /// Adds an item that goes into `dir`.
-    pub(super) fn push(
-        &mut self,
-        dir: Arc<dyn DestinationDir>,
-        made: Made,
-        path: Vec<u8>,
-        entry: Entry,
-    ) {
-        self.bytes = self.bytes.saturating_add(entry.metadata.size_bytes);
-        self.items.push(Item {
-            dir,
-            made,
-            path,
-            entry,
-        });
+    /// Adds an item.
+    pub(super) fn push(&mut self, item: Item) {
+        let last = self.items.last();
+        if !last.is_some_and(|last| Arc::ptr_eq(&last.dir, &item.dir)) {
+            self.directories += 1;
+        }
+        if item.entry.is_file() {
+            self.bytes = self.bytes.saturating_add(item.entry.metadata.size_bytes);
+        }
+        self.items.push(item);
     }
 
     /// How many items there are.
@@ -86,8 +123,7 @@ impl Piece {
 /// A file that several workers write to.
 pub(super) struct LargeFile {
     /// What it is to become.
-    pub(super) entry: Entry,
-    path: Vec<u8>,
+    pub(super) item: Item,
     file: Arc<dyn NewFile>,
     layout: Layout,
     /// Pieces that are not written, and one for whoever makes pieces.
@@ -96,24 +132,14 @@ pub(super) struct LargeFile {
 }
 
 impl LargeFile {
-    /// Starts the file, unless it is there already with the same contents.
-    pub(super) fn start(
-        context: &Context<'_>,
-        dir: &dyn DestinationDir,
-        made: Made,
-        path: &[u8],
-        entry: Entry,
-    ) -> Result<Option<LargeFile>> {
-        if is_in_place(context, dir, made, &entry)? {
-            adjust(context, dir, path, &entry)?;
+    /// Starts the file, unless it is there already with the same contents, or failed.
+    pub(super) fn start(context: &Context<'_>, item: Item) -> Result<Option<LargeFile>> {
+        let started = start(context, &item);
+        let Some(Some((file, layout))) = item.settle(context, started)? else {
             return Ok(None);
-        }
-        let file = dir.create(&entry.name, entry.metadata.size_bytes)?;
-        let layout = Layout::new(&entry.holes, entry.metadata.size_bytes);
-        let path = path.to_vec();
+        };
         Ok(Some(LargeFile {
-            entry,
-            path,
+            item,
             file,
             layout,
             unfinished: AtomicUsize::new(1),
@@ -142,11 +168,11 @@ impl LargeFile {
             Some(error) => Err(error),
             None => self
                 .file
-                .finish(&attributes(&self.entry), context.options.permissions),
+                .finish(&attributes(&self.item.entry), context.options.permissions),
         };
-        if let Some(lost) = context.item(&self.path, outcome)? {
+        if let Some(lost) = self.item.settle(context, outcome)? {
             context.lose(lost);
-            context.done(&self.path, &self.entry, Action::Restored);
+            self.item.done(context, Action::Restored);
         }
         Ok(())
     }
@@ -170,44 +196,50 @@ fn write_files(context: &Context<'_>, files: Files) -> Result<()> {
     for item in files.items {
         context.trouble.check()?;
         let outcome = write_item(context, &item);
-        context.item(&item.path, outcome)?;
+        item.settle(context, outcome)?;
     }
     Ok(())
 }
 
 /// Restores what is not a directory.
-fn write_item(context: &Context<'_>, item: &Item) -> Result<()> {
-    let Item {
-        dir,
-        made,
-        path,
-        entry,
-    } = item;
+pub(super) fn write_item(context: &Context<'_>, item: &Item) -> Result<()> {
+    let entry = &item.entry;
     if entry.metadata.kind != FileKind::File {
-        let lost = dir.make(
+        let lost = item.dir.make(
             &entry.name,
             &entry.details.target,
             &attributes(entry),
             context.options.permissions,
         )?;
         context.lose(lost);
-        context.done(path, entry, Action::Restored);
+        item.done(context, Action::Restored);
         return Ok(());
     }
-    if is_in_place(context, &**dir, *made, entry)? {
-        return adjust(context, &**dir, path, entry);
-    }
-    let file = dir.create(&entry.name, entry.metadata.size_bytes)?;
-    let layout = Layout::new(&entry.holes, entry.metadata.size_bytes);
+    let Some((file, layout)) = start(context, item)? else {
+        return Ok(());
+    };
     let mut position = 0;
     each_chunk(context.blobs, &entry.content, &mut |id| {
+        context.trouble.check()?;
         position += write_chunk(context, &*file, &layout, &id, position)?;
         check_room(entry, position)
     })?;
     check_length(entry, position)?;
     context.lose(file.finish(&attributes(entry), context.options.permissions)?);
-    context.done(path, entry, Action::Restored);
+    item.done(context, Action::Restored);
     Ok(())
+}
+
+/// Starts the file `item`, unless it is there already with the same contents: then only its
+/// attributes are put right.
+fn start(context: &Context<'_>, item: &Item) -> Result<Option<(Arc<dyn NewFile>, Layout)>> {
+    if is_in_place(context, item)? {
+        adjust(context, item)?;
+        return Ok(None);
+    }
+    let size_bytes = item.entry.metadata.size_bytes;
+    let file = item.dir.create(&item.entry.name, size_bytes)?;
+    Ok(Some((file, Layout::new(&item.entry.holes, size_bytes))))
 }
 
 /// Writes part of a large file.
@@ -276,28 +308,26 @@ pub(super) fn check_length(entry: &Entry, written_bytes: u64) -> Result<()> {
 }
 
 /// Puts attributes on a file whose contents are right already.
-fn adjust(
-    context: &Context<'_>,
-    dir: &dyn DestinationDir,
-    path: &[u8],
-    entry: &Entry,
-) -> Result<()> {
-    context.lose(dir.adjust(&entry.name, &attributes(entry), context.options.permissions)?);
+fn adjust(context: &Context<'_>, item: &Item) -> Result<()> {
+    let entry = &item.entry;
+    let permissions = context.options.permissions;
+    let lost = item
+        .dir
+        .adjust(&entry.name, &attributes(entry), permissions)?;
+    context.lose(lost);
     context.advance(entry.metadata.size_bytes);
-    context.done(path, entry, Action::Identical);
+    item.done(context, Action::Identical);
     Ok(())
 }
 
 /// Whether the file is there with exactly these contents: then nothing needs to be decoded,
 /// since the ids of its chunks can be computed from what is there. A file with holes
 /// counts as different, so that its holes come back.
-fn is_in_place(
-    context: &Context<'_>,
-    dir: &dyn DestinationDir,
-    made: Made,
-    entry: &Entry,
-) -> Result<bool> {
-    if made == Made::New || !entry.holes.is_empty() || entry.changed {
+fn is_in_place(context: &Context<'_>, item: &Item) -> Result<bool> {
+    let Item {
+        dir, made, entry, ..
+    } = item;
+    if *made == Made::New || !entry.holes.is_empty() || entry.changed {
         return Ok(false);
     }
     let same_size = |there: crate::connector::Metadata| {

@@ -122,14 +122,15 @@ impl<'a> TreeReader<'a> {
 
     /// # Errors
     /// [`crate::error::Kind::Corrupt`] unless names come sorted, each once: two entries of one
-    /// name could be used to have the second written through the first.
+    /// name could be used to have the second written through the first. Then nothing more is
+    /// taken from the chunk, and what follows is measured by the last name that was sorted.
     fn check_order(&mut self, entry: &Entry) -> Result<()> {
-        let sorted = self.last_name < entry.name;
-        self.last_name.clone_from(&entry.name);
-        match sorted {
-            true => Ok(()),
-            false => Err(Error::corrupt("entries of a tree are out of order")),
+        if self.last_name < entry.name {
+            self.last_name.clone_from(&entry.name);
+            return Ok(());
         }
+        self.entries = Vec::new().into_iter();
+        Err(Error::corrupt("entries of a tree are out of order"))
     }
 }
 

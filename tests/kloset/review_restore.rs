@@ -1,0 +1,190 @@
+//! Restores that go wrong in part: what is left alone, what is told, and what comes back all the same.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+use plakar::kloset::blob::{BlobReader, Packer, Writing};
+use plakar::kloset::progress::{Counters, Event, Observer};
+use plakar::kloset::table::PackKind;
+use plakar::kloset::tree::{Content, Entry, TreeReader, TreeWriter};
+use plakar::kloset::{Kloset, Locked, restore};
+use plakar::store::memory::MemoryStore;
+use plakar::store::{Area, Store};
+use tempfile::TempDir;
+
+use crate::harness::*;
+
+/// Content of one block that nothing else lies in.
+const CONTENT_BYTES: usize = 100_000;
+
+/// A file with the names `names`.
+fn tree_of_links(names: &[&str]) -> TempDir {
+    let tree = scratch();
+    let first = tree.path().join(names[0]);
+    fs::write(&first, noise(1, CONTENT_BYTES)).unwrap();
+    for name in &names[1..] {
+        fs::hard_link(&first, tree.path().join(name)).unwrap();
+    }
+    tree
+}
+
+/// Backs `tree` up so that the contents of what is in it lie in another pack than the
+/// trees of the snapshot, and damages that pack.
+fn with_contents_damaged(tree: &Path) -> (Arc<dyn Store>, plakar::util::Id) {
+    let store = MemoryStore::new();
+    let (store, shared) = (store.clone(), create_in(store));
+    backup(&shared, tree).unwrap();
+    let packs = objects(&store, Area::Packs);
+    fs::write(tree.join("zz-later"), "more").unwrap();
+    let summary = backup(&shared, tree).unwrap();
+    for pack in packs {
+        store
+            .damage(Area::Packs, pack, |bytes| {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+            })
+            .unwrap();
+    }
+    (shared, summary.snapshot)
+}
+
+fn create_in(store: MemoryStore) -> Arc<dyn Store> {
+    plakar::kloset::create(&store, &plakar::kloset::Protection::Plaintext, 1).unwrap();
+    Arc::new(store)
+}
+
+/// Restores the snapshot of `tree` into `target`.
+fn restore_tree(tree: &Path, target: &Path) -> (restore::Summary, Arc<Watcher>) {
+    let store = shared(&new_store());
+    let id = backup(&store, tree).unwrap().snapshot;
+    let (kloset, watcher) = open(&store);
+    let stored = snapshot(&kloset, id).unwrap();
+    let summary = restore_into(&kloset, &stored.snapshot, target).unwrap();
+    (summary, watcher)
+}
+
+#[test]
+fn a_further_name_is_left_alone_when_the_first_failed() {
+    let tree = tree_of_links(&["a", "b"]);
+    let (store, id) = with_contents_damaged(tree.path());
+    let (kloset, watcher) = open(&store);
+    let target = scratch();
+    fs::write(target.path().join("a"), "an old a").unwrap();
+    fs::write(target.path().join("b"), "an old b").unwrap();
+    let stored = snapshot(&kloset, id).unwrap();
+    let summary = restore_into(&kloset, &stored.snapshot, target.path()).unwrap();
+    assert_eq!(summary.errors, 2, "{:?}", watcher.heard());
+    assert!(watcher.says(&["/b: ", "its other name, ", "/a, could not be restored"]));
+    assert_eq!(fs::read(target.path().join("a")).unwrap(), b"an old a");
+    assert_eq!(fs::read(target.path().join("b")).unwrap(), b"an old b");
+}
+
+#[test]
+fn a_further_name_takes_over_when_something_is_in_the_way_of_the_first() {
+    let tree = tree_of_links(&["a", "b", "c"]);
+    let target = scratch();
+    fs::create_dir(target.path().join("a")).unwrap();
+    let (summary, watcher) = restore_tree(tree.path(), target.path());
+    assert_eq!((summary.errors, summary.files), (1, 2));
+    assert!(watcher.says(&["/a: "]));
+    let found = fs::metadata(target.path().join("b")).unwrap();
+    let other = fs::metadata(target.path().join("c")).unwrap();
+    assert_eq!((found.ino(), found.nlink()), (other.ino(), 2));
+    let content = fs::read(target.path().join("c")).unwrap();
+    assert_eq!(content, noise(1, CONTENT_BYTES));
+}
+
+#[test]
+fn every_name_of_a_file_counts() {
+    let tree = tree_of_links(&["a", "b", "c"]);
+    let target = scratch();
+    let (summary, _) = restore_tree(tree.path(), target.path());
+    assert_eq!(
+        (summary.files, summary.identical, summary.errors),
+        (3, 0, 0)
+    );
+    assert_eq!(summary.bytes, CONTENT_BYTES as u64, "written once");
+    assert_eq!(fs::metadata(target.path().join("a")).unwrap().nlink(), 3);
+    let (again, _) = restore_tree(tree.path(), target.path());
+    assert_eq!((again.files, again.identical, again.errors), (0, 3, 0));
+}
+
+/// Takes a directory of the target away when a file in it is restored.
+struct Thief {
+    watcher: Watcher,
+    directory: std::path::PathBuf,
+}
+
+impl Observer for Thief {
+    fn counters(&self) -> &Counters {
+        self.watcher.counters()
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        if matches!(event, Event::Path { path, .. } if path.ends_with(b"/c.txt")) {
+            fs::remove_dir_all(&self.directory).unwrap();
+        }
+        self.watcher.event(event);
+    }
+}
+
+#[test]
+fn a_directory_that_goes_away_is_told_and_not_made_again() {
+    let (store, tree, target) = (shared(&new_store()), small_tree(), scratch());
+    let id = backup(&store, tree.path()).unwrap().snapshot;
+    let thief = Arc::new(Thief {
+        watcher: Watcher::default(),
+        directory: target.path().join("sub/deep"),
+    });
+    let locked = Locked::new(store).unwrap();
+    let key = locked.plaintext_key().unwrap().unwrap();
+    let kloset = locked.open(key, None, thief.clone()).unwrap();
+    let stored = snapshot(&kloset, id).unwrap();
+    let summary = restore_into(&kloset, &stored.snapshot, target.path()).unwrap();
+    assert_eq!(summary.errors, 1);
+    assert!(thief.watcher.says(&["/sub/deep: "]));
+    assert!(!target.path().join("sub/deep").exists());
+}
+
+#[test]
+fn a_directory_that_cannot_be_entered_is_told_once() {
+    let (tree, target) = (small_tree(), scratch());
+    fs::write(target.path().join("sub"), "in the way").unwrap();
+    let (summary, watcher) = restore_tree(tree.path(), target.path());
+    assert_eq!(summary.errors, 1, "{:?}", watcher.heard());
+    assert_eq!(fs::read(target.path().join("sub")).unwrap(), b"in the way");
+}
+
+/// A tree of a program that means harm: its entries come in any order.
+fn store_tree(kloset: &Kloset, names: &[&str]) -> Content {
+    let writing = Writing::new(kloset, 1).unwrap();
+    let (sender, packs) = sync_channel(1);
+    let mut packer = Packer::new(&writing, PackKind::Tree, sender).unwrap();
+    let mut tree = TreeWriter::default();
+    for name in names {
+        let entry = Entry {
+            name: name.as_bytes().to_vec(),
+            ..Entry::default()
+        };
+        tree.push(&entry, &mut packer, kloset).unwrap();
+    }
+    let content = tree.finish(&mut packer, kloset).unwrap();
+    packer.flush().unwrap();
+    writing.store(packs.recv().unwrap()).unwrap();
+    content
+}
+
+#[test]
+fn no_name_is_handed_out_twice_after_one_that_is_out_of_order() {
+    let (kloset, _) = open(&shared(&new_store()));
+    let tree = store_tree(&kloset, &["b", "a", "b", "c"]);
+    let blobs = BlobReader::new(&kloset, 1 << 20).unwrap();
+    let mut reader = TreeReader::new(&blobs, tree);
+    assert_eq!(reader.try_next().unwrap().unwrap().name, b"b");
+    let error = reader.try_next().unwrap_err();
+    assert!(error.to_string().contains("out of order"), "{error}");
+    assert_eq!(reader.try_next().unwrap(), None, "the rest is passed over");
+}
