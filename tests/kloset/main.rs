@@ -4,10 +4,12 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod artificial;
 mod changes;
 mod crash;
 mod damage;
 mod harness;
 mod heal;
 mod incremental;
+mod review_backup;
 mod wrapped;

@@ -93,7 +93,6 @@ impl<'a> Reader<'a> {
                 Find::Enter(entry) => self.steps.push(Step::Enter(entry)),
                 Find::Leave => self.steps.push(Step::Leave),
                 Find::Ready(entry) => self.steps.push(Step::Ready(entry)),
-                Find::Link(entry) => self.steps.push(Step::Link(entry)),
                 Find::Read(dir, path, entry) => self.read_item(&dir, &path, entry)?,
             }
         }

@@ -7,11 +7,11 @@
 //! handed on complete; everything else is asked for its details here or, if it is a
 //! file, handed to the readers.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::attributes::trim_xattrs;
 use super::job::Find;
+use super::linked::{Known, Linked};
 use super::out::{Out, Purpose};
 use super::plan::Plan;
 use super::previous::{self, OldDirectory};
@@ -28,6 +28,8 @@ use crate::kloset::tree::{DEPTH_LIMIT, Entry};
 
 /// What a cache directory keeps of itself when its contents are left out.
 const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
+/// Size from which reading a file twice costs more than letting the pipeline run empty.
+const LARGE_BYTES: u64 = 256 << 20;
 
 /// Where a directory stands to the places that are backed up.
 #[derive(Clone)]
@@ -59,7 +61,7 @@ pub(super) struct Walker<'a> {
     /// Of the item we are at.
     path: Vec<u8>,
     /// Files with several names of which one was found.
-    linked: HashSet<(u64, u64)>,
+    linked: &'a Linked,
     summary: Summary,
 }
 
@@ -68,6 +70,7 @@ impl<'a> Walker<'a> {
     pub(super) fn new(
         pipeline: &Pipeline<'a>,
         failures: &'a Failures<'a>,
+        linked: &'a Linked,
         out: Out<'a>,
     ) -> Walker<'a> {
         Walker {
@@ -79,7 +82,7 @@ impl<'a> Walker<'a> {
             out,
             frames: Vec::new(),
             path: Vec::new(),
-            linked: HashSet::new(),
+            linked,
             summary: Summary::default(),
         }
     }
@@ -279,7 +282,6 @@ impl<'a> Walker<'a> {
     fn visit_file(&mut self, name: Vec<u8>, metadata: Metadata, old: Option<Entry>) -> Result<()> {
         let counters = self.kloset.observer().counters();
         let mut entry = self.count(name, metadata);
-        let first_of_links = self.is_first_link(&entry.metadata);
         if let Some(old) = self.if_reusable(&old, &entry.metadata)? {
             self.tell("unchanged", &entry);
             add(&counters.bytes, entry.metadata.size_bytes);
@@ -289,9 +291,10 @@ impl<'a> Walker<'a> {
             return self.out.push(Find::Ready(Box::new(entry)), 0);
         }
         self.count_changed(&entry, old.is_some());
-        if !first_of_links {
+        if let Some(first) = self.other_name(&entry.metadata)? {
             add(&counters.bytes, entry.metadata.size_bytes);
-            return self.out.push(Find::Link(Box::new(entry)), 0);
+            let name = entry.name;
+            return self.ready(Entry { name, ..*first });
         }
         let size_bytes = entry.metadata.size_bytes;
         let read = Find::Read(self.frame().dir.clone(), self.path.clone(), Box::new(entry));
@@ -312,11 +315,21 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Whether this is the only name of a file, or the first one found.
-    fn is_first_link(&mut self, metadata: &Metadata) -> bool {
-        metadata.links <= 1
-            || metadata.inode == 0
-            || self.linked.insert((metadata.device, metadata.inode))
+    /// The entry of another name of the file we are at, if that was read and nothing changed since.
+    fn other_name(&mut self, metadata: &Metadata) -> Result<Option<Box<Entry>>> {
+        if metadata.links <= 1 || metadata.inode == 0 {
+            return Ok(None);
+        }
+        let mut known = self.linked.look(metadata);
+        if matches!(known, Known::OnItsWay) && metadata.size_bytes >= LARGE_BYTES {
+            self.out.drain()?;
+            known = self.linked.look(metadata);
+        }
+        self.linked.count(metadata);
+        match known {
+            Known::Entry(entry) => Ok(Some(entry)),
+            Known::OnItsWay | Known::Nothing => Ok(None),
+        }
     }
 
     /// Hands on a link, FIFO, socket or device.
