@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 use std::sync::Arc;
 
-use plakar::kloset::backup;
+use plakar::connector::FileKind;
+use plakar::kloset::backup::{self, Switch};
 use plakar::kloset::blob::BlobReader;
 use plakar::kloset::select;
 use plakar::kloset::tree::Entry;
@@ -146,4 +147,72 @@ fn a_large_file_with_several_names_is_read_once() {
         "{:?}",
         watcher.heard()
     );
+}
+
+/// A directory, a file and a FIFO, each with attributes of this many bytes.
+fn with_xattrs(bytes: usize) -> Node {
+    let xattrs = vec![(b"user.test".to_vec(), noise(1, bytes))];
+    let mut fifo = file(3, b"");
+    fifo.metadata.kind = FileKind::Fifo;
+    let mut nodes = [file(2, b"contents"), fifo, directory(4, &[])];
+    for node in &mut nodes {
+        node.details.xattrs.clone_from(&xattrs);
+    }
+    let [file, fifo, dir] = nodes;
+    directory(1, &[("file", file), ("fifo", fifo), ("dir", dir)])
+}
+
+/// How many of the three have their attributes, and how many are known to lack some.
+fn xattrs_kept(store: &Arc<dyn Store>, id: Id) -> (usize, usize) {
+    let paths = [&b"/file"[..], b"/fifo", b"/dir"];
+    let entries = paths.map(|path| entry(store, id, path).unwrap());
+    let count = |wanted: fn(&Entry) -> bool| entries.iter().filter(|entry| wanted(entry)).count();
+    (
+        count(|entry| !entry.details.xattrs.is_empty()),
+        count(|entry| entry.details_missing),
+    )
+}
+
+#[test]
+fn attributes_left_out_once_are_back_in_the_next_snapshot() {
+    let (store, root) = (shared(&new_store()), with_xattrs(10));
+    let all = everything(&["/"]);
+    let none = || backup::Options {
+        skip_xattrs: Switch::On,
+        ..everything(&["/"])
+    };
+    let kept = |run: Run| (xattrs_kept(&store, run.summary.snapshot), run.opened);
+    assert_eq!(kept(run(&store, &root, &none())), ((0, 3), 1));
+    assert_eq!(kept(run(&store, &root, &none())), ((0, 3), 0));
+    assert_eq!(kept(run(&store, &root, &all)), ((3, 0), 1));
+    assert_eq!(kept(run(&store, &root, &all)), ((3, 0), 0));
+    // Those of unchanged items are left out too, once nobody wants them.
+    assert_eq!(kept(run(&store, &root, &none())), ((0, 3), 0));
+}
+
+#[test]
+fn attributes_that_are_too_many_are_told_of_every_time() {
+    let (store, mut root) = (shared(&new_store()), with_xattrs(2 << 20));
+    for _ in 0..2 {
+        let run = run(&store, &root, &everything(&["/"]));
+        assert_eq!(run.summary.errors, 3, "{:?}", run.heard.heard());
+        assert_eq!(xattrs_kept(&store, run.summary.snapshot), (0, 3));
+    }
+    root = with_xattrs(10);
+    let run = run(&store, &root, &everything(&["/"]));
+    assert_eq!(run.summary.errors, 0, "{:?}", run.heard.heard());
+    assert_eq!(xattrs_kept(&store, run.summary.snapshot), (3, 0));
+}
+
+#[test]
+fn attributes_of_a_directory_that_could_not_be_read_are_asked_for_again() {
+    let (store, mut root) = (shared(&new_store()), with_xattrs(10));
+    root.children.get_mut(&b"dir"[..]).unwrap().details_fail = true;
+    let failing = run(&store, &root, &everything(&["/"]));
+    assert_eq!(failing.summary.errors, 1);
+    assert_eq!(xattrs_kept(&store, failing.summary.snapshot), (2, 1));
+    root.children.get_mut(&b"dir"[..]).unwrap().details_fail = false;
+    let run = run(&store, &root, &everything(&["/"]));
+    assert_eq!((run.summary.errors, run.opened), (0, 0));
+    assert_eq!(xattrs_kept(&store, run.summary.snapshot), (3, 0));
 }

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use super::attributes::trim_xattrs;
+use super::attributes::{has_details, reuse_details, trim_xattrs};
 use super::job::Find;
 use super::linked::{Known, Linked};
 use super::out::{Out, Purpose};
@@ -221,15 +221,15 @@ impl<'a> Walker<'a> {
             Err(error) => return self.ready_with_problem(name, metadata, error),
         };
         let mut entry = self.entry(name, metadata);
-        let (action, details) = match &old {
-            Some(old) if self.is_same(old, &entry.metadata) => {
-                ("unchanged", Ok(old.details.clone()))
-            }
-            Some(_) => ("changed", dir.own_details()),
-            None => ("new", dir.own_details()),
+        let action = match &old {
+            Some(old) if self.is_same(old, &entry.metadata) => "unchanged",
+            Some(_) => "changed",
+            None => "new",
         };
-        entry.details = details.unwrap_or_else(|error| self.without_details(&error));
-        trim_xattrs(&mut entry, &self.path, self.options, self.failures);
+        match &old {
+            Some(old) if action == "unchanged" => self.reuse_details(&mut entry, old),
+            _ => self.ask_details(&mut entry, &*dir),
+        }
         let observer = self.kloset.observer();
         let old = match old {
             Some(old) => OldDirectory::new(self.blobs, old.tree, observer),
@@ -286,8 +286,8 @@ impl<'a> Walker<'a> {
             self.tell("unchanged", &entry);
             add(&counters.bytes, entry.metadata.size_bytes);
             self.summary.files_unchanged += 1;
-            (entry.details, entry.holes, entry.content) =
-                (old.details.clone(), old.holes.clone(), old.content.clone());
+            (entry.holes, entry.content) = (old.holes.clone(), old.content.clone());
+            self.reuse_details(&mut entry, old);
             return self.out.push(Find::Ready(Box::new(entry)), 0);
         }
         self.count_changed(&entry, old.is_some());
@@ -341,7 +341,7 @@ impl<'a> Walker<'a> {
         {
             self.tell("unchanged", &entry);
             self.summary.files_unchanged += 1;
-            entry.details = old.details.clone();
+            self.reuse_details(&mut entry, old);
             return self.ready(entry);
         }
         if self.out.purpose() == Purpose::Backup {
@@ -396,17 +396,31 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// Reports attributes that could not be read.
-    fn without_details(&self, error: &Error) -> crate::connector::Details {
-        self.failures.add(&self.path, error);
-        crate::connector::Details::default()
+    /// Asks for the attributes of a directory. That they cannot be read is a failure, but what is
+    /// in the directory is backed up.
+    fn ask_details(&self, entry: &mut Entry, dir: &dyn SourceDir) {
+        match dir.own_details() {
+            Ok(details) => entry.details = details,
+            Err(error) => {
+                self.failures.add(&self.path, &error);
+                entry.details_missing = true;
+            }
+        }
+        trim_xattrs(entry, &self.path, self.options, self.failures);
     }
 
-    /// Whether nothing changed, as far as `lstat` tells.
+    /// Takes the attributes of the item as it was in the last snapshot.
+    fn reuse_details(&self, entry: &mut Entry, old: &Entry) {
+        reuse_details(entry, old, &self.path, self.options, self.failures);
+    }
+
+    /// Whether all of what was recorded is as it was, as far as `lstat` tells.
     fn is_same(&self, old: &Entry, new: &Metadata) -> bool {
-        self.options
-            .compare
-            .is_some_and(|compare| compare.same(&old.metadata, new))
+        has_details(old, self.options)
+            && self
+                .options
+                .compare
+                .is_some_and(|compare| compare.same(&old.metadata, new))
     }
 
     /// An entry of something that is no directory, which is counted.

@@ -79,6 +79,9 @@ pub struct Entry {
     pub changed: bool,
     /// Why the contents are missing, if they are.
     pub problem: Option<String>,
+    /// Whether it has extended attributes or flags that are not here: left out, too many, or
+    /// not to be read.
+    pub details_missing: bool,
 }
 
 impl Entry {
