@@ -2,6 +2,8 @@
 
 use std::fs::{self, File};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use plakar::connector::FileKind;
 use plakar::kloset::backup::{self, Switch};
@@ -215,4 +217,57 @@ fn attributes_of_a_directory_that_could_not_be_read_are_asked_for_again() {
     let run = run(&store, &root, &everything(&["/"]));
     assert_eq!((run.summary.errors, run.opened), (0, 0));
     assert_eq!(xattrs_kept(&store, run.summary.snapshot), (3, 0));
+}
+
+/// A file that was last changed at this time.
+fn changed_at(time_ns: i64) -> Node {
+    let mut node = file(2, b"contents");
+    (node.metadata.mtime_ns, node.metadata.ctime_ns) = (time_ns, time_ns);
+    directory(1, &[("file", node)])
+}
+
+fn now_ns() -> i64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    i64::try_from(since.as_nanos()).unwrap()
+}
+
+#[test]
+fn a_file_changed_within_the_grain_of_its_times_is_read_again_the_next_time() {
+    let store = shared(&new_store());
+    let second_ns = now_ns() / 1_000_000_000 * 1_000_000_000;
+    let just_now = changed_at(second_ns + 2_000_000_000);
+    let first = run(&store, &just_now, &everything(&["/"]));
+    assert!(
+        entry(&store, first.summary.snapshot, b"/file")
+            .unwrap()
+            .recent
+    );
+    let second = run(&store, &just_now, &everything(&["/"]));
+    assert_eq!((first.opened, second.opened), (1, 1));
+    let long_ago = changed_at(second_ns - 60_000_000_000);
+    for (round, expected) in [("changed", 1), ("unchanged", 0)] {
+        let run = run(&store, &long_ago, &everything(&["/"]));
+        assert_eq!(run.opened, expected, "{round}");
+    }
+}
+
+#[test]
+fn a_file_is_not_read_before_its_last_change_is_a_tick_ago() {
+    let (store, tree) = (shared(&new_store()), small_tree());
+    let path = tree.path().join("target");
+    fs::write(&path, "just now").unwrap();
+    let late = Arc::new(AtomicBool::new(false));
+    let (seen, target) = (late.clone(), path.clone());
+    let source = Wrapped::new(move |name, moment| {
+        if (name, moment) == (b"target", Moment::Open) {
+            fs::write(&target, "as it is opened").unwrap();
+        }
+        if name == b"target" && matches!(moment, Moment::Read(_)) {
+            let age = target.metadata().unwrap().modified().unwrap().elapsed();
+            seen.store(age.unwrap().as_millis() >= 20, Ordering::SeqCst);
+        }
+    });
+    backup_from(&store, &source, &options(tree.path())).unwrap();
+    // Opened with times that are no longer those that the walk saw: the second reading counts.
+    assert!(late.load(Ordering::SeqCst));
 }

@@ -23,6 +23,7 @@ mod out;
 mod plan;
 mod previous;
 mod read;
+mod recent;
 mod walk;
 mod work;
 

@@ -308,7 +308,7 @@ impl<'a> Walker<'a> {
         metadata: &Metadata,
     ) -> Result<Option<&'o Entry>> {
         match old {
-            Some(old) if old.is_whole() && self.is_same(old, metadata) => {
+            Some(old) if old.is_whole() && !old.recent && self.is_same(old, metadata) => {
                 Ok(previous::is_stored(self.kloset, self.blobs, &old.content)?.then_some(old))
             }
             _ => Ok(None),

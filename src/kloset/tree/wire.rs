@@ -39,6 +39,7 @@ mod key {
     pub(super) const PROBLEM: u64 = 24;
     pub(super) const TREE_LISTS: u64 = 25;
     pub(super) const DETAILS_MISSING: u64 = 26;
+    pub(super) const RECENT: u64 = 27;
 }
 
 /// Writes the pairs of a map whose number is known only at the end.
@@ -98,6 +99,7 @@ impl Entry {
         pairs.u64(key::CHANGED, self.changed.into(), 0);
         pairs.text(key::PROBLEM, self.problem.as_deref());
         pairs.u64(key::DETAILS_MISSING, self.details_missing.into(), 0);
+        pairs.u64(key::RECENT, self.recent.into(), 0);
     }
 
     /// What `lstat` told, and the names that belong to its numbers.
@@ -231,6 +233,7 @@ impl Entry {
             key::CHANGED => self.changed = reader.u64()? != 0,
             key::PROBLEM => self.problem = Some(reader.text()?.to_owned()),
             key::DETAILS_MISSING => self.details_missing = reader.u64()? != 0,
+            key::RECENT => self.recent = reader.u64()? != 0,
             _ => reader.skip()?,
         }
         Ok(())
@@ -353,6 +356,7 @@ mod tests {
             },
             problem: Some("changed while it was read".into()),
             details_missing: true,
+            recent: true,
             ..Entry::new(b"\xff\n".to_vec(), metadata)
         }
     }
