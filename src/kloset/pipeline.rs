@@ -138,6 +138,14 @@ impl Window {
         Ok(())
     }
 
+    /// Waits until everything below `number` is complete.
+    pub fn wait_for_all_below(&self, number: u64, trouble: &Trouble) -> Result<()> {
+        match number {
+            0 => Ok(()),
+            _ => self.wait_for(number + self.size - 1, trouble),
+        }
+    }
+
     /// Notes that everything below `number` is complete.
     pub fn move_to(&self, number: u64) {
         *lock(&self.completed) = number;
@@ -179,12 +187,16 @@ mod tests {
     fn a_window_lets_no_one_run_ahead() {
         let (window, trouble) = (Window::new(2), Trouble::new(Interrupt::default()));
         window.wait_for(1, &trouble).unwrap();
+        window.wait_for_all_below(0, &trouble).unwrap();
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| window.wait_for(2, &trouble));
+            let for_all = scope.spawn(|| window.wait_for_all_below(1, &trouble));
             window.move_to(1);
             waiting.join().unwrap().unwrap();
+            for_all.join().unwrap().unwrap();
         });
         trouble.note::<()>(Err(Error::new(Kind::Failed, "stop")));
         assert!(window.wait_for(9, &trouble).is_err());
+        assert!(window.wait_for_all_below(2, &trouble).is_err());
     }
 }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod artificial;
 mod changes;
 mod crash;
 mod damage;
@@ -13,6 +14,7 @@ mod heal;
 mod incremental;
 mod lies;
 mod poison;
+mod review_backup;
 mod review_check;
 mod review_restore;
 mod wrapped;

@@ -5,10 +5,11 @@
 //! directories are a stack, and a directory's tree is complete, and stored, when its
 //! end comes by.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
 
 use super::job::{Done, End, Step};
+use super::linked::Linked;
 use crate::error::{Error, Kind, Result};
 use crate::kloset::Kloset;
 use crate::kloset::blob::Packer;
@@ -33,14 +34,14 @@ pub(super) struct Assembler<'a> {
     open: Vec<Open>,
     /// Chunks of the file that is being pieced together.
     chunks: Vec<Id>,
-    /// Contents of files with several names, for the names that follow.
-    linked: HashMap<(u64, u64), Entry>,
+    /// Files with several names, for the names that follow.
+    linked: &'a Linked,
     root: Option<Entry>,
 }
 
 impl<'a> Assembler<'a> {
     /// An assembler that stores trees with `packer`.
-    pub(super) fn new(kloset: &'a Kloset, packer: Packer<'a>) -> Assembler<'a> {
+    pub(super) fn new(kloset: &'a Kloset, packer: Packer<'a>, linked: &'a Linked) -> Assembler<'a> {
         Assembler {
             kloset,
             packer,
@@ -48,7 +49,7 @@ impl<'a> Assembler<'a> {
             next: (0, 0),
             open: Vec::new(),
             chunks: Vec::new(),
-            linked: HashMap::new(),
+            linked,
             root: None,
         }
     }
@@ -96,42 +97,21 @@ impl<'a> Assembler<'a> {
             }),
             Step::Leave => self.leave()?,
             Step::Ready(entry) => self.add(*entry)?,
-            Step::Link(entry) => self.link(*entry)?,
             Step::Chunks(chunks) => self.chunks.extend(chunks),
             Step::Restart => self.chunks.clear(),
             Step::File(mut entry, chunks) => {
                 self.chunks.extend(chunks);
                 let chunks = std::mem::take(&mut self.chunks);
                 entry.content = store_ids(chunks, &mut self.packer, self.kloset)?;
+                self.linked.keep(&entry);
                 self.add(*entry)?;
             }
         }
         Ok(())
     }
 
-    /// Adds another name of a file that came before.
-    fn link(&mut self, mut entry: Entry) -> Result<()> {
-        let first = self
-            .linked
-            .get(&(entry.metadata.device, entry.metadata.inode));
-        if let Some(first) = first.cloned() {
-            entry = Entry {
-                name: entry.name,
-                ..first
-            };
-        } else {
-            // The first name vanished before it was read, and this one with it for all we know.
-            entry.set_problem("its other name vanished while backing up");
-        }
-        self.add(entry)
-    }
-
     /// Adds an entry to the directory it is in.
     fn add(&mut self, entry: Entry) -> Result<()> {
-        if entry.metadata.links > 1 && entry.is_file() {
-            let inode = (entry.metadata.device, entry.metadata.inode);
-            self.linked.entry(inode).or_insert_with(|| entry.clone());
-        }
         let stray = || {
             Error::new(
                 Kind::Failed,

@@ -25,8 +25,6 @@ pub(super) enum Find {
     Leave,
     /// An entry that needs no reading.
     Ready(Box<Entry>),
-    /// Another name of a file found earlier, whose contents this entry shares.
-    Link(Box<Entry>),
     /// A file to be read: the directory it is in, its path, and what is known of it.
     Read(Arc<dyn SourceDir>, Vec<u8>, Box<Entry>),
 }
@@ -74,8 +72,6 @@ pub(super) enum Step<C> {
     Leave,
     /// As [`Find::Ready`].
     Ready(Box<Entry>),
-    /// As [`Find::Link`].
-    Link(Box<Entry>),
     /// The next chunks of a file whose end is in a later part.
     Chunks(Vec<C>),
     /// Forget the chunks of the file so far: it is being read again.

@@ -17,12 +17,13 @@
 
 mod assemble;
 mod attributes;
-
 mod job;
+mod linked;
 mod out;
 mod plan;
 mod previous;
 mod read;
+mod recent;
 mod walk;
 mod work;
 
@@ -50,6 +51,7 @@ use crate::util::interrupt::Interrupt;
 
 use assemble::Assembler;
 use job::Buffers;
+use linked::Linked;
 use out::Out;
 use read::Reader;
 use walk::Walker;
@@ -219,7 +221,9 @@ pub fn dry_run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Resul
         options,
         blobs: &blobs,
     };
-    let walker = Walker::new(&pipeline, &failures, Out::nowhere(&window, &trouble));
+    let linked = Linked::default();
+    let out = Out::nowhere(&window, &trouble);
+    let walker = Walker::new(&pipeline, &failures, &linked, out);
     let summary = walker.run(previous)?;
     let (errors, _) = failures.into_list();
     Ok(Summary {
@@ -323,10 +327,9 @@ impl Stages<'_> {
         let (batch_sender, batches) = shared_channel(BATCHES);
         let (job_sender, jobs) = shared_channel(1);
         let (done_sender, results) = sync_channel(2 * options.workers);
-        let mut assembler = Assembler::new(
-            kloset,
-            Packer::new(self.writing, PackKind::Tree, finished.clone())?,
-        );
+        let linked = Linked::default();
+        let tree_packer = Packer::new(self.writing, PackKind::Tree, finished.clone())?;
+        let mut assembler = Assembler::new(kloset, tree_packer, &linked);
         let mut packers = Vec::new();
         for _ in 0..options.workers {
             packers.push(Packer::new(self.writing, PackKind::Data, finished.clone())?);
@@ -341,7 +344,7 @@ impl Stages<'_> {
         };
         let walked = thread::scope(|scope| {
             let out = Out::new(batch_sender, &window, self.trouble);
-            let walker = Walker::new(self.pipeline, self.failures, out);
+            let walker = Walker::new(self.pipeline, self.failures, &linked, out);
             let walking = scope.spawn(|| self.trouble.note(walker.run(previous)));
             for _ in 0..options.readers {
                 let reader = Reader::new(context, job_sender.clone());

@@ -111,6 +111,17 @@ impl<'a> Out<'a> {
         }
     }
 
+    /// Sends the open batch on, and waits until everything so far is in its tree.
+    pub(super) fn drain(&mut self) -> Result<()> {
+        match self.batches {
+            Some(_) => {
+                self.flush()?;
+                self.window.wait_for_all_below(self.number, self.trouble)
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Sends the open batch on.
     pub(super) fn flush(&mut self) -> Result<()> {
         let Some(batches) = &self.batches else {

@@ -15,6 +15,7 @@ use std::sync::mpsc::SyncSender;
 use super::Options;
 use super::attributes::trim_xattrs;
 use super::job::{Batch, Buffer, Buffers, End, Find, Job, Step};
+use super::recent;
 use crate::connector::{Metadata, SourceDir, SourceFile};
 use crate::error::{Error, Kind, Result};
 use crate::kloset::chunker::Chunker;
@@ -93,7 +94,6 @@ impl<'a> Reader<'a> {
                 Find::Enter(entry) => self.steps.push(Step::Enter(entry)),
                 Find::Leave => self.steps.push(Step::Leave),
                 Find::Ready(entry) => self.steps.push(Step::Ready(entry)),
-                Find::Link(entry) => self.steps.push(Step::Link(entry)),
                 Find::Read(dir, path, entry) => self.read_item(&dir, &path, entry)?,
             }
         }
@@ -151,6 +151,7 @@ impl<'a> Reader<'a> {
         let item = |error: Error| Failure::Item(error);
         let mut file = dir.open_file(&entry.name).map_err(item)?;
         for attempt in 1.. {
+            entry.recent = recent::settle(&entry.metadata);
             let chunks = self.read_contents(&mut *file, entry)?;
             let now = file.metadata().map_err(item)?;
             let held_still = is_same_moment(&entry.metadata, &now);

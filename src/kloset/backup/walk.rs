@@ -7,11 +7,11 @@
 //! handed on complete; everything else is asked for its details here or, if it is a
 //! file, handed to the readers.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::attributes::trim_xattrs;
+use super::attributes::{has_details, reuse_details, trim_xattrs};
 use super::job::Find;
+use super::linked::{Known, Linked};
 use super::out::{Out, Purpose};
 use super::plan::Plan;
 use super::previous::{self, OldDirectory};
@@ -28,6 +28,8 @@ use crate::kloset::tree::{DEPTH_LIMIT, Entry};
 
 /// What a cache directory keeps of itself when its contents are left out.
 const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
+/// Size from which reading a file twice costs more than letting the pipeline run empty.
+const LARGE_BYTES: u64 = 256 << 20;
 
 /// Where a directory stands to the places that are backed up.
 #[derive(Clone)]
@@ -59,7 +61,7 @@ pub(super) struct Walker<'a> {
     /// Of the item we are at.
     path: Vec<u8>,
     /// Files with several names of which one was found.
-    linked: HashSet<(u64, u64)>,
+    linked: &'a Linked,
     summary: Summary,
 }
 
@@ -68,6 +70,7 @@ impl<'a> Walker<'a> {
     pub(super) fn new(
         pipeline: &Pipeline<'a>,
         failures: &'a Failures<'a>,
+        linked: &'a Linked,
         out: Out<'a>,
     ) -> Walker<'a> {
         Walker {
@@ -79,7 +82,7 @@ impl<'a> Walker<'a> {
             out,
             frames: Vec::new(),
             path: Vec::new(),
-            linked: HashSet::new(),
+            linked,
             summary: Summary::default(),
         }
     }
@@ -218,15 +221,15 @@ impl<'a> Walker<'a> {
             Err(error) => return self.ready_with_problem(name, metadata, error),
         };
         let mut entry = self.entry(name, metadata);
-        let (action, details) = match &old {
-            Some(old) if self.is_same(old, &entry.metadata) => {
-                ("unchanged", Ok(old.details.clone()))
-            }
-            Some(_) => ("changed", dir.own_details()),
-            None => ("new", dir.own_details()),
+        let action = match &old {
+            Some(old) if self.is_same(old, &entry.metadata) => "unchanged",
+            Some(_) => "changed",
+            None => "new",
         };
-        entry.details = details.unwrap_or_else(|error| self.without_details(&error));
-        trim_xattrs(&mut entry, &self.path, self.options, self.failures);
+        match &old {
+            Some(old) if action == "unchanged" => self.reuse_details(&mut entry, old),
+            _ => self.ask_details(&mut entry, &*dir),
+        }
         let observer = self.kloset.observer();
         let old = match old {
             Some(old) => OldDirectory::new(self.blobs, old.tree, observer),
@@ -279,19 +282,19 @@ impl<'a> Walker<'a> {
     fn visit_file(&mut self, name: Vec<u8>, metadata: Metadata, old: Option<Entry>) -> Result<()> {
         let counters = self.kloset.observer().counters();
         let mut entry = self.count(name, metadata);
-        let first_of_links = self.is_first_link(&entry.metadata);
         if let Some(old) = self.if_reusable(&old, &entry.metadata)? {
             self.tell("unchanged", &entry);
             add(&counters.bytes, entry.metadata.size_bytes);
             self.summary.files_unchanged += 1;
-            (entry.details, entry.holes, entry.content) =
-                (old.details.clone(), old.holes.clone(), old.content.clone());
+            (entry.holes, entry.content) = (old.holes.clone(), old.content.clone());
+            self.reuse_details(&mut entry, old);
             return self.out.push(Find::Ready(Box::new(entry)), 0);
         }
         self.count_changed(&entry, old.is_some());
-        if !first_of_links {
+        if let Some(first) = self.other_name(&entry.metadata)? {
             add(&counters.bytes, entry.metadata.size_bytes);
-            return self.out.push(Find::Link(Box::new(entry)), 0);
+            let name = entry.name;
+            return self.ready(Entry { name, ..*first });
         }
         let size_bytes = entry.metadata.size_bytes;
         let read = Find::Read(self.frame().dir.clone(), self.path.clone(), Box::new(entry));
@@ -305,18 +308,28 @@ impl<'a> Walker<'a> {
         metadata: &Metadata,
     ) -> Result<Option<&'o Entry>> {
         match old {
-            Some(old) if old.is_whole() && self.is_same(old, metadata) => {
+            Some(old) if old.is_whole() && !old.recent && self.is_same(old, metadata) => {
                 Ok(previous::is_stored(self.kloset, self.blobs, old)?.then_some(old))
             }
             _ => Ok(None),
         }
     }
 
-    /// Whether this is the only name of a file, or the first one found.
-    fn is_first_link(&mut self, metadata: &Metadata) -> bool {
-        metadata.links <= 1
-            || metadata.inode == 0
-            || self.linked.insert((metadata.device, metadata.inode))
+    /// The entry of another name of the file we are at, if that was read and nothing changed since.
+    fn other_name(&mut self, metadata: &Metadata) -> Result<Option<Box<Entry>>> {
+        if metadata.links <= 1 || metadata.inode == 0 {
+            return Ok(None);
+        }
+        let mut known = self.linked.look(metadata);
+        if matches!(known, Known::OnItsWay) && metadata.size_bytes >= LARGE_BYTES {
+            self.out.drain()?;
+            known = self.linked.look(metadata);
+        }
+        self.linked.count(metadata);
+        match known {
+            Known::Entry(entry) => Ok(Some(entry)),
+            Known::OnItsWay | Known::Nothing => Ok(None),
+        }
     }
 
     /// Hands on a link, FIFO, socket or device.
@@ -328,7 +341,7 @@ impl<'a> Walker<'a> {
         {
             self.tell("unchanged", &entry);
             self.summary.files_unchanged += 1;
-            entry.details = old.details.clone();
+            self.reuse_details(&mut entry, old);
             return self.ready(entry);
         }
         if self.out.purpose() == Purpose::Backup {
@@ -383,17 +396,31 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// Reports attributes that could not be read.
-    fn without_details(&self, error: &Error) -> crate::connector::Details {
-        self.failures.add(&self.path, error);
-        crate::connector::Details::default()
+    /// Asks for the attributes of a directory. That they cannot be read is a failure, but what is
+    /// in the directory is backed up.
+    fn ask_details(&self, entry: &mut Entry, dir: &dyn SourceDir) {
+        match dir.own_details() {
+            Ok(details) => entry.details = details,
+            Err(error) => {
+                self.failures.add(&self.path, &error);
+                entry.details_missing = true;
+            }
+        }
+        trim_xattrs(entry, &self.path, self.options, self.failures);
     }
 
-    /// Whether nothing changed, as far as `lstat` tells.
+    /// Takes the attributes of the item as it was in the last snapshot.
+    fn reuse_details(&self, entry: &mut Entry, old: &Entry) {
+        reuse_details(entry, old, &self.path, self.options, self.failures);
+    }
+
+    /// Whether all of what was recorded is as it was, as far as `lstat` tells.
     fn is_same(&self, old: &Entry, new: &Metadata) -> bool {
-        self.options
-            .compare
-            .is_some_and(|compare| compare.same(&old.metadata, new))
+        has_details(old, self.options)
+            && self
+                .options
+                .compare
+                .is_some_and(|compare| compare.same(&old.metadata, new))
     }
 
     /// An entry of something that is no directory, which is counted.

@@ -53,7 +53,6 @@ fn store(packer: &mut Packer<'_>, job: &mut Job, counters: &Counters) -> Result<
             Step::Enter(entry) => Step::Enter(entry),
             Step::Leave => Step::Leave,
             Step::Ready(entry) => Step::Ready(entry),
-            Step::Link(entry) => Step::Link(entry),
             Step::Restart => Step::Restart,
             Step::Chunks(chunks) => Step::Chunks(put(chunks)?),
             Step::File(entry, chunks) => Step::File(entry, put(chunks)?),

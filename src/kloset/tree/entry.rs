@@ -79,6 +79,11 @@ pub struct Entry {
     pub changed: bool,
     /// Why the contents are missing, if they are.
     pub problem: Option<String>,
+    /// Whether it has extended attributes or flags that are not here: left out, too many, or
+    /// not to be read.
+    pub details_missing: bool,
+    /// Whether a file changed so shortly before it was read that a later change might not show.
+    pub recent: bool,
 }
 
 impl Entry {

@@ -38,6 +38,8 @@ mod key {
     pub(super) const CHANGED: u64 = 23;
     pub(super) const PROBLEM: u64 = 24;
     pub(super) const TREE_LISTS: u64 = 25;
+    pub(super) const DETAILS_MISSING: u64 = 26;
+    pub(super) const RECENT: u64 = 27;
 }
 
 /// Writes the pairs of a map whose number is known only at the end.
@@ -96,6 +98,8 @@ impl Entry {
         self.encode_contents(&mut pairs);
         pairs.u64(key::CHANGED, self.changed.into(), 0);
         pairs.text(key::PROBLEM, self.problem.as_deref());
+        pairs.u64(key::DETAILS_MISSING, self.details_missing.into(), 0);
+        pairs.u64(key::RECENT, self.recent.into(), 0);
     }
 
     /// What `lstat` told, and the names that belong to its numbers.
@@ -228,6 +232,8 @@ impl Entry {
             key::BELOW => self.below = totals(reader)?,
             key::CHANGED => self.changed = reader.u64()? != 0,
             key::PROBLEM => self.problem = Some(reader.text()?.to_owned()),
+            key::DETAILS_MISSING => self.details_missing = reader.u64()? != 0,
+            key::RECENT => self.recent = reader.u64()? != 0,
             _ => reader.skip()?,
         }
         Ok(())
@@ -349,6 +355,8 @@ mod tests {
                 depth: 2,
             },
             problem: Some("changed while it was read".into()),
+            details_missing: true,
+            recent: true,
             ..Entry::new(b"\xff\n".to_vec(), metadata)
         }
     }

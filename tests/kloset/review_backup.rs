@@ -1,0 +1,273 @@
+//! What a review of backing up found: names, attributes, places and memory that were lost.
+
+use std::fs::{self, File};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use plakar::connector::FileKind;
+use plakar::kloset::backup::{self, Switch};
+use plakar::kloset::blob::BlobReader;
+use plakar::kloset::select;
+use plakar::kloset::tree::Entry;
+use plakar::store::Store;
+use plakar::util::Id;
+
+use crate::artificial::{Artificial, Node, directory, file};
+use crate::harness::*;
+use crate::wrapped::{Moment, Wrapped};
+
+/// A backup of everything in a source, or of `places` of it.
+fn everything(places: &[&str]) -> backup::Options {
+    backup::Options {
+        places: places
+            .iter()
+            .map(|place| place.as_bytes().to_vec())
+            .collect(),
+        ..options(&std::env::temp_dir())
+    }
+}
+
+/// What a backup of an artificial source came to.
+struct Run {
+    summary: backup::Summary,
+    opened: usize,
+    heard: Arc<Watcher>,
+}
+
+/// Backs all of `root` up.
+fn run(store: &Arc<dyn Store>, root: &Node, options: &backup::Options) -> Run {
+    let (source, (kloset, heard)) = (Artificial::new(root.clone()), open(store));
+    let summary = backup::run(&kloset, &source, options).unwrap();
+    Run {
+        summary,
+        opened: source.opened(),
+        heard,
+    }
+}
+
+/// The entry at `path` of a snapshot.
+fn entry(store: &Arc<dyn Store>, id: Id, path: &[u8]) -> Option<Entry> {
+    let (kloset, _) = open(store);
+    let stored = snapshot(&kloset, id).unwrap().snapshot;
+    let blobs = BlobReader::new(&kloset, 1 << 20).unwrap();
+    select::entry(&blobs, &stored, path).ok()
+}
+
+/// A file with two names, the second of which is like the first but for what `differ` does.
+fn two_names(first: impl Fn(&mut Node), differ: impl Fn(&mut Node)) -> Node {
+    let mut one = file(5, b"two names");
+    one.metadata.links = 2;
+    let mut other = one.clone();
+    first(&mut one);
+    differ(&mut other);
+    directory(1, &[("a", one), ("b", other)])
+}
+
+#[test]
+fn the_second_name_of_a_file_is_kept_when_the_first_one_vanishes() {
+    let store = shared(&new_store());
+    let root = two_names(|first| first.vanishes = true, |_| {});
+    let run = run(&store, &root, &everything(&["/"]));
+    let found = entry(&store, run.summary.snapshot, b"/b").unwrap();
+    assert!(
+        found.is_whole() && found.content.ids.len() == 1,
+        "{found:?}"
+    );
+    assert!(entry(&store, run.summary.snapshot, b"/a").is_none());
+    assert_eq!(run.summary.errors, 0, "{:?}", run.heard.heard());
+}
+
+#[test]
+fn the_second_name_of_a_file_is_its_own_when_the_first_one_fails_or_changed() {
+    let changes: [fn(&mut Node); 3] = [
+        |node| node.metadata.mtime_ns += 1,
+        |node| node.metadata.btime_ns = Some(7),
+        |node| node.metadata.size_bytes += 1,
+    ];
+    for differ in changes {
+        let store = shared(&new_store());
+        let root = two_names(
+            |_| {},
+            |node| {
+                differ(node);
+                node.contents = vec![b'x'; node.metadata.size_bytes as usize];
+            },
+        );
+        let run = run(&store, &root, &everything(&["/"]));
+        let of = |path: &[u8]| entry(&store, run.summary.snapshot, path).unwrap().content;
+        assert_ne!(of(b"/a"), of(b"/b"));
+        assert_eq!((run.opened, run.summary.errors), (2, 0));
+    }
+    let store = shared(&new_store());
+    let root = two_names(|first| first.details_fail = true, |_| {});
+    let run = run(&store, &root, &everything(&["/"]));
+    let found = entry(&store, run.summary.snapshot, b"/b").unwrap();
+    assert!(found.is_whole(), "{found:?}");
+    assert_eq!(run.summary.errors, 1, "{:?}", run.heard.heard());
+}
+
+#[test]
+fn a_second_name_is_restored_when_the_first_one_is_removed_meanwhile() {
+    let (store, tree) = (shared(&new_store()), small_tree());
+    let first = tree.path().join("first");
+    fs::write(&first, "found under the second name").unwrap();
+    fs::hard_link(&first, tree.path().join("second")).unwrap();
+    let source = Wrapped::new(move |name, moment| {
+        if (name, moment) == (b"first", Moment::Open) {
+            fs::remove_file(&first).unwrap();
+        }
+    });
+    let summary = backup_from(&store, &source, &options(tree.path())).unwrap();
+    assert_restores(
+        &store,
+        summary.snapshot,
+        &listing(tree.path()),
+        "second name",
+    );
+}
+
+#[test]
+fn a_large_file_with_several_names_is_read_once() {
+    let (store, tree) = (shared(&new_store()), small_tree());
+    let large = tree.path().join("large1");
+    File::create(&large).unwrap().set_len(300 << 20).unwrap();
+    fs::hard_link(&large, tree.path().join("large2")).unwrap();
+    fs::hard_link(&large, tree.path().join("sub/large3")).unwrap();
+    let source = Wrapped::counting();
+    let summary = backup_from(&store, &source, &options(tree.path())).unwrap();
+    assert_eq!((source.opened(), summary.errors), (5, 0));
+    let (kloset, watcher) = open(&store);
+    let stored = snapshot(&kloset, summary.snapshot).unwrap();
+    let target = scratch();
+    restore_into(&kloset, &stored.snapshot, target.path()).unwrap();
+    use std::os::unix::fs::MetadataExt;
+    let restored = target.path().join("sub/large3").metadata().unwrap();
+    assert_eq!(
+        (restored.size(), restored.nlink()),
+        (300 << 20, 3),
+        "{:?}",
+        watcher.heard()
+    );
+}
+
+/// A directory, a file and a FIFO, each with attributes of this many bytes.
+fn with_xattrs(bytes: usize) -> Node {
+    let xattrs = vec![(b"user.test".to_vec(), noise(1, bytes))];
+    let mut fifo = file(3, b"");
+    fifo.metadata.kind = FileKind::Fifo;
+    let mut nodes = [file(2, b"contents"), fifo, directory(4, &[])];
+    for node in &mut nodes {
+        node.details.xattrs.clone_from(&xattrs);
+    }
+    let [file, fifo, dir] = nodes;
+    directory(1, &[("file", file), ("fifo", fifo), ("dir", dir)])
+}
+
+/// How many of the three have their attributes, and how many are known to lack some.
+fn xattrs_kept(store: &Arc<dyn Store>, id: Id) -> (usize, usize) {
+    let paths = [&b"/file"[..], b"/fifo", b"/dir"];
+    let entries = paths.map(|path| entry(store, id, path).unwrap());
+    let count = |wanted: fn(&Entry) -> bool| entries.iter().filter(|entry| wanted(entry)).count();
+    (
+        count(|entry| !entry.details.xattrs.is_empty()),
+        count(|entry| entry.details_missing),
+    )
+}
+
+#[test]
+fn attributes_left_out_once_are_back_in_the_next_snapshot() {
+    let (store, root) = (shared(&new_store()), with_xattrs(10));
+    let all = everything(&["/"]);
+    let none = || backup::Options {
+        skip_xattrs: Switch::On,
+        ..everything(&["/"])
+    };
+    let kept = |run: Run| (xattrs_kept(&store, run.summary.snapshot), run.opened);
+    assert_eq!(kept(run(&store, &root, &none())), ((0, 3), 1));
+    assert_eq!(kept(run(&store, &root, &none())), ((0, 3), 0));
+    assert_eq!(kept(run(&store, &root, &all)), ((3, 0), 1));
+    assert_eq!(kept(run(&store, &root, &all)), ((3, 0), 0));
+    // Those of unchanged items are left out too, once nobody wants them.
+    assert_eq!(kept(run(&store, &root, &none())), ((0, 3), 0));
+}
+
+#[test]
+fn attributes_that_are_too_many_are_told_of_every_time() {
+    let (store, mut root) = (shared(&new_store()), with_xattrs(2 << 20));
+    for _ in 0..2 {
+        let run = run(&store, &root, &everything(&["/"]));
+        assert_eq!(run.summary.errors, 3, "{:?}", run.heard.heard());
+        assert_eq!(xattrs_kept(&store, run.summary.snapshot), (0, 3));
+    }
+    root = with_xattrs(10);
+    let run = run(&store, &root, &everything(&["/"]));
+    assert_eq!(run.summary.errors, 0, "{:?}", run.heard.heard());
+    assert_eq!(xattrs_kept(&store, run.summary.snapshot), (3, 0));
+}
+
+#[test]
+fn attributes_of_a_directory_that_could_not_be_read_are_asked_for_again() {
+    let (store, mut root) = (shared(&new_store()), with_xattrs(10));
+    root.children.get_mut(&b"dir"[..]).unwrap().details_fail = true;
+    let failing = run(&store, &root, &everything(&["/"]));
+    assert_eq!(failing.summary.errors, 1);
+    assert_eq!(xattrs_kept(&store, failing.summary.snapshot), (2, 1));
+    root.children.get_mut(&b"dir"[..]).unwrap().details_fail = false;
+    let run = run(&store, &root, &everything(&["/"]));
+    assert_eq!((run.summary.errors, run.opened), (0, 0));
+    assert_eq!(xattrs_kept(&store, run.summary.snapshot), (3, 0));
+}
+
+/// A file that was last changed at this time.
+fn changed_at(time_ns: i64) -> Node {
+    let mut node = file(2, b"contents");
+    (node.metadata.mtime_ns, node.metadata.ctime_ns) = (time_ns, time_ns);
+    directory(1, &[("file", node)])
+}
+
+fn now_ns() -> i64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    i64::try_from(since.as_nanos()).unwrap()
+}
+
+#[test]
+fn a_file_changed_within_the_grain_of_its_times_is_read_again_the_next_time() {
+    let store = shared(&new_store());
+    let second_ns = now_ns() / 1_000_000_000 * 1_000_000_000;
+    let just_now = changed_at(second_ns + 2_000_000_000);
+    let first = run(&store, &just_now, &everything(&["/"]));
+    assert!(
+        entry(&store, first.summary.snapshot, b"/file")
+            .unwrap()
+            .recent
+    );
+    let second = run(&store, &just_now, &everything(&["/"]));
+    assert_eq!((first.opened, second.opened), (1, 1));
+    let long_ago = changed_at(second_ns - 60_000_000_000);
+    for (round, expected) in [("changed", 1), ("unchanged", 0)] {
+        let run = run(&store, &long_ago, &everything(&["/"]));
+        assert_eq!(run.opened, expected, "{round}");
+    }
+}
+
+#[test]
+fn a_file_is_not_read_before_its_last_change_is_a_tick_ago() {
+    let (store, tree) = (shared(&new_store()), small_tree());
+    let path = tree.path().join("target");
+    fs::write(&path, "just now").unwrap();
+    let late = Arc::new(AtomicBool::new(false));
+    let (seen, target) = (late.clone(), path.clone());
+    let source = Wrapped::new(move |name, moment| {
+        if (name, moment) == (b"target", Moment::Open) {
+            fs::write(&target, "as it is opened").unwrap();
+        }
+        if name == b"target" && matches!(moment, Moment::Read(_)) {
+            let age = target.metadata().unwrap().modified().unwrap().elapsed();
+            seen.store(age.unwrap().as_millis() >= 20, Ordering::SeqCst);
+        }
+    });
+    backup_from(&store, &source, &options(tree.path())).unwrap();
+    // Opened with times that are no longer those that the walk saw: the second reading counts.
+    assert!(late.load(Ordering::SeqCst));
+}
