@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
+use plakar::connector::{LocalDestination, LocalSource, Permissions};
 use plakar::kloset::blob::{BlobReader, Packer, Writing};
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::kloset::table::PackKind;
@@ -13,6 +14,7 @@ use plakar::kloset::tree::{Content, Entry, TreeReader, TreeWriter};
 use plakar::kloset::{Kloset, Locked, restore};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
+use plakar::util::interrupt::Interrupt;
 use tempfile::TempDir;
 
 use crate::harness::*;
@@ -187,4 +189,46 @@ fn no_name_is_handed_out_twice_after_one_that_is_out_of_order() {
     let error = reader.try_next().unwrap_err();
     assert!(error.to_string().contains("out of order"), "{error}");
     assert_eq!(reader.try_next().unwrap(), None, "the rest is passed over");
+}
+
+#[test]
+fn a_large_file_that_failed_is_not_written_to_its_end() {
+    const SIZE_BYTES: usize = 24 << 20;
+    let (store, tree, target) = (new_store(), scratch(), scratch());
+    fs::write(tree.path().join("large"), noise(3, SIZE_BYTES)).unwrap();
+    let source = LocalSource::new().unwrap();
+    let backup_options = plakar::kloset::backup::Options {
+        workers: 1,
+        ..options(tree.path())
+    };
+    let id = backup_from(&shared(&store), &source, &backup_options)
+        .unwrap()
+        .snapshot;
+    for pack in objects(&store, Area::Packs) {
+        let damage = |bytes: &mut Vec<u8>| {
+            // In the first block: trees are smaller than that.
+            if bytes.len() > 1 << 20 {
+                bytes[1000] ^= 1;
+            }
+        };
+        store.damage(Area::Packs, pack, damage).unwrap();
+    }
+    let (kloset, watcher) = open(&shared(&store));
+    let stored = snapshot(&kloset, id).unwrap().snapshot;
+    let restore_options = restore::Options {
+        permissions: Permissions::Skip,
+        workers: 1,
+        interrupt: Interrupt::default(),
+    };
+    let destination = LocalDestination::new(target.path());
+    let place = stored.roots[0].clone();
+    let summary = restore::run(&kloset, &stored, &place, &destination, &restore_options).unwrap();
+    assert_eq!(summary.errors, 1, "{:?}", watcher.heard());
+    assert!(
+        watcher.says(&["/large: ", "authenticate"]),
+        "{:?}",
+        watcher.heard()
+    );
+    assert_eq!(summary.bytes, 0, "its first block is damaged");
+    assert!(listing(target.path()).is_empty(), "no part is left");
 }

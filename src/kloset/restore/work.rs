@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::links::First;
-use super::{Action, Context, attributes};
+use super::{Action, Context, attributes, stops};
 use crate::connector::{DestinationDir, FileKind, Made, NewFile};
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Kind, Result};
 use crate::kloset::layout::{Layout, content_bytes};
 use crate::kloset::pipeline::{Shared, lock};
 use crate::kloset::tree::{Entry, each_chunk};
@@ -151,15 +151,39 @@ impl LargeFile {
         self.finished_one(context, outcome)
     }
 
+    /// # Errors
+    /// If a piece failed: then the others are not worth writing.
+    pub(super) fn check(&self) -> Result<()> {
+        match lock(&self.failed).is_some() {
+            true => Err(Error::new(Kind::Failed, "another part of it failed")),
+            false => Ok(()),
+        }
+    }
+
     /// Notes that a piece is written, or failed. Whoever notes the last one finishes the file.
+    ///
+    /// # Errors
+    /// Those that no other item would be spared, at once.
     fn finished_one(&self, context: &Context<'_>, outcome: Result<()>) -> Result<()> {
+        let mut stop = Ok(());
         if let Err(error) = outcome {
+            if stops(&error) {
+                stop = context
+                    .item::<()>(&self.item.path, Err(error.clone()))
+                    .map(drop);
+            }
             lock(&self.failed).get_or_insert(error);
         }
-        if self.unfinished.fetch_sub(1, Ordering::AcqRel) > 1 {
-            return Ok(());
+        if self.unfinished.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.finish(context)?;
         }
-        let outcome = match lock(&self.failed).take() {
+        stop
+    }
+
+    /// Gives the file its attributes and its name, if all of its pieces are written.
+    fn finish(&self, context: &Context<'_>) -> Result<()> {
+        let failed = lock(&self.failed).take();
+        let outcome = match failed {
             Some(error) => Err(error),
             None => self
                 .file
@@ -243,6 +267,7 @@ fn write_piece(context: &Context<'_>, piece: &Piece) -> Result<()> {
     let mut write = || -> Result<()> {
         for id in &piece.chunks {
             context.trouble.check()?;
+            piece.file.check()?;
             position += write_chunk(context, &*piece.file.file, &piece.file.layout, id, position)?;
         }
         Ok(())
@@ -272,7 +297,7 @@ fn write_chunk(
 }
 
 /// # Errors
-/// [`crate::error::Kind::Corrupt`] if the content that was written is not as long as it has to be.
+/// [`Kind::Corrupt`] if the content that was written is not as long as it has to be.
 pub(super) fn check_length(entry: &Entry, written_bytes: u64) -> Result<()> {
     let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
     match written_bytes == expected {
