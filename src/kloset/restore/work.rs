@@ -84,7 +84,10 @@ impl Files {
         if !last.is_some_and(|last| Arc::ptr_eq(&last.dir, &item.dir)) {
             self.directories += 1;
         }
-        self.bytes += item.entry.metadata.size_bytes;
+        if item.entry.is_file() {
+            let size_bytes = item.entry.metadata.size_bytes;
+            self.bytes = self.bytes.saturating_add(size_bytes);
+        }
         self.items.push(item);
     }
 
@@ -342,21 +345,29 @@ fn is_in_place(context: &Context<'_>, item: &Item) -> Result<bool> {
         return Ok(false);
     };
     let mut buffer = Vec::new();
+    let mut position = 0;
     let mut same = true;
-    each_chunk(context.blobs, &entry.content, &mut |id| {
-        let length = if same {
-            context.blobs.length(&id)?
-        } else {
-            None
+    let outcome = each_chunk(context.blobs, &entry.content, &mut |id| {
+        context.trouble.check()?;
+        let Some(length) = context.blobs.length(&id)? else {
+            return differs(&mut same);
         };
-        let Some(length) = length else {
-            same = false;
-            return Ok(());
-        };
+        position += u64::from(length);
         buffer.resize(length as usize, 0);
-        same = file.read(&mut buffer).is_ok_and(|got| got == buffer.len())
-            && context.kloset.chunk_id(&buffer) == id;
-        Ok(())
-    })?;
-    Ok(same)
+        let is_read = file.read(&mut buffer).is_ok_and(|got| got == buffer.len());
+        match is_read && context.kloset.chunk_id(&buffer) == id {
+            true => Ok(()),
+            false => differs(&mut same),
+        }
+    });
+    match same {
+        true => outcome.map(|()| position == entry.metadata.size_bytes),
+        false => Ok(false),
+    }
+}
+
+/// Notes a difference, and ends the comparison by an error that nobody sees.
+fn differs(same: &mut bool) -> Result<()> {
+    *same = false;
+    Err(Error::new(Kind::Failed, "its contents differ"))
 }
