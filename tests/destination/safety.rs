@@ -14,6 +14,8 @@ fn nothing_is_written_through_links() {
     let root = root_of(dir.path());
     let refused = root.enter(b"dir", Permissions::Restore).err().unwrap();
     assert_eq!(refused.kind(), Kind::Exists, "{refused}");
+    let refused = root.open(b"dir").err().unwrap();
+    assert_eq!(refused.kind(), Kind::Exists, "{refused}");
     let metadata = metadata(FileKind::File, 0o666);
     for name in ["file", "dangling"] {
         assert!(root.read(name.as_bytes()).is_err());
@@ -56,6 +58,15 @@ fn hostile_names_are_refused() {
         );
     }
     assert_eq!(names(dir.path()), ["inner"]);
+}
+
+#[test]
+fn opening_makes_no_directory() {
+    let dir = sandbox();
+    let root = root_of(dir.path());
+    assert_eq!(root.open(b"d").err().unwrap().kind(), Kind::NotFound);
+    assert_eq!(root.open(b"..").err().unwrap().kind(), Kind::Corrupt);
+    assert_eq!(names(dir.path()), [""; 0]);
 }
 
 #[test]
@@ -152,8 +163,10 @@ fn hard_links_are_made_across_directories_and_again() {
     );
     let (sub, _) = root.enter(b"d", Permissions::Restore).unwrap();
     fs::write(dir.path().join("d/other"), b"y").unwrap();
-    for name in [b"g".as_slice(), b"other", b"g", b"other"] {
-        sub.link(name, &*root, b"f").unwrap();
+    for made in [Made::New, Made::Existed] {
+        for name in [b"g".as_slice(), b"other"] {
+            assert_eq!(sub.link(name, &*root, b"f").unwrap(), made);
+        }
     }
     assert_eq!(fs::metadata(dir.path().join("f")).unwrap().nlink(), 3);
     assert_eq!(names(&dir.path().join("d")), ["g", "other"]);

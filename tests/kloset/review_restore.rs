@@ -6,13 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
+use plakar::connector::{FileKind, LocalDestination, LocalSource, Metadata, Permissions};
 use plakar::kloset::blob::{BlobReader, Packer, Writing};
 use plakar::kloset::progress::{Counters, Event, Observer};
+use plakar::kloset::snapshot::Snapshot;
 use plakar::kloset::table::PackKind;
 use plakar::kloset::tree::{Content, Entry, TreeReader, TreeWriter};
 use plakar::kloset::{Kloset, Locked, restore};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
+use plakar::util::interrupt::Interrupt;
 use tempfile::TempDir;
 
 use crate::harness::*;
@@ -158,18 +161,14 @@ fn a_directory_that_cannot_be_entered_is_told_once() {
     assert_eq!(fs::read(target.path().join("sub")).unwrap(), b"in the way");
 }
 
-/// A tree of a program that means harm: its entries come in any order.
-fn store_tree(kloset: &Kloset, names: &[&str]) -> Content {
+/// A tree of a program that means harm: its entries may be anything, in any order.
+fn store_tree(kloset: &Kloset, entries: &[Entry]) -> Content {
     let writing = Writing::new(kloset, 1).unwrap();
     let (sender, packs) = sync_channel(1);
     let mut packer = Packer::new(&writing, PackKind::Tree, sender).unwrap();
     let mut tree = TreeWriter::default();
-    for name in names {
-        let entry = Entry {
-            name: name.as_bytes().to_vec(),
-            ..Entry::default()
-        };
-        tree.push(&entry, &mut packer, kloset).unwrap();
+    for entry in entries {
+        tree.push(entry, &mut packer, kloset).unwrap();
     }
     let content = tree.finish(&mut packer, kloset).unwrap();
     packer.flush().unwrap();
@@ -177,14 +176,92 @@ fn store_tree(kloset: &Kloset, names: &[&str]) -> Content {
     content
 }
 
+fn entry(name: &str, kind: FileKind, size_bytes: u64) -> Entry {
+    Entry {
+        name: name.as_bytes().to_vec(),
+        metadata: Metadata {
+            kind,
+            size_bytes,
+            ..Metadata::default()
+        },
+        ..Entry::default()
+    }
+}
+
 #[test]
 fn no_name_is_handed_out_twice_after_one_that_is_out_of_order() {
     let (kloset, _) = open(&shared(&new_store()));
-    let tree = store_tree(&kloset, &["b", "a", "b", "c"]);
+    let entries = ["b", "a", "b", "c"].map(|name| entry(name, FileKind::File, 0));
+    let tree = store_tree(&kloset, &entries);
     let blobs = BlobReader::new(&kloset, 1 << 20).unwrap();
     let mut reader = TreeReader::new(&blobs, tree);
     assert_eq!(reader.try_next().unwrap().unwrap().name, b"b");
     let error = reader.try_next().unwrap_err();
     assert!(error.to_string().contains("out of order"), "{error}");
     assert_eq!(reader.try_next().unwrap(), None, "the rest is passed over");
+}
+
+#[test]
+fn a_large_file_that_failed_is_not_written_to_its_end() {
+    const SIZE_BYTES: usize = 24 << 20;
+    let (store, tree, target) = (new_store(), scratch(), scratch());
+    fs::write(tree.path().join("large"), noise(3, SIZE_BYTES)).unwrap();
+    let source = LocalSource::new().unwrap();
+    let backup_options = plakar::kloset::backup::Options {
+        workers: 1,
+        ..options(tree.path())
+    };
+    let id = backup_from(&shared(&store), &source, &backup_options)
+        .unwrap()
+        .snapshot;
+    for pack in objects(&store, Area::Packs) {
+        let damage = |bytes: &mut Vec<u8>| {
+            // In the first block: trees are smaller than that.
+            if bytes.len() > 1 << 20 {
+                bytes[1000] ^= 1;
+            }
+        };
+        store.damage(Area::Packs, pack, damage).unwrap();
+    }
+    let (kloset, watcher) = open(&shared(&store));
+    let stored = snapshot(&kloset, id).unwrap().snapshot;
+    let restore_options = restore::Options {
+        permissions: Permissions::Skip,
+        workers: 1,
+        interrupt: Interrupt::default(),
+    };
+    let destination = LocalDestination::new(target.path());
+    let place = stored.roots[0].clone();
+    let summary = restore::run(&kloset, &stored, &place, &destination, &restore_options).unwrap();
+    assert_eq!(summary.errors, 1, "{:?}", watcher.heard());
+    assert!(
+        watcher.says(&["/large: ", "authenticate"]),
+        "{:?}",
+        watcher.heard()
+    );
+    assert_eq!(summary.bytes, 0, "its first block is damaged");
+    assert!(listing(target.path()).is_empty(), "no part is left");
+}
+
+#[test]
+fn sizes_that_are_lies_are_believed_by_nobody() {
+    let (kloset, watcher) = open(&shared(&new_store()));
+    let mut entries = vec![entry("a", FileKind::File, 5)];
+    entries.extend(["b", "c"].map(|name| entry(name, FileKind::Fifo, u64::MAX)));
+    let mut root = entry("", FileKind::Directory, 0);
+    root.tree = store_tree(&kloset, &entries);
+    let snapshot = Snapshot {
+        root,
+        roots: vec![b"/".to_vec()],
+        ..Snapshot::default()
+    };
+    let target = scratch();
+    fs::write(target.path().join("a"), "stale").unwrap();
+    let summary = restore_into(&kloset, &snapshot, target.path()).unwrap();
+    assert_eq!(
+        (summary.files, summary.identical, summary.errors),
+        (2, 0, 1)
+    );
+    assert!(watcher.says(&["/a: ", "0 bytes instead of 5"]));
+    assert_eq!(fs::read(target.path().join("a")).unwrap(), b"stale");
 }

@@ -176,6 +176,7 @@ impl<'a> Walk<'a> {
         let mut position = 0;
         let outcome = each_chunk(context.blobs, &file.item.entry.content, &mut |id| {
             context.trouble.check()?;
+            file.check()?;
             let length = context.blobs.length(&id)?;
             let length = length.filter(|length| *length > 0);
             let length = length.ok_or_else(|| {

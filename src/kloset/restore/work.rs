@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::links::First;
-use super::{Action, Context, attributes};
+use super::{Action, Context, attributes, stops};
 use crate::connector::{DestinationDir, FileKind, Made, NewFile};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::layout::{Layout, content_bytes};
@@ -85,7 +85,8 @@ impl Files {
             self.directories += 1;
         }
         if item.entry.is_file() {
-            self.bytes = self.bytes.saturating_add(item.entry.metadata.size_bytes);
+            let size_bytes = item.entry.metadata.size_bytes;
+            self.bytes = self.bytes.saturating_add(size_bytes);
         }
         self.items.push(item);
     }
@@ -156,15 +157,39 @@ impl LargeFile {
         self.finished_one(context, outcome)
     }
 
+    /// # Errors
+    /// If a piece failed: then the others are not worth writing.
+    pub(super) fn check(&self) -> Result<()> {
+        match lock(&self.failed).is_some() {
+            true => Err(Error::new(Kind::Failed, "another part of it failed")),
+            false => Ok(()),
+        }
+    }
+
     /// Notes that a piece is written, or failed. Whoever notes the last one finishes the file.
+    ///
+    /// # Errors
+    /// Those that no other item would be spared, at once.
     fn finished_one(&self, context: &Context<'_>, outcome: Result<()>) -> Result<()> {
+        let mut stop = Ok(());
         if let Err(error) = outcome {
+            if stops(&error) {
+                stop = context
+                    .item::<()>(&self.item.path, Err(error.clone()))
+                    .map(drop);
+            }
             lock(&self.failed).get_or_insert(error);
         }
-        if self.unfinished.fetch_sub(1, Ordering::AcqRel) > 1 {
-            return Ok(());
+        if self.unfinished.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.finish(context)?;
         }
-        let outcome = match lock(&self.failed).take() {
+        stop
+    }
+
+    /// Gives the file its attributes and its name, if all of its pieces are written.
+    fn finish(&self, context: &Context<'_>) -> Result<()> {
+        let failed = lock(&self.failed).take();
+        let outcome = match failed {
             Some(error) => Err(error),
             None => self
                 .file
@@ -248,6 +273,7 @@ fn write_piece(context: &Context<'_>, piece: &Piece) -> Result<()> {
     let mut write = || -> Result<()> {
         for id in &piece.chunks {
             context.trouble.check()?;
+            piece.file.check()?;
             position += write_chunk(context, &*piece.file.file, &piece.file.layout, id, position)?;
         }
         // Else the next piece was written to the wrong place.
@@ -341,20 +367,23 @@ fn is_in_place(context: &Context<'_>, item: &Item) -> Result<bool> {
         return Ok(false);
     };
     let mut buffer = Vec::new();
+    let mut position = 0;
     let differs = || Error::new(Kind::Exists, "it is there with other contents");
     let compared = each_chunk(context.blobs, &entry.content, &mut |id| {
+        context.trouble.check()?;
         let length = context
             .blobs
             .length(&id)?
             .filter(|length| *length > 0)
             .ok_or_else(differs)?;
+        position += u64::from(length);
         buffer.resize(length as usize, 0);
         let same = file.read(&mut buffer).is_ok_and(|got| got == buffer.len())
             && context.kloset.chunk_id(&buffer) == id;
         if same { Ok(()) } else { Err(differs()) }
     });
     match compared {
-        Ok(()) => Ok(true),
+        Ok(()) => Ok(position == entry.metadata.size_bytes),
         Err(error) if error.kind() == Kind::Exists => Ok(false),
         Err(error) => Err(error),
     }
