@@ -1,6 +1,8 @@
 //! What a review found in keys, opening and checking, each made to happen.
 
+use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use plakar::connector::{FileKind, LocalSource, Metadata};
 use plakar::error::{Error, Kind, Result};
@@ -223,4 +225,37 @@ fn a_planted_condemnation_stops_no_backup_and_a_damaged_one_does() {
         .unwrap();
     let error = backup(&shared(&store), tree.path()).unwrap_err();
     assert_eq!(error.kind(), Kind::Corrupt, "{error}");
+}
+
+#[test]
+fn a_backup_and_a_removal_beside_a_check_are_no_damage() {
+    let (store, tree) = (new_store(), small_tree());
+    backup(&shared(&store), tree.path()).unwrap();
+    fs::write(tree.path().join("more"), noise(8, 500)).unwrap();
+    let gone = backup(&shared(&store), tree.path()).unwrap();
+    let object = snapshot(&open(&shared(&store)).0, gone.snapshot)
+        .unwrap()
+        .object;
+    fs::write(tree.path().join("later"), noise(9, 500)).unwrap();
+    for when in [Area::Packs, Area::Snapshots, Area::Index, Area::Condemned] {
+        let inner = store.fork();
+        let (beside, path) = (inner.clone(), tree.path().to_owned());
+        let once = AtomicBool::new(true);
+        let before = move |asked| {
+            // Listed, but gone when it is read.
+            if asked == Asked::Read(Area::Snapshots, object) {
+                beside.delete(Area::Snapshots, object)?;
+            }
+            if asked == Asked::List(when) && once.swap(false, Ordering::SeqCst) {
+                backup(&shared(&beside), &path)?;
+            }
+            Ok(())
+        };
+        let (summary, watcher) = check(&(Arc::new(Hooked { inner, before }) as Arc<dyn Store>));
+        assert!(
+            !summary.is_damaged(),
+            "{when:?}: {summary:?} {:?}",
+            watcher.heard()
+        );
+    }
 }

@@ -1,9 +1,12 @@
 //! Is everything the snapshots need there, and intact?
 //!
-//! **Objects first.** Every object is read and compared with its name, every sealed part
+//! **Snapshots, then objects.** Every object is read and compared with its name, every sealed part
 //! opened, every chunk's id recomputed ([`objects`]). What proves to be good goes into an
 //! index of this check's own, in temporary files, so that nothing here relies on a
-//! cache, and memory does not grow with the store.
+//! cache, and memory does not grow with the store. Snapshots are listed and read before packs
+//! are listed: a backup that ends meanwhile published its packs before its snapshot, so what
+//! a snapshot that we know refers to is among the packs that we know. An object that is gone by
+//! the time it is read was removed meanwhile, which is no damage.
 //!
 //! **Then references.** From every snapshot down ([`references`]): each tree is read, each
 //! chunk of each file looked up among the good ones. What several snapshots share is
@@ -16,7 +19,6 @@
 mod objects;
 mod references;
 
-use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -27,7 +29,7 @@ use super::index::Index;
 use super::pipeline::{Trouble, lock};
 use super::progress::Observer;
 use super::snapshot::Stored;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::store::{Area, Store};
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
@@ -109,17 +111,14 @@ pub fn run(kloset: &Kloset, targets: Option<&[Target]>, options: &Options) -> Re
     let good = Index::open(None);
     let snapshots = match targets {
         None => {
+            let snapshots = objects::readable_snapshots(&context, kloset)?;
             objects::check_small(&context, kloset)?;
-            objects::check_packs(&context, kloset, &kloset.names(Area::Packs)?, &good)?;
-            objects::readable_snapshots(&context, kloset)?
+            objects::check_all_packs(&context, kloset, &good)?;
+            snapshots
         }
         Some(targets) => {
-            objects::check_packs(
-                &context,
-                kloset,
-                &references::packs_of(&context, kloset, targets)?,
-                &good,
-            )?;
+            let packs = references::packs_of(&context, kloset, targets)?;
+            objects::check_needed_packs(&context, kloset, packs, &good)?;
             targets.to_vec()
         }
     };
@@ -175,20 +174,52 @@ impl<'a> Context<'a> {
         super::progress::add(&self.observer.counters().bytes, bytes);
     }
 
-    /// Takes the outcome of looking at an object: damage is told of and counted.
+    /// Takes the outcome of looking at an object that was listed: damage is told of and counted.
     ///
     /// # Errors
     /// What keeps the check from going on.
-    fn object<T>(&self, area: Area, id: Id, outcome: Result<T>) -> Result<Option<T>> {
+    fn object<T>(&self, area: Area, id: Id, outcome: Result<T>) -> Result<Looked<T>> {
         match outcome {
-            Ok(value) => Ok(Some(value)),
+            Ok(value) => Ok(Looked::Good(value)),
+            Err(error) if error.kind() == Kind::NotFound && self.is_gone(area, id)? => {
+                Ok(Looked::Gone)
+            }
             Err(error) if is_damage(&error) => {
                 self.failures
                     .add(format!("{}/{id}", area.name()).as_bytes(), &error);
                 self.count(|summary| summary.damaged_objects += 1);
-                Ok(None)
+                Ok(Looked::Damaged)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Whether an object that was listed is no longer there.
+    fn is_gone(&self, area: Area, id: Id) -> Result<bool> {
+        match self.store.stat(area, id) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(true),
+            Err(error) if !is_damage(&error) => Err(error),
+            _ => Ok(false),
+        }
+    }
+}
+
+/// What became of looking at an object.
+enum Looked<T> {
+    /// It is what it should be.
+    Good(T),
+    /// It is not, which was told of.
+    Damaged,
+    /// Somebody removed it meanwhile.
+    Gone,
+}
+
+impl<T> Looked<T> {
+    /// What was made of the object, if it is good.
+    fn good(self) -> Option<T> {
+        match self {
+            Looked::Good(value) => Some(value),
+            Looked::Damaged | Looked::Gone => None,
         }
     }
 }
@@ -197,15 +228,4 @@ impl<'a> Context<'a> {
 /// An object that cannot be read at all is as lost as one that is damaged.
 fn is_damage(error: &Error) -> bool {
     error.is_of_one_object()
-}
-
-/// The names of all objects in `area`, and their sizes together.
-fn objects_in(store: &dyn Store, area: Area) -> Result<(HashSet<Id>, u64)> {
-    let (mut names, mut bytes) = (HashSet::new(), 0);
-    store.list(area, &mut |object| {
-        names.insert(object.id);
-        bytes += object.size_bytes;
-        Ok(())
-    })?;
-    Ok((names, bytes))
 }
