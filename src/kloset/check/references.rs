@@ -1,15 +1,17 @@
 //! From snapshots down to chunks: is everything there that is referred to?
 
 use std::collections::HashSet;
+use std::vec::IntoIter;
 
-use super::{Context, Target, is_damage};
+use super::{Context, Looked, Target, is_damage};
 use crate::error::{Error, Result};
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::index::Index;
 use crate::kloset::progress::add;
-use crate::kloset::tree::{self, Content, Entry, chunk_ids, each_chunk};
+use crate::kloset::tree::{self, Content, DEPTH_LIMIT, Entry, chunk_ids, each_chunk};
 use crate::kloset::{select, snapshot};
+use crate::store::Area;
 use crate::util::Id;
 
 /// Decoded blocks of trees that are kept.
@@ -31,6 +33,39 @@ impl Marks {
         let was = *word & bit != 0;
         *word |= bit;
         was
+    }
+}
+
+/// Whether there is damage at or below something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Good,
+    Damaged,
+}
+
+/// A directory we are in.
+struct Frame {
+    /// How much of the path is this directory's.
+    path_bytes: usize,
+    /// Chunks of its tree that are still to come.
+    chunks: IntoIter<Id>,
+    /// The chunk we are in.
+    chunk: Option<Id>,
+    /// Whether there is damage below that.
+    chunk_state: State,
+    /// Entries of it that are still to come.
+    entries: IntoIter<Entry>,
+    /// Whether there is damage in any.
+    state: State,
+}
+
+impl Frame {
+    /// Notes what became of an entry of the chunk we are in.
+    fn note(&mut self, state: State) {
+        if state == State::Damaged {
+            self.chunk_state = State::Damaged;
+            self.state = State::Damaged;
+        }
     }
 }
 
@@ -98,58 +133,91 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Follows what `entry`, which is at `path`, refers to. Returns whether there is damage at or below it.
-    ///
-    /// Recursion is as deep as directories are; threads that follow have a stack for the limit.
-    fn entry(&mut self, entry: &Entry, path: &mut Vec<u8>) -> Result<bool> {
+    /// Follows what `entry`, which is at `path`, refers to. Directories lie deeper in each other
+    /// than a thread's stack would bear, so those we are in are on a stack of our own.
+    fn entry(&mut self, entry: &Entry, path: &mut Vec<u8>) -> Result<()> {
         if !entry.is_dir() {
-            return self.file(entry, path);
+            return self.file(entry, path).map(drop);
         }
-        let chunks = match chunk_ids(self.blobs, &entry.tree) {
-            Ok(chunks) => chunks,
-            Err(error) => return self.damage(path, &error).map(|()| true),
-        };
-        let mut any_damage = false;
-        for chunk in chunks {
-            self.context.trouble.check()?;
-            any_damage |= self.tree_chunk(chunk, path)?;
+        let mut open: Vec<Frame> = self.enter(entry, path, 0)?.into_iter().collect();
+        while let Some(frame) = open.last_mut() {
+            path.truncate(frame.path_bytes);
+            if let Some(entry) = frame.entries.next() {
+                path.push(b'/');
+                path.extend_from_slice(&entry.name);
+                if !entry.is_dir() {
+                    frame.note(self.file(&entry, path)?);
+                    continue;
+                }
+                let depth = open.len();
+                match self.enter(&entry, path, depth)? {
+                    Some(below) => open.push(below),
+                    None => open[depth - 1].note(State::Damaged),
+                }
+            } else if !self.next_chunk(frame, path)? {
+                let state = frame.state;
+                open.pop();
+                if let Some(parent) = open.last_mut() {
+                    parent.note(state);
+                }
+            }
         }
-        Ok(any_damage)
+        Ok(())
     }
 
-    /// Follows the entries in one chunk of a tree.
-    fn tree_chunk(&mut self, chunk: Id, path: &mut Vec<u8>) -> Result<bool> {
+    /// Enters the directory `entry`, which is `depth` levels down. Nothing if it cannot be read,
+    /// which is told of.
+    fn enter(&mut self, entry: &Entry, path: &[u8], depth: usize) -> Result<Option<Frame>> {
+        let chunks = match depth < DEPTH_LIMIT {
+            true => chunk_ids(self.blobs, &entry.tree),
+            false => Err(Error::corrupt(format!(
+                "more than {DEPTH_LIMIT} directories deep"
+            ))),
+        };
+        match chunks {
+            Ok(chunks) => Ok(Some(Frame {
+                path_bytes: path.len(),
+                chunks: chunks.into_iter(),
+                chunk: None,
+                chunk_state: State::Good,
+                entries: Vec::new().into_iter(),
+                state: State::Good,
+            })),
+            Err(error) => self.damage(path, &error).map(|()| None),
+        }
+    }
+
+    /// Goes on to the next chunk of the tree of `frame`. False if there is none.
+    fn next_chunk(&mut self, frame: &mut Frame, path: &[u8]) -> Result<bool> {
+        self.context.trouble.check()?;
+        if let (Some(chunk), State::Damaged) = (frame.chunk.take(), frame.chunk_state) {
+            self.damaged.insert(chunk);
+        }
+        frame.chunk_state = State::Good;
+        let Some(chunk) = frame.chunks.next() else {
+            return Ok(false);
+        };
         let Some(found) = self.good.lookup(&chunk)? else {
             self.damage(path, &lost("tree", &chunk))?;
+            frame.state = State::Damaged;
             return Ok(true);
         };
         if self.followed.mark(found.ordinal) && !self.damaged.contains(&chunk) {
-            return Ok(false);
+            return Ok(true);
         }
-        let entries = match self.blobs.with(&chunk, tree::decode) {
-            Ok(entries) => entries,
+        frame.chunk = Some(chunk);
+        match self.blobs.with(&chunk, tree::decode) {
+            Ok(entries) => frame.entries = entries.into_iter(),
             Err(error) => {
                 self.damage(path, &error)?;
-                self.damaged.insert(chunk);
-                return Ok(true);
+                frame.note(State::Damaged);
             }
-        };
-        let mut any_damage = false;
-        let length = path.len();
-        for entry in &entries {
-            path.push(b'/');
-            path.extend_from_slice(&entry.name);
-            any_damage |= self.entry(entry, path)?;
-            path.truncate(length);
         }
-        if any_damage {
-            self.damaged.insert(chunk);
-        }
-        Ok(any_damage)
+        Ok(true)
     }
 
     /// Looks up every chunk of a file.
-    fn file(&mut self, entry: &Entry, path: &[u8]) -> Result<bool> {
+    fn file(&mut self, entry: &Entry, path: &[u8]) -> Result<State> {
         add(&self.context.observer.counters().files, 1);
         self.context.count(|summary| summary.files += 1);
         let good = self.good;
@@ -160,10 +228,10 @@ impl Follower<'_> {
             false => Err(lost("chunk", &chunk)),
         });
         match outcome {
-            Ok(()) => Ok(false),
+            Ok(()) => Ok(State::Good),
             Err(error) => {
                 self.damage(path, &error)?;
-                Ok(true)
+                Ok(State::Damaged)
             }
         }
     }
@@ -201,8 +269,15 @@ pub(super) fn packs_of(
         seen: HashSet::new(),
     };
     for target in targets {
-        snapshot::read(kloset, target.stored.object)?;
+        let object = target.stored.object;
         context.count(|summary| summary.objects += 1);
+        let read = snapshot::read(kloset, object);
+        if !matches!(
+            context.object(Area::Snapshots, object, read)?,
+            Looked::Good(_)
+        ) {
+            continue;
+        }
         if let Ok(entry) = select::entry(&blobs, &target.stored.snapshot, &target.path) {
             collector.note_way(&target.stored.snapshot.root, &target.path)?;
             collector.entry(&entry)?;
@@ -227,7 +302,7 @@ impl Collector<'_> {
             .split(|byte| *byte == b'/')
             .filter(|name| !name.is_empty())
         {
-            self.content(&entry.tree)?;
+            self.tree(&entry.tree)?;
             let children = tree::TreeReader::new(self.blobs, entry.tree.clone()).entries();
             match children.flatten().find(|child| child.name == name) {
                 Some(child) => entry = child,
@@ -237,23 +312,29 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// Notes the packs of all that `entry` refers to.
+    /// Notes the packs of all that `entry` refers to. What lies too deep is told of when
+    /// references are followed.
     fn entry(&mut self, entry: &Entry) -> Result<()> {
-        self.content(&entry.content)?;
-        for chunk in self.content(&entry.tree)? {
+        self.file(&entry.content)?;
+        let below = |depth: usize| move |chunk| (chunk, depth);
+        let mut waiting: Vec<(Id, usize)> =
+            self.tree(&entry.tree)?.into_iter().map(below(1)).collect();
+        while let Some((chunk, depth)) = waiting.pop() {
             self.context.trouble.check()?;
-            if self.seen.insert(chunk) {
-                for entry in self.blobs.with(&chunk, tree::decode).unwrap_or_default() {
-                    self.entry(&entry)?;
-                }
+            if depth > DEPTH_LIMIT || !self.seen.insert(chunk) {
+                continue;
+            }
+            for entry in self.blobs.with(&chunk, tree::decode).unwrap_or_default() {
+                self.file(&entry.content)?;
+                waiting.extend(self.tree(&entry.tree)?.into_iter().map(below(depth + 1)));
             }
         }
         Ok(())
     }
 
-    /// Notes the packs of the chunks that `content` stands for, and returns these. Lists that
-    /// cannot be read are told of when references are followed.
-    fn content(&mut self, content: &Content) -> Result<Vec<Id>> {
+    /// Notes the packs of the chunks that the tree at `content` consists of, and returns these.
+    /// Lists that cannot be read are told of when references are followed.
+    fn tree(&mut self, content: &Content) -> Result<Vec<Id>> {
         let chunks = chunk_ids(self.blobs, content).unwrap_or_default();
         for chunk in content.ids.iter().chain(&chunks) {
             self.chunk(chunk)?;
@@ -261,14 +342,22 @@ impl Collector<'_> {
         Ok(chunks)
     }
 
+    /// The same for a file, whose chunks may be too many to hold.
+    fn file(&mut self, content: &Content) -> Result<()> {
+        for chunk in &content.ids {
+            self.chunk(chunk)?;
+        }
+        match each_chunk(self.blobs, content, &mut |chunk| self.chunk(&chunk)) {
+            Err(error) if is_damage(&error) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
     /// Notes the packs that hold `chunk`.
     fn chunk(&mut self, chunk: &Id) -> Result<()> {
-        self.packs.extend(
-            self.blobs
-                .places(chunk)?
-                .into_iter()
-                .map(|place| place.pack),
-        );
+        let places = self.blobs.places(chunk)?;
+        self.packs
+            .extend(places.into_iter().map(|place| place.pack));
         Ok(())
     }
 }
