@@ -13,6 +13,7 @@
 //! cached in), of SSH, or of a terminal: stores, sources and destinations are handed in.
 
 pub mod backup;
+mod bad_packs;
 pub mod blob;
 pub mod cbor;
 pub mod check;
@@ -243,7 +244,25 @@ impl Kloset {
     pub fn trust_present_packs_only(&self) -> Result<HashSet<Id>> {
         let index = self.index()?;
         self.present_only.store(true, Ordering::Relaxed);
+        self.distrust_bad_packs(index);
         self.hide_absent_packs(index)
+    }
+
+    /// Hides the packs that the last check found damaged.
+    fn distrust_bad_packs(&self, index: &Index) {
+        let bad: HashSet<Id> = bad_packs::read(self).into_iter().collect();
+        if bad.is_empty() {
+            return;
+        }
+        index.exclude_packs(&bad);
+        let packs = match bad.len() {
+            1 => "1 pack".to_owned(),
+            count => format!("{count} packs"),
+        };
+        let error = Error::corrupt(format!(
+            "the last check found {packs} damaged; what was in there is stored anew"
+        ));
+        self.observer.event(&Event::Warning(&error));
     }
 
     /// Hides the packs that are not in the store, and those that are not as long as the index

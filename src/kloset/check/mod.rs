@@ -12,18 +12,21 @@
 //! chunk of each file looked up among the good ones. What several snapshots share is
 //! followed once, unless there is damage below it: then each of them is named.
 //!
-//! Damage never ends a check. It is told of, counted, and the rest is looked at.
+//! Packs that are damaged are noted beside the index cache ([`bad_packs`]), for backups to
+//! distrust. Damage never ends a check. It is told of, counted, and the rest is looked at.
 //! With [`Depth::Structure`] blocks of files are not read; what the footers of packs
 //! say is taken for good. [`names`] needs no key: it compares objects with their names only.
 
 mod objects;
 mod references;
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Kloset;
+use super::bad_packs;
 use super::failures::Failures;
 use super::index::Index;
 use super::pipeline::{Trouble, lock};
@@ -99,6 +102,15 @@ struct Context<'a> {
     trouble: Trouble,
     counts: Mutex<Summary>,
     read_bytes: AtomicU64,
+    packs: Mutex<PackStates>,
+}
+
+/// The packs that are known to be damaged, from this check or an earlier one.
+#[derive(Default)]
+struct PackStates {
+    bad: BTreeSet<Id>,
+    /// Those of them that this check looked at.
+    seen: BTreeSet<Id>,
 }
 
 /// Checks everything in the store, or only what `targets` need.
@@ -108,22 +120,30 @@ struct Context<'a> {
 pub fn run(kloset: &Kloset, targets: Option<&[Target]>, options: &Options) -> Result<Summary> {
     let started = Instant::now();
     let context = Context::new(kloset.store(), kloset.observer(), options);
+    lock(&context.packs).bad = bad_packs::read(kloset);
+    let outcome = check(&context, kloset, targets);
+    context.save_bad_packs(kloset);
+    outcome?;
+    context.finish(started)
+}
+
+/// Checks, and counts in `context`.
+fn check(context: &Context<'_>, kloset: &Kloset, targets: Option<&[Target]>) -> Result<()> {
     let good = Index::open(None);
     let snapshots = match targets {
         None => {
-            let snapshots = objects::readable_snapshots(&context, kloset)?;
-            objects::check_small(&context, kloset)?;
-            objects::check_all_packs(&context, kloset, &good)?;
+            let snapshots = objects::readable_snapshots(context, kloset)?;
+            objects::check_small(context, kloset)?;
+            objects::check_all_packs(context, kloset, &good)?;
             snapshots
         }
         Some(targets) => {
-            let packs = references::packs_of(&context, kloset, targets)?;
-            objects::check_needed_packs(&context, kloset, packs, &good)?;
+            let packs = references::packs_of(context, kloset, targets)?;
+            objects::check_needed_packs(context, kloset, packs, &good)?;
             targets.to_vec()
         }
     };
-    references::follow(&context, kloset, &good, &snapshots)?;
-    context.finish(started)
+    references::follow(context, kloset, &good, &snapshots)
 }
 
 /// Checks every object against its name, for which no key is needed. CONFIG has no such
@@ -146,6 +166,7 @@ impl<'a> Context<'a> {
             trouble: Trouble::new(options.interrupt.clone()),
             counts: Mutex::default(),
             read_bytes: AtomicU64::new(0),
+            packs: Mutex::default(),
         }
     }
 
@@ -172,6 +193,33 @@ impl<'a> Context<'a> {
     fn read(&self, bytes: u64) {
         self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
         super::progress::add(&self.observer.counters().bytes, bytes);
+    }
+
+    /// Notes that something in `pack` is damaged, so that backups do not count on it. One that
+    /// we merely may not read is left alone: others may.
+    fn bad_pack(&self, pack: Id, error: &Error) {
+        if is_damage(error) && !matches!(error.kind(), Kind::Denied | Kind::NotFound) {
+            let packs = &mut *lock(&self.packs);
+            packs.bad.insert(pack);
+            packs.seen.insert(pack);
+        }
+    }
+
+    /// Notes that all of `pack` was looked at. If nothing was damaged, it is good again.
+    fn whole_pack(&self, pack: Id) {
+        let packs = &mut *lock(&self.packs);
+        if !packs.seen.contains(&pack) {
+            packs.bad.remove(&pack);
+        }
+    }
+
+    /// Keeps the names of damaged packs for later backups, but for those that are gone.
+    fn save_bad_packs(&self, kloset: &Kloset) {
+        let PackStates { bad, seen } = &mut *lock(&self.packs);
+        bad.retain(|pack| {
+            seen.contains(pack) || !matches!(self.is_gone(Area::Packs, *pack), Ok(true))
+        });
+        bad_packs::write(kloset, bad);
     }
 
     /// Takes the outcome of looking at an object that was listed: damage is told of and counted.

@@ -263,7 +263,10 @@ fn check_pack(
     let (table, tail) = match footer(context, kloset, pack, size_bytes) {
         Ok(footer) => footer,
         // Without its table nothing in it can be told apart; its name still says something.
-        Err(error) => return Err(error.during("footer")),
+        Err(error) => {
+            context.bad_pack(pack, &error);
+            return Err(error.during("footer"));
+        }
     };
     if context.options.depth == Depth::Structure && table.kind == PackKind::Data {
         return Ok(table);
@@ -276,11 +279,15 @@ fn check_pack(
         hasher: blake3::Hasher::new(),
         sealed: Vec::new(),
     };
-    let good = check.blocks(&table)?;
+    let good = check
+        .blocks(&table)
+        .inspect_err(|error| context.bad_pack(pack, error))?;
     check.hasher.update(&tail);
     if Id(*check.hasher.finalize().as_bytes()) != pack {
+        context.bad_pack(pack, &misnamed());
         context.object::<()>(Area::Packs, pack, Err(misnamed()))?;
     }
+    context.whole_pack(pack);
     Ok(PackTable {
         blocks: good,
         ..table
@@ -339,7 +346,10 @@ impl PackCheck<'_, '_> {
                 .read_at(Area::Packs, table.pack, offset, &mut self.sealed)?;
             self.context.read(self.sealed.len() as u64);
             self.hasher.update(&self.sealed);
-            let outcome = self.block(block).during(|| format!("block {number}"));
+            let outcome = self
+                .block(block)
+                .inspect_err(|error| self.context.bad_pack(table.pack, error))
+                .during(|| format!("block {number}"));
             let is_good = self
                 .context
                 .object(Area::Packs, table.pack, outcome)?
