@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use plakar::connector::{FileKind, LocalSource, Metadata};
 use plakar::error::{Error, Kind, Result};
@@ -325,4 +326,22 @@ fn a_tree_as_deep_as_allowed_is_followed_to_its_end_and_a_deeper_one_told_of() {
             assert!(watcher.says(&[found]));
         }
     }
+}
+
+#[test]
+fn planted_slots_do_not_crowd_out_those_of_the_store() {
+    let (store, _) = unlocked();
+    store.age(Duration::from_secs(60));
+    let mut slot = slot::wrap(&Key::new([7; 32]), b"other", &cheap()).unwrap();
+    for planted in 0..100 {
+        slot[36] = planted;
+        store.put(Area::Keys, Id::of(&slot), &slot).unwrap();
+    }
+    let (locked, watcher) = (Locked::new(shared(&store)).unwrap(), Watcher::default());
+    assert!(locked.unlock(b"one", &watcher).unwrap().is_some());
+    assert!(
+        watcher.says(&["101 key slots; only the oldest 64"]),
+        "{:?}",
+        watcher.heard()
+    );
 }
