@@ -10,7 +10,6 @@
 //!
 //! Pack by pack this is slow, and it happens only when the alternative is to give up.
 
-use std::collections::HashSet;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
@@ -110,14 +109,13 @@ impl Kloset {
     /// Learns what is in the packs that no readable index object covers, and tells `why` if
     /// there are any.
     pub(super) fn read_footers(&self, index: &Index, why: &Error) -> Result<()> {
-        let known: HashSet<Id> = index.packs_in_use().map(|pack| pack.id).collect();
-        let present = self.names(Area::Packs)?;
-        if !present.is_subset(&known) {
+        let unknown = self.unknown_packs(index)?;
+        if !unknown.is_empty() {
             self.observer.event(&Event::Warning(
                 &why.clone().during("reading the footers of packs instead"),
             ));
         }
-        self.add_footers(index, present.difference(&known))?;
+        self.add_footers(index, unknown.iter())?;
         self.footers_read.store(true, Ordering::Release);
         Ok(())
     }

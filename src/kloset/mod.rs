@@ -13,6 +13,7 @@
 //! cached in), of SSH, or of a terminal: stores, sources and destinations are handed in.
 
 pub mod backup;
+mod bad_packs;
 pub mod blob;
 pub mod cbor;
 pub mod check;
@@ -43,14 +44,14 @@ pub mod tree;
 
 pub use locked::{Locked, Protection, create, refuse_existing};
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use chunker::{Chunker, Gear};
 use config::Config;
-use index::Index;
+use index::{Index, Known};
 use master::{Key, Purpose};
 use progress::{Event, Observer};
 use seal::Sealer;
@@ -220,32 +221,55 @@ impl Kloset {
     pub fn trust_present_packs_only(&self) -> Result<HashSet<Id>> {
         let index = self.index()?;
         self.present_only.store(true, Ordering::Relaxed);
-        let present = self.whole_packs(index)?;
-        index.retain_packs(&present);
-        let known: HashSet<Id> = index.packs_in_use().map(|pack| pack.id).collect();
-        Ok(present.difference(&known).copied().collect())
+        self.distrust_bad_packs(index);
+        self.hide_absent_packs(index)
     }
 
-    /// The packs in the store, but for those that are not as long as the index says: these lost
-    /// their end, and their footer with it.
-    fn whole_packs(&self, index: &Index) -> Result<HashSet<Id>> {
-        let sizes: HashMap<Id, u64> = index
-            .packs_in_use()
-            .map(|pack| (pack.id, pack.size_bytes))
-            .collect();
-        let mut whole = HashSet::new();
+    /// Hides the packs that the last check found damaged.
+    fn distrust_bad_packs(&self, index: &Index) {
+        let bad: HashSet<Id> = bad_packs::read(self).into_iter().collect();
+        if bad.is_empty() {
+            return;
+        }
+        index.exclude_packs(&bad);
+        let packs = match bad.len() {
+            1 => "1 pack".to_owned(),
+            count => format!("{count} packs"),
+        };
+        let error = Error::corrupt(format!(
+            "the last check found {packs} damaged; what was in there is stored anew"
+        ));
+        self.observer.event(&Event::Warning(&error));
+    }
+
+    /// Hides the packs that are not in the store, and those that are not as long as the index
+    /// says: these lost their end, and their footer with it. Returns those it does not know.
+    fn hide_absent_packs(&self, index: &Index) -> Result<HashSet<Id>> {
+        let mut unknown = HashSet::new();
+        index.presume_absent();
         self.store
-            .list(Area::Packs, &mut |object| {
-                if sizes
-                    .get(&object.id)
-                    .is_none_or(|size| *size == object.size_bytes)
-                {
-                    whole.insert(object.id);
+            .list(Area::Packs, &mut |pack| {
+                if index.mark_present(&pack.id, pack.size_bytes) == Known::No {
+                    unknown.insert(pack.id);
                 }
                 Ok(())
             })
             .during(|| "list packs")?;
-        Ok(whole)
+        Ok(unknown)
+    }
+
+    /// The packs in the store that the index does not know.
+    fn unknown_packs(&self, index: &Index) -> Result<Vec<Id>> {
+        let mut unknown = Vec::new();
+        self.store
+            .list(Area::Packs, &mut |pack| {
+                if index.knows(&pack.id) == Known::No {
+                    unknown.push(pack.id);
+                }
+                Ok(())
+            })
+            .during(|| "list packs")?;
+        Ok(unknown)
     }
 
     /// The names of all objects in `area`.
@@ -288,7 +312,7 @@ impl Kloset {
             self.read_footers(index, &error)?;
         }
         if self.present_only.load(Ordering::Relaxed) {
-            index.retain_packs(&self.whole_packs(index)?);
+            self.hide_absent_packs(index)?;
         }
         Ok(())
     }

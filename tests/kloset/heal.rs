@@ -1,7 +1,7 @@
 //! Packs that were lost, while the source still has what was in them.
 //!
 //! A pack that is damaged but present is not healed by a backup: its chunks count as stored
-//! until a check or maintenance finds it out. Deleting it is what the user can do.
+//! until a check on the same machine finds it out.
 
 use std::fs;
 use std::sync::Arc;
@@ -119,4 +119,57 @@ fn healing_works_with_a_cache_that_remembers_the_lost_pack() {
         &listing(tree.path()),
         "without the cache",
     );
+}
+
+#[test]
+fn what_a_check_found_damaged_is_stored_again_by_the_next_backup() {
+    let (memory, tree, cache) = (new_store(), small_tree(), scratch());
+    let store = shared(&memory);
+    let source = plakar::connector::LocalSource::new().unwrap();
+    let run = || {
+        let (kloset, watcher) = open_with_cache(&store, Some(cache.path()));
+        let run = plakar::kloset::backup::run(&kloset, &source, &options(tree.path()));
+        (run.unwrap().snapshot, watcher)
+    };
+    let check = || {
+        let (kloset, watcher) = open_with_cache(&store, Some(cache.path()));
+        let run = plakar::kloset::check::run(&kloset, None, &check_options());
+        (run.unwrap(), watcher)
+    };
+    let noted = || {
+        let (kloset, _) = open_with_cache(&store, Some(cache.path()));
+        let path = cache.path().join(&kloset.config().store_id);
+        let text = fs::read_to_string(path.join("bad-packs")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect::<Vec<String>>()
+    };
+    run();
+    let packs = objects(&*store, Area::Packs);
+    for pack in &packs {
+        let flip = |bytes: &mut Vec<u8>| bytes[40] ^= 1;
+        memory.damage(Area::Packs, *pack, flip).unwrap();
+    }
+    assert!(check().0.is_damaged());
+    let mut names: Vec<String> = packs.iter().map(Id::to_string).collect();
+    names.sort();
+    assert_eq!(noted(), names);
+    let (healed, watcher) = run();
+    assert_eq!(
+        watcher
+            .heard()
+            .iter()
+            .filter(|line| line.contains("the last check found 2 packs"))
+            .count(),
+        1,
+        "{:?}",
+        watcher.heard()
+    );
+    assert_restores(&store, healed, &listing(tree.path()), "healed");
+    let (_, watcher) = check();
+    assert!(!watcher.says(&[&healed.short()]), "{:?}", watcher.heard());
+    assert_eq!(noted(), names, "they are damaged still");
+    let flip = |bytes: &mut Vec<u8>| bytes[40] ^= 1;
+    memory.damage(Area::Packs, packs[0], flip).unwrap();
+    store.delete(Area::Packs, packs[1]).unwrap();
+    check();
+    assert!(noted().is_empty(), "one is good again, the other gone");
 }

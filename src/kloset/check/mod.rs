@@ -1,41 +1,41 @@
 //! Is everything the snapshots need there, and intact?
 //!
-//! **Objects first.** Every object is read and compared with its name, every sealed part
+//! **Snapshots, then objects.** Every object is read and compared with its name, every sealed part
 //! opened, every chunk's id recomputed ([`objects`]). What proves to be good goes into an
 //! index of this check's own, in temporary files, so that nothing here relies on a
-//! cache, and memory does not grow with the store.
+//! cache, and memory does not grow with the store. Snapshots are listed and read before packs
+//! are listed: a backup that ends meanwhile published its packs before its snapshot, so what
+//! a snapshot that we know refers to is among the packs that we know. An object that is gone by
+//! the time it is read was removed meanwhile, which is no damage.
 //!
 //! **Then references.** From every snapshot down ([`references`]): each tree is read, each
 //! chunk of each file looked up among the good ones. What several snapshots share is
 //! followed once, unless there is damage below it: then each of them is named.
 //!
-//! Damage never ends a check. It is told of, counted, and the rest is looked at.
+//! Packs that are damaged are noted beside the index cache ([`bad_packs`]), for backups to
+//! distrust. Damage never ends a check. It is told of, counted, and the rest is looked at.
 //! With [`Depth::Structure`] blocks of files are not read; what the footers of packs
 //! say is taken for good. [`names`] needs no key: it compares objects with their names only.
 
 mod objects;
 mod references;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Kloset;
+use super::bad_packs;
 use super::failures::Failures;
 use super::index::Index;
 use super::pipeline::{Trouble, lock};
 use super::progress::Observer;
 use super::snapshot::Stored;
-use crate::error::{During, Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::store::{Area, Store};
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
-
-/// Stack of the thread that follows references: 4 KiB for each of 16,384 directories. What is not
-/// needed takes no memory.
-const STACK_BYTES: usize = 64 << 20;
 
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,15 @@ struct Context<'a> {
     trouble: Trouble,
     counts: Mutex<Summary>,
     read_bytes: AtomicU64,
+    packs: Mutex<PackStates>,
+}
+
+/// The packs that are known to be damaged, from this check or an earlier one.
+#[derive(Default)]
+struct PackStates {
+    bad: BTreeSet<Id>,
+    /// Those of them that this check looked at.
+    seen: BTreeSet<Id>,
 }
 
 /// Checks everything in the store, or only what `targets` need.
@@ -111,45 +120,30 @@ struct Context<'a> {
 pub fn run(kloset: &Kloset, targets: Option<&[Target]>, options: &Options) -> Result<Summary> {
     let started = Instant::now();
     let context = Context::new(kloset.store(), kloset.observer(), options);
-    with_deep_stack(|| check_all(&context, kloset, targets))?;
+    lock(&context.packs).bad = bad_packs::read(kloset);
+    let outcome = check(&context, kloset, targets);
+    context.save_bad_packs(kloset);
+    outcome?;
     context.finish(started)
 }
 
-/// Checks objects, then references.
-fn check_all(context: &Context<'_>, kloset: &Kloset, targets: Option<&[Target]>) -> Result<()> {
+/// Checks, and counts in `context`.
+fn check(context: &Context<'_>, kloset: &Kloset, targets: Option<&[Target]>) -> Result<()> {
     let good = Index::open(None);
     let snapshots = match targets {
         None => {
-            // Snapshots first: all that one needs is there before it is.
             let snapshots = objects::readable_snapshots(context, kloset)?;
             objects::check_small(context, kloset)?;
-            objects::check_packs(context, kloset, &kloset.names(Area::Packs)?, &good)?;
+            objects::check_all_packs(context, kloset, &good)?;
             snapshots
         }
         Some(targets) => {
-            objects::check_packs(
-                context,
-                kloset,
-                &references::packs_of(context, kloset, targets)?,
-                &good,
-            )?;
+            let packs = references::packs_of(context, kloset, targets)?;
+            objects::check_needed_packs(context, kloset, packs, &good)?;
             targets.to_vec()
         }
     };
     references::follow(context, kloset, &good, &snapshots)
-}
-
-/// Runs `work` where references can be followed as deep as directories may lie in each other.
-fn with_deep_stack(work: impl FnOnce() -> Result<()> + Send) -> Result<()> {
-    thread::scope(|scope| {
-        let worker = thread::Builder::new()
-            .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, work);
-        worker
-            .during(|| "start a thread")?
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }
 
 /// Checks every object against its name, for which no key is needed. CONFIG has no such
@@ -172,6 +166,7 @@ impl<'a> Context<'a> {
             trouble: Trouble::new(options.interrupt.clone()),
             counts: Mutex::default(),
             read_bytes: AtomicU64::new(0),
+            packs: Mutex::default(),
         }
     }
 
@@ -200,20 +195,79 @@ impl<'a> Context<'a> {
         super::progress::add(&self.observer.counters().bytes, bytes);
     }
 
-    /// Takes the outcome of looking at an object: damage is told of and counted.
+    /// Notes that something in `pack` is damaged, so that backups do not count on it. One that
+    /// we merely may not read is left alone: others may.
+    fn bad_pack(&self, pack: Id, error: &Error) {
+        if is_damage(error) && !matches!(error.kind(), Kind::Denied | Kind::NotFound) {
+            let packs = &mut *lock(&self.packs);
+            packs.bad.insert(pack);
+            packs.seen.insert(pack);
+        }
+    }
+
+    /// Notes that all of `pack` was looked at. If nothing was damaged, it is good again.
+    fn whole_pack(&self, pack: Id) {
+        let packs = &mut *lock(&self.packs);
+        if !packs.seen.contains(&pack) {
+            packs.bad.remove(&pack);
+        }
+    }
+
+    /// Keeps the names of damaged packs for later backups, but for those that are gone.
+    fn save_bad_packs(&self, kloset: &Kloset) {
+        let PackStates { bad, seen } = &mut *lock(&self.packs);
+        bad.retain(|pack| {
+            seen.contains(pack) || !matches!(self.is_gone(Area::Packs, *pack), Ok(true))
+        });
+        bad_packs::write(kloset, bad);
+    }
+
+    /// Takes the outcome of looking at an object that was listed: damage is told of and counted.
     ///
     /// # Errors
     /// What keeps the check from going on.
-    fn object<T>(&self, area: Area, id: Id, outcome: Result<T>) -> Result<Option<T>> {
+    fn object<T>(&self, area: Area, id: Id, outcome: Result<T>) -> Result<Looked<T>> {
         match outcome {
-            Ok(value) => Ok(Some(value)),
+            Ok(value) => Ok(Looked::Good(value)),
+            Err(error) if error.kind() == Kind::NotFound && self.is_gone(area, id)? => {
+                Ok(Looked::Gone)
+            }
             Err(error) if is_damage(&error) => {
                 self.failures
                     .add(format!("{}/{id}", area.name()).as_bytes(), &error);
                 self.count(|summary| summary.damaged_objects += 1);
-                Ok(None)
+                Ok(Looked::Damaged)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Whether an object that was listed is no longer there.
+    fn is_gone(&self, area: Area, id: Id) -> Result<bool> {
+        match self.store.stat(area, id) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(true),
+            Err(error) if !is_damage(&error) => Err(error),
+            _ => Ok(false),
+        }
+    }
+}
+
+/// What became of looking at an object.
+enum Looked<T> {
+    /// It is what it should be.
+    Good(T),
+    /// It is not, which was told of.
+    Damaged,
+    /// Somebody removed it meanwhile.
+    Gone,
+}
+
+impl<T> Looked<T> {
+    /// What was made of the object, if it is good.
+    fn good(self) -> Option<T> {
+        match self {
+            Looked::Good(value) => Some(value),
+            Looked::Damaged | Looked::Gone => None,
         }
     }
 }
@@ -222,15 +276,4 @@ impl<'a> Context<'a> {
 /// An object that cannot be read at all is as lost as one that is damaged.
 fn is_damage(error: &Error) -> bool {
     error.is_of_one_object()
-}
-
-/// The names of all objects in `area`, and their sizes together.
-fn objects_in(store: &dyn Store, area: Area) -> Result<(HashSet<Id>, u64)> {
-    let (mut names, mut bytes) = (HashSet::new(), 0);
-    store.list(area, &mut |object| {
-        names.insert(object.id);
-        bytes += object.size_bytes;
-        Ok(())
-    })?;
-    Ok((names, bytes))
 }

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::mpsc::SyncSender;
 use std::thread;
 
-use super::{Context, Depth, Target, objects_in};
-use crate::error::{During, Error, Result};
+use super::{Context, Depth, Looked, Target};
+use crate::error::{During, Error, Kind, Result};
 use crate::kloset::codec::Decoder;
-use crate::kloset::index::Index;
+use crate::kloset::index::{Index, PackInfo};
 use crate::kloset::pack::{TRAILER_BYTES, check_head, decode_tail, footer_bytes};
 use crate::kloset::pipeline::{send, shared_channel};
 use crate::kloset::progress::{Event, add};
@@ -44,7 +44,9 @@ pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Resu
     for (id, _) in each(context, Area::Snapshots)? {
         let outcome = whole(context, Area::Snapshots, id).and_then(|_| snapshot::read(kloset, id));
         match context.object(Area::Snapshots, id, outcome)? {
-            Some(snapshot) => {
+            Looked::Good(mut snapshot) => {
+                // Of many snapshots at once they would be too much to hold.
+                snapshot.errors = Vec::new();
                 let stored = Stored {
                     object: id,
                     published_ns: 0,
@@ -55,36 +57,67 @@ pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Resu
                     path: b"/".to_vec(),
                 });
             }
-            None => context.count(|summary| {
+            Looked::Damaged => context.count(|summary| {
                 summary.snapshots += 1;
                 summary.damaged_snapshots += 1;
             }),
+            Looked::Gone => {}
         }
     }
     readable.sort_by_key(|target| target.stored.snapshot.time_ns);
     Ok(readable)
 }
 
-/// Checks `packs`, and puts into `good` what can be relied on.
-pub(super) fn check_packs(
+/// Checks every pack, and puts into `good` what can be relied on.
+pub(super) fn check_all_packs(context: &Context<'_>, kloset: &Kloset, good: &Index) -> Result<()> {
+    // In this order: packs that the index knows of were there when they were listed.
+    let index = kloset.index()?;
+    let packs = each(context, Area::Packs)?;
+    expect(
+        context,
+        packs.iter().map(|(_, size_bytes)| size_bytes).sum(),
+    );
+    let packs: Vec<Id> = packs.into_iter().map(|(id, _)| id).collect();
+    tell_of_unindexed(context, index, &packs)?;
+    in_parallel(context, packs.into_iter(), |decoder, plain, pack| {
+        let table = check_pack(context, kloset, decoder, plain, pack);
+        let table = context.object(Area::Packs, pack, table)?;
+        table.good().map_or(Ok(()), |table| good.insert(&table))
+    })
+}
+
+/// Checks `packs`, which somebody needs, and puts into `good` what can be relied on. One that is
+/// not there is damage here.
+pub(super) fn check_needed_packs(
     context: &Context<'_>,
     kloset: &Kloset,
-    packs: &HashSet<Id>,
+    packs: HashSet<Id>,
     good: &Index,
 ) -> Result<()> {
-    let (_, all_bytes) = objects_in(context.store, Area::Packs)?;
-    if context.options.depth == Depth::Contents {
-        add(&context.observer.counters().expected_bytes, all_bytes);
-    }
-    tell_of_unindexed(context, kloset, packs)?;
+    let needed = |pack: &PackInfo| packs.contains(&pack.id);
+    let sizes = kloset.index()?.packs_in_use().filter(needed);
+    expect(context, sizes.map(|pack| pack.size_bytes).sum());
+    context.count(|summary| summary.objects += packs.len() as u64);
     in_parallel(context, packs.iter().copied(), |decoder, plain, pack| {
-        context.count(|summary| summary.objects += 1);
-        let table = check_pack(context, kloset, decoder, plain, pack);
-        match context.object(Area::Packs, pack, table)? {
-            Some(table) => good.insert(&table),
-            None => Ok(()),
-        }
+        let table = check_pack(context, kloset, decoder, plain, pack).map_err(as_missing);
+        let table = context.object(Area::Packs, pack, table)?;
+        table.good().map_or(Ok(()), |table| good.insert(&table))
     })
+}
+
+/// Tells whoever watches how much of the packs there is to read.
+fn expect(context: &Context<'_>, bytes: u64) {
+    if context.options.depth == Depth::Contents {
+        add(&context.observer.counters().expected_bytes, bytes);
+    }
+}
+
+/// The error of a pack that is needed and not there.
+fn as_missing(error: Error) -> Error {
+    match error.kind() {
+        Kind::NotFound => Error::corrupt("missing"),
+        _ => error,
+    }
 }
 
 /// Checks every object of every area against its name.
@@ -148,7 +181,7 @@ fn hand_out<T>(
     Ok(())
 }
 
-/// The objects of `area`, sorted, with their sizes. Small areas are counted here.
+/// The objects of `area`, sorted, with their sizes. They are counted here.
 fn each(context: &Context<'_>, area: Area) -> Result<Vec<(Id, u64)>> {
     let mut objects = Vec::new();
     context
@@ -199,16 +232,22 @@ fn misnamed() -> Error {
 
 /// Tells of packs that no index object covers: what an interrupted backup left, or the sign of
 /// a lost index object. Their chunks are found all the same, by their footers.
-fn tell_of_unindexed(context: &Context<'_>, kloset: &Kloset, packs: &HashSet<Id>) -> Result<()> {
-    let indexed: HashSet<Id> = kloset.index()?.packs_in_use().map(|pack| pack.id).collect();
-    let count = packs.difference(&indexed).count();
+/// Tells of the packs that are not among `packs`, which are sorted, though the index has them.
+fn tell_of_unindexed(context: &Context<'_>, index: &Index, packs: &[Id]) -> Result<()> {
+    let mut indexed = 0;
+    for PackInfo { id, .. } in index.packs_in_use() {
+        match packs.binary_search(&id) {
+            Ok(_) => indexed += 1,
+            Err(_) => {
+                context.object::<()>(Area::Packs, id, Err(Error::corrupt("missing")))?;
+            }
+        }
+    }
+    let count = packs.len() - indexed;
     if count > 0 {
         let packs = if count == 1 { "pack is" } else { "packs are" };
         let error = Error::corrupt(format!("{count} {packs} in no index object"));
         context.observer.event(&Event::Warning(&error));
-    }
-    for lost in indexed.difference(&kloset.names(Area::Packs)?) {
-        context.object::<()>(Area::Packs, *lost, Err(Error::corrupt("missing")))?;
     }
     Ok(())
 }
@@ -225,7 +264,10 @@ fn check_pack(
     let (table, tail) = match footer(context, kloset, pack, size_bytes) {
         Ok(footer) => footer,
         // Without its table nothing in it can be told apart; its name still says something.
-        Err(error) => return Err(error.during("footer")),
+        Err(error) => {
+            context.bad_pack(pack, &error);
+            return Err(error.during("footer"));
+        }
     };
     if context.options.depth == Depth::Structure && table.kind == PackKind::Data {
         return Ok(table);
@@ -238,11 +280,15 @@ fn check_pack(
         hasher: blake3::Hasher::new(),
         sealed: Vec::new(),
     };
-    let good = check.blocks(&table)?;
+    let good = check
+        .blocks(&table)
+        .inspect_err(|error| context.bad_pack(pack, error))?;
     check.hasher.update(&tail);
     if Id(*check.hasher.finalize().as_bytes()) != pack {
+        context.bad_pack(pack, &misnamed());
         context.object::<()>(Area::Packs, pack, Err(misnamed()))?;
     }
+    context.whole_pack(pack);
     Ok(PackTable {
         blocks: good,
         ..table
@@ -301,10 +347,14 @@ impl PackCheck<'_, '_> {
                 .read_at(Area::Packs, table.pack, offset, &mut self.sealed)?;
             self.context.read(self.sealed.len() as u64);
             self.hasher.update(&self.sealed);
-            let outcome = self.block(block).during(|| format!("block {number}"));
+            let outcome = self
+                .block(block)
+                .inspect_err(|error| self.context.bad_pack(table.pack, error))
+                .during(|| format!("block {number}"));
             let is_good = self
                 .context
                 .object(Area::Packs, table.pack, outcome)?
+                .good()
                 .is_some();
             good.push(if is_good {
                 block.clone()

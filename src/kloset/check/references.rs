@@ -1,8 +1,9 @@
 //! From snapshots down to chunks: is everything there that is referred to?
 
 use std::collections::HashSet;
+use std::vec::IntoIter;
 
-use super::{Context, Target, is_damage};
+use super::{Context, Looked, Target, is_damage};
 use crate::error::{Error, Result};
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
@@ -11,6 +12,7 @@ use crate::kloset::layout::content_bytes;
 use crate::kloset::progress::add;
 use crate::kloset::tree::{self, Content, DEPTH_LIMIT, Entry, chunk_ids, each_chunk};
 use crate::kloset::{select, snapshot};
+use crate::store::Area;
 use crate::util::Id;
 
 /// Decoded blocks of trees that are kept.
@@ -35,6 +37,41 @@ impl Marks {
     }
 }
 
+/// Whether there is damage at or below something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Good,
+    Damaged,
+}
+
+/// A directory we are in.
+struct Frame {
+    /// How much of the path is this directory's.
+    path_bytes: usize,
+    /// Chunks of its tree that are still to come.
+    chunks: IntoIter<Id>,
+    /// The chunk we are in.
+    chunk: Option<Id>,
+    /// Whether there is damage below that.
+    chunk_state: State,
+    /// Entries of it that are still to come.
+    entries: IntoIter<Entry>,
+    /// The last name of the chunk before, if that was read just now.
+    last_name: Option<Vec<u8>>,
+    /// Whether there is damage in any.
+    state: State,
+}
+
+impl Frame {
+    /// Notes what became of an entry of the chunk we are in.
+    fn note(&mut self, state: State) {
+        if state == State::Damaged {
+            self.chunk_state = State::Damaged;
+            self.state = State::Damaged;
+        }
+    }
+}
+
 /// Follows references from snapshots down.
 struct Follower<'a> {
     context: &'a Context<'a>,
@@ -48,10 +85,6 @@ struct Follower<'a> {
     name: String,
     /// Damaged items in the snapshot we are in.
     damaged_items: u64,
-    /// How many directories deep we are.
-    depth: usize,
-    /// The last name in the chunk of the tree before, if that was looked into.
-    last_name: Option<Vec<u8>>,
 }
 
 /// Follows everything that `targets` refer to, and counts what is not among the good chunks.
@@ -70,8 +103,6 @@ pub(super) fn follow(
         damaged: HashSet::new(),
         name: String::new(),
         damaged_items: 0,
-        depth: 0,
-        last_name: None,
     };
     for target in targets {
         context.trouble.check()?;
@@ -105,94 +136,113 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Follows what `entry`, which is at `path`, refers to. Returns whether there is damage at or below it.
-    ///
-    /// Recursion is as deep as directories are, up to a limit that this thread has a stack for.
-    fn entry(&mut self, entry: &Entry, path: &mut Vec<u8>) -> Result<bool> {
+    /// Follows what `entry`, which is at `path`, refers to. Directories lie deeper in each other
+    /// than a thread's stack would bear, so those we are in are on a stack of our own.
+    fn entry(&mut self, entry: &Entry, path: &mut Vec<u8>) -> Result<()> {
         if !entry.is_dir() {
-            return self.file(entry, path);
+            return self.file(entry, path).map(drop);
         }
-        let chunks = match chunk_ids(self.blobs, &entry.tree) {
-            Ok(chunks) => chunks,
-            Err(error) => return self.damage(path, &error).map(|()| true),
-        };
-        if self.depth == DEPTH_LIMIT {
-            return self.damage(path, &too_deep()).map(|()| true);
+        let mut open: Vec<Frame> = self.enter(entry, path, 0)?.into_iter().collect();
+        while let Some(frame) = open.last_mut() {
+            path.truncate(frame.path_bytes);
+            if let Some(entry) = frame.entries.next() {
+                path.push(b'/');
+                path.extend_from_slice(&entry.name);
+                if !entry.is_dir() {
+                    frame.note(self.file(&entry, path)?);
+                    continue;
+                }
+                let depth = open.len();
+                match self.enter(&entry, path, depth)? {
+                    Some(below) => open.push(below),
+                    None => open[depth - 1].note(State::Damaged),
+                }
+            } else if !self.next_chunk(frame, path)? {
+                let state = frame.state;
+                open.pop();
+                if let Some(parent) = open.last_mut() {
+                    parent.note(state);
+                }
+            }
         }
-        self.depth += 1;
-        self.last_name = None;
-        let mut any_damage = false;
-        for chunk in chunks {
-            self.context.trouble.check()?;
-            any_damage |= self.tree_chunk(chunk, path)?;
-        }
-        self.depth -= 1;
-        Ok(any_damage)
+        Ok(())
     }
 
-    /// Follows the entries in one chunk of a tree.
-    fn tree_chunk(&mut self, chunk: Id, path: &mut Vec<u8>) -> Result<bool> {
+    /// Enters the directory `entry`, which is `depth` levels down. Nothing if it cannot be read,
+    /// which is told of.
+    fn enter(&mut self, entry: &Entry, path: &[u8], depth: usize) -> Result<Option<Frame>> {
+        let chunks = match depth < DEPTH_LIMIT {
+            true => chunk_ids(self.blobs, &entry.tree),
+            false => Err(Error::corrupt(format!(
+                "more than {DEPTH_LIMIT} directories deep"
+            ))),
+        };
+        match chunks {
+            Ok(chunks) => Ok(Some(Frame {
+                path_bytes: path.len(),
+                chunks: chunks.into_iter(),
+                chunk: None,
+                chunk_state: State::Good,
+                entries: Vec::new().into_iter(),
+                last_name: None,
+                state: State::Good,
+            })),
+            Err(error) => self.damage(path, &error).map(|()| None),
+        }
+    }
+
+    /// Goes on to the next chunk of the tree of `frame`. False if there is none.
+    fn next_chunk(&mut self, frame: &mut Frame, path: &[u8]) -> Result<bool> {
+        self.context.trouble.check()?;
+        if let (Some(chunk), State::Damaged) = (frame.chunk.take(), frame.chunk_state) {
+            self.damaged.insert(chunk);
+        }
+        frame.chunk_state = State::Good;
+        let Some(chunk) = frame.chunks.next() else {
+            return Ok(false);
+        };
+        let after = frame.last_name.take();
         let Some(found) = self.good.lookup(&chunk)? else {
-            self.last_name = None;
             self.damage(path, &lost("tree", &chunk))?;
+            frame.state = State::Damaged;
             return Ok(true);
         };
         if self.followed.mark(found.ordinal) && !self.damaged.contains(&chunk) {
-            self.last_name = None;
-            return Ok(false);
+            return Ok(true);
         }
-        let entries = match self.blobs.with(&chunk, tree::decode) {
-            Ok(entries) => entries,
+        frame.chunk = Some(chunk);
+        match self.blobs.with(&chunk, tree::decode) {
+            Ok(entries) => {
+                if !is_sorted(after.as_deref(), &entries) {
+                    self.damage(path, &Error::corrupt("entries of a tree are out of order"))?;
+                    frame.note(State::Damaged);
+                }
+                frame.last_name = entries.last().map(|entry| entry.name.clone());
+                frame.entries = entries.into_iter();
+            }
             Err(error) => {
                 self.damage(path, &error)?;
-                self.damaged.insert(chunk);
-                return Ok(true);
+                frame.note(State::Damaged);
             }
-        };
-        let sorted = entries.is_sorted_by(|one, other| one.name < other.name);
-        let after = std::mem::replace(
-            &mut self.last_name,
-            entries.last().map(|entry| entry.name.clone()),
-        );
-        let mut any_damage = false;
-        if !sorted
-            || entries
-                .first()
-                .is_some_and(|first| after.is_some_and(|after| after >= first.name))
-        {
-            any_damage = true;
-            self.damage(path, &Error::corrupt("entries of a tree are out of order"))?;
         }
-        let length = path.len();
-        let last_name = self.last_name.take();
-        for entry in &entries {
-            path.push(b'/');
-            path.extend_from_slice(&entry.name);
-            any_damage |= self.entry(entry, path)?;
-            path.truncate(length);
-        }
-        self.last_name = last_name;
-        if any_damage {
-            self.damaged.insert(chunk);
-        }
-        Ok(any_damage)
+        Ok(true)
     }
 
     /// Looks up every chunk of a file.
-    fn file(&mut self, entry: &Entry, path: &[u8]) -> Result<bool> {
+    fn file(&mut self, entry: &Entry, path: &[u8]) -> Result<State> {
         add(&self.context.observer.counters().files, 1);
         self.context.count(|summary| summary.files += 1);
         match self.contents(entry) {
-            Ok(()) => Ok(false),
+            Ok(()) => Ok(State::Good),
             Err(error) => {
                 self.damage(path, &error)?;
-                Ok(true)
+                Ok(State::Damaged)
             }
         }
     }
 
     /// # Errors
-    /// [`Kind::Corrupt`] unless all chunks of the file are good, and together as long as it is.
+    /// [`crate::error::Kind::Corrupt`] unless all chunks of the file are good, and together as long as it is.
     fn contents(&self, entry: &Entry) -> Result<()> {
         let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
         let mut found_bytes = 0;
@@ -233,14 +283,15 @@ impl Follower<'_> {
     }
 }
 
+/// Whether names come sorted, each once, and all after `after`.
+fn is_sorted(after: Option<&[u8]>, entries: &[Entry]) -> bool {
+    let follows = |first: &Entry| after.is_none_or(|after| after < first.name.as_slice());
+    entries.is_sorted_by(|one, other| one.name < other.name) && entries.first().is_none_or(follows)
+}
+
 /// The error of a reference to what is not among the good chunks.
 fn lost(what: &str, chunk: &Id) -> Error {
     Error::corrupt(format!("{what} {} is damaged or missing", chunk.short()))
-}
-
-/// The error of directories that lie deeper in each other than we go.
-fn too_deep() -> Error {
-    Error::corrupt(format!("more than {DEPTH_LIMIT} directories deep"))
 }
 
 /// The packs that `targets` need. What cannot be read is left to [`follow`] to tell of.
@@ -252,15 +303,21 @@ pub(super) fn packs_of(
     let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
     let mut collector = Collector {
         context,
-        kloset,
         blobs: &blobs,
+        chunk_minimum: kloset.config().chunk_minimum.into(),
         packs: HashSet::new(),
         seen: HashSet::new(),
-        depth: 0,
     };
     for target in targets {
-        snapshot::read(kloset, target.stored.object)?;
+        let object = target.stored.object;
         context.count(|summary| summary.objects += 1);
+        let read = snapshot::read(kloset, object);
+        if !matches!(
+            context.object(Area::Snapshots, object, read)?,
+            Looked::Good(_)
+        ) {
+            continue;
+        }
         if let Ok(entry) = select::entry(&blobs, &target.stored.snapshot, &target.path) {
             collector.note_way(&target.stored.snapshot.root, &target.path)?;
             collector.entry(&entry)?;
@@ -272,11 +329,10 @@ pub(super) fn packs_of(
 /// Notes packs.
 struct Collector<'a> {
     context: &'a Context<'a>,
-    kloset: &'a Kloset,
     blobs: &'a BlobReader<'a>,
+    chunk_minimum: u64,
     packs: HashSet<Id>,
     seen: HashSet<Id>,
-    depth: usize,
 }
 
 impl Collector<'_> {
@@ -287,7 +343,7 @@ impl Collector<'_> {
             .split(|byte| *byte == b'/')
             .filter(|name| !name.is_empty())
         {
-            self.content(&entry.tree)?;
+            self.tree(&entry.tree)?;
             let children = tree::TreeReader::new(self.blobs, entry.tree.clone()).entries();
             match children.flatten().find(|child| child.name == name) {
                 Some(child) => entry = child,
@@ -297,39 +353,47 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// Notes the packs of all that `entry` refers to.
+    /// Notes the packs of all that `entry` refers to. What lies too deep is told of when
+    /// references are followed.
     fn entry(&mut self, entry: &Entry) -> Result<()> {
         self.file(entry)?;
-        if self.depth == DEPTH_LIMIT {
-            return Ok(());
-        }
-        self.depth += 1;
-        for chunk in self.content(&entry.tree)? {
+        let below = |depth: usize| move |chunk| (chunk, depth);
+        let mut waiting: Vec<(Id, usize)> =
+            self.tree(&entry.tree)?.into_iter().map(below(1)).collect();
+        while let Some((chunk, depth)) = waiting.pop() {
             self.context.trouble.check()?;
-            if self.seen.insert(chunk) {
-                for entry in self.blobs.with(&chunk, tree::decode).unwrap_or_default() {
-                    self.entry(&entry)?;
-                }
+            if depth > DEPTH_LIMIT || !self.seen.insert(chunk) {
+                continue;
+            }
+            for entry in self.blobs.with(&chunk, tree::decode).unwrap_or_default() {
+                self.file(&entry)?;
+                waiting.extend(self.tree(&entry.tree)?.into_iter().map(below(depth + 1)));
             }
         }
-        self.depth -= 1;
         Ok(())
     }
 
-    /// Notes the packs of a file's chunks, of no more than it can have.
+    /// Notes the packs of the chunks that the tree at `content` consists of, and returns these.
+    /// Lists that cannot be read are told of when references are followed.
+    fn tree(&mut self, content: &Content) -> Result<Vec<Id>> {
+        let chunks = chunk_ids(self.blobs, content).unwrap_or_default();
+        for chunk in content.ids.iter().chain(&chunks) {
+            self.chunk(chunk)?;
+        }
+        Ok(chunks)
+    }
+
+    /// The same for a file, whose chunks may be too many to hold: of no more than it can have,
+    /// since lists could be made to stand for more.
     fn file(&mut self, entry: &Entry) -> Result<()> {
-        let mut room =
-            entry.metadata.size_bytes / u64::from(self.kloset.config().chunk_minimum) + 1;
-        entry
-            .content
-            .ids
-            .iter()
-            .try_for_each(|chunk| self.chunk(chunk))?;
+        let mut room = entry.metadata.size_bytes / self.chunk_minimum + 1;
+        for chunk in &entry.content.ids {
+            self.chunk(chunk)?;
+        }
         let blobs = self.blobs;
         let walked = each_chunk(blobs, &entry.content, &mut |chunk| {
-            room = room
-                .checked_sub(1)
-                .ok_or_else(|| Error::corrupt("more chunks than there can be"))?;
+            let fewer = room.checked_sub(1);
+            room = fewer.ok_or_else(|| Error::corrupt("more chunks than there can be"))?;
             self.chunk(&chunk)
         });
         match walked {
@@ -339,22 +403,9 @@ impl Collector<'_> {
         }
     }
 
-    /// Notes the packs of the chunks that `content` stands for, and returns these. Lists that
-    /// cannot be read are told of when references are followed.
-    fn content(&mut self, content: &Content) -> Result<Vec<Id>> {
-        let chunks = chunk_ids(self.blobs, content).unwrap_or_default();
-        for chunk in content.ids.iter().chain(&chunks) {
-            self.chunk(chunk)?;
-        }
-        Ok(chunks)
-    }
-
     /// Notes the packs that hold `chunk`.
     fn chunk(&mut self, chunk: &Id) -> Result<()> {
-        let mut places = self.blobs.places(chunk)?;
-        if places.is_empty() {
-            places = self.kloset.places_by_footers(chunk, &[])?;
-        }
+        let places = self.blobs.places(chunk)?;
         self.packs
             .extend(places.into_iter().map(|place| place.pack));
         Ok(())

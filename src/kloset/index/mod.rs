@@ -17,7 +17,7 @@
 //! by an index object known to be in the store, or stored by this process. Packs
 //! this process stored but no index object covers are saved as dead, since it may
 //! die before publishing. So a stale cache may know too little, never too much;
-//! packs someone deleted by hand are hidden by [`Index::retain_packs`].
+//! packs someone deleted by hand are hidden by [`Index::presume_absent`].
 //!
 //! **Damage.** What is read at opening is verified then, and a cache that fails is
 //! not used; pages are verified when read, and then [`Index::damaged`] says so and
@@ -90,6 +90,15 @@ pub struct Found {
     /// The number of this record, below [`Index::records`]; the same at each
     /// lookup until something is added, saved or cleared. For bitmaps.
     pub ordinal: u64,
+}
+
+/// Whether the index knows a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Its records are in.
+    Yes,
+    /// They are not: no index object that was read tells of it.
+    No,
 }
 
 /// A pack that chunks can be read from.
@@ -204,10 +213,24 @@ impl Index {
         }
     }
 
-    /// Hides the packs known now that are not in `present`, in this process only:
-    /// someone deleted them by hand. Undoes what an earlier call hid.
-    pub fn retain_packs(&self, present: &HashSet<Id>) {
-        self.packs_mut().retain_packs(present);
+    /// Hides the packs known now, in this process only, until [`Index::mark_present`] says
+    /// of each that it is there. Those of which it does not were deleted by hand.
+    pub fn presume_absent(&self) {
+        self.packs_mut().presume_absent();
+    }
+
+    /// Says that a pack of this size is in the store. If it has another size in the index it
+    /// lost its end, and stays hidden.
+    pub fn mark_present(&self, pack: &Id, size_bytes: u64) -> Known {
+        self.packs_mut().mark_present(pack, size_bytes)
+    }
+
+    /// Whether the records of the pack are in, though it may be hidden.
+    pub fn knows(&self, pack: &Id) -> Known {
+        match self.packs().number(pack) {
+            Some(_) => Known::Yes,
+            None => Known::No,
+        }
     }
 
     /// Hides `packs` in this process, from now on: they are condemned.

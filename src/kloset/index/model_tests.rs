@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::testing::{Random, id, pack, places};
-use super::{Index, PackInfo, Place};
+use super::{Index, Known, PackInfo, Place};
 use crate::kloset::table::PackTable;
 use crate::util::Id;
 
@@ -136,7 +136,10 @@ fn many_copies_of_one_chunk_are_all_found() {
     let tables: Vec<PackTable> = (0..500).map(|name| pack(name, &[name + 10, 7])).collect();
     index.add_object(id(1), &tables).unwrap();
     assert_eq!(index.places(&id(7)).unwrap().len(), 500);
-    index.retain_packs(&HashSet::from([tables[499].pack]));
+    index.presume_absent();
+    assert_eq!(index.mark_present(&tables[499].pack, 1 << 24), Known::Yes);
+    assert_eq!(index.mark_present(&tables[498].pack, 9), Known::Yes);
+    assert_eq!(index.mark_present(&id(1), 9), Known::No);
     assert_eq!(
         index.lookup(&id(7)).unwrap().unwrap().place.pack,
         tables[499].pack
@@ -154,7 +157,8 @@ fn hidden_packs_are_hidden_from_this_process_only() {
         .unwrap();
     assert!(!index.contains(&id(1)).unwrap(), "excluded before it came");
     assert!(index.contains(&id(2)).unwrap(), "the other copy counts");
-    index.retain_packs(&HashSet::from([first.pack]));
+    index.presume_absent();
+    index.mark_present(&first.pack, first.size_bytes);
     assert_eq!(index.packs_in_use().count(), 0);
     index.save().unwrap();
     let packs: Vec<PackInfo> = reopen(directory.path()).packs_in_use().collect();

@@ -14,7 +14,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::PackInfo;
+use super::{Known, PackInfo};
 use crate::kloset::table::{PackKind, PackTable};
 use crate::util::Id;
 
@@ -227,12 +227,20 @@ impl Packs {
         self.fresh.extend(fresh);
     }
 
-    /// Hides the packs that are not in `present`, and no others.
-    pub(super) fn retain_packs(&mut self, present: &HashSet<Id>) {
-        for (id, state) in self.ids.iter().zip(&mut self.states) {
-            *state &= !ABSENT;
-            *state |= if present.contains(id) { 0 } else { ABSENT };
+    /// Hides every pack.
+    pub(super) fn presume_absent(&mut self) {
+        self.states.iter_mut().for_each(|state| *state |= ABSENT);
+    }
+
+    /// Shows a pack again, if this is its size. Says whether it is known.
+    pub(super) fn mark_present(&mut self, id: &Id, size_bytes: u64) -> Known {
+        let Some(number) = self.number(id) else {
+            return Known::No;
+        };
+        if u64::from(self.sizes[number as usize]) == size_bytes {
+            self.states[number as usize] &= !ABSENT;
         }
+        Known::Yes
     }
 
     /// Hides `packs`, those that are only added later included.
