@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use plakar::connector::FileKind;
+use plakar::error::Kind;
 use plakar::kloset::backup::{self, Switch};
 use plakar::kloset::blob::BlobReader;
 use plakar::kloset::select;
 use plakar::kloset::tree::Entry;
-use plakar::store::Store;
+use plakar::store::{Area, Store};
 use plakar::util::Id;
 
 use crate::artificial::{Artificial, Node, directory, file};
@@ -270,4 +271,65 @@ fn a_file_is_not_read_before_its_last_change_is_a_tick_ago() {
     backup_from(&store, &source, &options(tree.path())).unwrap();
     // Opened with times that are no longer those that the walk saw: the second reading counts.
     assert!(late.load(Ordering::SeqCst));
+}
+
+/// `/a` with two files and a directory in it.
+fn three_places() -> Node {
+    let dir = directory(6, &[("below", file(7, b"below"))]);
+    let a = directory(
+        2,
+        &[("b", file(3, b"one")), ("c", file(4, b"two")), ("d", dir)],
+    );
+    directory(1, &[("a", a), ("z", directory(5, &[]))])
+}
+
+#[test]
+fn a_place_that_is_not_there_is_a_failure_and_the_others_are_backed_up() {
+    let all: &[&str] = &["/a/b", "/a/c", "/a/d", "/nowhere/at/all"];
+    fn a(root: &mut Node) -> &mut Node {
+        root.children.get_mut(&b"a"[..]).unwrap()
+    }
+    let mut removed = three_places();
+    a(&mut removed).children.remove(&b"c"[..]);
+    let mut vanished = three_places();
+    a(&mut vanished)
+        .children
+        .get_mut(&b"c"[..])
+        .unwrap()
+        .vanishes = true;
+    let mut dir_vanished = three_places();
+    a(&mut dir_vanished)
+        .children
+        .get_mut(&b"d"[..])
+        .unwrap()
+        .vanishes = true;
+    for (root, lost) in [
+        (removed, &b"/a/c"[..]),
+        (vanished, b"/a/c"),
+        (dir_vanished, b"/a/d/below"),
+    ] {
+        let store = shared(&new_store());
+        let run = run(&store, &root, &everything(all));
+        assert_eq!(run.summary.errors, 2, "{:?}", run.heard.heard());
+        assert!(run.heard.says(&["/nowhere: ", "no such file"]));
+        for path in [&b"/a/b"[..], b"/a/c", b"/a/d/below"] {
+            let whole = entry(&store, run.summary.snapshot, path)
+                .is_some_and(|entry| !entry.content.ids.is_empty());
+            assert_eq!(whole, path != lost, "{}", path.escape_ascii());
+        }
+        assert!(entry(&store, run.summary.snapshot, b"/z").is_none());
+    }
+}
+
+#[test]
+fn a_backup_of_no_place_at_all_is_an_error() {
+    let mut root = three_places();
+    root.children.get_mut(&b"z"[..]).unwrap().vanishes = true;
+    for places in [&["/a/x", "/a/y"][..], &["/a/x/y"], &["/q"], &["/z", "/a/x"]] {
+        let store = shared(&new_store());
+        let source = Artificial::new(root.clone());
+        let error = backup_from(&store, &source, &everything(places)).unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound, "{places:?}: {error}");
+        assert!(objects(&*store, Area::Snapshots).is_empty());
+    }
 }
