@@ -3,14 +3,17 @@
 use std::fs::{self, File};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::time::SystemTime;
 
 use plakar::connector::FileKind;
 use plakar::error::Kind;
+use plakar::kloset::Kloset;
 use plakar::kloset::backup::{self, Switch};
-use plakar::kloset::blob::BlobReader;
+use plakar::kloset::blob::{BlobReader, Packer, Writing};
 use plakar::kloset::select;
-use plakar::kloset::tree::Entry;
+use plakar::kloset::table::PackKind;
+use plakar::kloset::tree::{Content, Entry, ListWriter};
 use plakar::store::{Area, Store};
 use plakar::util::Id;
 
@@ -332,4 +335,64 @@ fn a_backup_of_no_place_at_all_is_an_error() {
         assert_eq!(error.kind(), Kind::NotFound, "{places:?}: {error}");
         assert!(objects(&*store, Area::Snapshots).is_empty());
     }
+}
+
+/// The content that a list of chunks makes when it is cut as a whole, as kloset(5) has it.
+fn cut_as_a_whole(mut ids: Vec<Id>, packer: &mut Packer<'_>, kloset: &Kloset) -> Content {
+    let mut depth = 0;
+    while ids.len() > 64 {
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.0).collect();
+        let mut rest = bytes.as_slice();
+        ids.clear();
+        while !rest.is_empty() {
+            let cut = kloset.tree_chunker().cut(rest).next_multiple_of(32);
+            ids.push(packer.put(&rest[..cut]).unwrap().0);
+            rest = &rest[cut..];
+        }
+        depth += 1;
+    }
+    Content { ids, depth }
+}
+
+#[test]
+fn a_list_written_id_by_id_is_the_same_as_one_cut_as_a_whole() {
+    let (kloset, _) = open(&shared(&new_store()));
+    let writing = Writing::new(&kloset, 1).unwrap();
+    let (finished, _packs) = sync_channel(9);
+    let mut packer = Packer::new(&writing, PackKind::Tree, finished).unwrap();
+    let mut deepest = 0;
+    for count in [0, 1, 64, 65, 66, 500, 2047, 2048, 2049, 5000, 100_000] {
+        // Alike ids make lists that are cut at the maximum.
+        for ids in [noise(9, 32 * count), vec![0; 32 * count]] {
+            let ids: Vec<Id> = ids.as_chunks().0.iter().map(|id| Id(*id)).collect();
+            let mut list = ListWriter::default();
+            for id in &ids {
+                list.push(*id, &mut packer, &kloset).unwrap();
+            }
+            let content = list.finish(&mut packer, &kloset).unwrap();
+            deepest = deepest.max(content.depth);
+            assert!(
+                content == cut_as_a_whole(ids, &mut packer, &kloset),
+                "{count} ids"
+            );
+        }
+    }
+    assert!(deepest >= 2, "no list of lists was tried");
+}
+
+#[test]
+fn a_file_of_many_chunks_is_restored() {
+    let (store, tree) = (shared(&new_store()), small_tree());
+    fs::write(tree.path().join("large"), noise(11, 40 << 20)).unwrap();
+    let summary = backup(&store, tree.path()).unwrap();
+    let place = tree.path().canonicalize().unwrap();
+    let path = place.join("large").into_os_string().into_encoded_bytes();
+    let found = entry(&store, summary.snapshot, &path).unwrap();
+    assert_eq!(found.content.depth, 1);
+    assert_restores(
+        &store,
+        summary.snapshot,
+        &listing(tree.path()),
+        "many chunks",
+    );
 }
