@@ -14,6 +14,7 @@ use plakar::kloset::blob::{BlobReader, Packer, Writing};
 use plakar::kloset::select;
 use plakar::kloset::table::PackKind;
 use plakar::kloset::tree::{Content, Entry, ListWriter};
+use plakar::store::fault::{Fault, FaultStore, Lasting};
 use plakar::store::{Area, Store};
 use plakar::util::Id;
 
@@ -395,4 +396,19 @@ fn a_file_of_many_chunks_is_restored() {
         &listing(tree.path()),
         "many chunks",
     );
+}
+
+#[test]
+fn what_a_failed_backup_stored_is_in_an_index_object() {
+    let (store, tree) = (new_store(), small_tree());
+    // The first pack is stored, the second one is not.
+    let inner = shared(&store);
+    let faulty = FaultStore::with(&inner, 1, Fault::Unavailable, Lasting::Once);
+    let faulty: Arc<dyn Store> = Arc::new(faulty);
+    let error = backup(&faulty, tree.path()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let packs = objects(&store, Area::Packs);
+    assert_eq!((packs.len(), objects(&store, Area::Index).len()), (1, 1));
+    let again = backup(&inner, tree.path()).unwrap();
+    assert_restores(&inner, again.snapshot, &listing(tree.path()), "again");
 }

@@ -293,10 +293,9 @@ impl Pipeline<'_> {
             };
             trouble.note(stages.run(finished, previous))
         });
-        // What is stored is worth finding, also when the backup was stopped.
-        if !trouble.has_failed() {
-            trouble.note(writing.publish_index());
-        }
+        // What is stored is worth finding, also when the backup was stopped or failed. If it
+        // failed, its first error counts, not that the store is gone for this too.
+        trouble.note(writing.publish_index());
         trouble.outcome()?;
         Ok(outcome.expect("without trouble there is an outcome"))
     }
