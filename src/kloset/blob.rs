@@ -136,7 +136,7 @@ impl<'a> Writing<'a> {
     /// Publishes an index object with whatever no other tells of yet.
     pub fn publish_index(&self) -> Result<()> {
         let ledger = std::mem::replace(&mut *lock(&self.ledger), Ledger::new());
-        self.publish_ledger(&ledger)
+        self.publish_ledger(ledger)
     }
 
     /// Whether the chunk is stored, or on its way.
@@ -155,15 +155,23 @@ impl<'a> Writing<'a> {
         }
         let due = std::mem::replace(&mut *ledger, Ledger::new());
         drop(ledger);
-        self.publish_ledger(&due)
+        self.publish_ledger(due)
     }
 
-    /// Publishes what `ledger` holds as one index object.
-    fn publish_ledger(&self, ledger: &Ledger) -> Result<()> {
+    /// Publishes what `ledger` holds as one index object. If that fails, its packs are entered
+    /// again, for another try when the backup ends.
+    fn publish_ledger(&self, ledger: Ledger) -> Result<()> {
         if ledger.tables.is_empty() {
             return Ok(());
         }
-        let (object, size_bytes) = index_object::publish(self.kloset, &ledger.tables)?;
+        let published = index_object::publish(self.kloset, &ledger.tables);
+        let (object, size_bytes) = match published {
+            Ok(published) => published,
+            Err(error) => {
+                lock(&self.ledger).tables.extend(ledger.tables);
+                return Err(error);
+            }
+        };
         add(&self.counters.stored_bytes, size_bytes);
         let packs: Vec<Id> = ledger.tables.iter().map(|table| table.pack).collect();
         self.index.cover(object, &packs);

@@ -3,14 +3,19 @@
 use std::fs::{self, File};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::time::SystemTime;
 
 use plakar::connector::FileKind;
+use plakar::error::Kind;
+use plakar::kloset::Kloset;
 use plakar::kloset::backup::{self, Switch};
-use plakar::kloset::blob::BlobReader;
+use plakar::kloset::blob::{BlobReader, Packer, Writing};
 use plakar::kloset::select;
-use plakar::kloset::tree::Entry;
-use plakar::store::Store;
+use plakar::kloset::table::PackKind;
+use plakar::kloset::tree::{Content, Entry, ListWriter};
+use plakar::store::fault::{Fault, FaultStore, Lasting};
+use plakar::store::{Area, Store};
 use plakar::util::Id;
 
 use crate::artificial::{Artificial, Node, directory, file};
@@ -270,4 +275,140 @@ fn a_file_is_not_read_before_its_last_change_is_a_tick_ago() {
     backup_from(&store, &source, &options(tree.path())).unwrap();
     // Opened with times that are no longer those that the walk saw: the second reading counts.
     assert!(late.load(Ordering::SeqCst));
+}
+
+/// `/a` with two files and a directory in it.
+fn three_places() -> Node {
+    let dir = directory(6, &[("below", file(7, b"below"))]);
+    let a = directory(
+        2,
+        &[("b", file(3, b"one")), ("c", file(4, b"two")), ("d", dir)],
+    );
+    directory(1, &[("a", a), ("z", directory(5, &[]))])
+}
+
+#[test]
+fn a_place_that_is_not_there_is_a_failure_and_the_others_are_backed_up() {
+    let all: &[&str] = &["/a/b", "/a/c", "/a/d", "/nowhere/at/all"];
+    fn a(root: &mut Node) -> &mut Node {
+        root.children.get_mut(&b"a"[..]).unwrap()
+    }
+    let mut removed = three_places();
+    a(&mut removed).children.remove(&b"c"[..]);
+    let mut vanished = three_places();
+    a(&mut vanished)
+        .children
+        .get_mut(&b"c"[..])
+        .unwrap()
+        .vanishes = true;
+    let mut dir_vanished = three_places();
+    a(&mut dir_vanished)
+        .children
+        .get_mut(&b"d"[..])
+        .unwrap()
+        .vanishes = true;
+    for (root, lost) in [
+        (removed, &b"/a/c"[..]),
+        (vanished, b"/a/c"),
+        (dir_vanished, b"/a/d/below"),
+    ] {
+        let store = shared(&new_store());
+        let run = run(&store, &root, &everything(all));
+        assert_eq!(run.summary.errors, 2, "{:?}", run.heard.heard());
+        assert!(run.heard.says(&["/nowhere: ", "no such file"]));
+        for path in [&b"/a/b"[..], b"/a/c", b"/a/d/below"] {
+            let whole = entry(&store, run.summary.snapshot, path)
+                .is_some_and(|entry| !entry.content.ids.is_empty());
+            assert_eq!(whole, path != lost, "{}", path.escape_ascii());
+        }
+        assert!(entry(&store, run.summary.snapshot, b"/z").is_none());
+    }
+}
+
+#[test]
+fn a_backup_of_no_place_at_all_is_an_error() {
+    let mut root = three_places();
+    root.children.get_mut(&b"z"[..]).unwrap().vanishes = true;
+    for places in [&["/a/x", "/a/y"][..], &["/a/x/y"], &["/q"], &["/z", "/a/x"]] {
+        let store = shared(&new_store());
+        let source = Artificial::new(root.clone());
+        let error = backup_from(&store, &source, &everything(places)).unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound, "{places:?}: {error}");
+        assert!(objects(&*store, Area::Snapshots).is_empty());
+    }
+}
+
+/// The content that a list of chunks makes when it is cut as a whole, as kloset(5) has it.
+fn cut_as_a_whole(mut ids: Vec<Id>, packer: &mut Packer<'_>, kloset: &Kloset) -> Content {
+    let mut depth = 0;
+    while ids.len() > 64 {
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.0).collect();
+        let mut rest = bytes.as_slice();
+        ids.clear();
+        while !rest.is_empty() {
+            let cut = kloset.tree_chunker().cut(rest).next_multiple_of(32);
+            ids.push(packer.put(&rest[..cut]).unwrap().0);
+            rest = &rest[cut..];
+        }
+        depth += 1;
+    }
+    Content { ids, depth }
+}
+
+#[test]
+fn a_list_written_id_by_id_is_the_same_as_one_cut_as_a_whole() {
+    let (kloset, _) = open(&shared(&new_store()));
+    let writing = Writing::new(&kloset, 1).unwrap();
+    let (finished, _packs) = sync_channel(9);
+    let mut packer = Packer::new(&writing, PackKind::Tree, finished).unwrap();
+    let mut deepest = 0;
+    for count in [0, 1, 64, 65, 66, 500, 2047, 2048, 2049, 5000, 100_000] {
+        // Alike ids make lists that are cut at the maximum.
+        for ids in [noise(9, 32 * count), vec![0; 32 * count]] {
+            let ids: Vec<Id> = ids.as_chunks().0.iter().map(|id| Id(*id)).collect();
+            let mut list = ListWriter::default();
+            for id in &ids {
+                list.push(*id, &mut packer, &kloset).unwrap();
+            }
+            let content = list.finish(&mut packer, &kloset).unwrap();
+            deepest = deepest.max(content.depth);
+            assert!(
+                content == cut_as_a_whole(ids, &mut packer, &kloset),
+                "{count} ids"
+            );
+        }
+    }
+    assert!(deepest >= 2, "no list of lists was tried");
+}
+
+#[test]
+fn a_file_of_many_chunks_is_restored() {
+    let (store, tree) = (shared(&new_store()), small_tree());
+    fs::write(tree.path().join("large"), noise(11, 40 << 20)).unwrap();
+    let summary = backup(&store, tree.path()).unwrap();
+    let place = tree.path().canonicalize().unwrap();
+    let path = place.join("large").into_os_string().into_encoded_bytes();
+    let found = entry(&store, summary.snapshot, &path).unwrap();
+    assert_eq!(found.content.depth, 1);
+    assert_restores(
+        &store,
+        summary.snapshot,
+        &listing(tree.path()),
+        "many chunks",
+    );
+}
+
+#[test]
+fn what_a_failed_backup_stored_is_in_an_index_object() {
+    let (store, tree) = (new_store(), small_tree());
+    // The first pack is stored, the second one is not.
+    let inner = shared(&store);
+    let faulty = FaultStore::with(&inner, 1, Fault::Unavailable, Lasting::Once);
+    let faulty: Arc<dyn Store> = Arc::new(faulty);
+    let error = backup(&faulty, tree.path()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let packs = objects(&store, Area::Packs);
+    assert_eq!((packs.len(), objects(&store, Area::Index).len()), (1, 1));
+    let again = backup(&inner, tree.path()).unwrap();
+    assert_restores(&inner, again.snapshot, &listing(tree.path()), "again");
 }

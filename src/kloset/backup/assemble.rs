@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::kloset::Kloset;
 use crate::kloset::blob::Packer;
 use crate::kloset::pipeline::{Trouble, Window};
-use crate::kloset::tree::{Entry, TreeWriter, store_ids};
+use crate::kloset::tree::{Entry, ListWriter, TreeWriter};
 use crate::util::Id;
 
 /// A directory whose end has not come by.
@@ -33,7 +33,7 @@ pub(super) struct Assembler<'a> {
     next: (u64, u32),
     open: Vec<Open>,
     /// Chunks of the file that is being pieced together.
-    chunks: Vec<Id>,
+    chunks: ListWriter,
     /// Files with several names, for the names that follow.
     linked: &'a Linked,
     root: Option<Entry>,
@@ -48,7 +48,7 @@ impl<'a> Assembler<'a> {
             early: BTreeMap::new(),
             next: (0, 0),
             open: Vec::new(),
-            chunks: Vec::new(),
+            chunks: ListWriter::default(),
             linked,
             root: None,
         }
@@ -97,17 +97,24 @@ impl<'a> Assembler<'a> {
             }),
             Step::Leave => self.leave()?,
             Step::Ready(entry) => self.add(*entry)?,
-            Step::Chunks(chunks) => self.chunks.extend(chunks),
-            Step::Restart => self.chunks.clear(),
+            Step::Chunks(chunks) => self.append(chunks)?,
+            Step::Restart => self.chunks = ListWriter::default(),
             Step::File(mut entry, chunks) => {
-                self.chunks.extend(chunks);
+                self.append(chunks)?;
                 let chunks = std::mem::take(&mut self.chunks);
-                entry.content = store_ids(chunks, &mut self.packer, self.kloset)?;
+                entry.content = chunks.finish(&mut self.packer, self.kloset)?;
                 self.linked.keep(&entry);
                 self.add(*entry)?;
             }
         }
         Ok(())
+    }
+
+    /// Appends chunks to the file that is being pieced together.
+    fn append(&mut self, chunks: Vec<Id>) -> Result<()> {
+        chunks
+            .into_iter()
+            .try_for_each(|chunk| self.chunks.push(chunk, &mut self.packer, self.kloset))
     }
 
     /// Adds an entry to the directory it is in.

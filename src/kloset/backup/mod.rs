@@ -10,7 +10,8 @@
 //! does not depend on what is backed up. A batch is what lies next to each other in the
 //! walk, about [`out::BATCH_BYTES`] of files; readers and workers may finish batches in any order,
 //! and [`assemble`] puts the results back into that of the walk, in which directories
-//! are a stack. What is unchanged since the last snapshot passes through without being read.
+//! are a stack. What is unchanged since the last snapshot passes through without being read,
+//! and so do further names of files that were read ([`linked`]).
 //!
 //! The snapshot is published last, when all it needs is durable. If anything stops the
 //! backup before that, what was stored is left for the next one to find, and nothing refers to it.
@@ -293,10 +294,9 @@ impl Pipeline<'_> {
             };
             trouble.note(stages.run(finished, previous))
         });
-        // What is stored is worth finding, also when the backup was stopped.
-        if !trouble.has_failed() {
-            trouble.note(writing.publish_index());
-        }
+        // What is stored is worth finding, also when the backup was stopped or failed. If it
+        // failed, its first error counts, not that the store is gone for this too.
+        trouble.note(writing.publish_index());
         trouble.outcome()?;
         Ok(outcome.expect("without trouble there is an outcome"))
     }

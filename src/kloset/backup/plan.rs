@@ -22,6 +22,14 @@ impl Plan {
         root
     }
 
+    /// How many places there are here and below.
+    pub(super) fn places(&self) -> usize {
+        match self.whole {
+            true => 1,
+            false => self.children.values().map(|child| child.places()).sum(),
+        }
+    }
+
     /// Adds one place.
     fn insert(&mut self, place: &[u8]) {
         let mut node = self;
@@ -54,7 +62,7 @@ mod tests {
         };
         let plan = Plan::new(&paths(&["/home/user/a", "/home", "/etc"]));
         assert_eq!(plan, Plan::new(&paths(&["/etc", "/home/"])));
-        assert_eq!(plan.children.len(), 2);
+        assert_eq!((plan.children.len(), plan.places()), (2, 2));
         assert!(Plan::new(&paths(&["/etc", "/"])).children.is_empty());
     }
 }

@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
                 self.steps.push(Step::File(entry, chunks));
             }
             Err(Failure::Backup(error)) => return Err(error),
-            Err(Failure::Item(error)) if error.kind() == Kind::NotFound => {
+            Err(Failure::Item(error)) if self.may_vanish(path, &error) => {
                 self.context
                     .failures
                     .warn(path, &error.during("vanished while backing up"));
@@ -140,6 +140,13 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is no failure that the item at `path` is no longer there: nobody asked for it
+    /// by name.
+    fn may_vanish(&self, path: &[u8], error: &Error) -> bool {
+        let places = &self.context.options.places;
+        error.kind() == Kind::NotFound && !places.iter().any(|place| place == path)
     }
 
     /// Reads the file until it holds still, and returns the chunks that are in the open buffer.

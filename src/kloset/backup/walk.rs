@@ -62,6 +62,8 @@ pub(super) struct Walker<'a> {
     path: Vec<u8>,
     /// Files with several names of which one was found.
     linked: &'a Linked,
+    /// Places that may still be backed up, or were.
+    places_left: usize,
     summary: Summary,
 }
 
@@ -83,6 +85,7 @@ impl<'a> Walker<'a> {
             frames: Vec::new(),
             path: Vec::new(),
             linked,
+            places_left: 0,
             summary: Summary::default(),
         }
     }
@@ -90,7 +93,7 @@ impl<'a> Walker<'a> {
     /// Walks everything, and returns what was counted.
     ///
     /// # Errors
-    /// What keeps the backup from being made: a place that is not there, or an interrupt.
+    /// What keeps the backup from being made: that no place is there, or an interrupt.
     pub(super) fn run(mut self, previous: Option<Snapshot>) -> Result<Summary> {
         self.enter_root(previous)?;
         while let Some(frame) = self.frames.last_mut() {
@@ -112,6 +115,7 @@ impl<'a> Walker<'a> {
     fn enter_root(&mut self, previous: Option<Snapshot>) -> Result<()> {
         let (dir, metadata) = self.source.root().during(|| "open /")?;
         let plan = Plan::new(&self.options.places);
+        self.places_left = plan.places();
         let scope = match plan.whole {
             true => Scope::Inside {
                 device: metadata.device,
@@ -129,7 +133,7 @@ impl<'a> Walker<'a> {
         self.path.extend_from_slice(&item.name);
         let metadata = match item.metadata {
             Ok(metadata) => metadata,
-            Err(error) => return self.unless_vanished(error),
+            Err(error) => return self.without(&item.name, error),
         };
         let scope = self.scope_of(&item.name, &metadata);
         if self.is_left_out(&metadata, &scope) {
@@ -254,11 +258,11 @@ impl<'a> Walker<'a> {
     /// What is wanted of `dir`, sorted by name.
     fn items(&self, dir: &dyn SourceDir, scope: &Scope) -> Result<Vec<Item>> {
         if let Scope::Way(plan) = scope {
-            return plan
-                .children
-                .keys()
-                .map(|name| self.named(dir, name))
-                .collect();
+            let named = |name: &Vec<u8>| Item {
+                name: name.clone(),
+                metadata: dir.stat(name),
+            };
+            return Ok(plan.children.keys().map(named).collect());
         }
         let mut items = dir.items()?;
         if self.options.exclude_caches == Switch::On && is_cache(dir) {
@@ -266,16 +270,6 @@ impl<'a> Walker<'a> {
         }
         items.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         Ok(items)
-    }
-
-    /// One name on the way to a place: that it is there is not taken for granted.
-    fn named(&self, dir: &dyn SourceDir, name: &[u8]) -> Result<Item> {
-        let path = || format!("{}/{}", self.path.escape_ascii(), name.escape_ascii());
-        let metadata = dir.stat(name).during(path)?;
-        Ok(Item {
-            name: name.to_vec(),
-            metadata: Ok(metadata),
-        })
     }
 
     /// Hands a file on: to be read, unless it is known.
@@ -377,21 +371,40 @@ impl<'a> Walker<'a> {
         error: Error,
     ) -> Result<()> {
         if error.kind() == Kind::NotFound {
-            return self.unless_vanished(error);
+            return self.without(&name, error);
         }
         self.failures.add(&self.path, &error);
+        self.lose_places(&name, &error)?;
         let mut entry = self.entry(name, metadata);
         entry.set_problem(&error.to_string());
         self.ready(entry)
     }
 
-    /// Counts a failure, unless the item is no longer there: then there is nothing to back up.
-    fn unless_vanished(&self, error: Error) -> Result<()> {
+    /// Passes over an item of which nothing is known. Counts a failure, unless it was listed and
+    /// is no longer there: then there is nothing to back up.
+    fn without(&mut self, name: &[u8], error: Error) -> Result<()> {
+        let is_listed = matches!(self.frame().scope, Scope::Inside { .. });
         match error.kind() {
-            Kind::NotFound => self
-                .failures
-                .warn(&self.path, &error.during("vanished while backing up")),
+            Kind::NotFound if is_listed => self.failures.warn(
+                &self.path,
+                &error.clone().during("vanished while backing up"),
+            ),
             _ => self.failures.add(&self.path, &error),
+        }
+        self.lose_places(name, &error)
+    }
+
+    /// Gives up the places at and below `name`, if there are any.
+    ///
+    /// # Errors
+    /// When no place is left: then there is nothing to make a snapshot of.
+    fn lose_places(&mut self, name: &[u8], error: &Error) -> Result<()> {
+        if let Scope::Way(plan) = &self.frame().scope {
+            let lost = plan.children.get(name).map_or(0, |child| child.places());
+            self.places_left -= lost;
+            if self.places_left == 0 {
+                return Err(error.clone().during(self.path.escape_ascii().to_string()));
+            }
         }
         Ok(())
     }

@@ -303,8 +303,8 @@ pub(super) fn packs_of(
     let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
     let mut collector = Collector {
         context,
+        kloset,
         blobs: &blobs,
-        chunk_minimum: kloset.config().chunk_minimum.into(),
         packs: HashSet::new(),
         seen: HashSet::new(),
     };
@@ -329,8 +329,8 @@ pub(super) fn packs_of(
 /// Notes packs.
 struct Collector<'a> {
     context: &'a Context<'a>,
+    kloset: &'a Kloset,
     blobs: &'a BlobReader<'a>,
-    chunk_minimum: u64,
     packs: HashSet<Id>,
     seen: HashSet<Id>,
 }
@@ -386,7 +386,8 @@ impl Collector<'_> {
     /// The same for a file, whose chunks may be too many to hold: of no more than it can have,
     /// since lists could be made to stand for more.
     fn file(&mut self, entry: &Entry) -> Result<()> {
-        let mut room = entry.metadata.size_bytes / self.chunk_minimum + 1;
+        let smallest = u64::from(self.kloset.config().chunk_minimum);
+        let mut room = entry.metadata.size_bytes / smallest + 1;
         for chunk in &entry.content.ids {
             self.chunk(chunk)?;
         }
@@ -405,7 +406,10 @@ impl Collector<'_> {
 
     /// Notes the packs that hold `chunk`.
     fn chunk(&mut self, chunk: &Id) -> Result<()> {
-        let places = self.blobs.places(chunk)?;
+        let mut places = self.blobs.places(chunk)?;
+        if places.is_empty() {
+            places = self.kloset.places_by_footers(chunk, &[])?;
+        }
         self.packs
             .extend(places.into_iter().map(|place| place.pack));
         Ok(())

@@ -11,32 +11,90 @@ use crate::util::Id;
 use crate::util::id::ID_BYTES;
 
 /// Ids that an entry holds itself.
-const DIRECT_IDS: usize = 64;
+const DIRECT_IDS: u64 = 64;
 
 /// Chunks of one tree at most: even the smallest are enough for ten million entries.
 const TREE_CHUNKS_LIMIT: usize = 1 << 20;
 
-/// The content that consists of these chunks; stores lists of them if they are many.
-pub fn store_ids(mut ids: Vec<Id>, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<Content> {
-    let mut depth = 0;
-    while ids.len() > DIRECT_IDS {
-        ids = store_lists(&ids, packer, kloset)?;
-        depth += 1;
-    }
-    Ok(Content { ids, depth })
+/// Writes the list of the chunks of one file, chunk by chunk.
+///
+/// Every level of lists holds back what is less than a chunk of it, so that memory depends
+/// on how deep they lie, and not on how many chunks there are.
+#[derive(Default)]
+pub struct ListWriter {
+    /// The list of chunks, the list of the chunks of that, and so on.
+    levels: Vec<Level>,
 }
 
-/// Stores `ids` in chunks, and returns the ids of those.
-fn store_lists(ids: &[Id], packer: &mut Packer<'_>, kloset: &Kloset) -> Result<Vec<Id>> {
-    let bytes: Vec<u8> = ids.iter().flat_map(|id| id.0).collect();
-    let mut lists = Vec::new();
-    let mut rest = bytes.as_slice();
-    while !rest.is_empty() {
-        let cut = kloset.tree_chunker().cut(rest).next_multiple_of(ID_BYTES);
-        lists.push(packer.put(&rest[..cut])?.0);
-        rest = &rest[cut..];
+/// One list.
+#[derive(Default)]
+struct Level {
+    /// How many ids it has.
+    ids: u64,
+    /// Those that are not stored: all of them, while they may lie in the entry itself.
+    bytes: Vec<u8>,
+}
+
+impl ListWriter {
+    /// Appends a chunk.
+    pub fn push(&mut self, chunk: Id, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<()> {
+        let largest = kloset.tree_chunker().parameters().max_bytes as usize;
+        let (mut id, mut depth) = (chunk, 0);
+        loop {
+            let level = self.append(depth, id);
+            // A cut depends on no more bytes than the largest chunk has.
+            if !level.is_long() || level.bytes.len() < largest {
+                return Ok(());
+            }
+            id = level.cut(packer, kloset)?;
+            depth += 1;
+        }
     }
-    Ok(lists)
+
+    /// Stores what must not lie in an entry, and returns what does.
+    pub fn finish(mut self, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<Content> {
+        let mut depth = 0;
+        while self.levels.get(depth).is_some_and(Level::is_long) {
+            while !self.levels[depth].bytes.is_empty() {
+                let list = self.levels[depth].cut(packer, kloset)?;
+                self.append(depth + 1, list);
+            }
+            depth += 1;
+        }
+        let ids = match self.levels.get(depth) {
+            Some(level) => parse(&level.bytes)?,
+            None => Vec::new(),
+        };
+        let depth = u32::try_from(depth).expect("every list is shorter than the one below it");
+        Ok(Content { ids, depth })
+    }
+
+    /// Appends an id to the list at `depth`, which is there or the next one.
+    fn append(&mut self, depth: usize, id: Id) -> &mut Level {
+        if depth == self.levels.len() {
+            self.levels.push(Level::default());
+        }
+        let level = &mut self.levels[depth];
+        level.ids += 1;
+        level.bytes.extend_from_slice(&id.0);
+        level
+    }
+}
+
+impl Level {
+    /// Whether an entry does not hold as many ids itself.
+    fn is_long(&self) -> bool {
+        self.ids > DIRECT_IDS
+    }
+
+    /// Stores the first chunk of what is held back, and returns its id.
+    fn cut(&mut self, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<Id> {
+        let cut = kloset.tree_chunker().cut(&self.bytes);
+        let cut = cut.next_multiple_of(ID_BYTES);
+        let (id, _) = packer.put(&self.bytes[..cut])?;
+        self.bytes.drain(..cut);
+        Ok(id)
+    }
 }
 
 /// Calls `each` with every chunk of the file that `content` stands for, in order.

@@ -12,7 +12,7 @@ mod entry;
 mod walk;
 mod wire;
 
-pub use content::{chunk_ids, each_chunk, store_ids};
+pub use content::{ListWriter, chunk_ids, each_chunk};
 pub use entry::{Content, Entry, Totals, check_name};
 pub use walk::{Reach, TreeWalk};
 
@@ -36,7 +36,7 @@ pub struct TreeWriter {
     bytes: Vec<u8>,
     /// Where each entry in `bytes` ends.
     ends: Vec<usize>,
-    chunks: Vec<Id>,
+    chunks: ListWriter,
 }
 
 impl TreeWriter {
@@ -55,7 +55,7 @@ impl TreeWriter {
         while !self.bytes.is_empty() {
             self.cut(packer, kloset)?;
         }
-        store_ids(self.chunks, packer, kloset)
+        self.chunks.finish(packer, kloset)
     }
 
     /// Stores the first chunk of what is there.
@@ -63,7 +63,8 @@ impl TreeWriter {
         let wanted = kloset.tree_chunker().cut(&self.bytes);
         let whole = self.ends.partition_point(|end| *end < wanted);
         let length = self.ends[whole];
-        self.chunks.push(packer.put(&self.bytes[..length])?.0);
+        let (chunk, _) = packer.put(&self.bytes[..length])?;
+        self.chunks.push(chunk, packer, kloset)?;
         self.bytes.drain(..length);
         self.ends.drain(..=whole);
         self.ends.iter_mut().for_each(|end| *end -= length);
