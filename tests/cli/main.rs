@@ -5,6 +5,7 @@ mod backup;
 mod cat;
 mod check;
 mod create;
+mod format;
 mod full;
 mod harness;
 mod help;

@@ -31,6 +31,7 @@
 
 mod filter;
 mod home;
+mod kept;
 mod manifest;
 mod memtable;
 mod merge;

@@ -14,8 +14,9 @@
 //! more; eight would take 0.035 bytes a chunk more of the 2 there are. Ids are evenly spread, so proportion tells where a
 //! fence is to within the square root of their number, and a search from there
 //! touches few lines of memory. Then the group's filter is asked, and only then
-//! is the page read and its checksum verified. Nothing but fences and filters is
-//! kept: the pages in use are in the system's cache, where they can be taken back.
+//! is the page read and its checksum verified. Besides fences and filters only a
+//! small fixed number of pages is kept (see `kept`): the others are in the system's
+//! cache, where they can be taken back.
 //!
 //! Where each thing lies follows from the number of records and the lengths of
 //! the filters, so there is little in the file that could lie; the length of the
@@ -32,6 +33,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::filter::{Filter, MAX_FILTER_BYTES};
 use super::home::NewFile;
+use super::kept::Kept;
 use super::record::{
     PAGE_BYTES, PAGE_RECORDS, Page, Prefix, Record, checksum, fence_key, filter_key, page_is_sound,
     records_in, u32_at, u64_at,
@@ -54,6 +56,7 @@ pub(super) struct Segment {
     pub(super) file_bytes: u64,
     fences: Vec<u32>,
     groups: Vec<Group>,
+    kept: Kept,
     page_reads: AtomicU64,
     saved: AtomicBool,
 }
@@ -101,6 +104,7 @@ impl Segment {
             file_bytes,
             fences,
             groups,
+            kept: Kept::new(pages),
             page_reads,
             saved,
         })
@@ -157,9 +161,16 @@ impl Segment {
         prefix: &Prefix,
         take: &mut dyn FnMut(Record, u64) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
-        let mut page = [0; PAGE_BYTES];
-        self.read_page(number, &mut page)?;
-        let records = records_in(&page, self.records_of_page(number));
+        let mut buffer = [0; PAGE_BYTES];
+        let page = match self.kept.get(number) {
+            Some(page) => page,
+            None => {
+                self.read_page(number, &mut buffer)?;
+                self.kept.keep(number, &buffer);
+                &buffer
+            }
+        };
+        let records = records_in(page, self.records_of_page(number));
         let first = records.partition_point(|record| record[..prefix.len()] < prefix[..]);
         for (place, bytes) in records.iter().enumerate().skip(first) {
             let record = Record::decode(bytes);
@@ -219,7 +230,7 @@ impl Segment {
         self.page_reads.load(Ordering::Relaxed)
     }
 
-    /// Fences, filters and what holds them.
+    /// Fences, filters and what holds them; kept pages come to a fixed amount for all segments.
     pub(super) fn memory_bytes(&self) -> usize {
         let filter =
             |group: &Group| group.filter.get().map_or(0, Filter::memory_bytes) + size_of::<Group>();
