@@ -59,7 +59,8 @@ prepare_sid() {
         apt-get update -q
         site=$(mirror)
     fi
-    echo "deb ${site:-http://deb.debian.org/debian} sid main" >"$BENCH/apt/sources.list"
+    test -n "$site" || return 1
+    echo "deb $site sid main" >"$BENCH/apt/sources.list"
     apt_of_sid update --error-on=any
 }
 
