@@ -1,10 +1,9 @@
 //! Pages of segments that stay in memory once they were read and found sound.
 //!
 //! A run that looks up what it saw last time asks for the same few hundred pages tens
-//! of thousands of times. Keeping them saves a system call and a checksum each: 14 % of a
-//! backup in which nothing changed. What is kept is bounded for all segments
-//! of the process together, and is the first to come: ids are spread evenly, so any page is
-//! as good as another, and a large index does without.
+//! of thousands of times. Keeping them saves a system call and a checksum each. What is
+//! kept is bounded for all segments of the process together, and is the first to come:
+//! ids are spread evenly, so any page is as good as another, and a large index does without.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
