@@ -32,15 +32,20 @@ pub fn publish(kloset: &Kloset, tables: &[PackTable]) -> Result<(Id, u64)> {
 /// # Errors
 /// [`crate::error::Kind::Corrupt`] unless every byte is what was stored.
 pub fn read(kloset: &Kloset, id: Id) -> Result<Vec<PackTable>> {
-    let read = || {
-        decode(&object::decode(
-            kloset.sealer(),
-            Part::Index,
-            id,
-            kloset.store().get(Area::Index, id)?,
-        )?)
-    };
-    read().during(|| format!("read index {}", id.short()))
+    let bytes = kloset.store().get(Area::Index, id);
+    parse(kloset, id, bytes.during(|| reading(id))?)
+}
+
+/// The same, of an object whose bytes were read already.
+pub fn parse(kloset: &Kloset, id: Id, bytes: Vec<u8>) -> Result<Vec<PackTable>> {
+    object::decode(kloset.sealer(), Part::Index, id, bytes)
+        .and_then(|body| decode(&body))
+        .during(|| reading(id))
+}
+
+/// What is being done when an index object cannot be read.
+fn reading(id: Id) -> String {
+    format!("read index {}", id.short())
 }
 
 /// The body that tells of `tables`.

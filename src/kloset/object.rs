@@ -51,8 +51,13 @@ pub fn encode(sealer: &Sealer, part: Part, body: &[u8]) -> Result<Vec<u8>> {
 pub fn check_name(id: Id, bytes: Vec<u8>) -> Result<Vec<u8>> {
     match Id::of(&bytes) == id {
         true => Ok(bytes),
-        false => Err(Error::corrupt("its bytes do not hash to its name")),
+        false => Err(misnamed()),
     }
+}
+
+/// The error of an object that is not what its name says.
+pub fn misnamed() -> Error {
+    Error::corrupt("its bytes do not hash to its name")
 }
 
 /// The body of the object `id` in `bytes`.

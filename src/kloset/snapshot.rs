@@ -312,14 +312,28 @@ pub fn read(kloset: &Kloset, object: Id) -> Result<Snapshot> {
     read_as(kloset, object, Detail::Full)
 }
 
-/// The same, in as much detail as is asked for.
+/// The same, of an object whose bytes were read already.
+pub fn parse(kloset: &Kloset, object: Id, bytes: Vec<u8>) -> Result<Snapshot> {
+    parse_as(kloset, object, bytes, Detail::Full)
+}
+
+/// As [`read`], in as much detail as is asked for.
 fn read_as(kloset: &Kloset, object: Id, detail: Detail) -> Result<Snapshot> {
-    let read = || -> Result<Snapshot> {
-        let bytes = kloset.store().get(Area::Snapshots, object)?;
-        let body = object::decode(kloset.sealer(), Part::Snapshot, object, bytes)?;
-        Snapshot::decode(&body, detail)
-    };
-    read().during(|| format!("read snapshot object {}", object.short()))
+    let bytes = kloset.store().get(Area::Snapshots, object);
+    let bytes = bytes.during(|| reading(object))?;
+    parse_as(kloset, object, bytes, detail)
+}
+
+/// As [`parse`], in as much detail as is asked for.
+fn parse_as(kloset: &Kloset, object: Id, bytes: Vec<u8>, detail: Detail) -> Result<Snapshot> {
+    object::decode(kloset.sealer(), Part::Snapshot, object, bytes)
+        .and_then(|body| Snapshot::decode(&body, detail))
+        .during(|| reading(object))
+}
+
+/// What is being done when a snapshot cannot be read.
+fn reading(object: Id) -> String {
+    format!("read snapshot object {}", object.short())
 }
 
 /// Every snapshot that can be read, oldest first, without the list of its errors. One that cannot is told to `observer`

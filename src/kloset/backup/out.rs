@@ -28,7 +28,7 @@ pub(super) enum Purpose {
 
 /// Where the walker's finds go.
 pub(super) struct Out<'a> {
-    purpose: Purpose,
+    /// Nothing in a dry run.
     batches: Option<SyncSender<Batch>>,
     window: &'a Window,
     trouble: &'a Trouble,
@@ -50,22 +50,14 @@ impl<'a> Out<'a> {
         trouble: &'a Trouble,
     ) -> Out<'a> {
         Out {
-            purpose: Purpose::Backup,
             batches: Some(batches),
-            window,
-            trouble,
-            number: 0,
-            finds: Vec::new(),
-            bytes: 0,
-            directories: 0,
-            last_directory: None,
+            ..Out::nowhere(window, trouble)
         }
     }
 
     /// Nowhere.
     pub(super) fn nowhere(window: &'a Window, trouble: &'a Trouble) -> Out<'a> {
         Out {
-            purpose: Purpose::DryRun,
             batches: None,
             window,
             trouble,
@@ -79,7 +71,10 @@ impl<'a> Out<'a> {
 
     /// What the walk is for.
     pub(super) fn purpose(&self) -> Purpose {
-        self.purpose
+        match self.batches {
+            Some(_) => Purpose::Backup,
+            None => Purpose::DryRun,
+        }
     }
 
     /// # Errors

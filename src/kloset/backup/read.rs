@@ -48,8 +48,6 @@ pub(super) struct Reader<'a> {
     jobs: SyncSender<Job>,
     batch: u64,
     part: u32,
-    /// Size of the file that was read last, holes included.
-    size_bytes: u64,
     buffer: Buffer,
     steps: Vec<Step<Range<usize>>>,
 }
@@ -70,7 +68,6 @@ impl<'a> Reader<'a> {
             jobs,
             batch: 0,
             part: 0,
-            size_bytes: 0,
             buffer: context.buffers.take(),
             steps: Vec::new(),
         }
@@ -159,13 +156,13 @@ impl<'a> Reader<'a> {
         let mut file = dir.open_file(&entry.name).map_err(item)?;
         for attempt in 1.. {
             entry.recent = recent::settle(&entry.metadata);
-            let chunks = self.read_contents(&mut *file, entry)?;
+            let (chunks, size_bytes) = self.read_contents(&mut *file, entry)?;
             let now = file.metadata().map_err(item)?;
             let held_still = is_same_moment(&entry.metadata, &now);
             (entry.changed, entry.metadata) = (!held_still, now);
             if held_still || attempt == ATTEMPTS {
                 // What lstat says need not be what there is to read: below /proc it is 0.
-                entry.metadata.size_bytes = self.size_bytes;
+                entry.metadata.size_bytes = size_bytes;
                 entry.details = file.details().map_err(item)?;
                 return Ok(chunks);
             }
@@ -175,12 +172,13 @@ impl<'a> Reader<'a> {
         unreachable!("the last attempt returns")
     }
 
-    /// Reads and cuts everything that is not a hole.
+    /// Reads and cuts everything that is not a hole. Returns the chunks, and the size of the
+    /// file as it was read, holes included.
     fn read_contents(
         &mut self,
         file: &mut dyn SourceFile,
         entry: &mut Entry,
-    ) -> Result<Vec<Range<usize>>, Failure> {
+    ) -> Result<(Vec<Range<usize>>, u64), Failure> {
         let size_bytes = entry.metadata.size_bytes;
         let mut runs = Vec::from([EVERYTHING]);
         if entry.metadata.allocated_bytes < size_bytes {
@@ -190,8 +188,9 @@ impl<'a> Reader<'a> {
             }
         }
         let (chunks, read_bytes) = self.read_runs(file, &runs, size_bytes)?;
-        (entry.holes, self.size_bytes) = what_was_read(&runs, size_bytes, read_bytes);
-        Ok(chunks)
+        let (holes, size_bytes) = what_was_read(&runs, size_bytes, read_bytes);
+        entry.holes = holes;
+        Ok((chunks, size_bytes))
     }
 
     /// Reads these runs as if they were one file of about `expected_bytes`.

@@ -8,6 +8,7 @@ use super::{Context, Depth, Looked, Target};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::codec::Decoder;
 use crate::kloset::index::{Index, PackInfo};
+use crate::kloset::object::{check_name, misnamed};
 use crate::kloset::pack::{TRAILER_BYTES, check_head, decode_tail, footer_bytes};
 use crate::kloset::pipeline::{send, shared_channel};
 use crate::kloset::progress::{Event, add};
@@ -28,7 +29,8 @@ pub(super) fn check_small(context: &Context<'_>, kloset: &Kloset) -> Result<()> 
         context.object(Area::Keys, id, outcome)?;
     }
     for (id, _) in each(context, Area::Index)? {
-        let outcome = whole(context, Area::Index, id).and_then(|_| index_object::read(kloset, id));
+        let outcome = whole(context, Area::Index, id)
+            .and_then(|bytes| index_object::parse(kloset, id, bytes));
         context.object(Area::Index, id, outcome)?;
     }
     for (id, size_bytes) in each(context, Area::Condemned)? {
@@ -42,7 +44,8 @@ pub(super) fn check_small(context: &Context<'_>, kloset: &Kloset) -> Result<()> 
 pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Result<Vec<Target>> {
     let mut readable = Vec::new();
     for (id, _) in each(context, Area::Snapshots)? {
-        let outcome = whole(context, Area::Snapshots, id).and_then(|_| snapshot::read(kloset, id));
+        let outcome = whole(context, Area::Snapshots, id)
+            .and_then(|bytes| snapshot::parse(kloset, id, bytes));
         match context.object(Area::Snapshots, id, outcome)? {
             Looked::Good(mut snapshot) => {
                 // Of many snapshots at once they would be too much to hold.
@@ -200,10 +203,7 @@ fn each(context: &Context<'_>, area: Area) -> Result<Vec<(Id, u64)>> {
 fn whole(context: &Context<'_>, area: Area, id: Id) -> Result<Vec<u8>> {
     let bytes = context.store.get(area, id)?;
     context.read(bytes.len() as u64);
-    match Id::of(&bytes) == id {
-        true => Ok(bytes),
-        false => Err(misnamed()),
-    }
+    check_name(id, bytes)
 }
 
 /// Compares an object of any size with its name.
@@ -225,14 +225,9 @@ fn hash(context: &Context<'_>, area: Area, id: Id, size_bytes: u64) -> Result<()
     }
 }
 
-/// The error of an object that is not what its name says.
-fn misnamed() -> Error {
-    Error::corrupt("its bytes do not hash to its name")
-}
-
-/// Tells of packs that no index object covers: what an interrupted backup left, or the sign of
-/// a lost index object. Their chunks are found all the same, by their footers.
 /// Tells of the packs that are not among `packs`, which are sorted, though the index has them.
+/// And of those that no index object covers: what an interrupted backup left, or the sign of
+/// a lost index object. Their chunks are found all the same, by their footers.
 fn tell_of_unindexed(context: &Context<'_>, index: &Index, packs: &[Id]) -> Result<()> {
     let mut indexed = 0;
     for PackInfo { id, .. } in index.packs_in_use() {
