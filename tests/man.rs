@@ -75,7 +75,7 @@ fn every_command_has_a_page_and_every_page_a_command() {
         .collect();
     let found: BTreeSet<String> = pages()
         .into_iter()
-        .filter(|name| name.starts_with("plakar-"))
+        .filter(|name| name.starts_with("plakar-") && name.ends_with(".1"))
         .collect();
     assert_eq!(found, wanted);
 }
@@ -101,6 +101,33 @@ fn pages_document_the_flags_that_there_are() {
         named([GLOBAL_FLAGS]),
         "plakar.1"
     );
+}
+
+/// A command and its subcommands, whose groups of flags count.
+fn with_subcommands(command: &Command) -> impl Iterator<Item = &Command> {
+    std::iter::once(command).chain(command.subcommands)
+}
+
+#[test]
+fn flags_that_commands_share_have_a_page_that_they_point_to() {
+    for command in COMMANDS {
+        let text = page(&format!("plakar-{}.1", command.name));
+        for group in with_subcommands(command).flat_map(|command| command.groups) {
+            let (name, section) = group.page;
+            let shared = page(&format!("{name}.{section}"));
+            assert_eq!(
+                documented(&shared),
+                named([group.flags]),
+                "{name}.{section}"
+            );
+            let pointer = format!(".Xr {name} {section}");
+            assert!(
+                text.contains(&pointer),
+                "{pointer} in plakar-{}.1",
+                command.name
+            );
+        }
+    }
 }
 
 #[test]

@@ -24,20 +24,25 @@ pub enum Setting {
     Value(OsString),
 }
 
-/// The flags given out of one table, in order.
+/// The flags given out of some tables, in order.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub(super) table: &'static [Flag],
+    pub(super) tables: Vec<&'static [Flag]>,
     pub(super) given: Vec<(&'static Flag, Setting)>,
 }
 
 impl Settings {
-    /// Nothing given yet out of `table`.
-    pub fn new(table: &'static [Flag]) -> Settings {
+    /// Nothing given yet out of `tables`.
+    pub fn new(tables: impl IntoIterator<Item = &'static [Flag]>) -> Settings {
         Settings {
-            table,
+            tables: tables.into_iter().collect(),
             given: Vec::new(),
         }
+    }
+
+    /// Every flag there is.
+    pub fn flags(&self) -> impl Iterator<Item = &'static Flag> + use<'_> {
+        self.tables.iter().flat_map(|table| table.iter())
     }
 
     /// Whether the switch `name` is on. The last one given wins.
@@ -98,7 +103,7 @@ impl Settings {
     /// Everything given for `name`.
     fn of<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a Setting> + use<'a, 'n> {
         debug_assert!(
-            self.table.iter().any(|flag| flag.name == name),
+            self.flags().any(|flag| flag.name == name),
             "no flag -{name} in the table"
         );
         let ours = self.given.iter().filter(move |(flag, _)| flag.name == name);
@@ -130,7 +135,7 @@ impl Args {
         Args {
             parent: None,
             command,
-            settings: Settings::new(command.flags),
+            settings: Settings::new(command.tables()),
             arguments: Vec::new(),
         }
     }

@@ -48,6 +48,11 @@ pub fn command(path: &str, command: &Command) -> String {
         text.push_str("\nFlags:\n");
         text.extend(command.flags.iter().map(flag_row));
     }
+    for group in command.groups {
+        let (page, section) = group.page;
+        text.push_str(&format!("\n{}, see {page}({section}):\n", group.title));
+        text.extend(group.flags.iter().map(flag_row));
+    }
     let page = path.split(' ').next().unwrap_or(path);
     let more =
         format!("Options of every command and exit codes: plakar(1). Manual: plakar-{page}(1).");

@@ -94,7 +94,7 @@ struct Parse {
 impl Parse {
     fn new(commands: &'static [Command]) -> Parse {
         let invocation = Invocation {
-            options: Settings::new(GLOBAL_FLAGS),
+            options: Settings::new([GLOBAL_FLAGS]),
             store: None,
             args: None,
         };
@@ -110,7 +110,7 @@ impl Parse {
         let own = self.invocation.args.as_mut().map(|args| &mut args.settings);
         let tables = own.into_iter().chain([&mut self.invocation.options]);
         for settings in tables {
-            if let Some(flag) = lookup(settings.table, &word.name) {
+            if let Some(flag) = lookup(settings.flags(), &word.name) {
                 settings.given.push((flag, setting(flag, word, words)?));
                 return Ok(());
             }
@@ -145,12 +145,12 @@ impl Parse {
     /// Says that there is no flag `name`, and what may have been meant.
     fn unknown_flag(&self, name: &str) -> Error {
         let own = self.invocation.args.as_ref();
-        let known = own.map_or(&[] as &[Flag], |args| args.settings.table);
+        let known = own.into_iter().flat_map(|args| args.settings.flags());
         let misplaced = own.is_none().then(|| self.owner(name)).flatten();
         let hint = match misplaced {
             Some(command) => format!(" (a flag of {command}: give it after the command)"),
             None => {
-                let names = known.iter().chain(GLOBAL_FLAGS).flat_map(Flag::names);
+                let names = known.chain(GLOBAL_FLAGS).flat_map(Flag::names);
                 did_you_mean(name, names, "-")
             }
         };
@@ -165,16 +165,14 @@ impl Parse {
     fn owner(&self, name: &str) -> Option<&'static str> {
         let mut owners = self.commands.iter();
         owners
-            .find(|command| lookup(command.flags, name).is_some())
+            .find(|command| lookup(command.tables().flatten(), name).is_some())
             .map(|command| command.name)
     }
 }
 
-/// The flag of `table` that is called `name`.
-fn lookup(table: &'static [Flag], name: &str) -> Option<&'static Flag> {
-    table
-        .iter()
-        .find(|flag| flag.names().any(|known| known == name))
+/// The flag among `flags` that is called `name`.
+fn lookup(mut flags: impl Iterator<Item = &'static Flag>, name: &str) -> Option<&'static Flag> {
+    flags.find(|flag| flag.names().any(|known| known == name))
 }
 
 /// The command that `word` selects, with nothing given yet.

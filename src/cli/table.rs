@@ -88,6 +88,17 @@ impl Flag {
     }
 }
 
+/// Flags that several commands share, documented on one page of their own.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    /// What help puts above them.
+    pub title: &'static str,
+    /// The manual page that tells of them, such as `plakar-query` in section 7.
+    pub page: (&'static str, u8),
+    /// The flags.
+    pub flags: &'static [Flag],
+}
+
 /// Runs a command with the options of the program and its own arguments.
 pub type Run = fn(&Globals, Args) -> Result<Status>;
 
@@ -104,6 +115,8 @@ pub struct Command {
     pub about: &'static str,
     /// Its own flags. They win over global options of the same name.
     pub flags: &'static [Flag],
+    /// Flags that it shares with other commands.
+    pub groups: &'static [&'static Group],
     /// Commands of its own, selected by its first argument. A command that has
     /// any has no flags, so that each flag has one place.
     pub subcommands: &'static [Command],
@@ -119,6 +132,7 @@ impl Command {
         synopsis: "",
         about: "",
         flags: &[],
+        groups: &[],
         subcommands: &[],
         run: |_, args| Err(args.wanted_subcommand()),
     };
@@ -126,6 +140,11 @@ impl Command {
     /// Every word that selects the command, its own first.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
         std::iter::once(self.name).chain(self.synonyms.iter().copied())
+    }
+
+    /// The tables of its flags, its own first.
+    pub fn tables(&self) -> impl Iterator<Item = &'static [Flag]> + use<> {
+        std::iter::once(self.flags).chain(self.groups.iter().map(|group| group.flags))
     }
 
     /// The command among `commands` that `word` selects.

@@ -54,14 +54,14 @@ mod tests {
             !command.name.is_empty() && !command.about.is_empty(),
             "{command:?}"
         );
-        assert_unique(command.flags.iter().flat_map(Flag::names));
+        assert_unique(command.tables().flatten().flat_map(Flag::names));
         assert_unique(command.subcommands.iter().flat_map(Command::names));
         assert!(
-            command.subcommands.is_empty() || command.flags.is_empty(),
+            command.subcommands.is_empty() || command.tables().flatten().next().is_none(),
             "{}",
             command.name
         );
-        for flag in command.flags {
+        for flag in command.tables().flatten() {
             let is_phrase = !flag.about.ends_with('.') && !flag.about.is_empty();
             assert!(is_phrase, "{} -{}", command.name, flag.name);
         }
