@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 | [`error`], [`util`] | nothing of backups |
 //! | 2 | [`store`], [`connector`] | where objects are kept; where files are read and written |
-//! | 3 | [`kloset`] | keys, chunks, blocks, packs, trees, snapshots |
+//! | 3 | [`kloset`], [`config`] | keys, chunks, blocks, packs, trees, snapshots; what is kept by name |
 //! | 4 | [`cli`] | alone prints, prompts and reads the environment |
 //!
 //! The library exists so that benchmarks, fuzz targets and tests can call the
@@ -16,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod cli;
+pub mod config;
 pub mod connector;
 pub mod error;
 pub mod kloset;

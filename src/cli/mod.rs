@@ -36,7 +36,6 @@ pub mod selection;
 mod signals;
 pub mod status;
 mod strength;
-pub mod suggest;
 pub mod table;
 mod terminal;
 pub mod threads;
@@ -46,6 +45,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use crate::util::suggest;
 pub use args::Args;
 pub use commands::COMMANDS;
 pub use environment::Environment;
