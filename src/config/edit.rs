@@ -13,6 +13,8 @@ use crate::error::{Error, Kind, Result};
 
 /// The position of a table that comes after all others.
 const LAST: isize = isize::MAX;
+/// A position before that of every table.
+const FIRST: isize = -1;
 
 /// A file on its way from one text to the next.
 pub struct Draft {
@@ -79,11 +81,7 @@ impl Draft {
         };
         let value = written(value);
         match table.get_mut(key).and_then(Item::as_value_mut) {
-            Some(old) => {
-                let decor = old.decor().clone();
-                *old = value;
-                *old.decor_mut() = decor;
-            }
+            Some(old) => replace(old, value),
             None => {
                 table.insert(key, Item::Value(value));
             }
@@ -115,18 +113,19 @@ impl Draft {
 
     /// Makes `name` the default, or lets there be none.
     pub fn set_default(&mut self, name: Option<&str>) {
-        match name {
-            None => drop(self.document.remove(DEFAULT)),
-            Some(name) if self.document.contains_key(DEFAULT) => {
-                let value = self.document[DEFAULT].as_value_mut();
-                if let Some(old) = value {
-                    let decor = old.decor().clone();
-                    *old = name.into();
-                    *old.decor_mut() = decor;
-                }
-            }
-            Some(name) => {
+        let Some(name) = name else {
+            let removed = self.document.remove_entry(DEFAULT);
+            let above = removed
+                .as_ref()
+                .and_then(|(key, _)| key.leaf_decor().prefix());
+            let above = above.and_then(RawString::as_str).unwrap_or("").to_owned();
+            return self.give(FIRST, &above);
+        };
+        match self.document.get_mut(DEFAULT).and_then(Item::as_value_mut) {
+            Some(old) => replace(old, name.into()),
+            None => {
                 self.document.insert(DEFAULT, toml_edit::value(name));
+                self.give(FIRST, "\n");
             }
         }
     }
@@ -157,7 +156,7 @@ impl Draft {
 
     /// Puts `comments` in front of what comes after the table at `position`.
     fn give(&mut self, position: isize, comments: &str) {
-        if comments.trim().is_empty() {
+        if comments.is_empty() {
             return;
         }
         let tables = self
@@ -176,6 +175,13 @@ impl Draft {
             }
         }
     }
+}
+
+/// Puts `value` in the place of `old`, with the comments beside it.
+fn replace(old: &mut toml_edit::Value, value: toml_edit::Value) {
+    let decor = old.decor().clone();
+    *old = value;
+    *old.decor_mut() = decor;
 }
 
 /// Puts `comments` in front of what `decor` has above.
@@ -310,6 +316,12 @@ location = \"sftp://h/x\"
         assert_eq!(removed, "# All my stores.\n\n\n[b]\nlocation = '/b'\n");
         let removed = edited("# All.\n\n[a]\nx = 1\n", |draft| draft.remove("a"));
         assert_eq!(removed, "# All.\n\n");
+    }
+
+    #[test]
+    fn a_new_default_stands_before_every_name() {
+        let set = edited("# All.\n[a]\nx = 1\n", |draft| draft.set_default(Some("a")));
+        assert_eq!(set, "default = \"a\"\n\n# All.\n[a]\nx = 1\n");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use toml_edit::{Document, Item, Table, TomlError};
 use zeroize::Zeroizing;
 
+use super::schema;
 use crate::error::{Error, Kind, Result};
 
 /// The key of a name's location.
@@ -152,6 +153,15 @@ impl Entries {
     /// Every entry, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
+    }
+
+    /// Whether others than its owner can read a secret in the file.
+    pub fn exposes_secret(&self) -> bool {
+        let has_secret = |entry: &Entry| {
+            let mut keys = entry.pairs.iter().flatten().map(|(key, _)| key);
+            keys.any(|key| schema::is_secret(key))
+        };
+        self.is_exposed && self.entries.iter().any(has_secret)
     }
 
     /// What is said of `name`.
