@@ -39,7 +39,6 @@ pub mod selection;
 mod signals;
 pub mod status;
 mod strength;
-pub mod suggest;
 pub mod table;
 pub mod tags;
 mod terminal;
@@ -50,6 +49,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use crate::util::suggest;
 pub use args::Args;
 pub use commands::COMMANDS;
 pub use environment::Environment;
