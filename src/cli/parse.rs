@@ -46,7 +46,7 @@ pub fn parse(
     while let Some(word) = words.next() {
         match flag_word(&word) {
             Some(flag) if parse.flags == Flags::Allowed => parse.flag(flag, &mut words)?,
-            _ if word == "--" && parse.flags == Flags::Allowed => parse.flags = Flags::Ended,
+            _ if word == "--" && parse.flags == Flags::Allowed => parse.end_flags(),
             _ => parse.argument(word, &mut words)?,
         }
     }
@@ -116,6 +116,14 @@ impl Parse {
             }
         }
         Err(self.unknown_flag(&word.name))
+    }
+
+    /// Takes the `--` after which nothing is a flag.
+    fn end_flags(&mut self) {
+        self.flags = Flags::Ended;
+        if let Some(args) = &mut self.invocation.args {
+            args.before_dashes = Some(args.arguments.len());
+        }
     }
 
     /// Takes a word that is no flag: `at STORE`, a command, a subcommand or an argument.
