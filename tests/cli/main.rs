@@ -22,6 +22,8 @@ mod process;
 mod restore;
 mod rm;
 mod seen;
+mod tag;
+mod stream;
 mod terminal;
 mod usage;
 mod user;
