@@ -11,7 +11,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`table`], [`parse`], [`args`], [`suggest`], [`help`] | flags and commands as data; words understood by them; help rendered from them |
-//! | [`globals`], `environment`, `signals`, `limits` | what comes from outside: options, variables, requests to stop |
+//! | [`globals`], `configured`, `environment`, `signals`, `limits` | what comes from outside: options, variables, requests to stop |
 //! | [`opening`], [`selection`], [`places`], [`tags`], [`date`], [`cost`] | what commands are given, understood |
 //! | [`opening`], [`selection`], [`query`], [`places`], [`date`], `age`, [`cost`] | what commands are given, understood |
 //! | [`output`], [`listing`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
@@ -20,6 +20,7 @@
 mod age;
 pub mod args;
 pub mod commands;
+mod configured;
 pub mod cost;
 pub mod date;
 mod environment;

@@ -29,11 +29,29 @@ impl Draft {
         Ok(Draft { document })
     }
 
+    /// The draft of an empty file.
+    pub fn empty() -> Draft {
+        Draft {
+            document: DocumentMut::new(),
+        }
+    }
+
+    /// Whether there is anything called `name`.
+    pub fn contains(&self, name: &str) -> bool {
+        self.document.contains_key(name)
+    }
+
+    /// Whether `name` has `key`, whatever its value is.
+    pub fn has(&self, name: &str, key: &str) -> bool {
+        let table = self.document.get(name).and_then(Item::as_table_like);
+        table.is_some_and(|table| table.contains_key(key))
+    }
+
     /// The text as it is now.
     ///
     /// # Errors
     /// [`Kind::Failed`] if it could not be read again, which must not be written then.
-    pub(super) fn text(&self) -> Result<String> {
+    pub fn text(&self) -> Result<String> {
         let text = self.document.to_string();
         match Entries::parse(&text, false) {
             Ok(_) => Ok(text),
@@ -45,7 +63,8 @@ impl Draft {
     pub fn put(&mut self, entry: &Entry) -> Result<()> {
         let pairs = entry.pairs()?;
         let Some(table) = self.document.get(&entry.name).and_then(Item::as_table_like) else {
-            return Ok(self.append(&entry.name, pairs));
+            self.append(&entry.name, pairs);
+            return Ok(());
         };
         let is_old = |key: &str| pairs.iter().all(|(kept, _)| kept != key);
         let keys = table.iter().map(|(key, _)| key.to_owned());

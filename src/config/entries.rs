@@ -77,6 +77,14 @@ impl Entry {
         }
     }
 
+    /// `name`, of which nothing can be used, for the reason that `error` tells.
+    pub fn broken(name: impl Into<String>, error: Error) -> Entry {
+        Entry {
+            name: name.into(),
+            pairs: Err(error),
+        }
+    }
+
     /// Every key and value, the location among them.
     ///
     /// # Errors
@@ -143,6 +151,14 @@ impl Entries {
             }
         }
         Ok(entries)
+    }
+
+    /// `entries` that come from elsewhere.
+    pub(super) fn of(entries: Vec<Entry>) -> Entries {
+        Entries {
+            entries,
+            ..Entries::default()
+        }
     }
 
     /// Every name, in the order of the file.

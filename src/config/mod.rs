@@ -10,6 +10,7 @@
 //! | [`schema`] | which names, options and values are accepted |
 //! | [`entries`], [`edit`] | what a file says; its text changed |
 //! | [`place`] | `@name[:path]`, resolved |
+//! | [`foreign`], `rclone` | configuration from elsewhere, to be imported |
 //! | `file` | bytes from and to the disk, whole or not at all |
 //!
 //! Nothing here connects to a place, asks anybody or prints.
@@ -18,7 +19,9 @@ pub mod connectors;
 pub mod edit;
 pub mod entries;
 mod file;
+pub mod foreign;
 pub mod place;
+mod rclone;
 pub mod schema;
 
 use std::path::{Path, PathBuf};
@@ -86,6 +89,15 @@ impl Section {
             Section::Stores | Section::Sources | Section::Destinations => {
                 self.role().map_or("", Role::word)
             }
+        }
+    }
+
+    /// Where places for `role` are named.
+    pub fn of(role: Role) -> Section {
+        match role {
+            Role::Store => Section::Stores,
+            Role::Source => Section::Sources,
+            Role::Destination => Section::Destinations,
         }
     }
 

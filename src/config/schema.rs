@@ -66,6 +66,23 @@ pub fn check(entry: &Entry, role: Role, home: Option<&Path>) -> Result<Checked> 
     Ok(Checked { location, options })
 }
 
+/// One option of the connector for `scheme`, as `role`, in its shape.
+///
+/// # Errors
+/// [`Kind::Usage`] for one that it does not have, or not with such a value.
+pub fn option(
+    scheme: &str,
+    role: Role,
+    key: &str,
+    value: &Value,
+) -> Result<(&'static Known, Value)> {
+    let unknown = || Error::usage(format!("no {} speaks {scheme}://", role.word()));
+    let connector = connectors::of_scheme(scheme).ok_or_else(unknown)?;
+    let known = known(connector, role, key)?;
+    let value = shaped(&known.shape, value, None).during(|| key.to_owned())?;
+    Ok((known, value))
+}
+
 /// The location that `text` spells, with `~/` resolved.
 fn location(text: &str, home: Option<&Path>) -> Result<Location> {
     if text.starts_with('@') {
@@ -359,10 +376,8 @@ mod tests {
         );
         assert!(of(Role::Source, "http://h").contains("cannot be a source"));
         assert!(of(Role::Store, "@other").contains("not @other"));
-        assert_eq!(
-            refused(Role::Store, &[("port", 1.into())]),
-            "it has no location"
-        );
+        let nowhere = checked(Role::Store, &[("port", 1.into())]).unwrap_err();
+        assert_eq!(nowhere.to_string(), "it has no location");
     }
 
     impl From<bool> for Value {

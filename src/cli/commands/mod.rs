@@ -6,6 +6,7 @@
 pub mod backup;
 pub mod cat;
 pub mod check;
+pub mod configure;
 pub mod create;
 pub mod help;
 pub mod info;
@@ -31,6 +32,10 @@ pub static COMMANDS: &[Command] = &[
     rm::COMMAND,
     tag::COMMAND,
     key::COMMAND,
+    configure::STORE,
+    configure::SOURCE,
+    configure::DESTINATION,
+    configure::POLICY,
     version::COMMAND,
     help::COMMAND,
 ];
