@@ -4,6 +4,7 @@
 //! values, or from both: then the command line adds to the policy, and wins over it
 //! where only one value can be.
 
+pub mod policy;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::num::NonZeroU32;
@@ -21,7 +22,7 @@ use crate::kloset::select;
 
 /// The flags.
 pub static GROUP: Group = Group {
-    title: "Which snapshots",
+    title: "QUERY, which snapshots are meant",
     page: ("plakar-query", 7),
     flags: FLAGS,
 };
