@@ -19,6 +19,8 @@ mod mounted;
 mod output;
 mod over;
 mod process;
+mod prune;
+mod query;
 mod restore;
 mod rm;
 mod seen;
