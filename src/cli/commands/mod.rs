@@ -11,6 +11,7 @@ pub mod help;
 pub mod info;
 pub mod key;
 pub mod ls;
+pub mod prune;
 pub mod restore;
 pub mod rm;
 pub mod tag;
@@ -29,6 +30,7 @@ pub static COMMANDS: &[Command] = &[
     restore::COMMAND,
     check::COMMAND,
     rm::COMMAND,
+    prune::COMMAND,
     tag::COMMAND,
     key::COMMAND,
     version::COMMAND,
