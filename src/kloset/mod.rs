@@ -7,7 +7,7 @@
 //! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`file`], [`tree`], [`snapshot`], [`config`] |
 //! | where each chunk is | [`index`], and `footers` when that is lost or lies |
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
-//! | what people ask for | [`backup`], [`restore`], [`check`], [`select`] |
+//! | what people ask for | [`backup`], [`restore`], [`check`], [`compare`], [`locate`], [`select`] |
 //!
 //! It has never heard of files on this machine (but for the directory its index is
 //! cached in), of SSH, or of a terminal: stores, sources and destinations are handed in.
@@ -19,8 +19,10 @@ pub mod cbor;
 pub mod check;
 pub mod chunker;
 pub mod codec;
+pub mod compare;
 pub mod condemned;
 pub mod config;
+pub mod contents;
 pub mod failures;
 pub mod file;
 mod footers;
