@@ -12,7 +12,7 @@
 //! |---|---|
 //! | [`table`], [`parse`], [`args`], [`suggest`], [`help`] | flags and commands as data; words understood by them; help rendered from them |
 //! | [`globals`], `environment`, `signals`, `limits` | what comes from outside: options, variables, requests to stop |
-//! | [`opening`], [`selection`], [`places`], [`date`], [`cost`] | what commands are given, understood |
+//! | [`opening`], [`selection`], [`places`], [`tags`], [`date`], [`cost`] | what commands are given, understood |
 //! | [`output`], [`listing`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
 //! | [`passphrase`], `terminal`, `strength` | the one thing that is asked |
 
@@ -38,6 +38,7 @@ pub mod status;
 mod strength;
 pub mod suggest;
 pub mod table;
+pub mod tags;
 mod terminal;
 pub mod threads;
 pub mod wording;

@@ -13,6 +13,7 @@ pub mod key;
 pub mod ls;
 pub mod restore;
 pub mod rm;
+pub mod tag;
 pub mod version;
 
 use super::table::Command;
@@ -28,6 +29,7 @@ pub static COMMANDS: &[Command] = &[
     restore::COMMAND,
     check::COMMAND,
     rm::COMMAND,
+    tag::COMMAND,
     key::COMMAND,
     version::COMMAND,
     help::COMMAND,
