@@ -80,6 +80,8 @@ pub struct Contents<'a> {
     at: u64,
     /// The hole we are in, or before.
     hole: usize,
+    /// Why there is no more, if something went wrong.
+    trouble: Option<Error>,
 }
 
 impl<'a> Contents<'a> {
@@ -96,17 +98,28 @@ impl<'a> Contents<'a> {
             content_bytes: 0,
             at: 0,
             hole: 0,
+            trouble: None,
         })
     }
 
     /// Fills as much of `buffer` as there are bytes left; less than all of it means the end.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] when a part is lost or damaged: nothing that follows can be had.
+    /// [`Kind::Corrupt`] when a part is lost or damaged, and again at every further call:
+    /// there is no telling where what follows would belong.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if let Some(error) = &self.trouble {
+            return Err(error.clone());
+        }
+        let filled = self.fill(buffer).map_err(as_damage);
+        self.trouble = filled.as_ref().err().cloned();
+        filled
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match self.step(&mut buffer[filled..]).map_err(as_damage)? {
+            match self.step(&mut buffer[filled..])? {
                 0 => break,
                 count => filled += count,
             }

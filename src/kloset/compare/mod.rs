@@ -247,7 +247,13 @@ impl<'a> Comparison<'a> {
     fn changes(&mut self, a: &Node<'_>, b: &Node<'_>) -> Result<Vec<Change>> {
         let mut changes = metadata::of_metadata(&a.entry, &b.entry);
         match metadata::of_details(a, b) {
-            Ok(details) => changes.extend(details),
+            Ok(details) => {
+                let is_other_link = matches!(details.first(), Some(Change::Target(..)));
+                if is_other_link {
+                    changes = metadata::without_mtime(changes);
+                }
+                changes.extend(details);
+            }
             Err(error) => self.failed(error)?,
         }
         Ok(changes)

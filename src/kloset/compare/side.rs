@@ -75,10 +75,9 @@ impl<'a> Node<'a> {
     /// Opens a file for reading.
     pub fn open(&self) -> Result<Bytes<'a>> {
         match &self.origin {
-            Origin::Stored(blobs) => Ok(Bytes::Stored(Box::new(Contents::new(
-                blobs,
-                &self.entry,
-            )?))),
+            Origin::Stored(blobs) => {
+                Ok(Bytes::Stored(Box::new(Contents::new(blobs, &self.entry)?)))
+            }
             Origin::Live(live) => Ok(Bytes::Live(live.dir.open_file(&self.entry.name)?)),
         }
     }

@@ -213,7 +213,10 @@ mod tests {
         let old: String = (0..40).map(|n| format!("{n}\n")).collect();
         let new = old.replace("\n5\n", "\nfive\n").replace("\n30\n", "\n");
         let told = told(old.as_bytes(), new.as_bytes());
-        assert!(told.starts_with("@@ -3,7 +3,7 @@\n 2\n 3\n 4\n-5\n+five\n"), "{told}");
+        assert!(
+            told.starts_with("@@ -3,7 +3,7 @@\n 2\n 3\n 4\n-5\n+five\n"),
+            "{told}"
+        );
         assert!(told.contains("\n@@ -28,7 +28,6 @@\n"), "{told}");
     }
 }

@@ -128,7 +128,10 @@ impl<'a> TreeReader<'a> {
     pub fn skip_common(&mut self, other: &mut TreeReader<'_>) {
         let is_between = self.entries.len() == 0 && other.entries.len() == 0;
         while is_between
-            && let (Some(one), Some(two)) = (self.chunks.as_slice().first(), other.chunks.as_slice().first())
+            && let (Some(one), Some(two)) = (
+                self.chunks.as_slice().first(),
+                other.chunks.as_slice().first(),
+            )
             && one == two
         {
             self.chunks.next();
