@@ -427,12 +427,13 @@ fn the_same_bytes_are_the_same_however_they_are_stored() {
         1010,
         forge.content(&[b"hel", &[b"lo", &zeros[..]].concat(), b"world"]),
     );
+    let hole = || std::iter::once(5..1005).collect();
     let with_hole = Entry {
-        holes: vec![5..1005],
+        holes: hole(),
         ..forge::file("f", 1010, forge.content(&[b"hellow", b"orld"]))
     };
     let other = Entry {
-        holes: vec![5..1005],
+        holes: hole(),
         ..forge::file("f", 1010, forge.content(&[b"hellow", b"orlt"]))
     };
     for (one, two, expected) in [
@@ -454,10 +455,10 @@ fn contents_read_in_any_pieces_are_those_that_are_handed_out() {
     let chunks: [&[u8]; 4] = [b"abc", b"", b"defgh", b"ij"];
     let layouts: [(&[std::ops::Range<u64>], u64); 6] = [
         (&[], 10),
-        (&[0..4], 14),
+        (&[0..2, 2..4], 14),
         (&[3..5, 7..8], 13),
         (&[2..4, 4..6], 14),
-        (&[10..90_000], 90_000),
+        (&[10..20, 20..90_000], 90_000),
         (&[0..70_000, 70_004..70_010], 70_016),
     ];
     let blobs = BlobReader::new(&forge.kloset, 1 << 20).unwrap();
