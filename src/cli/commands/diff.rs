@@ -9,20 +9,21 @@ use serde::Serialize;
 
 use crate::cli::output::Format;
 use crate::cli::selection::{self, Choice};
-use crate::cli::{Args, Command, Flag, Globals, Status, opening};
+use crate::cli::{Args, Command, Flag, Globals, Status, opening, query};
 use crate::connector::{LocalSource, Source};
 use crate::error::{Error, Kind, Result};
 use crate::kloset::blob::BlobReader;
 use crate::kloset::compare::{Comparison, Difference, Found, Node, Options, Rule, Which};
-use crate::kloset::select;
+use crate::kloset::query::Query;
 use crate::kloset::tree::Reach;
+use crate::kloset::{Kloset, select};
 
 use line::{DifferenceLine, Place};
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "diff",
-    synopsis: "[-recursive] [-brief] [-content] [-highlight] SNAPSHOT[:PATH] [SNAPSHOT[:PATH]]",
+    synopsis: "[-recursive] [-brief] [-content] [-highlight] [query] [SNAPSHOT[:PATH] [SNAPSHOT[:PATH]]]",
     about: "tell what is not the same in two snapshots, or now",
     flags: &[
         Flag::switch(
@@ -36,6 +37,7 @@ pub const COMMAND: Command = Command {
         ),
         Flag::switch("highlight", "colour lines that were added and removed"),
     ],
+    groups: &[&query::GROUP],
     run,
     ..Command::BLANK
 };
@@ -127,16 +129,18 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
 fn compare(globals: &Globals, args: &Args) -> Result<Status> {
     let opts = Opts::from(globals, args);
     let words = args.at_most(2)?;
-    args.at_least_one("a SNAPSHOT[:PATH]")?;
+    let mut query = query::from_args(args)?;
+    let source = LocalSource::new()?;
     let watch = globals.watch();
     let kloset = opening::kloset(globals, &watch)?;
-    let choices = choices(&kloset, words)?;
+    if words.is_empty() {
+        expect_own(&mut query, &source);
+    }
+    let choices = choices(&kloset, &query, words)?;
     let blobs = BlobReader::new(&kloset, CACHE_BYTES)?;
-    let source = LocalSource::new()?;
     let pairs = match choices.as_slice() {
         [a, b] => vec![stored_pair(&blobs, a, b)?],
-        [a] => live_pairs(globals, &blobs, &source, a)?,
-        _ => return Err(args.usage("needs a SNAPSHOT[:PATH]")),
+        choices => live_pairs(globals, &blobs, &source, choices)?,
     };
     let options = Options {
         reach: opts.reach,
@@ -160,9 +164,17 @@ fn compare(globals: &Globals, args: &Args) -> Result<Status> {
     Ok(done.status())
 }
 
+/// Of a store that several machines share only what is of this one can be meant.
+fn expect_own(query: &mut Query, source: &LocalSource) {
+    let filters = &mut query.filters;
+    filters.source = Some(source.kind().to_owned());
+    let origin = || source.origin().to_owned();
+    filters.origin = Some(filters.origin.take().unwrap_or_else(origin));
+}
+
 /// What the words stand for. A path that only one of two has is meant in both.
-fn choices(kloset: &crate::kloset::Kloset, words: &[OsString]) -> Result<Vec<Choice>> {
-    let mut choices = selection::choices(kloset, words)?;
+fn choices(kloset: &Kloset, query: &Query, words: &[OsString]) -> Result<Vec<Choice>> {
+    let mut choices = selection::matching_or_latest(kloset, query, words)?;
     if let [a, b] = choices.as_mut_slice() {
         match (&a.path, &b.path) {
             (Some(path), None) => b.path = Some(path.clone()),
@@ -205,8 +217,11 @@ fn live_pairs<'a>(
     globals: &Globals,
     blobs: &'a BlobReader<'a>,
     source: &'a LocalSource,
-    choice: &Choice,
+    choices: &[Choice],
 ) -> Result<Vec<Pair<'a>>> {
+    let choice = choices
+        .first()
+        .expect("one is chosen, or there is an error");
     check_source(globals, source, choice)?;
     let pair = |path: Vec<u8>| -> Result<Pair<'a>> {
         let live = match Node::live(source, &path) {

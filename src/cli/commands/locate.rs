@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::escape::{JsonPath, printable};
 use crate::cli::selection::{self, Choice};
-use crate::cli::{Args, Command, Flag, Globals, Status, date, listing, opening};
+use crate::cli::{Args, Command, Flag, Globals, Status, date, listing, opening, query};
 use crate::error::{Error, Kind, Result};
 use crate::kloset::blob::BlobReader;
 use crate::kloset::locate::{Brief, Case, Listener, Patterns, Search};
@@ -16,7 +16,7 @@ use crate::kloset::{Kloset, select};
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "locate",
-    synopsis: "[-i] [-snapshot SNAPSHOT[:PATH]] PATTERN ...",
+    synopsis: "[-i] [-snapshot SNAPSHOT[:PATH]] [query] PATTERN ...",
     about: "find files by name in snapshots",
     flags: &[
         Flag::switch("i", "ignore the case of letters"),
@@ -27,6 +27,7 @@ pub const COMMAND: Command = Command {
         )
         .repeatable(),
     ],
+    groups: &[&query::GROUP],
     run,
     ..Command::BLANK
 };
@@ -120,13 +121,14 @@ fn locate(globals: &Globals, args: &Args) -> Result<Status> {
 
 /// Where to search, the newest snapshot first, and how many snapshots cannot be read.
 fn choices(kloset: &Kloset, args: &Args) -> Result<(Vec<Choice>, u64)> {
+    let query = query::from_args(args)?;
     let named: Vec<_> = args.values("snapshot").map(ToOwned::to_owned).collect();
-    if !named.is_empty() {
-        return Ok((selection::choices(kloset, &named)?, 0));
-    }
     let (snapshots, damaged) = snapshot::list(kloset, kloset.observer())?;
-    let choice = |stored| Choice { stored, path: None };
-    Ok((snapshots.into_iter().rev().map(choice).collect(), damaged))
+    let mut choices = selection::among(&snapshots, &query, &named)?;
+    if named.is_empty() {
+        choices.reverse();
+    }
+    Ok((choices, damaged))
 }
 
 /// Searches one snapshot. One in which the way to the path is damaged does not hide the next.
