@@ -39,6 +39,7 @@ impl Status {
     /// How a command ends whose answer may be [`Status::No`]: a failure without a code of its
     /// own would look like that answer, so it is told here and ends as partial.
     pub fn of_answer(outcome: Result<Status>, out: &Output) -> Result<Status> {
+        let outcome = outcome.and_then(|status| out.flush().map(|()| status));
         match outcome {
             Err(error) if error.kind().exit_code() == Status::No.exit_code() => {
                 if out.reader_left() {
