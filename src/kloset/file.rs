@@ -49,7 +49,7 @@ pub fn read(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()>
 
 /// # Errors
 /// Unless `entry` is a file with contents.
-fn check_contents(entry: &Entry) -> Result<()> {
+pub(super) fn check_contents(entry: &Entry) -> Result<()> {
     match (entry.metadata.kind, &entry.problem) {
         (FileKind::File, None) => Ok(()),
         (FileKind::File, Some(problem)) => Err(Error::new(

@@ -7,6 +7,7 @@
 //! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`file`], [`tree`], [`snapshot`], [`config`] |
 //! | where each chunk is | [`index`], and `footers` when that is lost or lies |
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
+//! | what people ask for | [`backup`], [`restore`], [`check`], [`compare`], [`locate`], [`select`] |
 //! | what people ask for | [`backup`], [`restore`], [`check`], [`query`], [`select`] |
 //!
 //! It has never heard of files on this machine (but for the directory its index is
@@ -19,8 +20,13 @@ pub mod cbor;
 pub mod check;
 pub mod chunker;
 pub mod codec;
+pub mod compare;
 pub mod condemned;
 pub mod config;
+pub mod contents;
+pub mod decompress;
+pub mod digest;
+pub mod dup;
 pub mod failures;
 pub mod file;
 mod footers;
@@ -28,6 +34,7 @@ pub mod index;
 pub mod index_object;
 pub mod keyring;
 pub mod layout;
+pub mod locate;
 mod locked;
 pub mod master;
 pub mod object;

@@ -6,13 +6,16 @@
 
 mod artificial;
 mod changes;
+mod compare;
 mod crash;
 mod damage;
+mod dup;
 mod forge;
 mod harness;
 mod heal;
 mod incremental;
 mod lies;
+mod locate;
 mod poison;
 mod review_backup;
 mod review_check;

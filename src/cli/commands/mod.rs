@@ -7,9 +7,13 @@ pub mod backup;
 pub mod cat;
 pub mod check;
 pub mod create;
+pub mod diff;
+pub mod digest;
+pub mod dup;
 pub mod help;
 pub mod info;
 pub mod key;
+pub mod locate;
 pub mod ls;
 pub mod prune;
 pub mod restore;
@@ -26,11 +30,15 @@ pub static COMMANDS: &[Command] = &[
     backup::COMMAND,
     ls::COMMAND,
     cat::COMMAND,
+    locate::COMMAND,
+    diff::COMMAND,
+    digest::COMMAND,
     info::COMMAND,
     restore::COMMAND,
     check::COMMAND,
     rm::COMMAND,
     prune::COMMAND,
+    dup::COMMAND,
     tag::COMMAND,
     key::COMMAND,
     version::COMMAND,
