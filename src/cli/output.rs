@@ -168,6 +168,12 @@ impl Output {
         self.check(written)
     }
 
+    /// The same where standard output is known to be no terminal: the progress line may stay.
+    pub fn stream(&self, bytes: &[u8]) -> Result<()> {
+        let written = self.results().write_all(bytes);
+        self.check(written)
+    }
+
     /// Writes out what is still in memory.
     pub fn flush(&self) -> Result<()> {
         let flushed = self.results().flush();
