@@ -139,7 +139,7 @@ fn root_files(sandbox: &Sandbox) {
     set("large", "security.capability", &CAPABILITY);
 }
 
-/// A store with a snapshot of `d`.
+/// Runs `archive` with `words` at the store of the sandbox `name`.
 fn archived(sandbox: &Sandbox, name: &str, words: &[&str]) -> Run {
     let at = store(name);
     sandbox.run(&[&["at", &at, "archive"][..], words].concat())
