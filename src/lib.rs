@@ -6,8 +6,9 @@
 //! | layer | modules | what it knows |
 //! |---|---|---|
 //! | 0 | [`error`], [`util`] | nothing of backups |
+//! | 1 | [`net`] | what a location is |
 //! | 2 | [`store`], [`connector`] | where objects are kept; where files are read and written |
-//! | 3 | [`kloset`] | keys, chunks, blocks, packs, trees, snapshots |
+//! | 3 | [`kloset`], [`config`] | keys, chunks, blocks, packs, trees, snapshots; what is kept by name |
 //! | 4 | [`cli`] | alone prints, prompts and reads the environment |
 //!
 //! The library exists so that benchmarks, fuzz targets and tests can call the
@@ -16,8 +17,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod cli;
+pub mod config;
 pub mod connector;
 pub mod error;
 pub mod kloset;
+pub mod net;
 pub mod store;
 pub mod util;

@@ -12,10 +12,12 @@
 //! |---|---|
 //! | [`table`], [`parse`], [`args`], [`suggest`], [`help`] | flags and commands as data; words understood by them; help rendered from them |
 //! | [`globals`], `environment`, `signals`, `limits` | what comes from outside: options, variables, requests to stop |
-//! | [`opening`], [`selection`], [`places`], [`date`], [`cost`] | what commands are given, understood |
+//! | [`opening`], [`selection`], [`places`], [`tags`], [`date`], [`cost`] | what commands are given, understood |
+//! | [`opening`], [`selection`], [`query`], [`places`], [`date`], `age`, [`cost`] | what commands are given, understood |
 //! | [`output`], [`listing`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
 //! | [`passphrase`], `terminal`, `strength` | the one thing that is asked |
 
+mod age;
 pub mod args;
 pub mod commands;
 pub mod cost;
@@ -32,12 +34,13 @@ pub mod parse;
 pub mod passphrase;
 pub mod places;
 pub mod progress;
+pub mod query;
 pub mod selection;
 mod signals;
 pub mod status;
 mod strength;
-pub mod suggest;
 pub mod table;
+pub mod tags;
 mod terminal;
 pub mod threads;
 pub mod wording;
@@ -46,6 +49,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use crate::util::suggest;
 pub use args::Args;
 pub use commands::COMMANDS;
 pub use environment::Environment;

@@ -207,17 +207,21 @@ fn setting(
     value.map(Setting::Value).ok_or_else(missing)
 }
 
-/// On or off, in the words that Go's `strconv.ParseBool` takes.
+/// On or off: a switch alone is on.
 fn switch(word: &FlagWord) -> Result<Setting> {
-    let Some(value) = &word.value else {
-        return Ok(Setting::On);
-    };
+    match &word.value {
+        None => Ok(Setting::On),
+        Some(value) => truth(&word.name, value),
+    }
+}
+
+/// On or off, in the words that Go's `strconv.ParseBool` takes; `name` is the flag's.
+pub(super) fn truth(name: &str, value: &OsStr) -> Result<Setting> {
     match value.to_string_lossy().as_ref() {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Setting::On),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Setting::Off),
         other => Err(Error::usage(format!(
-            "flag -{} is true or false, not {other:?}",
-            word.name
+            "flag -{name} is true or false, not {other:?}"
         ))),
     }
 }

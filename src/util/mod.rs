@@ -1,7 +1,8 @@
-//! Small things that know nothing of backups: ids, sizes, times.
+//! Small things that know nothing of backups: ids, sizes, times, slips.
 
 pub mod human;
 pub mod id;
 pub mod interrupt;
+pub mod suggest;
 
 pub use id::Id;

@@ -14,6 +14,7 @@ pub mod key;
 pub mod ls;
 pub mod restore;
 pub mod rm;
+pub mod tag;
 pub mod version;
 
 use super::table::Command;
@@ -30,6 +31,7 @@ pub static COMMANDS: &[Command] = &[
     archive::COMMAND,
     check::COMMAND,
     rm::COMMAND,
+    tag::COMMAND,
     key::COMMAND,
     version::COMMAND,
     help::COMMAND,

@@ -1,0 +1,262 @@
+//! Which connectors there are, what each can do in this version, and its options.
+//!
+//! One table, from which names are checked when they are configured and used, and which
+//! `pkg` and the manual tell. A connector may be known but not be served yet: then it can be
+//! configured, and opening it says so.
+//!
+//! Nothing here opens anything.
+
+use std::ops::RangeInclusive;
+
+use super::Role;
+
+/// What the value of an option may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Any text.
+    Text,
+    /// Text that is shown to nobody.
+    Secret,
+    /// A path of this machine.
+    Path,
+    /// A line for `sh -c`.
+    Command,
+    /// `true` or `false`.
+    Switch,
+    /// A whole number.
+    Number(RangeInclusive<i64>),
+}
+
+/// One option of a connector.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Its key in the file.
+    pub name: &'static str,
+    /// Other keys for the same.
+    pub synonyms: &'static [&'static str],
+    /// What its value may be.
+    pub shape: Shape,
+    /// What it does: a phrase in lower case, without a full stop.
+    pub about: &'static str,
+}
+
+impl Known {
+    const fn new(name: &'static str, shape: Shape, about: &'static str) -> Known {
+        Known {
+            name,
+            synonyms: &[],
+            shape,
+            about,
+        }
+    }
+
+    const fn also(self, synonyms: &'static [&'static str]) -> Known {
+        Known { synonyms, ..self }
+    }
+
+    /// Whether `key` is this option.
+    pub fn is(&self, key: &str) -> bool {
+        self.name == key || self.synonyms.contains(&key)
+    }
+}
+
+/// One way to reach places.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it reaches: a phrase in lower case, without a full stop.
+    pub about: &'static str,
+    /// What its locations begin with, without `:`.
+    pub schemes: &'static [&'static str],
+    /// Its version, which is that of the program as long as it is built in.
+    pub version: &'static str,
+    /// For what it can be configured.
+    pub roles: &'static [Role],
+    /// For what this version of the program can open it: some of `roles`.
+    pub serves: &'static [Role],
+    /// Options that it has in every role.
+    options: &'static [Known],
+    /// Further options of its sources.
+    source_options: &'static [Known],
+}
+
+impl Connector {
+    /// Every option that it has as `role`, those of all stores included.
+    pub fn options(&self, role: Role) -> impl Iterator<Item = &'static Known> + use<> {
+        let of_role = match role {
+            Role::Store => STORE_OPTIONS,
+            Role::Source => self.source_options,
+            Role::Destination => &[],
+        };
+        self.options.iter().chain(of_role)
+    }
+
+    /// The option that `key` is, as `role`.
+    pub fn option(&self, role: Role, key: &str) -> Option<&'static Known> {
+        self.options(role).find(|known| known.is(key))
+    }
+}
+
+/// The connector of the locations that begin with `scheme`.
+pub fn of_scheme(scheme: &str) -> Option<&'static Connector> {
+    let speaks = |connector: &&Connector| connector.schemes.contains(&scheme);
+    CONNECTORS.iter().find(speaks)
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Options of every store, wherever it is.
+const STORE_OPTIONS: &[Known] = &[
+    Known::new("passphrase", Shape::Secret, "the passphrase of the store"),
+    Known::new(
+        "passphrase_cmd",
+        Shape::Command,
+        "a command that prints the passphrase on its first line",
+    ),
+    Known::new(
+        "keyfile",
+        Shape::Path,
+        "a file with the passphrase on its first line",
+    ),
+];
+
+const FS_SOURCE_OPTIONS: &[Known] = &[
+    Known::new(
+        "one_file_system",
+        Shape::Switch,
+        "stay on the file system of each place",
+    )
+    .also(&["dont_traverse_fs"]),
+    Known::new(
+        "exclude_caches",
+        Shape::Switch,
+        "leave out what is marked by CACHEDIR.TAG",
+    ),
+    Known::new(
+        "ignore_inode",
+        Shape::Switch,
+        "do not tell changed files by inode numbers",
+    ),
+    Known::new(
+        "ignore_ctime",
+        Shape::Switch,
+        "do not tell changed files by the time of the inode's change",
+    ),
+];
+
+const SFTP_OPTIONS: &[Known] = &[
+    Known::new("username", Shape::Text, "who to log in as"),
+    Known::new("port", Shape::Number(1..=65535), "the port of the server"),
+    Known::new("identity", Shape::Path, "the private key to log in with"),
+    Known::new("known_hosts", Shape::Path, "the keys of servers to trust"),
+    Known::new("ssh_config", Shape::Path, "a configuration of ssh to read"),
+    Known::new(
+        "insecure_ignore_host_key",
+        Shape::Switch,
+        "trust any server: whoever is in between can read and change everything",
+    ),
+    Known::new(
+        "connections",
+        Shape::Number(1..=64),
+        "use at most this many connections",
+    ),
+];
+
+const HTTP_OPTIONS: &[Known] = &[
+    Known::new("auth_token", Shape::Secret, "the token that lets us in"),
+    Known::new(
+        "auth_token_cmd",
+        Shape::Command,
+        "a command that prints the token on its first line",
+    ),
+    Known::new("tls_ca", Shape::Path, "certificates to trust, in PEM"),
+    Known::new(
+        "tls_pin",
+        Shape::Text,
+        "the SHA-256 of the server's public key, the only one to trust",
+    ),
+    Known::new(
+        "tls_no_verify",
+        Shape::Switch,
+        "trust any server: whoever is in between can change everything",
+    ),
+];
+
+/// Every connector, in the order in which it is listed.
+pub static CONNECTORS: &[Connector] = &[
+    Connector {
+        name: "fs",
+        about: "directories of this machine",
+        schemes: &["fs", "file"],
+        version: VERSION,
+        roles: &Role::ALL,
+        serves: &Role::ALL,
+        options: &[],
+        source_options: FS_SOURCE_OPTIONS,
+    },
+    Connector {
+        name: "sftp",
+        about: "directories of a machine that is reached by SSH",
+        schemes: &["sftp"],
+        version: VERSION,
+        roles: &Role::ALL,
+        serves: &[],
+        options: SFTP_OPTIONS,
+        source_options: &[],
+    },
+    Connector {
+        name: "http",
+        about: "stores that plakar server serves",
+        schemes: &["http", "https"],
+        version: VERSION,
+        roles: &[Role::Store],
+        serves: &[],
+        options: HTTP_OPTIONS,
+        source_options: &[],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_consistent() {
+        let mut schemes = BTreeSet::new();
+        for connector in CONNECTORS {
+            assert!(
+                connector
+                    .schemes
+                    .iter()
+                    .all(|scheme| schemes.insert(*scheme))
+            );
+            let serves = |role: &&Role| connector.roles.contains(role);
+            assert_eq!(
+                connector.serves.iter().filter(serves).count(),
+                connector.serves.len()
+            );
+            for role in Role::ALL {
+                let mut keys = BTreeSet::from(["location"]);
+                for known in connector.options(role) {
+                    assert!(keys.insert(known.name) && !known.about.ends_with('.'));
+                    assert!(known.synonyms.iter().all(|key| keys.insert(key)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_store_takes_a_passphrase_and_no_source_does() {
+        for connector in CONNECTORS {
+            assert!(connector.option(Role::Store, "passphrase").is_some());
+            assert!(connector.option(Role::Source, "passphrase").is_none());
+        }
+        let fs = of_scheme("file").unwrap();
+        assert!(fs.option(Role::Source, "dont_traverse_fs").is_some());
+        assert!(fs.option(Role::Store, "one_file_system").is_none());
+        assert!(of_scheme("s3").is_none());
+    }
+}
