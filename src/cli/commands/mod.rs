@@ -3,6 +3,7 @@
 //! A command parses its own flags, calls one function of the core and prints what
 //! it answers. It knows nothing of other commands.
 
+pub mod archive;
 pub mod backup;
 pub mod cat;
 pub mod check;
@@ -35,6 +36,7 @@ pub static COMMANDS: &[Command] = &[
     digest::COMMAND,
     info::COMMAND,
     restore::COMMAND,
+    archive::COMMAND,
     check::COMMAND,
     rm::COMMAND,
     prune::COMMAND,
