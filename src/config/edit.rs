@@ -19,6 +19,8 @@ const FIRST: isize = -1;
 /// A file on its way from one text to the next.
 pub struct Draft {
     document: DocumentMut,
+    /// Whether the text began with an empty line, which none that we leave shall add.
+    begins_empty: bool,
 }
 
 impl Draft {
@@ -26,13 +28,18 @@ impl Draft {
     pub(super) fn new(text: &str) -> Result<Draft> {
         let document = text.parse::<DocumentMut>();
         let document = document.map_err(|cause| entries::not_toml(text, &cause))?;
-        Ok(Draft { document })
+        let begins_empty = text.starts_with('\n');
+        Ok(Draft {
+            document,
+            begins_empty,
+        })
     }
 
     /// The draft of an empty file.
     pub fn empty() -> Draft {
         Draft {
             document: DocumentMut::new(),
+            begins_empty: false,
         }
     }
 
@@ -52,8 +59,11 @@ impl Draft {
     /// # Errors
     /// [`Kind::Failed`] if it could not be read again, which must not be written then.
     pub fn text(&self) -> Result<String> {
-        let text = self.document.to_string();
-        match Entries::parse(&text, false) {
+        let mut text = self.document.to_string();
+        if !self.begins_empty {
+            text.drain(..text.len() - text.trim_start_matches('\n').len());
+        }
+        match Entries::parse(&text, 0o600) {
             Ok(_) => Ok(text),
             Err(cause) => Err(Error::new(Kind::Failed, cause.to_string()).during("edit")),
         }
@@ -344,6 +354,14 @@ location = \"sftp://h/x\"
     }
 
     #[test]
+    fn no_empty_line_is_left_at_the_beginning() {
+        let text = "[a]\nx = 1\n\n[b]\nx = 2\n";
+        assert_eq!(edited(text, |draft| draft.remove("a")), "[b]\nx = 2\n");
+        let set = edited(text, |draft| draft.set_default(Some("a")));
+        assert_eq!(edited(&set, |draft| draft.set_default(None)), text);
+    }
+
+    #[test]
     fn inline_tables_are_changed_too() {
         let text = "a = { location = '/a', port = 1 } # one\nb.location = '/b'\n";
         let set = edited(text, |draft| {
@@ -362,7 +380,7 @@ location = \"sftp://h/x\"
             let pairs = [("location", "/new"), ("keyfile", "/k")];
             draft.put(&entry("nas", &pairs)).unwrap();
         });
-        let entries = Entries::parse(&put, false).unwrap();
+        let entries = Entries::parse(&put, 0o600).unwrap();
         let nas = entries.get("nas").unwrap().pairs().unwrap();
         let keys: Vec<&str> = nas.iter().map(|(key, _)| key.as_str()).collect();
         assert_eq!(keys, ["location", "keyfile"]);

@@ -14,6 +14,11 @@ pub const LOCATION: &str = "location";
 /// The key, beside the names, of the one that is used where none is given.
 pub const DEFAULT: &str = "default";
 
+/// Permission bits that let others than the owner read a file.
+const READABLE_BY_OTHERS: u32 = 0o044;
+/// Permission bits that let others than the owner change a file.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
 /// The value of an option.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Value {
@@ -122,8 +127,8 @@ pub struct Entries {
     entries: Vec<Entry>,
     /// The name that is used where none is given.
     pub default: Option<String>,
-    /// Whether others than the owner may read the file.
-    pub is_exposed: bool,
+    /// The permission bits of the file.
+    mode: u32,
 }
 
 impl Entries {
@@ -132,10 +137,10 @@ impl Entries {
     /// # Errors
     /// [`Kind::Unsupported`], with line and column, if it is not TOML, or if something
     /// stands beside the names.
-    pub fn parse(text: &str, is_exposed: bool) -> Result<Entries> {
+    pub fn parse(text: &str, mode: u32) -> Result<Entries> {
         let document = Document::parse(text).map_err(|cause| not_toml(text, &cause))?;
         let mut entries = Entries {
-            is_exposed,
+            mode,
             ..Entries::default()
         };
         for (name, item) in document.into_table() {
@@ -173,11 +178,18 @@ impl Entries {
 
     /// Whether others than its owner can read a secret in the file.
     pub fn exposes_secret(&self) -> bool {
-        let has_secret = |entry: &Entry| {
-            let mut keys = entry.pairs.iter().flatten().map(|(key, _)| key);
-            keys.any(|key| schema::is_secret(key))
-        };
-        self.is_exposed && self.entries.iter().any(has_secret)
+        self.mode & READABLE_BY_OTHERS != 0 && self.any_key(schema::is_secret)
+    }
+
+    /// Whether others than its owner can write commands into the file, in the place of those
+    /// that it has.
+    pub fn lends_command(&self) -> bool {
+        self.mode & WRITABLE_BY_OTHERS != 0 && self.any_key(|key| key.ends_with("_cmd"))
+    }
+
+    fn any_key(&self, is_meant: fn(&str) -> bool) -> bool {
+        let pairs = self.entries.iter().flat_map(|entry| entry.pairs.iter());
+        pairs.flatten().any(|(key, _)| is_meant(key))
     }
 
     /// What is said of `name`.
@@ -263,11 +275,11 @@ mod tests {
     fn names_are_read_however_a_person_writes_them() {
         let text = "default = 'b'\n[a]\nlocation = '/a'\nport = 22\n\n\
                     [\"c.d\"]\nlocation = \"/c\"\n";
-        let entries = Entries::parse(text, false).unwrap();
+        let entries = Entries::parse(text, 0o600).unwrap();
         assert_eq!(entries.names().collect::<Vec<_>>(), ["a", "c.d"]);
         assert_eq!(entries.default.as_deref(), Some("b"));
         let inline = "a = { location = '/a', port = 22 }\nb.location = '/b'\n";
-        let inline = Entries::parse(inline, false).unwrap();
+        let inline = Entries::parse(inline, 0o600).unwrap();
         for entries in [&entries, &inline] {
             let entry = entries.get("a").unwrap();
             assert_eq!(entry.location().unwrap(), "/a");
@@ -281,7 +293,7 @@ mod tests {
     fn one_bad_entry_does_not_hide_the_others() {
         let text =
             "[a]\nlocation = 1.5\n[b]\n[c]\nlocation = '/c'\n[d]\nlocation = 7\n[e.f]\nx = 1";
-        let entries = Entries::parse(text, false).unwrap();
+        let entries = Entries::parse(text, 0o600).unwrap();
         for name in ["a", "b", "d", "e"] {
             let error = entries.get(name).unwrap().location().unwrap_err();
             assert_eq!(error.kind(), Kind::Unsupported, "{name}");
@@ -291,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_is_not_toml_is_told_with_its_place() {
-        let error = |text| Entries::parse(text, false).unwrap_err();
+        let error = |text| Entries::parse(text, 0o600).unwrap_err();
         let unclosed = error("[a]\nlocation = \"/a\nport = 1\n");
         assert_eq!(unclosed.kind(), Kind::Unsupported);
         assert!(

@@ -17,8 +17,6 @@ use crate::error::{During, Error, Kind, Result};
 
 /// Larger files are a mistake: thousands of names fit.
 const LIMIT_BYTES: u64 = 1 << 20;
-/// Permission bits that let others than the owner read a file.
-const READABLE_BY_OTHERS: u32 = 0o044;
 /// What a file lets others do: nothing, for it may hold a passphrase.
 const FILE_MODE: u32 = 0o600;
 /// What a directory that we make lets others do.
@@ -34,8 +32,8 @@ const LINK_LIMIT: u32 = 40;
 /// What a file holds.
 pub(super) struct Contents {
     pub(super) text: Zeroizing<String>,
-    /// Whether others than its owner may read it.
-    pub(super) is_exposed: bool,
+    /// Its permission bits.
+    pub(super) mode: u32,
 }
 
 /// The file at `path`, if there is one.
@@ -56,7 +54,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Contents>> {
     }
     Ok(Some(Contents {
         text: text(file)?,
-        is_exposed: metadata.permissions().mode() & READABLE_BY_OTHERS != 0,
+        mode: metadata.permissions().mode() & 0o777,
     }))
 }
 
@@ -205,13 +203,10 @@ mod tests {
         write(&path, "one", &lock).unwrap();
         assert_eq!((mode(&dir), mode(&path)), (0o700, 0o600));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(read(&path).unwrap().unwrap().is_exposed);
+        assert_eq!(read(&path).unwrap().unwrap().mode, 0o644);
         write(&path, "two", &lock).unwrap();
         let contents = read(&path).unwrap().unwrap();
-        assert_eq!(
-            (contents.text.as_str(), contents.is_exposed),
-            ("two", false)
-        );
+        assert_eq!((contents.text.as_str(), contents.mode), ("two", 0o600));
         let mut left: Vec<_> = fs::read_dir(&dir)
             .unwrap()
             .map(|entry| entry.unwrap().file_name())

@@ -42,7 +42,7 @@ pub fn read(input: impl Read, format: Format) -> Result<Foreign> {
     let entries = match format {
         Format::Rclone => return rclone::parse(&text),
         Format::Ours if text.trim_start().starts_with('{') => json(&text)?,
-        Format::Ours => Entries::parse(&text, false)?,
+        Format::Ours => Entries::parse(&text, 0o600)?,
     };
     Ok(Foreign {
         entries,

@@ -136,7 +136,7 @@ impl Configuration {
     pub fn read(&self, section: Section) -> Result<Entries> {
         let path = self.path(section);
         let read = || match file::read(&path)? {
-            Some(contents) => Entries::parse(&contents.text, contents.is_exposed),
+            Some(contents) => Entries::parse(&contents.text, contents.mode),
             None => Ok(Entries::default()),
         };
         read().during(|| shown(&path))
@@ -165,7 +165,7 @@ impl Configuration {
         let open = || -> Result<(Zeroizing<String>, Entries, Draft)> {
             let contents = file::read(&path)?;
             let text = contents.map(|contents| contents.text).unwrap_or_default();
-            let entries = Entries::parse(&text, false)?;
+            let entries = Entries::parse(&text, 0o600)?;
             let draft = Draft::new(&text)?;
             Ok((text, entries, draft))
         };

@@ -138,7 +138,7 @@ location = 'st'
         let Word::Name(name, path) = Word::of(word.as_bytes()) else {
             panic!("{word} is a name");
         };
-        let entries = Entries::parse(TEXT, false)?;
+        let entries = Entries::parse(TEXT, 0o600)?;
         let name = std::str::from_utf8(name).unwrap();
         Place::named(&entries, role, name, path, Some(Path::new("/home/u")))
     }

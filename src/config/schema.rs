@@ -254,13 +254,23 @@ fn absolute(path: &str) -> Result<String> {
     absolute.map_err(|_| Error::usage("the current directory is not UTF-8"))
 }
 
-/// Whether what `key` holds is shown to nobody. Keys that no connector knows count too: somebody may
-/// have written them for another program, or misspelt them.
-pub fn is_secret(key: &str) -> bool {
+/// Whether two keys are one option.
+pub fn are_same(one: &str, other: &str) -> bool {
+    one == other || known_somewhere(one).is_some_and(|known| known.is(other))
+}
+
+/// The first option of any connector that `key` is.
+fn known_somewhere(key: &str) -> Option<&'static Known> {
     let options = CONNECTORS
         .iter()
         .flat_map(|connector| Role::ALL.map(|role| connector.options(role)));
-    if let Some(known) = options.flatten().find(|known| known.is(key)) {
+    options.flatten().find(|known| known.is(key))
+}
+
+/// Whether what `key` holds is shown to nobody. Keys that no connector knows count too: somebody may
+/// have written them for another program, or misspelt them.
+pub fn is_secret(key: &str) -> bool {
+    if let Some(known) = known_somewhere(key) {
         return known.shape == Shape::Secret;
     }
     let key = key.to_ascii_lowercase();

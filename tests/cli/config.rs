@@ -413,6 +413,37 @@ fn one_wrong_name_does_not_hide_the_others() {
 }
 
 #[test]
+fn an_option_has_one_value_whatever_it_is_called() {
+    let sandbox = Sandbox::new("config_synonyms");
+    let sources = "home/.config/plakar/sources.toml";
+    sandbox.write(sources, b"[d]\nlocation = '/d'\ndont_traverse_fs = true\n");
+    sandbox
+        .run(&["source", "set", "d", "one_file_system=false"])
+        .ended(0)
+        .silent();
+    let expected = "[d]\nlocation = '/d'\none_file_system = false\n";
+    assert_eq!(text(&sandbox, sources), expected);
+    sandbox
+        .run(&["source", "unset", "d", "dont_traverse_fs"])
+        .ended(0)
+        .silent();
+    assert_eq!(text(&sandbox, sources), "[d]\nlocation = '/d'\n");
+}
+
+#[test]
+fn commands_that_others_could_write_are_worth_a_warning() {
+    let sandbox = Sandbox::new("config_lent");
+    sandbox
+        .run(&["store", "add", "nas", "/n", "passphrase_cmd=pass nas"])
+        .ended(0)
+        .silent();
+    let everyone = fs::Permissions::from_mode(0o622);
+    fs::set_permissions(sandbox.path(STORES), everyone).expect("it is ours");
+    let warned = sandbox.run(&["store", "list"]).ended(0);
+    warned.says("stores.toml holds a command and can be changed by other users");
+}
+
+#[test]
 fn a_default_is_told_and_set() {
     let sandbox = Sandbox::new("config_default");
     sandbox.run(&["store", "default"]).ended(0).silent();

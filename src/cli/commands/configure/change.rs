@@ -93,6 +93,9 @@ pub(super) fn set(globals: &Globals, args: Args) -> Result<Status> {
             Ok(given)
         };
         for (key, value) in understood().during(doing)? {
+            if let Some(synonym) = written_as(entries.get(&name), &key) {
+                draft.unset(&name, synonym);
+            }
             draft.set(&name, &key, &value);
         }
         Ok(())
@@ -125,8 +128,15 @@ fn given_for(section: Section, old: &Entry, mut given: Vec<Pair>) -> Result<Vec<
 
 /// `old` with what is in `given`.
 fn changed(old: &[Pair], given: &[Pair]) -> Vec<Pair> {
-    let stays = |(key, _): &&Pair| given.iter().all(|(new, _)| new != key);
-    old.iter().filter(stays).chain(given).cloned().collect()
+    let is_new = |key: &str| given.iter().any(|(new, _)| schema::are_same(new, key));
+    let stay = old.iter().filter(|(key, _)| !is_new(key));
+    stay.chain(given).cloned().collect()
+}
+
+/// The other key that `entry` has for the option `key`, if it does.
+fn written_as<'a>(entry: Option<&'a Entry>, key: &str) -> Option<&'a str> {
+    let mut keys = entry?.pairs().ok()?.iter().map(|(key, _)| key.as_str());
+    keys.find(|other| *other != key && schema::are_same(key, other))
 }
 
 pub(super) fn unset(globals: &Globals, args: Args) -> Result<Status> {
@@ -142,9 +152,12 @@ pub(super) fn unset(globals: &Globals, args: Args) -> Result<Status> {
     globals.configuration()?.edit(section, |entries, draft| {
         let entry = existing(section, entries, &name).during(|| args.path())?;
         for key in &keys {
+            let key = match draft.has(&entry.name, key) {
+                true => key,
+                false => written_as(Some(entry), key).unwrap_or(key),
+            };
             // One that was written in a way that we do not understand can be taken away too.
-            let is_there = draft.has(&entry.name, key);
-            if !is_there {
+            if !draft.has(&entry.name, key) {
                 let cause = format!("{key} is not set");
                 return Err(Error::new(Kind::NotFound, cause).during(doing()));
             }
