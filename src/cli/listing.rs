@@ -200,7 +200,7 @@ impl fmt::Display for EntryLine {
 }
 
 /// The letter that `ls` has for a kind of file, and the word that we have.
-fn kind(kind: FileKind) -> (char, &'static str) {
+pub fn kind(kind: FileKind) -> (char, &'static str) {
     match kind {
         FileKind::File => ('-', "file"),
         FileKind::Directory => ('d', "directory"),
