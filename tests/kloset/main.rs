@@ -7,6 +7,7 @@
 mod artificial;
 mod changes;
 mod compare;
+mod contents;
 mod crash;
 mod damage;
 mod dup;
