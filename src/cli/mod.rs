@@ -14,7 +14,7 @@
 //! | [`globals`], `environment`, `signals`, `limits` | what comes from outside: options, variables, requests to stop |
 //! | [`opening`], [`selection`], [`places`], [`tags`], [`date`], [`cost`] | what commands are given, understood |
 //! | [`opening`], [`selection`], [`query`], [`places`], [`date`], `age`, [`cost`] | what commands are given, understood |
-//! | [`output`], [`listing`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
+//! | [`output`], [`listing`], [`grouping`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
 //! | [`passphrase`], `terminal`, `strength` | the one thing that is asked |
 
 mod age;
@@ -25,6 +25,7 @@ pub mod date;
 mod environment;
 pub mod escape;
 pub mod globals;
+pub mod grouping;
 pub mod help;
 mod limits;
 pub mod listing;

@@ -171,6 +171,12 @@ impl Output {
         self.check(written)
     }
 
+    /// The same where standard output is known to be no terminal: the progress line may stay.
+    pub fn stream(&self, bytes: &[u8]) -> Result<()> {
+        let written = self.results().write_all(bytes);
+        self.check(written)
+    }
+
     /// Writes out what is still in memory. What could not be written before is not tried again.
     pub fn flush(&self) -> Result<()> {
         if self.has_failed.load(Ordering::Relaxed) {

@@ -8,11 +8,13 @@
 //! | where each chunk is | [`index`], and `footers` when that is lost or lies |
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
 //! | what people ask for | [`backup`], [`restore`], [`check`], [`compare`], [`locate`], [`select`] |
+//! | what people ask for | [`backup`], [`restore`], [`archive`], [`check`], [`select`] |
 //! | what people ask for | [`backup`], [`restore`], [`check`], [`query`], [`select`] |
 //!
 //! It has never heard of files on this machine (but for the directory its index is
 //! cached in), of SSH, or of a terminal: stores, sources and destinations are handed in.
 
+pub mod archive;
 pub mod backup;
 mod bad_packs;
 pub mod blob;

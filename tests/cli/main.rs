@@ -1,6 +1,7 @@
 //! What a user notices: every test here drives the binary, in a directory of its
 //! own, with an environment that has nothing in it but what the harness puts there.
 
+mod archive;
 mod backup;
 mod cat;
 mod check;
@@ -23,6 +24,8 @@ mod mounted;
 mod output;
 mod over;
 mod process;
+mod prune;
+mod query;
 mod restore;
 mod rm;
 mod seen;

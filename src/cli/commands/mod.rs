@@ -3,6 +3,7 @@
 //! A command parses its own flags, calls one function of the core and prints what
 //! it answers. It knows nothing of other commands.
 
+pub mod archive;
 pub mod backup;
 pub mod cat;
 pub mod check;
@@ -15,6 +16,7 @@ pub mod info;
 pub mod key;
 pub mod locate;
 pub mod ls;
+pub mod prune;
 pub mod restore;
 pub mod rm;
 pub mod tag;
@@ -34,8 +36,10 @@ pub static COMMANDS: &[Command] = &[
     digest::COMMAND,
     info::COMMAND,
     restore::COMMAND,
+    archive::COMMAND,
     check::COMMAND,
     rm::COMMAND,
+    prune::COMMAND,
     dup::COMMAND,
     tag::COMMAND,
     key::COMMAND,
