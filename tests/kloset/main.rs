@@ -8,6 +8,7 @@ mod archive;
 mod artificial;
 mod changes;
 mod compare;
+mod contents;
 mod crash;
 mod damage;
 mod dup;
