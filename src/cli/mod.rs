@@ -13,7 +13,7 @@
 //! | [`table`], [`parse`], [`args`], [`suggest`], [`help`] | flags and commands as data; words understood by them; help rendered from them |
 //! | [`globals`], `environment`, `signals`, `limits` | what comes from outside: options, variables, requests to stop |
 //! | [`opening`], [`selection`], [`places`], [`date`], [`cost`] | what commands are given, understood |
-//! | [`output`], [`listing`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
+//! | [`output`], [`listing`], [`facts`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
 //! | [`passphrase`], `terminal`, `strength` | the one thing that is asked |
 
 pub mod args;
@@ -22,6 +22,7 @@ pub mod cost;
 pub mod date;
 mod environment;
 pub mod escape;
+pub mod facts;
 pub mod globals;
 pub mod help;
 mod limits;

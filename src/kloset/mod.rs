@@ -7,7 +7,7 @@
 //! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`file`], [`tree`], [`snapshot`], [`config`] |
 //! | where each chunk is | [`index`], and `footers` when that is lost or lies |
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
-//! | what people ask for | [`backup`], [`restore`], [`check`], [`select`] |
+//! | what people ask for | [`backup`], [`restore`], [`check`], [`select`], [`inspect`] |
 //!
 //! It has never heard of files on this machine (but for the directory its index is
 //! cached in), of SSH, or of a terminal: stores, sources and destinations are handed in.
@@ -26,6 +26,7 @@ pub mod file;
 mod footers;
 pub mod index;
 pub mod index_object;
+pub mod inspect;
 pub mod keyring;
 pub mod layout;
 mod locked;

@@ -7,6 +7,7 @@ pub mod backup;
 pub mod cat;
 pub mod check;
 pub mod create;
+pub mod diag;
 pub mod help;
 pub mod info;
 pub mod key;
@@ -29,6 +30,7 @@ pub static COMMANDS: &[Command] = &[
     check::COMMAND,
     rm::COMMAND,
     key::COMMAND,
+    diag::COMMAND,
     version::COMMAND,
     help::COMMAND,
 ];
