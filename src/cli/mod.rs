@@ -14,6 +14,8 @@
 //! | [`globals`], `environment`, `signals`, `limits` | what comes from outside: options, variables, requests to stop |
 //! | [`opening`], [`selection`], [`places`], [`date`], [`cost`] | what commands are given, understood |
 //! | [`output`], [`listing`], [`facts`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
+//! | [`opening`], [`selection`], [`places`], [`tags`], [`date`], [`cost`] | what commands are given, understood |
+//! | [`output`], [`listing`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
 //! | [`passphrase`], `terminal`, `strength` | the one thing that is asked |
 
 pub mod args;
@@ -38,6 +40,7 @@ mod signals;
 pub mod status;
 mod strength;
 pub mod table;
+pub mod tags;
 mod terminal;
 pub mod threads;
 pub mod wording;

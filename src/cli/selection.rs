@@ -7,6 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use super::Args;
 use crate::error::Result;
 use crate::kloset::Kloset;
 use crate::kloset::select;
@@ -54,6 +55,25 @@ pub fn choices_or_latest(kloset: &Kloset, words: &[OsString]) -> Result<Vec<Choi
         [] => choices(kloset, &[LATEST.into()]),
         words => choices(kloset, words),
     }
+}
+
+/// The snapshots that `choices` stand for, each once.
+///
+/// # Errors
+/// [`crate::error::Kind::Usage`] where a path is named: `args` is of a command for whole snapshots.
+pub fn whole(args: &Args, choices: Vec<Choice>) -> Result<Vec<Stored>> {
+    let mut chosen: Vec<Stored> = Vec::new();
+    for choice in choices {
+        if choice.path.is_some() {
+            let cause = "only whole snapshots can be named here, not a PATH in one";
+            return Err(args.usage(cause));
+        }
+        let is_same = |stored: &Stored| stored.object == choice.stored.object;
+        if !chosen.iter().any(is_same) {
+            chosen.push(choice.stored);
+        }
+    }
+    Ok(chosen)
 }
 
 /// What `word` stands for among `snapshots`.

@@ -33,6 +33,8 @@ pub enum Fault {
     Late,
     /// The disk is full and nothing changed: [`Kind::NoSpace`].
     Full,
+    /// It is not allowed, and nothing changed: [`Kind::Denied`].
+    Denied,
 }
 
 /// What becomes of a read that is not let through.
@@ -208,6 +210,7 @@ impl State {
             None => change(),
             Some(Fault::Unavailable) => Err(unavailable()),
             Some(Fault::Full) => Err(Error::new(Kind::NoSpace, "no space left, on purpose")),
+            Some(Fault::Denied) => Err(Error::new(Kind::Denied, "not allowed, on purpose")),
             Some(Fault::Late) => change().and_then(|()| Err(unavailable())),
         }
     }
@@ -332,6 +335,7 @@ mod tests {
         for (fault, kind) in [
             (Fault::Unavailable, Kind::Unavailable),
             (Fault::Full, Kind::NoSpace),
+            (Fault::Denied, Kind::Denied),
         ] {
             let store = prepared();
             let faulty = FaultStore::with(&store, 1, fault, Lasting::ForEver);

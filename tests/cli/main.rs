@@ -22,6 +22,7 @@ mod process;
 mod restore;
 mod rm;
 mod seen;
+mod tag;
 mod terminal;
 mod usage;
 mod user;

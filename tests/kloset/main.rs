@@ -17,4 +17,5 @@ mod poison;
 mod review_backup;
 mod review_check;
 mod review_restore;
+mod revised;
 mod wrapped;

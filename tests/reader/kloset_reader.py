@@ -308,7 +308,7 @@ class Store:
 
     def snapshots(self):
         found = {}
-        for name, body in self.bodies("snapshots"):
+        for name, body in sorted(self.bodies("snapshots"), key=lambda it: (it[1].get(18, 0), it[0])):
             need(len(body[0]) == 32, "id of a snapshot")
             found[body[0]] = body
         return sorted(found.values(), key=lambda body: body.get(1, 0))

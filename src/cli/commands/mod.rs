@@ -14,6 +14,7 @@ pub mod key;
 pub mod ls;
 pub mod restore;
 pub mod rm;
+pub mod tag;
 pub mod version;
 
 use super::table::Command;
@@ -29,6 +30,7 @@ pub static COMMANDS: &[Command] = &[
     restore::COMMAND,
     check::COMMAND,
     rm::COMMAND,
+    tag::COMMAND,
     key::COMMAND,
     diag::COMMAND,
     version::COMMAND,

@@ -8,7 +8,7 @@ use crate::cli::escape::printable;
 use crate::cli::wording::counted;
 use crate::cli::{Args, Command, Flag, Globals, Status, opening, selection};
 use crate::error::Result;
-use crate::kloset::snapshot::{self, Snapshot, Stored};
+use crate::kloset::snapshot::{self, Snapshot};
 use crate::util::human;
 
 /// The entry in the table.
@@ -83,7 +83,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     let is_applied = args.is_on("apply");
     let words = args.at_least_one("a SNAPSHOT")?;
     let kloset = opening::kloset(globals, &globals.watch())?;
-    let chosen = chosen(&args, selection::choices(&kloset, words)?)?;
+    let chosen = selection::whole(&args, selection::choices(&kloset, words)?)?;
     for stored in &chosen {
         globals.interrupt.check()?;
         if is_applied {
@@ -99,24 +99,4 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
         is_applied,
     })?;
     Ok(Status::Success)
-}
-
-/// The snapshots, each once.
-///
-/// # Errors
-/// [`crate::error::Kind::Usage`] where a path is named: only whole snapshots go.
-fn chosen(args: &Args, choices: Vec<selection::Choice>) -> Result<Vec<Stored>> {
-    let mut chosen: Vec<Stored> = Vec::new();
-    for choice in choices {
-        if choice.path.is_some() {
-            return Err(args.usage("only whole snapshots can be removed, not a PATH in one"));
-        }
-        if chosen
-            .iter()
-            .all(|stored| stored.object != choice.stored.object)
-        {
-            chosen.push(choice.stored);
-        }
-    }
-    Ok(chosen)
 }

@@ -190,6 +190,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
         error_count,
         errors,
         program: options.program.clone(),
+        revision: 0,
     };
     condemned.check_none_since(kloset)?;
     let published_bytes = snapshot::publish(kloset, &snapshot)?;

@@ -50,14 +50,11 @@ pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Resu
             Looked::Good(mut snapshot) => {
                 // Of many snapshots at once they would be too much to hold.
                 snapshot.errors = Vec::new();
-                let stored = Stored {
+                readable.push(Stored {
                     object: id,
+                    older: Vec::new(),
                     published_ns: 0,
                     snapshot,
-                };
-                readable.push(Target {
-                    stored,
-                    path: b"/".to_vec(),
                 });
             }
             Looked::Damaged => context.count(|summary| {
@@ -67,8 +64,14 @@ pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Resu
             Looked::Gone => {}
         }
     }
-    readable.sort_by_key(|target| target.stored.snapshot.time_ns);
-    Ok(readable)
+    let whole = |stored| Target {
+        stored,
+        path: b"/".to_vec(),
+    };
+    Ok(snapshot::one_each(readable)
+        .into_iter()
+        .map(whole)
+        .collect())
 }
 
 /// Checks every pack, and puts into `good` what can be relied on.

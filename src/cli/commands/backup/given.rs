@@ -9,7 +9,7 @@ use lexopt::ValueExt;
 
 use crate::cli::commands::create;
 use crate::cli::suggest::did_you_mean;
-use crate::cli::{Args, Globals, date, places, threads};
+use crate::cli::{Args, Globals, date, places, tags, threads};
 use crate::connector::exclude::{self, Excludes};
 use crate::connector::{LocalSource, Source};
 use crate::error::{During, Error, Result};
@@ -103,14 +103,7 @@ fn labels(globals: &Globals, args: &Args) -> Result<Labels> {
     let given = args
         .values("tag")
         .chain(globals.environment.tags.as_deref());
-    let mut tags = Vec::new();
-    for list in given {
-        let list = utf8(list).during(|| "-tag")?;
-        tags.extend(list.split(',').map(|tag| tag.trim().to_owned()));
-    }
-    tags.retain(|tag| !tag.is_empty());
-    tags.sort();
-    tags.dedup();
+    let tags = tags::parse(given).during(|| "-tag")?;
     Ok(Labels {
         name: text("name")?,
         category: text("category")?,

@@ -2,19 +2,22 @@
 //!
 //! Its id is random and kept when it is copied to another store; the object it lies in
 //! is named, as every object, by its bytes. Publishing that object is the one moment
-//! in which a backup comes to be.
+//! in which a backup comes to be. What people say of it may change later: [`stored`].
+
+mod stored;
 
 use std::time::Duration;
 
 use super::Kloset;
 use super::cbor::{Reader, Writer};
 use super::object;
-use super::progress::{Event, Observer};
 use super::seal::Part;
 use super::tree::{Entry, Totals};
-use crate::error::{During, Error, Kind, Result};
+use crate::error::{During, Error, Result};
 use crate::store::Area;
 use crate::util::Id;
+
+pub use stored::{Stored, amend, list, one_each, remove};
 
 /// Errors kept in a snapshot; beyond it they are only counted.
 pub const ERRORS_LIMIT: usize = 1000;
@@ -74,6 +77,8 @@ pub struct Snapshot {
     pub errors: Vec<Failure>,
     /// The program that made it.
     pub program: String,
+    /// How often what people say of it was changed since it was made.
+    pub revision: u64,
 }
 
 /// Keys of the map. They are part of the format: never renumber.
@@ -96,6 +101,8 @@ mod key {
     pub(super) const ERROR_COUNT: u64 = 15;
     pub(super) const ERRORS: u64 = 16;
     pub(super) const PROGRAM: u64 = 17;
+    pub(super) const REVISION: u64 = 18;
+    /// Those that are always written.
     pub(super) const COUNT: usize = 18;
 }
 
@@ -139,8 +146,9 @@ impl Snapshot {
         let mut body = Vec::new();
         let mut writer = Writer::new(&mut body);
         let duration_ns = u64::try_from(self.duration.as_nanos()).unwrap_or(u64::MAX);
+        let is_revised = self.revision > 0;
         writer
-            .map(key::COUNT)
+            .map(key::COUNT + usize::from(is_revised))
             .u64(key::ID)
             .bytes(&self.id.0)
             .u64(key::TIME)
@@ -175,6 +183,9 @@ impl Snapshot {
         self.errors.iter().for_each(|error| {
             writer.bytes(&error.path).text(&error.cause);
         });
+        if is_revised {
+            writer.u64(key::REVISION).u64(self.revision);
+        }
         body
     }
 
@@ -240,6 +251,7 @@ impl Snapshot {
             key::ERROR_COUNT => self.error_count = reader.u64()?,
             key::ERRORS => self.errors = failures(reader)?,
             key::PROGRAM => self.program = reader.text()?.to_owned(),
+            key::REVISION => self.revision = reader.u64()?,
             _ => reader.skip()?,
         }
         Ok(())
@@ -265,17 +277,6 @@ fn failures(reader: &mut Reader<'_>) -> Result<Vec<Failure>> {
     (0..reader.pairs()?).map(|_| failure(reader)).collect()
 }
 
-/// A snapshot, and the object it lies in.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    /// The name of the object.
-    pub object: Id,
-    /// When the object was published, by the store's clock, in nanoseconds since 1970.
-    pub published_ns: i64,
-    /// What is in it.
-    pub snapshot: Snapshot,
-}
-
 /// Publishes `snapshot`; durable on return.
 pub fn publish(kloset: &Kloset, snapshot: &Snapshot) -> Result<u64> {
     let publish = || -> Result<u64> {
@@ -286,13 +287,6 @@ pub fn publish(kloset: &Kloset, snapshot: &Snapshot) -> Result<u64> {
         Ok(bytes.len() as u64)
     };
     publish().during(|| format!("publish snapshot {}", snapshot.id.short()))
-}
-
-/// Takes the object of a snapshot away, and nothing else: what only it needed is garbage
-/// until maintenance collects it. Removing one that is gone is a success.
-pub fn remove(kloset: &Kloset, stored: &Stored) -> Result<()> {
-    let removed = kloset.store().delete(Area::Snapshots, stored.object);
-    removed.during(|| format!("remove snapshot {}", stored.snapshot.id.short()))
 }
 
 /// How much of a snapshot to decode.
@@ -334,36 +328,4 @@ fn parse_as(kloset: &Kloset, object: Id, bytes: Vec<u8>, detail: Detail) -> Resu
 /// What is being done when a snapshot cannot be read.
 fn reading(object: Id) -> String {
     format!("read snapshot object {}", object.short())
-}
-
-/// Every snapshot that can be read, oldest first, without the list of its errors. One that cannot is told to `observer`
-/// and counted in the second value: it never hides the others.
-pub fn list(kloset: &Kloset, observer: &dyn Observer) -> Result<(Vec<Stored>, u64)> {
-    let mut objects = Vec::new();
-    kloset.store().list(Area::Snapshots, &mut |object| {
-        objects.push(object);
-        Ok(())
-    })?;
-    let mut snapshots = Vec::with_capacity(objects.len());
-    let mut damaged = 0;
-    for object in objects {
-        match read_as(kloset, object.id, Detail::Brief) {
-            Ok(snapshot) => snapshots.push(Stored {
-                object: object.id,
-                published_ns: object.modified_ns,
-                snapshot,
-            }),
-            // Removed since it was listed: nobody's loss.
-            Err(error) if error.kind() == Kind::NotFound => {}
-            Err(error) if error.is_of_one_object() => {
-                damaged += 1;
-                observer.event(&Event::Warning(&error));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    snapshots.sort_by_key(|stored| (stored.snapshot.time_ns, stored.snapshot.id, stored.object));
-    // Two objects of one snapshot, as two syncs at once may leave, are one snapshot to a person.
-    snapshots.dedup_by_key(|stored| stored.snapshot.id);
-    Ok((snapshots, damaged))
 }
