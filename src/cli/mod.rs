@@ -10,7 +10,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`table`], [`parse`], [`args`], [`suggest`], [`help`] | flags and commands as data; words understood by them; help rendered from them |
+//! | [`table`], [`parse`], [`args`], [`suggest`], [`help`], [`complete`] | flags and commands as data; words understood by them; help and completions made from them |
 //! | [`globals`], `environment`, `signals`, `limits` | what comes from outside: options, variables, requests to stop |
 //! | [`opening`], [`selection`], [`places`], [`date`], [`cost`] | what commands are given, understood |
 //! | [`output`], [`listing`], [`facts`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
@@ -20,6 +20,7 @@
 
 pub mod args;
 pub mod commands;
+pub mod complete;
 pub mod cost;
 pub mod date;
 mod environment;

@@ -6,12 +6,16 @@
 pub mod backup;
 pub mod cat;
 pub mod check;
+pub mod completion;
 pub mod create;
 pub mod diag;
 pub mod help;
 pub mod info;
 pub mod key;
+pub mod login;
+pub mod logout;
 pub mod ls;
+pub mod pkg;
 pub mod restore;
 pub mod rm;
 pub mod tag;
@@ -33,6 +37,10 @@ pub static COMMANDS: &[Command] = &[
     tag::COMMAND,
     key::COMMAND,
     diag::COMMAND,
+    pkg::COMMAND,
+    login::COMMAND,
+    logout::COMMAND,
+    completion::COMMAND,
     version::COMMAND,
     help::COMMAND,
 ];

@@ -1,9 +1,9 @@
 //! Snapshot objects, and what all snapshots together hold.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use super::{Prefix, answered, listed, only};
-use crate::error::Result;
+use super::{NAMED_LIMIT, Prefix, answered, listed, only};
+use crate::error::{Error, Result};
 use crate::kloset::progress::Event;
 use crate::kloset::snapshot::{self, Snapshot};
 use crate::kloset::tree::Totals;
@@ -33,26 +33,36 @@ pub fn each_snapshot(
     Ok(())
 }
 
-/// The one snapshot object whose name, or the id of whose snapshot, begins with `prefix`; with
-/// the snapshot, or what is wrong with it.
+/// A snapshot object, with the snapshot in it or what is wrong with it.
+pub type Looked = (Object, Result<Snapshot>);
+
+/// The objects of the one snapshot whose id, or one of whose objects, begins with `prefix`. There
+/// are several where labels were changed: see `revision`.
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] if there is none, [`crate::error::Kind::Usage`] if there
 /// are several.
-pub fn one(
-    kloset: &Kloset,
-    prefix: &Prefix,
-    interrupt: &Interrupt,
-) -> Result<(Object, Result<Snapshot>)> {
-    let mut found = Vec::new();
+pub fn of_one(kloset: &Kloset, prefix: &Prefix, interrupt: &Interrupt) -> Result<Vec<Looked>> {
+    let mut found: BTreeMap<Id, Vec<Looked>> = BTreeMap::new();
     each_snapshot(kloset, interrupt, &mut |object, snapshot| {
-        let is_id = snapshot.as_ref().is_ok_and(|snapshot| prefix.fits(&snapshot.id));
-        if is_id || prefix.fits(&object.id) {
-            found.push((object, snapshot));
+        // What cannot be read has no other name than its object's.
+        let id = snapshot.as_ref().map_or(object.id, |snapshot| snapshot.id);
+        if prefix.fits(&id) || prefix.fits(&object.id) {
+            found.entry(id).or_default().push((object, snapshot));
         }
-        Ok(())
+        match found.len() > NAMED_LIMIT {
+            true => Err(too_many(prefix)),
+            false => Ok(()),
+        }
     })?;
-    only(prefix, "snapshots", found, |(object, _)| object.id.to_string())
+    let found: Vec<(Id, Vec<Looked>)> = found.into_iter().collect();
+    let (_, objects) = only(prefix, "snapshots", found, |(id, _)| id.to_string())?;
+    Ok(objects)
+}
+
+/// Where there is no point in naming them.
+fn too_many(prefix: &Prefix) -> Error {
+    Error::usage(format!("{prefix} is the beginning of many snapshots"))
 }
 
 /// What all snapshots together hold.

@@ -8,7 +8,7 @@ use super::{damaged, open, prefix};
 use crate::cli::facts::table;
 use crate::cli::selection::LATEST;
 use crate::cli::{Args, Globals, Status};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kloset::Kloset;
 use crate::kloset::inspect::index::{Cached, Gap, IndexFacts, each_index};
 use crate::kloset::inspect::{Prefix, snapshots as inspect};
@@ -129,6 +129,7 @@ fn name(area: Area, object: &Object) -> String {
 struct SnapshotLine {
     object: String,
     snapshot: String,
+    revision: u64,
     size_bytes: u64,
     published: String,
     time: String,
@@ -142,6 +143,7 @@ impl SnapshotLine {
         SnapshotLine {
             object: object.id.to_string(),
             snapshot: snapshot.id.to_string(),
+            revision: snapshot.revision,
             size_bytes: object.size_bytes,
             published: human::time(object.modified_ns),
             time: human::time(snapshot.time_ns),
@@ -158,7 +160,11 @@ impl fmt::Display for SnapshotLine {
         } = self;
         let (size, short) = (human::size(self.size_bytes), &snapshot[..8]);
         let published = &self.published;
-        write!(f, "{object} {size:>10} {published} snapshot {short}")
+        let revision = self.revision;
+        write!(
+            f,
+            "{object} {size:>10} {published} snapshot {short} revision {revision}"
+        )
     }
 }
 
@@ -192,6 +198,7 @@ impl fmt::Display for SnapshotTable {
         let mut rows = vec![
             ("snapshot", line.snapshot.clone()),
             ("object", line.object.clone()),
+            ("revision", line.revision.to_string()),
             ("size", format!("{} bytes", line.size_bytes)),
             ("published", line.published.clone()),
             ("time", line.time.clone()),
@@ -215,20 +222,23 @@ pub(super) fn snapshot(globals: &Globals, args: Args) -> Result<Status> {
     };
     let kloset = open(globals)?;
     let wanted = wanted.map_or_else(|| latest(&kloset), Ok)?;
-    let (object, snapshot) = inspect::one(&kloset, &wanted, &globals.interrupt)?;
-    let error: Error = match snapshot {
-        Ok(snapshot) => {
-            let line = SnapshotLine::new(&object, &snapshot);
-            globals.out.result("snapshot_object", &SnapshotTable { line })?;
-            return Ok(Status::Success);
+    let mut status = Status::Success;
+    for (object, snapshot) in inspect::of_one(&kloset, &wanted, &globals.interrupt)? {
+        match snapshot {
+            Ok(snapshot) => {
+                let line = SnapshotLine::new(&object, &snapshot);
+                globals
+                    .out
+                    .result("snapshot_object", &SnapshotTable { line })?;
+            }
+            Err(error) => status = damaged(globals, &name(Area::Snapshots, &object), &error),
         }
-        Err(error) => error,
-    };
-    Ok(damaged(globals, &name(Area::Snapshots, &object), &error))
+    }
+    Ok(status)
 }
 
 /// The id of the newest snapshot.
 fn latest(kloset: &Kloset) -> Result<Prefix> {
     let newest = select::by_prefix(&select::all(kloset)?, LATEST)?;
-    Prefix::parse(&newest.object.to_string())
+    Prefix::parse(&newest.snapshot.id.to_string())
 }

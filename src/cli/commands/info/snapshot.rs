@@ -22,6 +22,8 @@ struct Facts {
     base: JsonPath,
     object: String,
     object_bytes: u64,
+    /// How often labels were changed.
+    revision: u64,
     published: String,
     #[serde(skip)]
     shown: String,
@@ -41,7 +43,8 @@ pub(super) fn print(globals: &Globals, kloset: &Kloset, stored: &Stored) -> Resu
         base: JsonPath::from(stored.snapshot.base().as_slice()),
         object: stored.object.to_string(),
         object_bytes: object.size_bytes,
-        published: date::precise(object.modified_ns),
+        revision: stored.snapshot.revision,
+        published: date::precise(stored.published_ns),
         shown: table(&rows(stored)),
     };
     globals.out.result("snapshot", &facts)?;
@@ -75,6 +78,9 @@ fn rows(stored: &Stored) -> Vec<(&'static str, String)> {
     ];
     let told = texts.into_iter().filter(|(_, text)| !text.is_empty());
     rows.extend(told.map(|(name, text)| (name, printable(text.as_bytes()))));
+    if snapshot.revision > 0 {
+        rows.push(("revision", snapshot.revision.to_string()));
+    }
     let totals = snapshot.totals();
     rows.extend([
         ("files", totals.files.to_string()),
