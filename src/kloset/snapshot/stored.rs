@@ -10,11 +10,14 @@
 //! Two machines that change one snapshot at the same time make two objects of one revision:
 //! every reader picks the same one of them, and the other change is lost.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use super::{Detail, Labels, Snapshot, publish, read, read_as};
 use crate::error::{During, Kind, Result};
 use crate::kloset::Kloset;
 use crate::kloset::progress::{Event, Observer};
-use crate::store::Area;
+use crate::store::{Area, Object};
 use crate::util::Id;
 
 /// A snapshot, and the objects it lies in.
@@ -30,6 +33,11 @@ pub struct Stored {
     pub snapshot: Snapshot,
 }
 
+/// Threads that read snapshots: their objects are small, and each costs a wait for the store.
+const READERS: usize = 4;
+/// Fewer objects than this are read before a second thread has begun.
+const FEW_OBJECTS: usize = 16;
+
 /// Every snapshot that can be read, oldest first, without the list of its errors. An object that
 /// cannot is told to `observer` and counted in the second value: it never hides the others.
 pub fn list(kloset: &Kloset, observer: &dyn Observer) -> Result<(Vec<Stored>, u64)> {
@@ -38,9 +46,41 @@ pub fn list(kloset: &Kloset, observer: &dyn Observer) -> Result<(Vec<Stored>, u6
         objects.push(object);
         Ok(())
     })?;
-    let mut snapshots = Vec::with_capacity(objects.len());
-    let mut damaged = 0;
-    for object in objects {
+    let readers = if objects.len() < FEW_OBJECTS {
+        1
+    } else {
+        READERS
+    };
+    let next = AtomicUsize::new(0);
+    let reader = || read_some(kloset, observer, &objects, &next);
+    let read = thread::scope(|scope| {
+        let others: Vec<_> = (1..readers).map(|_| scope.spawn(reader)).collect();
+        let mut read = vec![reader()];
+        read.extend(
+            others
+                .into_iter()
+                .map(|other| other.join().expect("a reader does not panic")),
+        );
+        read
+    });
+    let (mut snapshots, mut damaged) = (Vec::with_capacity(objects.len()), 0);
+    for part in read {
+        let (stored, lost) = part?;
+        snapshots.extend(stored);
+        damaged += lost;
+    }
+    Ok((one_each(snapshots), damaged))
+}
+
+/// Reads those of `objects` that no other reader has taken.
+fn read_some(
+    kloset: &Kloset,
+    observer: &dyn Observer,
+    objects: &[Object],
+    next: &AtomicUsize,
+) -> Result<(Vec<Stored>, u64)> {
+    let (mut snapshots, mut damaged) = (Vec::new(), 0);
+    while let Some(object) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
         match read_as(kloset, object.id, Detail::Brief) {
             Ok(snapshot) => snapshots.push(Stored {
                 object: object.id,
@@ -57,7 +97,7 @@ pub fn list(kloset: &Kloset, observer: &dyn Observer) -> Result<(Vec<Stored>, u6
             Err(error) => return Err(error),
         }
     }
-    Ok((one_each(snapshots), damaged))
+    Ok((snapshots, damaged))
 }
 
 /// One for each snapshot of which `objects` tell, oldest first.
