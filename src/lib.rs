@@ -6,6 +6,7 @@
 //! | layer | modules | what it knows |
 //! |---|---|---|
 //! | 0 | [`error`], [`util`] | nothing of backups |
+//! | 1 | [`net`] | what a location is |
 //! | 2 | [`store`], [`connector`] | where objects are kept; where files are read and written |
 //! | 3 | [`kloset`], [`config`] | keys, chunks, blocks, packs, trees, snapshots; what is kept by name |
 //! | 4 | [`cli`] | alone prints, prompts and reads the environment |
@@ -20,5 +21,6 @@ pub mod config;
 pub mod connector;
 pub mod error;
 pub mod kloset;
+pub mod net;
 pub mod store;
 pub mod util;

@@ -32,7 +32,9 @@ pub struct Opened {
 
 /// The store that the user named. Nothing is read yet.
 pub fn store(globals: &Globals) -> Result<Arc<dyn Store>> {
-    store::open(&globals.location()?)
+    store::open(&crate::net::location::Location::parse(
+        globals.location()?.as_bytes(),
+    )?)
 }
 
 /// The kloset that the user named, unlocked. `watch` hears of what happens in it.

@@ -1,20 +1,35 @@
 //! The bytes of one file, from and to the disk.
 //!
-//! A reader never sees half a file.
+//! A reader never sees half a file, and of two writers neither undoes what the other did:
+//! each holds the [`Lock`] of the directory from reading to writing.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{During, Error, Kind, Result};
 
 /// Larger files are a mistake: thousands of names fit.
 const LIMIT_BYTES: u64 = 1 << 20;
 /// Permission bits that let others than the owner read a file.
 const READABLE_BY_OTHERS: u32 = 0o044;
+/// What a file lets others do: nothing, for it may hold a passphrase.
+const FILE_MODE: u32 = 0o600;
+/// What a directory that we make lets others do.
+const DIRECTORY_MODE: u32 = 0o700;
+/// What the file is called that is locked. It stays, for deleting it would let two in.
+const LOCK: &str = ".lock";
+/// An edit takes milliseconds; who holds the lock longer than 10 seconds is stuck.
+const LOCK_TRIES: u32 = 500;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// As many links as Linux follows.
+const LINK_LIMIT: u32 = 40;
 
 /// What a file holds.
 pub(super) struct Contents {
@@ -28,33 +43,219 @@ pub(super) struct Contents {
 /// # Errors
 /// [`Kind::Unsupported`] for one that is too large or no text.
 pub(super) fn read(path: &Path) -> Result<Option<Contents>> {
-    let file = match File::open(path) {
+    // A FIFO would make us wait for ever.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(cause.into()),
     };
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(Error::new(Kind::Unsupported, "not a regular file"));
     }
-    if metadata.len() > LIMIT_BYTES {
-        return Err(Error::new(
-            Kind::Unsupported,
-            format!("{} bytes: longer than {LIMIT_BYTES}", metadata.len()),
-        ));
-    }
-    // With its capacity from the start, since a buffer that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LIMIT_BYTES as usize + 64));
-    file.take(LIMIT_BYTES).read_to_end(&mut bytes)?;
-    let text = std::str::from_utf8(&bytes).map_err(|cause| {
-        let line = 1 + bytes[..cause.valid_up_to()]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
-        Error::new(Kind::Unsupported, format!("line {line}: not text in UTF-8"))
-    })?;
     Ok(Some(Contents {
-        text: Zeroizing::new(text.to_owned()),
+        text: text(file)?,
         is_exposed: metadata.permissions().mode() & READABLE_BY_OTHERS != 0,
     }))
+}
+
+/// Everything in `file`, which must be text and not too long.
+///
+/// # Errors
+/// [`Kind::Unsupported`].
+pub(super) fn text(mut file: impl Read) -> Result<Zeroizing<String>> {
+    // Grown by hand, since a buffer that grows by itself leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(64 << 10));
+    loop {
+        let space = bytes.capacity() - bytes.len();
+        if space == 0 {
+            let mut larger = Zeroizing::new(Vec::with_capacity(2 * bytes.capacity()));
+            larger.extend_from_slice(&bytes);
+            bytes = larger;
+        } else if (&mut file).take(space as u64).read_to_end(&mut bytes)? == 0 {
+            break;
+        }
+        if bytes.len() as u64 > LIMIT_BYTES {
+            let cause = format!("longer than {LIMIT_BYTES} bytes");
+            return Err(Error::new(Kind::Unsupported, cause));
+        }
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(cause) => {
+            let before = &bytes[..cause.valid_up_to()];
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            let cause = format!("line {line}: not text in UTF-8");
+            Err(Error::new(Kind::Unsupported, cause))
+        }
+    }
+}
+
+/// The right to change the files of a directory, until it is dropped.
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Makes `dir` if it is missing, and waits for whoever changes something in it.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] if that takes too long.
+    pub(super) fn take(dir: &Path) -> Result<Lock> {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(DIRECTORY_MODE);
+        builder
+            .create(dir)
+            .during(|| format!("make {}", dir.display()))?;
+        let path = dir.join(LOCK);
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(FILE_MODE)
+            .open(&path)
+            .during(|| path.display().to_string())?;
+        for _ in 0..LOCK_TRIES {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Lock { _file: file }),
+                Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno).during(|| format!("lock {}", path.display())),
+            }
+        }
+        let cause = format!("another process holds {}", path.display());
+        Err(Error::new(Kind::Unavailable, cause))
+    }
+}
+
+/// Makes `text` the contents of `path`, whole or not at all, durable on return. A link at
+/// `path` stays, and what it leads to is replaced.
+pub(super) fn write(path: &Path, text: &str, _lock: &Lock) -> Result<()> {
+    let path = target(path)?;
+    let (dir, name) = match (path.parent(), path.file_name()) {
+        (Some(dir), Some(name)) => (dir, name.to_string_lossy()),
+        _ => return Err(Error::new(Kind::Failed, "it has no directory")),
+    };
+    // Its name is always the same, so a writer that was killed leaves one file at most; the
+    // lock keeps two writers apart.
+    let temporary = dir.join(format!(".{name}.new"));
+    match fs::remove_file(&temporary) {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => return Err(cause.into()),
+        _ => {}
+    }
+    let written = write_new(&temporary, text, &path).and_then(|()| {
+        fs::rename(&temporary, &path)?;
+        Ok(File::open(dir)?.sync_all()?)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Writes `text` to a new file, with the owner of the file that it will replace: root may
+/// change the configuration of somebody, who must be able to read it afterwards.
+fn write_new(temporary: &Path, text: &str, old: &Path) -> Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(temporary)?;
+    let new = file.metadata()?;
+    if let Ok(old) = fs::metadata(old)
+        && (old.uid(), old.gid()) != (new.uid(), new.gid())
+    {
+        // Only root may; for anyone else the file becomes theirs, as with any editor.
+        let _ = fchown(&file, Some(old.uid()), Some(old.gid()));
+    }
+    file.write_all(text.as_bytes())?;
+    Ok(file.sync_all()?)
+}
+
+/// What `path` is in the end, if it is a link, whether or not that exists.
+fn target(path: &Path) -> Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINK_LIMIT {
+        match fs::read_link(&path) {
+            // Relative to where the link is.
+            Ok(to) => path = path.parent().unwrap_or(Path::new("/")).join(to),
+            // No link, or not there yet.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(Error::new(Kind::Failed, "too many symbolic links"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_written_is_private_and_replaces_what_was_there() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("a/b");
+        let lock = Lock::take(&dir).unwrap();
+        let path = dir.join("x.toml");
+        fs::write(dir.join(".x.toml.new"), "left by a killed writer").unwrap();
+        write(&path, "one", &lock).unwrap();
+        assert_eq!((mode(&dir), mode(&path)), (0o700, 0o600));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(read(&path).unwrap().unwrap().is_exposed);
+        write(&path, "two", &lock).unwrap();
+        let contents = read(&path).unwrap().unwrap();
+        assert_eq!(
+            (contents.text.as_str(), contents.is_exposed),
+            ("two", false)
+        );
+        let mut left: Vec<_> = fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, [".lock", "x.toml"]);
+    }
+
+    #[test]
+    fn a_link_stays_a_link() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("conf");
+        let lock = Lock::take(&dir).unwrap();
+        fs::create_dir(root.path().join("dotfiles")).unwrap();
+        let path = dir.join("x.toml");
+        std::os::unix::fs::symlink("../dotfiles/x", &path).unwrap();
+        for text in ["one", "two"] {
+            write(&path, text, &lock).unwrap();
+            assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+            assert_eq!(
+                fs::read_to_string(root.path().join("dotfiles/x")).unwrap(),
+                text
+            );
+        }
+        let ring = dir.join("ring");
+        std::os::unix::fs::symlink("ring", &ring).unwrap();
+        assert!(write(&ring, "x", &lock).is_err());
+    }
+
+    #[test]
+    fn what_is_no_text_or_too_long_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("x");
+        assert!(read(&path).unwrap().is_none());
+        fs::write(&path, b"a = 1\n\xff").unwrap();
+        let error = read(&path).err().unwrap();
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (Kind::Unsupported, "line 2: not text in UTF-8")
+        );
+        fs::write(&path, vec![b'#'; LIMIT_BYTES as usize]).unwrap();
+        assert_eq!(read(&path).unwrap().unwrap().text.len() as u64, LIMIT_BYTES);
+        fs::write(&path, vec![b'#'; LIMIT_BYTES as usize + 1]).unwrap();
+        assert_eq!(read(&path).err().unwrap().kind(), Kind::Unsupported);
+        assert_eq!(read(root.path()).err().unwrap().kind(), Kind::Unsupported);
+    }
 }

@@ -13,6 +13,7 @@
 //! Nothing here connects to a place, asks anybody or prints.
 
 pub mod connectors;
+pub mod edit;
 pub mod entries;
 mod file;
 

@@ -1,0 +1,339 @@
+//! The text of a file, changed: what a person wrote around it stays, byte by byte.
+//!
+//! Comments above a name go with it when it is removed, up to the next blank line. Comments
+//! above an option that is removed stay, since they may well be about others.
+//!
+//! A [`Draft`] lives as long as one edit. Copies of secrets that the editor makes are not
+//! wiped: the process that changes a configuration ends at once.
+
+use toml_edit::{Array, DocumentMut, Item, RawString, Table, TableLike};
+
+use super::entries::{self, DEFAULT, Entries, Entry, Pair, Value};
+use crate::error::{Error, Kind, Result};
+
+/// The position of a table that comes after all others.
+const LAST: isize = isize::MAX;
+
+/// A file on its way from one text to the next.
+pub struct Draft {
+    document: DocumentMut,
+}
+
+impl Draft {
+    /// The draft of `text`, which [`Entries::parse`] has understood.
+    pub(super) fn new(text: &str) -> Result<Draft> {
+        let document = text.parse::<DocumentMut>();
+        let document = document.map_err(|cause| entries::not_toml(text, &cause))?;
+        Ok(Draft { document })
+    }
+
+    /// The text as it is now.
+    ///
+    /// # Errors
+    /// [`Kind::Failed`] if it could not be read again, which must not be written then.
+    pub(super) fn text(&self) -> Result<String> {
+        let text = self.document.to_string();
+        match Entries::parse(&text, false) {
+            Ok(_) => Ok(text),
+            Err(cause) => Err(Error::new(Kind::Failed, cause.to_string()).during("edit")),
+        }
+    }
+
+    /// Adds `entry`, or makes the one of that name equal to it.
+    pub fn put(&mut self, entry: &Entry) -> Result<()> {
+        let pairs = entry.pairs()?;
+        let Some(table) = self.document.get(&entry.name).and_then(Item::as_table_like) else {
+            return Ok(self.append(&entry.name, pairs));
+        };
+        let is_old = |key: &str| pairs.iter().all(|(kept, _)| kept != key);
+        let keys = table.iter().map(|(key, _)| key.to_owned());
+        let old: Vec<String> = keys.filter(|key| is_old(key)).collect();
+        for key in old {
+            self.unset(&entry.name, &key);
+        }
+        for (key, value) in pairs {
+            self.set(&entry.name, key, value);
+        }
+        Ok(())
+    }
+
+    /// Removes `name`.
+    pub fn remove(&mut self, name: &str) {
+        let Some((key, item)) = self.document.remove_entry(name) else {
+            return;
+        };
+        let (decor, position) = match &item {
+            Item::Table(table) => (table.decor(), table.position()),
+            _ => (key.leaf_decor(), None),
+        };
+        let above = decor.prefix().and_then(RawString::as_str).unwrap_or("");
+        let apart = above.rfind("\n\n").map_or("", |end| &above[..end + 2]);
+        let apart = apart.to_owned();
+        self.give(position.unwrap_or(0), &apart);
+    }
+
+    /// Gives `key` of `name` a value. What is not there is not made.
+    pub fn set(&mut self, name: &str, key: &str, value: &Value) {
+        let Some(table) = self.table(name) else {
+            return;
+        };
+        let value = written(value);
+        match table.get_mut(key).and_then(Item::as_value_mut) {
+            Some(old) => {
+                let decor = old.decor().clone();
+                *old = value;
+                *old.decor_mut() = decor;
+            }
+            None => {
+                table.insert(key, Item::Value(value));
+            }
+        }
+    }
+
+    /// Takes `key` from `name`.
+    pub fn unset(&mut self, name: &str, key: &str) {
+        let Some(table) = self.document.get_mut(name).and_then(Item::as_table_mut) else {
+            if let Some(table) = self.table(name) {
+                table.remove(key);
+            }
+            return;
+        };
+        let position = table.position().unwrap_or(0);
+        let next = table.iter().map(|(key, _)| key.to_owned());
+        let next = next.skip_while(|other| other != key).nth(1);
+        let Some((removed, _)) = table.remove_entry(key) else {
+            return;
+        };
+        let above = removed.leaf_decor().prefix().and_then(RawString::as_str);
+        // What follows the last line is the indentation of the option itself.
+        let above = above.unwrap_or("").trim_end_matches([' ', '\t']).to_owned();
+        match next.and_then(|next| table.key_mut(&next)) {
+            Some(mut next) => prepend(next.leaf_decor_mut(), &above),
+            None => self.give(position, &above),
+        }
+    }
+
+    /// Makes `name` the default, or lets there be none.
+    pub fn set_default(&mut self, name: Option<&str>) {
+        match name {
+            None => drop(self.document.remove(DEFAULT)),
+            Some(name) if self.document.contains_key(DEFAULT) => {
+                let value = self.document[DEFAULT].as_value_mut();
+                if let Some(old) = value {
+                    let decor = old.decor().clone();
+                    *old = name.into();
+                    *old.decor_mut() = decor;
+                }
+            }
+            Some(name) => {
+                self.document.insert(DEFAULT, toml_edit::value(name));
+            }
+        }
+    }
+
+    /// The table called `name`, written in whatever way.
+    fn table(&mut self, name: &str) -> Option<&mut dyn TableLike> {
+        self.document.get_mut(name)?.as_table_like_mut()
+    }
+
+    /// A new table, after everything that is there.
+    fn append(&mut self, name: &str, pairs: &[Pair]) {
+        let mut table = Table::new();
+        for (key, value) in pairs {
+            table.insert(key, Item::Value(written(value)));
+        }
+        let before = self.document.trailing().as_str().unwrap_or("").to_owned();
+        let is_first = before.is_empty() && self.document.is_empty();
+        let gap = if is_first || before.ends_with("\n\n") {
+            ""
+        } else {
+            "\n"
+        };
+        table.decor_mut().set_prefix(format!("{before}{gap}"));
+        table.set_position(Some(LAST));
+        self.document.set_trailing("");
+        self.document.insert(name, Item::Table(table));
+    }
+
+    /// Puts `comments` in front of what comes after the table at `position`.
+    fn give(&mut self, position: isize, comments: &str) {
+        if comments.trim().is_empty() {
+            return;
+        }
+        let tables = self
+            .document
+            .iter_mut()
+            .map(|(_, item)| item.as_table_mut());
+        let after = tables
+            .flatten()
+            .filter(|table| table.position() > Some(position));
+        match after.min_by_key(|table| table.position()) {
+            Some(table) => prepend(table.decor_mut(), comments),
+            None => {
+                let trailing = self.document.trailing().as_str().unwrap_or("");
+                let trailing = format!("{comments}{trailing}");
+                self.document.set_trailing(trailing);
+            }
+        }
+    }
+}
+
+/// Puts `comments` in front of what `decor` has above.
+fn prepend(decor: &mut toml_edit::Decor, comments: &str) {
+    let above = decor.prefix().and_then(RawString::as_str).unwrap_or("");
+    let above = format!("{comments}{above}");
+    decor.set_prefix(above);
+}
+
+/// `value` as the file has it.
+fn written(value: &Value) -> toml_edit::Value {
+    match value {
+        Value::Text(text) => text.as_str().into(),
+        Value::Switch(is_on) => (*is_on).into(),
+        Value::Number(number) => (*number).into(),
+        Value::List(texts) => {
+            let texts = texts.iter().map(|text| text.as_str());
+            toml_edit::Value::Array(texts.collect::<Array>())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+# All my stores.
+
+default = 'nas' # for now
+
+# The one in the cellar.
+[nas]   # loud
+location   =   '/srv/nas'  # a mount
+# port = 23
+  port = 0x16
+
+# Abroad.
+
+# The other.
+[\"far.off\"]
+location = \"sftp://h/x\"
+# Commented out:
+# [old]
+";
+
+    fn edited(text: &str, change: impl FnOnce(&mut Draft)) -> String {
+        let mut draft = Draft::new(text).unwrap();
+        change(&mut draft);
+        draft.text().unwrap()
+    }
+
+    fn entry(name: &str, pairs: &[(&str, &str)]) -> Entry {
+        let pairs = pairs
+            .iter()
+            .map(|(key, text)| ((*key).to_owned(), Value::from(*text)));
+        Entry::new(name, pairs.collect())
+    }
+
+    #[test]
+    fn nothing_changes_where_nothing_is_changed() {
+        assert_eq!(edited(TEXT, |_| {}), TEXT);
+        assert_eq!(edited("", |_| {}), "");
+    }
+
+    #[test]
+    fn a_name_is_added_after_everything() {
+        let added = edited(TEXT, |draft| {
+            draft
+                .put(&entry("usb", &[("location", "/mnt/\"u\"")]))
+                .unwrap();
+            draft.put(&entry("a b", &[("location", "/b")])).unwrap();
+        });
+        let expected =
+            format!("{TEXT}\n[usb]\nlocation = '/mnt/\"u\"'\n\n[\"a b\"]\nlocation = \"/b\"\n");
+        assert_eq!(added, expected);
+        let first = edited("", |draft| {
+            draft.put(&entry("a", &[("location", "/a")])).unwrap()
+        });
+        assert_eq!(first, "[a]\nlocation = \"/a\"\n");
+        let comment = edited("# mine\n", |draft| {
+            draft.put(&entry("a", &[("x", "y")])).unwrap()
+        });
+        assert_eq!(comment, "# mine\n\n[a]\nx = \"y\"\n");
+    }
+
+    #[test]
+    fn a_value_is_changed_in_its_place() {
+        let set = edited(TEXT, |draft| {
+            draft.set("nas", "location", &Value::from("/mnt"));
+            draft.set("nas", "one", &Value::Switch(true));
+            draft.set("nowhere", "one", &Value::Number(1));
+            draft.set_default(Some("far.off"));
+        });
+        let expected = TEXT
+            .replace("'/srv/nas'", "\"/mnt\"")
+            .replace("0x16\n", "0x16\none = true\n")
+            .replace("'nas'", "\"far.off\"");
+        assert_eq!(set, expected);
+    }
+
+    #[test]
+    fn what_is_removed_leaves_the_comments_of_others() {
+        let unset = edited(TEXT, |draft| draft.unset("nas", "port"));
+        assert_eq!(unset, TEXT.replace("  port = 0x16\n", ""));
+        let unset = edited(TEXT, |draft| draft.unset("nas", "location"));
+        assert_eq!(
+            unset,
+            TEXT.replace("location   =   '/srv/nas'  # a mount\n", "")
+        );
+        let removed = edited(TEXT, |draft| draft.remove("far.off"));
+        let gone = "\n# The other.\n[\"far.off\"]\nlocation = \"sftp://h/x\"\n";
+        assert_eq!(removed, TEXT.replace(gone, "\n"));
+        let removed = edited(TEXT, |draft| draft.remove("nas"));
+        assert!(removed.starts_with("# All my stores.\n\ndefault = 'nas' # for now\n"));
+        assert!(
+            !removed.contains("cellar") && removed.contains("# Abroad."),
+            "{removed}"
+        );
+        assert_eq!(edited(TEXT, |draft| draft.remove("nobody")), TEXT);
+        let none = edited(TEXT, |draft| draft.set_default(None));
+        assert!(
+            !none.contains("for now") && none.contains("[nas]   # loud"),
+            "{none}"
+        );
+    }
+
+    #[test]
+    fn a_heading_survives_the_name_below_it() {
+        let text = "# All my stores.\n\n# One.\n[a]\nlocation = '/a'\n\n[b]\nlocation = '/b'\n";
+        let removed = edited(text, |draft| draft.remove("a"));
+        assert_eq!(removed, "# All my stores.\n\n\n[b]\nlocation = '/b'\n");
+        let removed = edited("# All.\n\n[a]\nx = 1\n", |draft| draft.remove("a"));
+        assert_eq!(removed, "# All.\n\n");
+    }
+
+    #[test]
+    fn inline_tables_are_changed_too() {
+        let text = "a = { location = '/a', port = 1 } # one\nb.location = '/b'\n";
+        let set = edited(text, |draft| {
+            draft.set("a", "port", &Value::Number(2));
+            draft.set("b", "port", &Value::Number(3));
+        });
+        let expected = "a = { location = '/a', port = 2 } # one\nb.location = '/b'\nb.port = 3\n";
+        assert_eq!(set, expected);
+        let unset = edited(text, |draft| draft.unset("a", "location"));
+        assert!(unset.starts_with("a = { port = 1 } # one\n"), "{unset}");
+    }
+
+    #[test]
+    fn a_name_that_is_put_again_keeps_nothing_of_the_old() {
+        let put = edited(TEXT, |draft| {
+            let pairs = [("location", "/new"), ("keyfile", "/k")];
+            draft.put(&entry("nas", &pairs)).unwrap();
+        });
+        let entries = Entries::parse(&put, false).unwrap();
+        let nas = entries.get("nas").unwrap().pairs().unwrap();
+        let keys: Vec<&str> = nas.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, ["location", "keyfile"]);
+    }
+}

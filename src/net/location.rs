@@ -1,0 +1,524 @@
+//! Where something is: a path of this machine, or a URL. The one parser for both.
+//!
+//! ```text
+//! /srv/st  st  fs:/srv/st  file:///srv/st      a path
+//! scheme://[user@]host[:port][/path]           a URL
+//! ```
+//!
+//! A path is raw bytes and stays as it was written: only the system knows where its `..`
+//! leads. The path of a URL is text. It is taken as it is, without decoding `%20`, since a
+//! directory may well be called `100%25`; `.`, `..` and doubled slashes are resolved, and
+//! nothing leads out of the root.
+//!
+//! Over SFTP a path may be relative to the home directory of whoever logs in. Such a path is
+//! written `sftp://host/~/x`, and `sftp://host` is the home directory itself. An empty port
+//! as in `sftp://host:/srv/data` is the usual one.
+//!
+//! Whatever is refused is named in the error, a password left out.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+
+use crate::error::{Error, Result};
+
+/// Schemes whose paths may be relative to a home directory.
+const WITH_HOME: &[&str] = &["sftp"];
+/// Schemes in which `?` and `#` would not be part of a path.
+const WITH_QUERY: &[&str] = &["http", "https"];
+/// Longer ones are a mistake, and would make every message unreadable.
+const LIMIT_BYTES: usize = 8 << 10;
+/// The longest name of a host (RFC 1035, section 2.3.4).
+const HOST_LIMIT_BYTES: usize = 255;
+
+/// A path or a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A path of this machine: raw bytes, never empty.
+    Path(Vec<u8>),
+    /// Somewhere else.
+    Url(Url),
+}
+
+/// A URL, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    /// In lower case.
+    pub scheme: String,
+    /// Who to be there.
+    pub user: Option<String>,
+    /// A name or an address; one of IPv6 without its brackets.
+    pub host: String,
+    /// The port, unless it is the usual one.
+    pub port: Option<u16>,
+    /// Absolute, or, where the scheme knows homes, relative to that and possibly empty.
+    /// No `.`, `..` or empty parts.
+    pub path: String,
+}
+
+impl Location {
+    /// Understands `text`.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`].
+    pub fn parse(text: &[u8]) -> Result<Location> {
+        let parsed = match split(text) {
+            _ if text.len() > LIMIT_BYTES => return Err(Error::usage("the location is too long")),
+            _ if text.contains(&0) => Err(Error::usage("a location has no NUL")),
+            Spelling::Path(path) => local(path),
+            Spelling::File(url) => file_url(url).and_then(local),
+            Spelling::Url(scheme, rest) => Url::parse(scheme, rest).map(Location::Url),
+        };
+        parsed.map_err(|cause| cause.during(without_password(text)))
+    }
+
+    /// `path` as seen from here: a relative one is joined, an absolute one replaces the path,
+    /// an empty one changes nothing.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] for a path that this location cannot have.
+    pub fn join(&self, path: &[u8]) -> Result<Location> {
+        match self {
+            _ if path.is_empty() => Ok(self.clone()),
+            Location::Path(base) => Ok(Location::Path(joined(base, path))),
+            Location::Url(url) => url.join(path).map(Location::Url),
+        }
+    }
+
+    /// What it begins with; `fs` for a path.
+    pub fn scheme(&self) -> &str {
+        match self {
+            Location::Path(_) => "fs",
+            Location::Url(url) => &url.scheme,
+        }
+    }
+
+    /// The path, if it is on this machine.
+    pub fn path(&self) -> Option<&[u8]> {
+        match self {
+            Location::Path(path) => Some(path),
+            Location::Url(_) => None,
+        }
+    }
+}
+
+/// As it can be written. What is not UTF-8 in a path is replaced.
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Location::Path(path) => {
+                let is_itself = |spelt: &[u8]| spelt == path.as_slice() && spelt[0] != b'@';
+                let is_plain = matches!(split(path), Spelling::Path(spelt) if is_itself(spelt));
+                let prefix = if is_plain { "" } else { "fs:" };
+                write!(f, "{prefix}{}", String::from_utf8_lossy(path))
+            }
+            Location::Url(url) => url.fmt(f),
+        }
+    }
+}
+
+/// How a location is spelt.
+enum Spelling<'a> {
+    Path(&'a [u8]),
+    /// What follows `file:`.
+    File(&'a [u8]),
+    /// The scheme, and what follows `://`.
+    Url(&'a [u8], &'a [u8]),
+}
+
+/// Finds the scheme of `text`, if it has one.
+fn split(text: &[u8]) -> Spelling<'_> {
+    let Some(colon) = text.iter().position(|byte| *byte == b':') else {
+        return Spelling::Path(text);
+    };
+    let (scheme, rest) = (&text[..colon], &text[colon + 1..]);
+    let slashes = rest.strip_prefix(b"//");
+    match (scheme, slashes) {
+        (b"fs", slashes) => Spelling::Path(slashes.unwrap_or(rest)),
+        (b"file", _) => Spelling::File(rest),
+        (scheme, Some(rest)) if is_scheme(scheme) => Spelling::Url(scheme, rest),
+        _ => Spelling::Path(text),
+    }
+}
+
+/// Whether `word` can be the scheme of a URL (RFC 3986, section 3.1).
+fn is_scheme(word: &[u8]) -> bool {
+    let rest = |letter: &u8| letter.is_ascii_alphanumeric() || b"+-.".contains(letter);
+    word.first().is_some_and(u8::is_ascii_alphabetic) && word.iter().all(rest)
+}
+
+fn local(path: &[u8]) -> Result<Location> {
+    match path.is_empty() {
+        true => Err(Error::usage("it names no place")),
+        false => Ok(Location::Path(path.to_vec())),
+    }
+}
+
+/// The path in what follows `file:` (RFC 8089, section 2).
+fn file_url(rest: &[u8]) -> Result<&[u8]> {
+    match rest.strip_prefix(b"//") {
+        None => Ok(rest),
+        Some(path) if path.is_empty() || path.starts_with(b"/") => Ok(path),
+        // What comes before the path is a host.
+        Some(path) => path
+            .strip_prefix(b"localhost")
+            .filter(|path| path.starts_with(b"/"))
+            .ok_or_else(|| Error::usage("a file URL names no other host")),
+    }
+}
+
+/// `path` joined to `base`, unless it is absolute.
+fn joined(base: &[u8], path: &[u8]) -> Vec<u8> {
+    match (path.starts_with(b"/"), base.ends_with(b"/")) {
+        (true, _) => path.to_vec(),
+        (false, true) => [base, path].concat(),
+        (false, false) => [base, b"/", path].concat(),
+    }
+}
+
+impl Url {
+    fn parse(scheme: &[u8], rest: &[u8]) -> Result<Url> {
+        let text = utf8(rest)?;
+        if text.chars().any(char::is_control) {
+            return Err(Error::usage("a URL has no control characters"));
+        }
+        let scheme = String::from_utf8_lossy(scheme).to_ascii_lowercase();
+        let (authority, path) = text.split_at(text.find('/').unwrap_or(text.len()));
+        let (user, place) = match authority.rsplit_once('@') {
+            Some((user, place)) => (Some(checked_user(user)?), place),
+            None => (None, authority),
+        };
+        let (host, port) = host_and_port(place)?;
+        let url = Url {
+            path: String::new(),
+            scheme,
+            user,
+            host,
+            port,
+        };
+        let path = url.resolved(path)?;
+        Ok(Url { path, ..url })
+    }
+
+    /// The same place with `path` joined to its own.
+    fn join(&self, path: &[u8]) -> Result<Url> {
+        let wrong = |cause: Error| cause.during(self.to_string());
+        let path = utf8(path).map_err(wrong)?;
+        let joined = match (path.starts_with('/'), self.path.starts_with('/')) {
+            (true, _) => path.to_owned(),
+            (false, true) => format!("{}/{path}", self.path),
+            (false, false) => format!("/~/{}/{path}", self.path),
+        };
+        let path = self.resolved(&joined).map_err(wrong)?;
+        Ok(Url {
+            path,
+            ..self.clone()
+        })
+    }
+
+    /// `path`, empty or absolute, as [`Url::path`] has it.
+    fn resolved(&self, path: &str) -> Result<String> {
+        if self.has_query() && path.contains(['?', '#']) {
+            return Err(Error::usage("this kind of URL has no query or fragment"));
+        }
+        let home = match path.strip_prefix("/~") {
+            _ if !WITH_HOME.contains(&self.scheme.as_str()) => None,
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => Some(rest),
+            _ => path.is_empty().then_some(path),
+        };
+        let mut parts = Vec::new();
+        for part in home.unwrap_or(path).split('/') {
+            match part {
+                "" | "." => {}
+                ".." if parts.pop().is_none() && home.is_some() => {
+                    return Err(Error::usage("a path from the home directory stays in it"));
+                }
+                ".." => {}
+                part => parts.push(part),
+            }
+        }
+        let root = if home.is_some() { "" } else { "/" };
+        Ok(format!("{root}{}", parts.join("/")))
+    }
+
+    fn has_query(&self) -> bool {
+        WITH_QUERY.contains(&self.scheme.as_str())
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.scheme)?;
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        match self.host.contains(':') {
+            true => write!(f, "[{}]", self.host)?,
+            false => f.write_str(&self.host)?,
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        let has_home = WITH_HOME.contains(&self.scheme.as_str());
+        match self.path.as_str() {
+            "" => Ok(()),
+            "/" if !has_home => Ok(()),
+            path if path.starts_with('/') => f.write_str(path),
+            path => write!(f, "/~/{path}"),
+        }
+    }
+}
+
+/// # Errors
+/// For a user that is empty, that a program could take for an option, or that comes with a
+/// password.
+fn checked_user(user: &str) -> Result<String> {
+    if user.contains(':') {
+        let cause = "no password belongs in a URL, where everyone sees it";
+        return Err(Error::usage(cause));
+    }
+    let is_odd = |letter: char| letter.is_whitespace();
+    match user.is_empty() || user.starts_with('-') || user.contains(is_odd) {
+        true => Err(Error::usage(format!("{user:?} is no user"))),
+        false => Ok(user.to_owned()),
+    }
+}
+
+/// `host`, `host:port` or `[address]:port`.
+fn host_and_port(place: &str) -> Result<(String, Option<u16>)> {
+    if let Some(rest) = place.strip_prefix('[') {
+        let unclosed = || Error::usage("the [ of an address is not closed");
+        let (address, rest) = rest.split_once(']').ok_or_else(unclosed)?;
+        check_address(address)?;
+        let port = match rest.strip_prefix(':') {
+            None if rest.is_empty() => "",
+            None => return Err(Error::usage(format!("{rest:?} after an address"))),
+            Some(port) => port,
+        };
+        return Ok((address.to_owned(), self::port(port)?));
+    }
+    let (host, port) = place.split_once(':').unwrap_or((place, ""));
+    check_host(host)?;
+    Ok((host.to_owned(), self::port(port)?))
+}
+
+/// An address of IPv6, with a zone perhaps (RFC 6874).
+fn check_address(address: &str) -> Result<()> {
+    let (number, zone) = address.split_once('%').unwrap_or((address, "lo"));
+    let is_zone = !zone.is_empty() && zone.chars().all(|letter| letter.is_ascii_alphanumeric());
+    match number.parse::<Ipv6Addr>().is_ok() && is_zone {
+        true => Ok(()),
+        false => Err(Error::usage(format!("{address:?} is no IPv6 address"))),
+    }
+}
+
+/// # Errors
+/// For what is no name of a host, so that none is ever taken for an option or a command.
+fn check_host(host: &str) -> Result<()> {
+    let is_known = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
+    match host {
+        "" => Err(Error::usage("it names no host")),
+        host if host.starts_with('-') || host.len() > HOST_LIMIT_BYTES => {
+            Err(Error::usage("that is no name of a host"))
+        }
+        host if host.chars().all(is_known) => Ok(()),
+        host => Err(Error::usage(format!("{host:?} is no name of a host"))),
+    }
+}
+
+/// What follows the colon after a host; nothing is the usual port.
+fn port(text: &str) -> Result<Option<u16>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = text
+        .parse::<u16>()
+        .ok()
+        .filter(|port| is_number && *port > 0);
+    let hint = match is_number {
+        true => "",
+        false => " (a path comes after a slash)",
+    };
+    // What it is instead is not told, since it may be a part of a password.
+    let wrong = || Error::usage(format!("a port is a number from 1 to 65535{hint}"));
+    port.map(Some).ok_or_else(wrong)
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| Error::usage("the path of a URL is UTF-8"))
+}
+
+/// `text` for a message: what could be a password is left out.
+fn without_password(text: &[u8]) -> String {
+    let Spelling::Url(scheme, rest) = split(text) else {
+        return String::from_utf8_lossy(text).into_owned();
+    };
+    let (scheme, rest) = (
+        String::from_utf8_lossy(scheme),
+        String::from_utf8_lossy(rest),
+    );
+    // A password may hold a slash that was not escaped, so the last @ of all is looked for.
+    match rest.rsplit_once('@') {
+        Some((user, place)) if user.contains(':') => {
+            let user = user.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}:...@{place}")
+        }
+        _ => format!("{scheme}://{rest}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    fn shown(text: &str) -> String {
+        Location::parse(text.as_bytes()).unwrap().to_string()
+    }
+
+    fn joined(base: &str, path: &str) -> String {
+        let base = Location::parse(base.as_bytes()).unwrap();
+        base.join(path.as_bytes()).unwrap().to_string()
+    }
+
+    fn refused(text: &str) -> String {
+        let error = Location::parse(text.as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        error.to_string()
+    }
+
+    #[test]
+    fn the_documents_examples_hold() {
+        let store = "sftp://localhost/tmp";
+        assert_eq!(joined(store, "etc"), "sftp://localhost/tmp/etc");
+        assert_eq!(joined(store, "/etc"), "sftp://localhost/etc");
+        let source = "sftp://localhost/etc";
+        assert_eq!(joined(source, "uucp"), "sftp://localhost/etc/uucp");
+        assert_eq!(joined(source, "/etc/uucp"), "sftp://localhost/etc/uucp");
+        assert_eq!(shown("sftp://host:/srv/data"), "sftp://host/srv/data");
+        assert_eq!(shown("sftp://host"), "sftp://host");
+        assert_eq!(joined("sftp://host", "x"), "sftp://host/~/x");
+        assert_eq!(joined("sftp://host", "/x"), "sftp://host/x");
+    }
+
+    #[test]
+    fn paths_join_like_urls() {
+        assert_eq!(joined("/tmp", "etc"), "/tmp/etc");
+        assert_eq!(joined("/tmp/", "etc"), "/tmp/etc");
+        assert_eq!(joined("/tmp", "/etc"), "/etc");
+        assert_eq!(joined("fs:/tmp", "a:b"), "/tmp/a:b");
+        assert_eq!(joined("/tmp", ""), "/tmp");
+        assert_eq!(joined("/", "etc"), "/etc");
+        let raw = Location::Path(b"/\xff".to_vec()).join(b"\xfe").unwrap();
+        assert_eq!(raw.path().unwrap(), b"/\xff/\xfe");
+    }
+
+    #[test]
+    fn what_is_shown_is_read_as_the_same() {
+        for text in [
+            "/srv/st",
+            "st",
+            "fs:st",
+            "a:b",
+            "fs:@home",
+            "fs:sftp://x",
+            "file:///srv",
+            "fs:fs:x",
+            "file://localhost/a",
+            "sftp://u@h:2222/a/b",
+            "sftp://h/~/a",
+            "sftp://h/",
+            "sftp://h",
+            "sftp://[::1]:22/x",
+            "http://h:9876",
+            "https://h/a",
+            "SFTP://H/x",
+            "sftp://a@b@h/x",
+            "sftp://h/~u/x",
+            "http://h/~/x",
+            "sftp://[fe80::1%eth0]/x",
+        ] {
+            let location = Location::parse(text.as_bytes()).unwrap();
+            let again = Location::parse(location.to_string().as_bytes()).unwrap();
+            assert_eq!(location, again, "{text}");
+        }
+        assert_eq!(shown("http://h:9876/"), "http://h:9876");
+        assert_eq!(joined("http://h", "x"), "http://h/x");
+        assert_eq!(shown("SFTP://H//a/./b/"), "sftp://H/a/b");
+    }
+
+    #[test]
+    fn no_path_of_a_url_leaves_the_root() {
+        assert_eq!(joined("sftp://h/a/b", "../../../../etc"), "sftp://h/etc");
+        assert_eq!(shown("http://h/../../x"), "http://h/x");
+        assert_eq!(joined("sftp://h/~/a", "../b"), "sftp://h/~/b");
+        let home = Location::parse(b"sftp://h/~/a").unwrap();
+        let error = home.join(b"../../b").unwrap_err();
+        assert!(error.to_string().contains("stays in it"), "{error}");
+    }
+
+    #[test]
+    fn parts_come_out_as_they_went_in() {
+        let Location::Url(url) = Location::parse(b"sftp://bob@[::1]:22/%41").unwrap() else {
+            panic!("it is a URL");
+        };
+        let expected = Url {
+            scheme: "sftp".into(),
+            user: Some("bob".into()),
+            host: "::1".into(),
+            port: Some(22),
+            path: "/%41".into(),
+        };
+        assert_eq!(url, expected);
+        assert_eq!(Location::parse(b"/x").unwrap().scheme(), "fs");
+    }
+
+    #[test]
+    fn a_password_is_refused_and_not_repeated() {
+        for url in [
+            "sftp://bob:sec@nas/x",
+            "sftp://bob:s/ec@nas/x",
+            "https://:sec@nas",
+            "x://b:s@ec@n",
+        ] {
+            let words = refused(url);
+            assert!(!words.contains("ec@") && words.contains(":...@"), "{words}");
+        }
+        assert!(refused("sftp://bob:sec@nas/x").contains("no password belongs in a URL"));
+    }
+
+    #[test]
+    fn what_is_no_location_is_refused_by_name() {
+        for text in [
+            "",
+            "fs:",
+            "fs://",
+            "file://",
+            "file://nas/backup",
+            "sftp://",
+            "sftp:///x",
+            "sftp://@h",
+            "sftp://-oProxyCommand=x/y",
+            "sftp://-l@h",
+            "sftp://h:99999",
+            "sftp://h:0",
+            "sftp://h:+1",
+            "sftp://[::1",
+            "sftp://[x]",
+            "sftp://[::1]x",
+            "sftp://a b/",
+            "sftp://h/\n",
+            "sftp://::1/x",
+            "http://h/x?y",
+            "https://h?x",
+            "sftp://h/~/../x",
+            "sftp://h:srv/x",
+            "sftp://[fe80::1%]/x",
+        ] {
+            assert!(refused(text).contains(text), "{text}");
+        }
+        assert!(refused("sftp://h:srv/x").contains("a path comes after a slash"));
+        refused(&"x".repeat(10_000));
+        refused("a\0b");
+    }
+}
