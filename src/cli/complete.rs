@@ -265,8 +265,12 @@ fn of_flags(place: &Place) -> Answer {
 
 fn of_kinds(place: &Place, kinds: &[Kind], known: &dyn Known) -> Answer {
     let mut answer = Answer::default();
+    // No file is meant by what begins like a name.
+    let is_name = |kind: &Kind| matches!(kind, Kind::At(_)) && place.word.starts_with('@');
+    let is_named = kinds.iter().any(is_name);
     for kind in kinds {
         match kind {
+            Kind::File | Kind::Directory if is_named => {}
             Kind::File => answer.names = answer.names.max(Some(Names::Files)),
             Kind::Directory => answer.names = answer.names.max(Some(Names::Directories)),
             kind => answer.candidates.extend(of_kind(place, *kind, known)),

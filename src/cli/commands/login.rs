@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::cli::{Args, Command, Flag, Globals, Status};
+use crate::cli::{Command, Flag, Globals, Status};
 use crate::error::Result;
 
 /// The entry in the table.

@@ -116,7 +116,7 @@ fn values_are_those_of_the_flag() {
 fn stores_are_named_or_directories() {
     let named = vec!["@my-store".to_owned()];
     assert_eq!(on("at "), (named.clone(), Some(Names::Directories)));
-    assert_eq!(on("at @my").0, named);
+    assert_eq!(on("at @my"), (named, None));
     assert!(on("at /srv").0.is_empty());
     assert_eq!(words_on("store rm "), ["my-store"]);
     assert_eq!(words_on("store rm my-store "), ["my-store"]);
@@ -148,7 +148,7 @@ fn of_the_program_itself_every_command_is_completed() {
     assert_eq!(on(&["cat", "l"]).0, ["latest:"]);
     assert_eq!(on(&["help", "completion", ""]).0[0], "bash");
     assert_eq!(on(&["pkg", "show", "sf"]).0, ["sftp"]);
-    assert_eq!(on(&["backup", "@"]), (vec!["@my-source".to_owned()], Some(Names::Files)));
+    assert_eq!(on(&["backup", "@"]), (vec!["@my-source".to_owned()], None));
     let to = (vec!["@my-destination".to_owned()], Some(Names::Directories));
     assert_eq!(on(&["restore", "-to", ""]), to);
 }

@@ -179,7 +179,7 @@ fn print_chunks(globals: &Globals, pack: Id, block: usize, chunks: &[ChunkEntry]
             start,
             length: chunk.length,
         };
-        globals.out.result("chunk", &line)?;
+        globals.out.result("chunk_in_block", &line)?;
         start += u64::from(chunk.length);
     }
     Ok(())
