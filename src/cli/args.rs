@@ -119,6 +119,8 @@ pub struct Args {
     pub(super) command: &'static Command,
     pub(super) settings: Settings,
     pub(super) arguments: Vec<OsString>,
+    /// How many of the arguments stand before `--`, if there was one.
+    pub(super) before_dashes: Option<usize>,
 }
 
 impl std::ops::Deref for Args {
@@ -137,6 +139,7 @@ impl Args {
             command,
             settings: Settings::new(command.tables()),
             arguments: Vec::new(),
+            before_dashes: None,
         }
     }
 
@@ -149,6 +152,13 @@ impl Args {
     /// What is left when flags are taken out.
     pub fn arguments(&self) -> &[OsString] {
         &self.arguments
+    }
+
+    /// The arguments before `--` and those after it, if there was one: for a command that
+    /// takes the words of another.
+    pub fn around_dashes(&self) -> Option<(&[OsString], &[OsString])> {
+        let before = self.before_dashes?;
+        Some(self.arguments.split_at(before))
     }
 
     /// The arguments, each of which must be text: ids, names, patterns.

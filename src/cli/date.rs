@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use super::age;
 use crate::error::{Error, Result};
 
 /// Ways to write a time without a zone, in the terms of `strptime(3)`.
@@ -18,9 +19,40 @@ const DAYS: [&str; 2] = ["%Y-%m-%d", "%Y/%m/%d"];
 /// [`crate::error::Kind::Usage`].
 pub fn parse(text: &str) -> Result<i64> {
     let known = "RFC 3339, YYYY-mm-dd[ HH:MM[:SS]] or YYYY/mm/dd";
-    let moment = moment(text).map(Timestamp::as_nanosecond);
-    let nanoseconds = moment.and_then(|moment| i64::try_from(moment).ok());
+    nanoseconds(moment(text), text, known)
+}
+
+/// The same, or `now`, `today`, `yesterday`, which begin at midnight, or an age back from
+/// `now_ns`: `30d`, `2h30m`, `a month`.
+///
+/// # Errors
+/// [`crate::error::Kind::Usage`].
+pub fn parse_from(text: &str, now_ns: i64) -> Result<i64> {
+    let known = "RFC 3339, YYYY-mm-dd[ HH:MM[:SS]], YYYY/mm/dd, today, yesterday, \
+                 or an age such as 30d, 2h30m or 3 months";
+    let now = Timestamp::from_nanosecond(i128::from(now_ns));
+    let now = now.expect("i64 nanoseconds are the years 1677 to 2262, and jiff goes further");
+    let found = moment(text).or_else(|| near(text, now));
+    nanoseconds(found.or_else(|| age::before(text, now)), text, known)
+}
+
+/// `moment` in nanoseconds since 1970. `known` are the ways in which `text` may tell it.
+fn nanoseconds(moment: Option<Timestamp>, text: &str, known: &str) -> Result<i64> {
+    let nanoseconds = moment.and_then(|moment| i64::try_from(moment.as_nanosecond()).ok());
     nanoseconds.ok_or_else(|| Error::usage(format!("{text:?} is no time we know: {known}")))
+}
+
+/// The moment that a word for the present tells.
+fn near(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let today = TimeZone::UTC.to_datetime(now).date();
+    let day = match text {
+        "now" => return Some(now),
+        "today" => today,
+        "yesterday" => today.yesterday().ok()?,
+        _ => return None,
+    };
+    let midnight = day.to_zoned(TimeZone::UTC);
+    midnight.ok().map(|midnight| midnight.timestamp())
 }
 
 /// The moment that `text` tells.
@@ -94,6 +126,30 @@ mod tests {
             "9999-01-01",
         ] {
             assert!(parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn words_and_ages_are_told_from_the_present() {
+        let now_ns = parse("2026-03-01T14:05:10Z").unwrap();
+        for (text, expected) in [
+            ("now", "2026-03-01T14:05:10Z"),
+            ("today", "2026-03-01T00:00:00Z"),
+            ("yesterday", "2026-02-28T00:00:00Z"),
+            ("1d", "2026-02-28T14:05:10Z"),
+            ("2026/01/14", "2026-01-14T00:00:00Z"),
+            ("2026-01-14T00:30:00+01:00", "2026-01-13T23:30:00Z"),
+        ] {
+            let found = parse_from(text, now_ns).unwrap();
+            assert_eq!(precise(found), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bare_number_is_refused_with_the_forms_we_know() {
+        for text in ["30", "tomorrow", "400 years"] {
+            let error = parse_from(text, 0).unwrap_err().to_string();
+            assert!(error.contains("an age such as 30d"), "{error}");
         }
     }
 }

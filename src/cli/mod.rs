@@ -15,9 +15,11 @@
 //! | [`opening`], [`selection`], [`places`], [`date`], [`cost`] | what commands are given, understood |
 //! | [`output`], [`listing`], [`facts`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
 //! | [`opening`], [`selection`], [`places`], [`tags`], [`date`], [`cost`] | what commands are given, understood |
+//! | [`opening`], [`selection`], [`query`], [`places`], [`date`], `age`, [`cost`] | what commands are given, understood |
 //! | [`output`], [`listing`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
 //! | [`passphrase`], `terminal`, `strength` | the one thing that is asked |
 
+mod age;
 pub mod args;
 pub mod commands;
 pub mod complete;
@@ -36,6 +38,7 @@ pub mod parse;
 pub mod passphrase;
 pub mod places;
 pub mod progress;
+pub mod query;
 pub mod selection;
 mod signals;
 pub mod status;

@@ -46,7 +46,7 @@ pub fn parse(
     while let Some(word) = words.next() {
         match flag_word(&word) {
             Some(flag) if parse.flags == Flags::Allowed => parse.flag(flag, &mut words)?,
-            _ if word == "--" && parse.flags == Flags::Allowed => parse.flags = Flags::Ended,
+            _ if word == "--" && parse.flags == Flags::Allowed => parse.end_flags(),
             _ => parse.argument(word, &mut words)?,
         }
     }
@@ -116,6 +116,14 @@ impl Parse {
             }
         }
         Err(self.unknown_flag(&word.name))
+    }
+
+    /// Takes the `--` after which nothing is a flag.
+    fn end_flags(&mut self) {
+        self.flags = Flags::Ended;
+        if let Some(args) = &mut self.invocation.args {
+            args.before_dashes = Some(args.arguments.len());
+        }
     }
 
     /// Takes a word that is no flag: `at STORE`, a command, a subcommand or an argument.
@@ -199,17 +207,21 @@ fn setting(
     value.map(Setting::Value).ok_or_else(missing)
 }
 
-/// On or off, in the words that Go's `strconv.ParseBool` takes.
+/// On or off: a switch alone is on.
 fn switch(word: &FlagWord) -> Result<Setting> {
-    let Some(value) = &word.value else {
-        return Ok(Setting::On);
-    };
+    match &word.value {
+        None => Ok(Setting::On),
+        Some(value) => truth(&word.name, value),
+    }
+}
+
+/// On or off, in the words that Go's `strconv.ParseBool` takes; `name` is the flag's.
+pub(super) fn truth(name: &str, value: &OsStr) -> Result<Setting> {
     match value.to_string_lossy().as_ref() {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Setting::On),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Setting::Off),
         other => Err(Error::usage(format!(
-            "flag -{} is true or false, not {other:?}",
-            word.name
+            "flag -{name} is true or false, not {other:?}"
         ))),
     }
 }

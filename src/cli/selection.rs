@@ -3,13 +3,17 @@
 //! A word is `SNAPSHOT[:PATH]`: the beginning of an id, or `latest`; and after the first
 //! colon the bytes of a path, absolute from the root of the snapshot or relative to what
 //! was backed up.
+//!
+//! A query narrows what words stand for: a snapshot that is named must be one of those
+//! that the query selects, and `latest` is the newest of them.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::Args;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::kloset::Kloset;
+use crate::kloset::query::{Newest, Query};
 use crate::kloset::select;
 use crate::kloset::snapshot::{Snapshot, Stored};
 
@@ -76,12 +80,96 @@ pub fn whole(args: &Args, choices: Vec<Choice>) -> Result<Vec<Stored>> {
     Ok(chosen)
 }
 
+/// What each of `words` stands for among the snapshots that `query` selects; without words,
+/// every one of these, the oldest first.
+///
+/// # Errors
+/// [`Kind::NotFound`] if there are no words and it selects nothing, or for the first word
+/// that stands for nothing it selects; [`Kind::Usage`] for one that stands for several.
+pub fn matching(kloset: &Kloset, query: &Query, words: &[OsString]) -> Result<Vec<Choice>> {
+    among(&select::all(kloset)?, query, words)
+}
+
+/// The same, with the newest snapshot that `query` selects if there are no words.
+pub fn matching_or_latest(
+    kloset: &Kloset,
+    query: &Query,
+    words: &[OsString],
+) -> Result<Vec<Choice>> {
+    match words {
+        [] => matching(kloset, query, &[LATEST.into()]),
+        words => matching(kloset, query, words),
+    }
+}
+
+/// The same, among `snapshots`, which are all there are.
+pub fn among(snapshots: &[Stored], query: &Query, words: &[OsString]) -> Result<Vec<Choice>> {
+    let selected = query.select(snapshots);
+    if words.is_empty() && selected.is_empty() {
+        return Err(nothing(snapshots));
+    }
+    let whole = |stored: &&Stored| Choice {
+        stored: (*stored).clone(),
+        path: None,
+    };
+    let named = |word: &OsString| match parts(word) {
+        (prefix, path) if prefix == LATEST => {
+            let newest = selected.last().ok_or_else(|| nothing(snapshots))?;
+            Ok(choose((*newest).clone(), path))
+        }
+        (prefix, path) => {
+            let stored = select::by_prefix(snapshots, &prefix)?;
+            match selected.iter().any(|other| other.object == stored.object) {
+                true => Ok(choose(stored, path)),
+                false => Err(left_out(snapshots, query, &stored)),
+            }
+        }
+    };
+    match words {
+        [] => Ok(selected.iter().map(whole).collect()),
+        words => words.iter().map(named).collect(),
+    }
+}
+
+/// That a query selects none of `snapshots`.
+fn nothing(snapshots: &[Stored]) -> Error {
+    let message = match snapshots {
+        [] => "there are no snapshots",
+        _ => "no snapshot matches",
+    };
+    Error::new(Kind::NotFound, message)
+}
+
+/// Why `query` does not select `stored`.
+fn left_out(snapshots: &[Stored], query: &Query, stored: &Stored) -> Error {
+    let every = Query {
+        newest: Newest::All,
+        ..query.clone()
+    };
+    let is_older = || {
+        let mut others = every.select(snapshots).into_iter();
+        others.any(|other| other.object == stored.object)
+    };
+    let id = stored.snapshot.id.short();
+    let message = match query.filters.unmet(&stored.snapshot) {
+        Some(filter) => format!("snapshot {id} does not pass -{filter}"),
+        None if is_older() => format!("snapshot {id} does not pass -latest"),
+        None => format!("snapshot {id} is of no period that is asked for"),
+    };
+    Error::new(Kind::NotFound, message)
+}
+
 /// What `word` stands for among `snapshots`.
 fn choice(snapshots: &[Stored], word: &OsStr) -> Result<Choice> {
     let (prefix, path) = parts(word);
     let stored = select::by_prefix(snapshots, &prefix)?;
+    Ok(choose(stored, path))
+}
+
+/// The choice of `path` in a snapshot.
+fn choose(stored: Stored, path: Option<&[u8]>) -> Choice {
     let path = path.map(|path| select::resolve(&stored.snapshot, path));
-    Ok(Choice { stored, path })
+    Choice { stored, path }
 }
 
 /// `SNAPSHOT` and `PATH`.

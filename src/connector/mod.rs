@@ -8,11 +8,14 @@
 mod class;
 pub mod exclude;
 mod local;
+mod stream;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use local::{LocalDestination, LocalSource};
+pub use stream::{Feed, StreamSource};
 
 use crate::error::Result;
 
@@ -122,6 +125,12 @@ pub trait SourceDir: Send + Sync {
     /// a regular file (a FIFO put in its place, say) is an error, never a hang.
     fn open_file(&self, name: &[u8]) -> Result<Box<dyn SourceFile>>;
 
+    /// Opens the regular file `name` as a stream if it is one, which it is asked before
+    /// [`SourceDir::open_file`]. Most sources have none.
+    fn open_stream(&self, _name: &[u8]) -> Result<Option<Box<dyn Stream>>> {
+        Ok(None)
+    }
+
     /// Extended attributes, flags and link target of `name`, which is of `kind` and not
     /// a regular file (ask [`SourceFile::details`] there).
     fn details(&self, name: &[u8], kind: FileKind) -> Result<Details>;
@@ -147,6 +156,13 @@ pub trait SourceFile: Send {
     /// The runs of bytes that are allocated, in order, for a file of `size_bytes`; the
     /// rest are holes. One run of everything where the source cannot tell.
     fn data_runs(&self, size_bytes: u64) -> Result<Vec<Range<u64>>>;
+}
+
+/// A file that comes through a pipe: nobody knows its length beforehand, and it is read once.
+pub trait Stream: Send {
+    /// Puts what has come into `buffer`, waiting no longer than `patience`. Nothing if nothing
+    /// came; 0 at the end, which is told only of a stream that is whole.
+    fn take(&mut self, buffer: &mut [u8], patience: Duration) -> Result<Option<usize>>;
 }
 
 /// What could not be restored of an entry's metadata, for a summary of one line.

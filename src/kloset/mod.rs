@@ -8,6 +8,7 @@
 //! | where each chunk is | [`index`], and `footers` when that is lost or lies |
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
 //! | what people ask for | [`backup`], [`restore`], [`check`], [`select`], [`inspect`] |
+//! | what people ask for | [`backup`], [`restore`], [`check`], [`query`], [`select`] |
 //!
 //! It has never heard of files on this machine (but for the directory its index is
 //! cached in), of SSH, or of a terminal: stores, sources and destinations are handed in.
@@ -35,6 +36,7 @@ pub mod object;
 pub mod pack;
 pub mod pipeline;
 pub mod progress;
+pub mod query;
 pub mod restore;
 pub mod seal;
 pub mod select;

@@ -60,8 +60,13 @@ pub fn resolve(snapshot: &Snapshot, path: &[u8]) -> Vec<u8> {
         Some(b'/') => path.to_vec(),
         _ => [&snapshot.base(), &b"/"[..], path].concat(),
     };
+    normal(&joined)
+}
+
+/// The absolute `path` without `.`, `..` going up, and no slash at its end.
+pub fn normal(path: &[u8]) -> Vec<u8> {
     let mut names: Vec<&[u8]> = Vec::new();
-    for name in joined.split(|byte| *byte == b'/') {
+    for name in path.split(|byte| *byte == b'/') {
         match name {
             b"" | b"." => {}
             b".." => drop(names.pop()),

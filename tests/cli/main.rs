@@ -23,6 +23,7 @@ mod restore;
 mod rm;
 mod seen;
 mod tag;
+mod stream;
 mod terminal;
 mod usage;
 mod user;

@@ -1,13 +1,14 @@
 //! `plakar backup`: make a snapshot of files.
 
 mod given;
+mod stream;
 mod summary;
 
 use std::sync::Arc;
 
 use crate::cli::progress::Watch;
 use crate::cli::{Args, Command, Flag, Globals, Status, opening, threads};
-use crate::connector::LocalSource;
+use crate::connector::Source;
 use crate::error::{During, Result};
 use crate::kloset::check::{self, Depth, Target};
 use crate::kloset::{Kloset, backup, select};
@@ -19,7 +20,7 @@ use summary::{Done, Outcome};
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "backup",
-    synopsis: "[FLAGS] [PLACE ...]",
+    synopsis: "[FLAGS] [PLACE ... | stdin:NAME | cmd:NAME -- COMMAND ...]",
     about: "make a snapshot of files",
     flags: &[
         Flag::value("tag", "TAG,...", "tag the snapshot").repeatable(),
@@ -61,16 +62,16 @@ pub const COMMAND: Command = Command {
 };
 
 fn run(globals: &Globals, args: Args) -> Result<Status> {
-    let opts = Opts::from(globals, &args)?;
-    let source = LocalSource::new()?;
+    let mut opts = Opts::from(globals, &args)?;
+    let source = opts.source().during(|| args.path())?;
     match opts.is_dry_run {
-        true => dry_run(globals, &source, opts),
-        false => back_up(globals, &source, opts),
+        true => dry_run(globals, &*source, opts),
+        false => back_up(globals, &*source, opts),
     }
 }
 
 /// Tells what would be stored. The paths are the result.
-fn dry_run(globals: &Globals, source: &LocalSource, opts: Opts) -> Result<Status> {
+fn dry_run(globals: &Globals, source: &dyn Source, opts: Opts) -> Result<Status> {
     let watch = globals.watch_result();
     let kloset = opening::kloset(globals, &watch)?;
     let options = opts.options(globals, &kloset, source);
@@ -81,7 +82,7 @@ fn dry_run(globals: &Globals, source: &LocalSource, opts: Opts) -> Result<Status
 }
 
 /// Makes a snapshot, and checks it if that was asked for.
-fn back_up(globals: &Globals, source: &LocalSource, opts: Opts) -> Result<Status> {
+fn back_up(globals: &Globals, source: &dyn Source, opts: Opts) -> Result<Status> {
     let watch = globals.watch();
     let kloset = opening::kloset(globals, &watch)?;
     let is_check_wanted = opts.is_check_wanted;

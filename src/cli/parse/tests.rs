@@ -134,6 +134,23 @@ fn at_names_the_store_before_the_command_only() {
 }
 
 #[test]
+fn words_after_dashes_are_told_from_those_before() {
+    let around = |words: &[&str]| {
+        let args = command(words);
+        let around = args.around_dashes();
+        around.map(|(before, after)| (before.to_vec(), after.to_vec()))
+    };
+    let words = ["check", "a", "-fast", "--", "b", "-json", "--"];
+    let expected = (
+        vec!["a".into()],
+        ["b", "-json", "--"].map(OsString::from).to_vec(),
+    );
+    assert_eq!(around(&words), Some(expected));
+    assert_eq!(around(&["check", "a"]), None);
+    assert_eq!(around(&["check", "--"]), Some((vec![], vec![])));
+}
+
+#[test]
 fn a_subcommand_has_flags_of_its_own() {
     let args = command(&["key", "add", "-label", "laptop"]);
     assert_eq!(args.command.name, "add");

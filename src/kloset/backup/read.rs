@@ -5,18 +5,22 @@
 //! left goes on in the next buffer, with the bytes after its last cut copied over, so
 //! that cuts never depend on how reads fell.
 //!
+//! A stream has no length beforehand and cannot be read twice: it is read until it ends, and
+//! the backup fails if it does not end well, since there is nothing else in it.
+//!
 //! A file that is not the same after reading as before is read once more, and marked as
 //! changed while it was read if it is still not; then its bytes may be a mixture.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use super::Options;
 use super::attributes::trim_xattrs;
 use super::job::{Batch, Buffer, Buffers, End, Find, Job, Step};
-use super::recent;
-use crate::connector::{Metadata, SourceDir, SourceFile};
+use super::{now_ns, recent};
+use crate::connector::{Metadata, SourceDir, SourceFile, Stream};
 use crate::error::{Error, Kind, Result};
 use crate::kloset::chunker::Chunker;
 use crate::kloset::failures::Failures;
@@ -30,6 +34,8 @@ const EVERYTHING: Range<u64> = 0..u64::MAX;
 const READ_BYTES: usize = 1 << 20;
 /// How often a file that keeps changing is read.
 const ATTEMPTS: u32 = 2;
+/// How long we wait for the next bytes of a stream without looking whether to stop.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What readers share.
 #[derive(Clone, Copy)]
@@ -105,7 +111,13 @@ impl<'a> Reader<'a> {
         mut entry: Box<Entry>,
     ) -> Result<()> {
         self.context.trouble.check()?;
-        match self.read_file(dir, &mut entry) {
+        let stream = dir.open_stream(&entry.name);
+        let read = match stream.map_err(Failure::Backup) {
+            Ok(Some(mut stream)) => self.read_stream(&mut *stream, &mut entry),
+            Ok(None) => self.read_file(dir, &mut entry),
+            Err(failure) => Err(failure),
+        };
+        match read {
             Ok(chunks) => {
                 if entry.changed {
                     let error = Error::new(
@@ -170,6 +182,54 @@ impl<'a> Reader<'a> {
             self.steps.push(Step::Restart);
         }
         unreachable!("the last attempt returns")
+    }
+
+    /// Reads the stream to its end, and returns the chunks that are in the open buffer. The file
+    /// is as long as the stream was, and was last changed when that ended.
+    fn read_stream(
+        &mut self,
+        stream: &mut dyn Stream,
+        entry: &mut Entry,
+    ) -> Result<Vec<Range<usize>>, Failure> {
+        let largest = self.context.chunker.parameters().max_bytes as usize;
+        let mut cutting = Cutting {
+            start: self.buffer.used(),
+            chunks: Vec::new(),
+        };
+        let mut read_bytes = 0;
+        loop {
+            // Whoever wants us to stop may also have ended what the stream comes from.
+            let taken = self.take(stream, &mut cutting);
+            self.context.trouble.check().map_err(Failure::Backup)?;
+            match taken.map_err(Failure::Backup)? {
+                None => {}
+                Some(0) => break,
+                Some(got) => {
+                    read_bytes += got as u64;
+                    cutting.cut(self.context.chunker, self.buffer.filled(), largest);
+                }
+            }
+        }
+        cutting.cut(self.context.chunker, self.buffer.filled(), 0);
+        let now_ns = now_ns();
+        entry.metadata.size_bytes = read_bytes;
+        (entry.metadata.mtime_ns, entry.metadata.ctime_ns) = (now_ns, now_ns);
+        Ok(cutting.chunks)
+    }
+
+    /// Takes what has come of the stream into the buffer.
+    fn take(&mut self, stream: &mut dyn Stream, cutting: &mut Cutting) -> Result<Option<usize>> {
+        if self.buffer.room().is_empty() {
+            self.make_room(cutting)?;
+        }
+        let room = self.buffer.room();
+        let asked = room.len().min(READ_BYTES);
+        let taken = stream.take(&mut room[..asked], PATIENCE)?;
+        let got = taken.unwrap_or(0);
+        self.buffer.advance(got);
+        add(&self.context.counters.bytes, got as u64);
+        add(&self.context.counters.read_bytes, got as u64);
+        Ok(taken)
     }
 
     /// Reads and cuts everything that is not a hole. Returns the chunks, and the size of the

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use lexopt::ValueExt;
 
+use super::stream::{self, Streamed};
 use crate::cli::commands::create;
 use crate::cli::suggest::did_you_mean;
 use crate::cli::{Args, Globals, date, places, tags, threads};
@@ -21,6 +22,9 @@ use crate::kloset::snapshot::Labels;
 pub(super) struct Opts {
     pub(super) is_dry_run: bool,
     pub(super) is_check_wanted: bool,
+    /// What is backed up if that is a stream.
+    stream: Option<Streamed>,
+    /// Of files; none if it is a stream.
     places: Vec<Vec<u8>>,
     excludes: Excludes,
     labels: Labels,
@@ -36,10 +40,15 @@ impl Opts {
     /// [`crate::error::Kind::Usage`], and those of files that are named.
     pub(super) fn from(globals: &Globals, args: &Args) -> Result<Opts> {
         let read = || -> Result<Opts> {
+            let stream = stream::asked_for(args)?;
             Ok(Opts {
                 is_dry_run: args.is_on("dry-run"),
                 is_check_wanted: args.is_on("check"),
-                places: places::resolved(args.arguments())?,
+                places: match stream {
+                    Some(_) => Vec::new(),
+                    None => places::resolved(args.arguments())?,
+                },
+                stream,
                 excludes: excludes(args)?,
                 labels: labels(globals, args)?,
                 time_ns: time(args)?,
@@ -52,12 +61,27 @@ impl Opts {
         read().during(|| args.path())
     }
 
+    /// What is backed up.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] if there is nothing piped in.
+    pub(super) fn source(&mut self) -> Result<Box<dyn Source>> {
+        let Some(stream) = self.stream.take() else {
+            return Ok(Box::new(LocalSource::new()?));
+        };
+        let source = stream.source()?;
+        self.places = vec![source.path()];
+        // It may be different each time, and nothing but reading it tells.
+        self.is_cache_used = false;
+        Ok(Box::new(source))
+    }
+
     /// The same in the words of the core.
     pub(super) fn options(
         self,
         globals: &Globals,
         kloset: &Kloset,
-        source: &LocalSource,
+        source: &dyn Source,
     ) -> Options {
         let workers = threads::workers(globals);
         Options {
@@ -91,7 +115,7 @@ fn skipped(globals: &Globals, kloset: &Kloset) -> Vec<(u64, u64)> {
 }
 
 /// Who runs this, by name if there is one.
-fn user(source: &LocalSource) -> String {
+fn user(source: &dyn Source) -> String {
     let uid = rustix::process::geteuid().as_raw();
     let name = source.user_name(uid);
     name.map_or_else(|| uid.to_string(), |name| name.to_string())
