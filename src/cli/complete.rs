@@ -204,7 +204,10 @@ fn value_kinds(invocation: &Invocation, flag: &'static Flag) -> Vec<Kind> {
 fn flags(invocation: &Invocation) -> Vec<&'static Flag> {
     let own = invocation.args.as_ref().map(|args| args.command.tables());
     let own: Vec<&Flag> = own.into_iter().flatten().flatten().collect();
-    let hidden = |flag: &&Flag| own.iter().any(|own| own.names().any(|name| name == flag.name));
+    let hidden = |flag: &&Flag| {
+        own.iter()
+            .any(|own| own.names().any(|name| name == flag.name))
+    };
     let program = GLOBAL_FLAGS.iter().filter(|flag| !hidden(flag));
     own.iter().copied().chain(program).collect()
 }
@@ -258,7 +261,10 @@ fn of_flags(place: &Place) -> Answer {
             .map(move |name| Candidate::new(format!("{dashes}{name}"), flag.about))
     };
     Answer {
-        candidates: flags(&place.invocation).into_iter().flat_map(names).collect(),
+        candidates: flags(&place.invocation)
+            .into_iter()
+            .flat_map(names)
+            .collect(),
         names: None,
     }
 }

@@ -6,7 +6,11 @@ const VALUE_COLUMN: usize = 14;
 /// One line for each of `rows`. Values must be printable.
 pub fn table(rows: &[(&str, String)]) -> String {
     let line = |(name, value): &(&str, String)| {
-        let named = format!("{:<width$}{value}", format!("{name}:"), width = VALUE_COLUMN);
+        let named = format!(
+            "{:<width$}{value}",
+            format!("{name}:"),
+            width = VALUE_COLUMN
+        );
         named.trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -12,6 +12,7 @@ mod forge;
 mod harness;
 mod heal;
 mod incremental;
+mod inspect;
 mod lies;
 mod poison;
 mod review_backup;

@@ -191,7 +191,8 @@ fn named(args: &Args) -> Result<Vec<&'static Connector>> {
 
 /// The connector called `name`, or by one of its schemes.
 fn connector(name: &str) -> Result<&'static Connector> {
-    let is_it = |connector: &&Connector| connector.name == name || connector.schemes.contains(&name);
+    let is_it =
+        |connector: &&Connector| connector.name == name || connector.schemes.contains(&name);
     CONNECTORS.iter().find(is_it).ok_or_else(|| {
         let names = || CONNECTORS.iter().map(|connector| connector.name);
         let hint = did_you_mean(name, names(), "");

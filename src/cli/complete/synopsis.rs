@@ -48,7 +48,9 @@ pub(super) fn kinds(word: &'static str, path: &str) -> Vec<Kind> {
             Some(_) => Kind::EntryOnly,
         }];
     }
-    word.split('|').flat_map(|word| kinds_of_one(word, path)).collect()
+    word.split('|')
+        .flat_map(|word| kinds_of_one(word, path))
+        .collect()
 }
 
 fn kinds_of_one(word: &'static str, path: &str) -> Vec<Kind> {
@@ -62,7 +64,11 @@ fn kinds_of_one(word: &'static str, path: &str) -> Vec<Kind> {
         "COMMAND" if path == "help" => vec![Kind::Command],
         "SUBCOMMAND" => vec![Kind::Subcommand],
         word if is_literal(word) => vec![Kind::Word(word)],
-        _ => Vec::new(),
+        // As in `stdin:NAME`, of which the beginning is known.
+        word => match word.split_once(':') {
+            Some((first, _)) if is_literal(first) => vec![Kind::Word(&word[..=first.len()])],
+            _ => Vec::new(),
+        },
     }
 }
 
@@ -82,7 +88,8 @@ fn named(path: &str) -> Vec<Kind> {
 
 /// Whether a word of a synopsis stands for itself.
 fn is_literal(word: &str) -> bool {
-    let is_plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+    let is_plain =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
     word.starts_with(|first: char| first.is_ascii_lowercase()) && word.chars().all(is_plain)
 }
 
@@ -97,7 +104,9 @@ fn tokens(command: &Command) -> Vec<Token> {
 fn collect(command: &Command, text: &'static str, is_optional: bool, tokens: &mut Vec<Token>) {
     let mut items = items(text).into_iter();
     while let Some(item) = items.next() {
-        let inner = item.strip_prefix('[').and_then(|item| item.strip_suffix(']'));
+        let inner = item
+            .strip_prefix('[')
+            .and_then(|item| item.strip_suffix(']'));
         match (item, inner) {
             ("...", _) => {
                 if let Some(token) = tokens.last_mut() {
@@ -122,7 +131,9 @@ fn collect(command: &Command, text: &'static str, is_optional: bool, tokens: &mu
 
 /// Whether this stands for flags.
 fn is_group(word: &str) -> bool {
-    ["flags", "options", "query"].iter().any(|group| word.eq_ignore_ascii_case(group))
+    ["flags", "options", "query"]
+        .iter()
+        .any(|group| word.eq_ignore_ascii_case(group))
 }
 
 /// Whether a value follows the flag that is written `flag` in a synopsis.
@@ -143,7 +154,9 @@ fn items(text: &'static str) -> Vec<&'static str> {
         }
         letter == ' ' && depth == 0
     };
-    let items = text.split(is_gap).filter(|item| !item.is_empty() && *item != "|");
+    let items = text
+        .split(is_gap)
+        .filter(|item| !item.is_empty() && *item != "|");
     items.collect()
 }
 
@@ -191,11 +204,16 @@ mod tests {
     use super::*;
     use crate::cli::table::Flag;
 
+    static FLAGS: &[Flag] = &[
+        Flag::value("a", "VALUE", "about"),
+        Flag::switch("b", "about"),
+    ];
+
     fn after(synopsis: &'static str, given: &[&str]) -> Vec<&'static str> {
         let command = Command {
             name: "x",
             synopsis,
-            flags: &[Flag::value("a", "VALUE", "about"), Flag::switch("b", "about")],
+            flags: FLAGS,
             ..Command::BLANK
         };
         expected(&tokens(&command), given)
@@ -209,7 +227,10 @@ mod tests {
         let ls = "[-uuid] [QUERY] [SNAPSHOT[:PATH]]";
         assert_eq!(after(ls, &[]), ["SNAPSHOT[:PATH]"]);
         assert!(after(ls, &["ab"]).is_empty());
-        assert_eq!(after("[SNAPSHOT[:PATH] ...]", &["a", "b"]), ["SNAPSHOT[:PATH]"]);
+        assert_eq!(
+            after("[SNAPSHOT[:PATH] ...]", &["a", "b"]),
+            ["SNAPSHOT[:PATH]"]
+        );
         assert_eq!(after("[COMMAND [SUBCOMMAND]]", &["key"]), ["SUBCOMMAND"]);
         assert_eq!(after("-a VALUE -b NAME...", &["one"]), ["NAME"]);
     }
@@ -229,12 +250,16 @@ mod tests {
         assert_eq!(kinds("SNAPSHOT", "rm"), [Kind::Snapshot]);
         assert_eq!(kinds("SNAPSHOT:PATH", "cat"), [Kind::EntryOnly]);
         assert_eq!(kinds("SNAPSHOT[:PATH]", "ls"), [Kind::Entry]);
-        assert_eq!(kinds("vfs|no", "backup"), [Kind::Word("vfs"), Kind::Word("no")]);
+        assert_eq!(
+            kinds("vfs|no", "backup"),
+            [Kind::Word("vfs"), Kind::Word("no")]
+        );
         assert_eq!(kinds("FILE|-", "archive"), [Kind::File]);
         assert_eq!(kinds("NAME", "store rm"), [Kind::Name(Section::Stores)]);
         assert!(kinds("NAME", "store add").is_empty() && kinds("NAME", "create").is_empty());
         assert_eq!(kinds("NAME", "pkg add"), [Kind::Connector]);
-        for word in ["TAG,...", "KEY=VALUE", "MIB", "stdin:NAME"] {
+        assert_eq!(kinds("stdin:NAME", "backup"), [Kind::Word("stdin:")]);
+        for word in ["TAG,...", "KEY=VALUE", "MIB"] {
             assert!(kinds(word, "backup").is_empty(), "{word}");
         }
     }

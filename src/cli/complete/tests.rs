@@ -14,12 +14,17 @@ impl Known for Fake {
 
     fn snapshots(&self, _: &str) -> Vec<Candidate> {
         let about = "2026-01-14T06:45:32Z /home";
-        vec![Candidate::new("latest", about), Candidate::new("ab12cd34", about)]
+        vec![
+            Candidate::new("latest", about),
+            Candidate::new("ab12cd34", about),
+        ]
     }
 
     fn entries(&self, word: &str) -> Vec<Candidate> {
         let (snapshot, _) = word.split_once(':').expect("only asked with a colon");
-        ["etc/", "a\nb"].map(|name| Candidate::new(format!("{snapshot}:{name}"), "")).into()
+        ["etc/", "a\nb"]
+            .map(|name| Candidate::new(format!("{snapshot}:{name}"), ""))
+            .into()
     }
 }
 

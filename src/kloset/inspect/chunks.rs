@@ -155,11 +155,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Calls `take` with every list and every chunk of `content`.
-    fn descend(
-        &self,
-        content: &Content,
-        take: &mut dyn FnMut(Found) -> Result<()>,
-    ) -> Result<()> {
+    fn descend(&self, content: &Content, take: &mut dyn FnMut(Found) -> Result<()>) -> Result<()> {
         for id in &content.ids {
             self.interrupt.check()?;
             if content.depth == 0 {
@@ -293,6 +289,9 @@ mod tests {
         let mut offsets = Offsets::new(&[0..100, 150..200], 300);
         let taken: Vec<_> = [50, 10].map(|length| offsets.take(Some(length))).into();
         assert_eq!(taken, [Some(100), Some(200)]);
-        assert_eq!((offsets.take(None), offsets.take(Some(1))), (Some(210), None));
+        assert_eq!(
+            (offsets.take(None), offsets.take(Some(1))),
+            (Some(210), None)
+        );
     }
 }

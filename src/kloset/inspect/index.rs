@@ -3,9 +3,9 @@
 
 use super::{answered, listed};
 use crate::error::Result;
+use crate::kloset::Kloset;
 use crate::kloset::index::{Index, Place};
 use crate::kloset::index_object;
-use crate::kloset::Kloset;
 use crate::kloset::table::PackTable;
 use crate::store::{Area, Object};
 use crate::util::Id;
@@ -77,11 +77,19 @@ pub fn each_index(
         };
         each(*object, facts)?;
     }
-    packs.uncovered().try_for_each(|pack| gap(Gap::Uncovered(pack)))?;
+    packs
+        .uncovered()
+        .try_for_each(|pack| gap(Gap::Uncovered(pack)))?;
     let there = |id: &Id| objects.binary_search_by_key(id, |object| object.id).is_ok();
-    let mut stale: Vec<Id> = cache.covered().into_iter().filter(|id| !there(id)).collect();
+    let mut stale: Vec<Id> = cache
+        .covered()
+        .into_iter()
+        .filter(|id| !there(id))
+        .collect();
     stale.sort();
-    stale.into_iter().try_for_each(|object| gap(Gap::Stale(object)))
+    stale
+        .into_iter()
+        .try_for_each(|object| gap(Gap::Stale(object)))
 }
 
 fn facts(
@@ -165,6 +173,7 @@ impl Packs {
     /// Those of which none tells.
     pub(super) fn uncovered(&self) -> impl Iterator<Item = Id> {
         let both = self.listed.iter().zip(&self.covered);
-        both.filter(|(_, covered)| !**covered).map(|(pack, _)| *pack)
+        both.filter(|(_, covered)| !**covered)
+            .map(|(pack, _)| *pack)
     }
 }

@@ -38,7 +38,11 @@ impl Prefix {
     /// # Errors
     /// [`Kind::Usage`] unless it is 1 to 64 hex digits.
     pub fn parse(text: &str) -> Result<Prefix> {
-        let digit = |letter: char| letter.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let digit = |letter: char| {
+            letter
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
         let digits: Option<Vec<u8>> = text.chars().map(digit).collect();
         match digits {
             Some(digits) if (1..=2 * ID_BYTES).contains(&digits.len()) => Ok(Prefix { digits }),
@@ -71,7 +75,9 @@ impl Prefix {
 
 impl std::fmt::Display for Prefix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.digits.iter().try_for_each(|digit| write!(f, "{digit:x}"))
+        self.digits
+            .iter()
+            .try_for_each(|digit| write!(f, "{digit:x}"))
     }
 }
 
@@ -147,14 +153,27 @@ mod tests {
     #[test]
     fn a_prefix_fits_what_begins_like_it_and_nothing_else() {
         let id = Id([0xab; ID_BYTES]);
-        for (text, fits) in [("a", true), ("AB", true), ("aba", true), ("b", false), ("abb", false)] {
+        for (text, fits) in [
+            ("a", true),
+            ("AB", true),
+            ("aba", true),
+            ("b", false),
+            ("abb", false),
+        ] {
             assert_eq!(Prefix::parse(text).unwrap().fits(&id), fits, "{text}");
         }
         let whole = Prefix::parse(&id.to_string()).unwrap();
         assert_eq!((whole.least(), whole.to_string()), (id, id.to_string()));
-        assert_eq!(Prefix::parse("abc").unwrap().least().0[..3], [0xab, 0xc0, 0]);
+        assert_eq!(
+            Prefix::parse("abc").unwrap().least().0[..3],
+            [0xab, 0xc0, 0]
+        );
         for text in ["", "xyz", "é", &"a".repeat(65)] {
-            assert_eq!(Prefix::parse(text).unwrap_err().kind(), Kind::Usage, "{text}");
+            assert_eq!(
+                Prefix::parse(text).unwrap_err().kind(),
+                Kind::Usage,
+                "{text}"
+            );
         }
     }
 

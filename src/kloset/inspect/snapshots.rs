@@ -17,11 +17,7 @@ pub type EachSnapshot<'a> = &'a mut dyn FnMut(Object, Result<Snapshot>) -> Resul
 
 /// Hands every snapshot object to `each`, in the order in which they were published, with the
 /// snapshot in it or what is wrong with it.
-pub fn each_snapshot(
-    kloset: &Kloset,
-    interrupt: &Interrupt,
-    each: EachSnapshot<'_>,
-) -> Result<()> {
+pub fn each_snapshot(kloset: &Kloset, interrupt: &Interrupt, each: EachSnapshot<'_>) -> Result<()> {
     let mut objects = listed(kloset.store(), Area::Snapshots)?;
     objects.sort_by_key(|object| (object.modified_ns, object.id));
     for object in objects {

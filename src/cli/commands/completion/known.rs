@@ -85,7 +85,9 @@ impl Known for Lookup {
         let prefix = prefix.to_owned();
         self.in_store(move |kloset| {
             let snapshots = select::all(kloset)?;
-            let newest = snapshots.last().map(|stored| named(stored, LATEST.to_owned()));
+            let newest = snapshots
+                .last()
+                .map(|stored| named(stored, LATEST.to_owned()));
             let ids = snapshots.iter().rev().map(|stored| {
                 let id = match prefix.len() > SHORT_DIGITS {
                     true => stored.snapshot.id.to_string(),
@@ -112,7 +114,10 @@ fn named(stored: &Stored, name: String) -> Candidate {
         human::time(snapshot.time_ns),
         human::size(snapshot.totals().bytes),
     );
-    Candidate::new(name, format!("{time} {size} {}", printable(&snapshot.base())))
+    Candidate::new(
+        name,
+        format!("{time} {size} {}", printable(&snapshot.base())),
+    )
 }
 
 /// What is called `SNAPSHOT:DIRECTORY/NAME` and begins with `word`.

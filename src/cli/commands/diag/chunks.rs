@@ -216,7 +216,10 @@ impl fmt::Display for CopyLine {
         let rows = [
             ("chunk", self.chunk.clone()),
             ("kind", self.kind.unwrap_or("unknown").to_owned()),
-            ("length", format!("{length} bytes ({})", human::size((*length).into()))),
+            (
+                "length",
+                format!("{length} bytes ({})", human::size((*length).into())),
+            ),
             ("pack", pack.clone()),
             (
                 "block",

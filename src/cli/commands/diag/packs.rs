@@ -66,7 +66,9 @@ pub(super) fn list(globals: &Globals, args: Args) -> Result<Status> {
     let mut status = Status::Success;
     each_pack(&kloset, &globals.interrupt, &mut |object, table| {
         match table {
-            Ok(table) => globals.out.result("pack", &PackLine::new(&object, &table))?,
+            Ok(table) => globals
+                .out
+                .result("pack", &PackLine::new(&object, &table))?,
             Err(error) => status = damaged(globals, &name(object.id), &error),
         }
         Ok(())

@@ -13,16 +13,18 @@ use crate::cli::listing::EntryLine;
 use crate::cli::selection::Choice;
 use crate::cli::{Globals, Status};
 use crate::connector::FileKind;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::layout::content_bytes;
 use crate::kloset::select;
-use crate::kloset::tree::{Content, Entry, each_chunk};
+use crate::kloset::tree::{Content, Entry, chunk_ids, each_chunk};
 use crate::util::Id;
 
 /// Decoded blocks that are kept while lists of chunks are counted.
 const CACHE_BYTES: usize = 8 << 20;
+/// Chunks that a file may have whatever its size, since it may have grown while it was read.
+const CHUNKS_LIMIT: u64 = 1 << 20;
 /// Holes that people are told of one by one; `-json` has all of them.
 const HOLES_SHOWN: usize = 8;
 /// The letters that `lsattr` has for inode flags (`FS_IOC_GETFLAGS`), and their bits.
@@ -101,8 +103,7 @@ pub(super) fn print(globals: &Globals, kloset: &Kloset, choice: &Choice) -> Resu
     let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
     let path = choice.path_or_base();
     let entry = select::entry(&blobs, choice.snapshot(), &path)?;
-    let content = content_of(&entry);
-    let (chunks, status) = match count(globals, &blobs, content) {
+    let (chunks, status) = match count(globals, &blobs, &entry) {
         Ok(chunks) => (Some(chunks), Status::Success),
         Err(error) if error.is_of_one_object() => {
             globals.out.failed(&path, &error);
@@ -124,11 +125,23 @@ fn content_of(entry: &Entry) -> &Content {
 }
 
 /// How many chunks there are. Where these are listed in chunks of their own, they are read.
-fn count(globals: &Globals, blobs: &BlobReader<'_>, content: &Content) -> Result<u64> {
+///
+/// # Errors
+/// [`Kind::Corrupt`](crate::error::Kind::Corrupt) for more than there can be: lists can be made
+/// to stand for more than anybody can count.
+fn count(globals: &Globals, blobs: &BlobReader<'_>, entry: &Entry) -> Result<u64> {
+    if entry.is_dir() {
+        return Ok(chunk_ids(blobs, &entry.tree)?.len() as u64);
+    }
+    let limit = entry.metadata.size_bytes.max(CHUNKS_LIMIT);
     let mut count = 0;
-    each_chunk(blobs, content, &mut |_| {
+    each_chunk(blobs, &entry.content, &mut |_| {
+        globals.interrupt.check()?;
         count += 1;
-        globals.interrupt.check()
+        match count <= limit {
+            true => Ok(()),
+            false => Err(Error::corrupt("more chunks than bytes")),
+        }
     })?;
     Ok(count)
 }
@@ -215,7 +228,10 @@ fn identity(entry: &Entry) -> Vec<(&'static str, String)> {
     };
     let mode = crate::cli::listing::mode(metadata.kind, metadata.mode);
     let mut rows = vec![
-        ("kind", crate::cli::listing::kind(metadata.kind).1.to_owned()),
+        (
+            "kind",
+            crate::cli::listing::kind(metadata.kind).1.to_owned(),
+        ),
         ("mode", format!("{:04o} ({mode})", metadata.mode)),
         ("user", owner(metadata.uid, &entry.user)),
         ("group", owner(metadata.gid, &entry.group)),
@@ -316,8 +332,14 @@ fn oddities(entry: &Entry) -> Vec<(&'static str, String)> {
         rows.push(("problem", printable(problem.as_bytes())));
     }
     let told = [
-        (entry.changed, "changed while it was read: contents may be mixed"),
-        (entry.recent, "changed just before it was read: will be read again"),
+        (
+            entry.changed,
+            "changed while it was read: contents may be mixed",
+        ),
+        (
+            entry.recent,
+            "changed just before it was read: will be read again",
+        ),
         (
             entry.details_missing,
             "has attributes or flags that were not recorded",
