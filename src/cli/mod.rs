@@ -16,7 +16,7 @@
 //! | [`output`], [`listing`], [`facts`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
 //! | [`opening`], [`selection`], [`places`], [`tags`], [`date`], [`cost`] | what commands are given, understood |
 //! | [`opening`], [`selection`], [`query`], [`places`], [`date`], `age`, [`cost`] | what commands are given, understood |
-//! | [`output`], [`listing`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
+//! | [`output`], [`listing`], [`grouping`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
 //! | [`passphrase`], `terminal`, `strength` | the one thing that is asked |
 
 mod age;
@@ -29,6 +29,7 @@ mod environment;
 pub mod escape;
 pub mod facts;
 pub mod globals;
+pub mod grouping;
 pub mod help;
 mod limits;
 pub mod listing;

@@ -4,6 +4,7 @@
 //! values, or from both: then the command line adds to the policy, and wins over it
 //! where only one value can be.
 
+pub mod policy;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::num::NonZeroU32;
@@ -21,7 +22,7 @@ use crate::kloset::select;
 
 /// The flags.
 pub static GROUP: Group = Group {
-    title: "Which snapshots",
+    title: "QUERY (all up to -group-by hold, and any of the rest)",
     page: ("plakar-query", 7),
     flags: FLAGS,
 };
@@ -30,7 +31,7 @@ const FLAGS: &[Flag] = &[
     Flag::value(
         "before",
         "TIME",
-        "made before TIME: a date or an age as 30d",
+        "made before TIME: a date, or an age such as 30d",
     ),
     Flag::value("since", "TIME", "made at TIME or later"),
     Flag::value("name", "NAME", "with this name"),
@@ -38,42 +39,50 @@ const FLAGS: &[Flag] = &[
     Flag::value("environment", "NAME", "with this environment"),
     Flag::value("perimeter", "NAME", "with this perimeter"),
     Flag::value("job", "NAME", "made by this job"),
-    Flag::value("tag", "TAG,...", "with every TAG, and with no !TAG").repeatable(),
-    Flag::value("root", "PATH", "of PATH, or of any PATH given").repeatable(),
+    Flag::value("tag", "TAG,...", "with every TAG, and without any !TAG").repeatable(),
+    Flag::value("root", "PATH", "of PATH, or of any one given").repeatable(),
     Flag::value("origin", "HOST", "of files on HOST"),
-    Flag::value("type", "TYPE", "of a source of this TYPE, as fs or sftp"),
-    Flag::switch("latest", "only the newest of what the others leave"),
+    Flag::value(
+        "type",
+        "TYPE",
+        "of a source of this TYPE: fs, sftp, stdin or cmd",
+    ),
+    Flag::switch("latest", "only the newest of what all other flags leave"),
     Flag::value(
         "group-by",
         "FIELD",
-        "look at what has the same FIELD by itself",
+        "look by itself at what has the same FIELD: name, category, environment, perimeter, job, origin, type, host, root or tag",
     ),
-    Flag::value("minutes", "N", "of the last N minutes, this one counted"),
-    Flag::value("hours", "N", "or of the last N hours"),
-    Flag::value("days", "N", "or of the last N days"),
-    Flag::value("weeks", "N", "or of the last N weeks"),
-    Flag::value("months", "N", "or of the last N months"),
-    Flag::value("years", "N", "or of the last N years"),
-    Flag::value("mondays", "N", "or of the last N Mondays"),
-    Flag::value("tuesdays", "N", "or of the last N Tuesdays").also(&["thuesdays"]),
-    Flag::value("wednesdays", "N", "or of the last N Wednesdays"),
-    Flag::value("thursdays", "N", "or of the last N Thursdays"),
-    Flag::value("fridays", "N", "or of the last N Fridays"),
-    Flag::value("saturdays", "N", "or of the last N Saturdays"),
-    Flag::value("sundays", "N", "or of the last N Sundays"),
-    Flag::value("per-minute", "N", "of each such minute the newest N"),
-    Flag::value("per-hour", "N", "of each such hour the newest N"),
-    Flag::value("per-day", "N", "of each such day the newest N"),
-    Flag::value("per-week", "N", "of each such week the newest N"),
-    Flag::value("per-month", "N", "of each such month the newest N"),
-    Flag::value("per-year", "N", "of each such year the newest N"),
-    Flag::value("per-monday", "N", "of each such Monday the newest N"),
-    Flag::value("per-tuesday", "N", "of each such Tuesday the newest N").also(&["per-thuesday"]),
-    Flag::value("per-wednesday", "N", "of each such Wednesday the newest N"),
-    Flag::value("per-thursday", "N", "of each such Thursday the newest N"),
-    Flag::value("per-friday", "N", "of each such Friday the newest N"),
-    Flag::value("per-saturday", "N", "of each such Saturday the newest N"),
-    Flag::value("per-sunday", "N", "of each such Sunday the newest N"),
+    Flag::value(
+        "minutes",
+        "N",
+        "made in the last N minutes, this one counted",
+    ),
+    Flag::value("hours", "N", "made in the last N hours"),
+    Flag::value("days", "N", "made in the last N days"),
+    Flag::value("weeks", "N", "made in the last N weeks"),
+    Flag::value("months", "N", "made in the last N months"),
+    Flag::value("years", "N", "made in the last N years"),
+    Flag::value("mondays", "N", "made on the last N Mondays"),
+    Flag::value("tuesdays", "N", "made on the last N Tuesdays").also(&["thuesdays"]),
+    Flag::value("wednesdays", "N", "made on the last N Wednesdays"),
+    Flag::value("thursdays", "N", "made on the last N Thursdays"),
+    Flag::value("fridays", "N", "made on the last N Fridays"),
+    Flag::value("saturdays", "N", "made on the last N Saturdays"),
+    Flag::value("sundays", "N", "made on the last N Sundays"),
+    Flag::value("per-minute", "N", "only the newest N of each minute"),
+    Flag::value("per-hour", "N", "only the newest N of each hour"),
+    Flag::value("per-day", "N", "only the newest N of each day"),
+    Flag::value("per-week", "N", "only the newest N of each week"),
+    Flag::value("per-month", "N", "only the newest N of each month"),
+    Flag::value("per-year", "N", "only the newest N of each year"),
+    Flag::value("per-monday", "N", "only the newest N of each Monday"),
+    Flag::value("per-tuesday", "N", "only the newest N of each Tuesday").also(&["per-thuesday"]),
+    Flag::value("per-wednesday", "N", "only the newest N of each Wednesday"),
+    Flag::value("per-thursday", "N", "only the newest N of each Thursday"),
+    Flag::value("per-friday", "N", "only the newest N of each Friday"),
+    Flag::value("per-saturday", "N", "only the newest N of each Saturday"),
+    Flag::value("per-sunday", "N", "only the newest N of each Sunday"),
 ];
 
 /// The kinds of sources there are.

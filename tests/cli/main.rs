@@ -1,12 +1,16 @@
 //! What a user notices: every test here drives the binary, in a directory of its
 //! own, with an environment that has nothing in it but what the harness puts there.
 
+mod archive;
 mod backup;
 mod cat;
 mod check;
 mod completion;
 mod create;
 mod diag;
+mod diff;
+mod digest;
+mod dup;
 mod format;
 mod full;
 mod harness;
@@ -15,6 +19,7 @@ mod info;
 mod interrupt;
 mod key;
 mod kill;
+mod locate;
 mod ls;
 mod metadata;
 mod mounted;
@@ -22,6 +27,8 @@ mod output;
 mod over;
 mod pkg;
 mod process;
+mod prune;
+mod query;
 mod restore;
 mod rm;
 mod seen;

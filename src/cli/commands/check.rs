@@ -8,16 +8,18 @@ use serde::Serialize;
 
 use crate::cli::progress::Watch;
 use crate::cli::wording::counted;
-use crate::cli::{Args, Command, Flag, Globals, Status, opening, selection, threads};
+use crate::cli::{Args, Command, Flag, Globals, Status, opening, query, selection, threads};
 use crate::error::{During, Result};
 use crate::kloset::check::{self, Depth, Options, Summary, Target};
+use crate::kloset::query::Query;
+use crate::kloset::snapshot;
 use crate::util::human;
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "check",
     synonyms: &["verify"],
-    synopsis: "[-fast] [-no-key] [SNAPSHOT[:PATH] ...]",
+    synopsis: "[-fast] [-no-key] [QUERY] [SNAPSHOT[:PATH] ...]",
     about: "verify the integrity of snapshots",
     flags: &[
         Flag::switch("fast", "check the structure only, read no contents"),
@@ -26,6 +28,7 @@ pub const COMMAND: Command = Command {
             "check each object against its name, with no passphrase",
         ),
     ],
+    groups: &[&query::GROUP],
     run,
     ..Command::BLANK
 };
@@ -41,37 +44,49 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
         workers: threads::workers(globals),
         interrupt: globals.interrupt.clone(),
     };
+    let query = query::from_args(&args)?;
+    let is_narrowed = !query.is_everything() || !args.arguments().is_empty();
     let watch = globals.watch();
     let found = match args.is_on("no-key") {
-        true if is_fast || !args.arguments().is_empty() => {
-            return Err(args.usage("-no-key checks every object: no -fast and no SNAPSHOT"));
+        true if is_fast || is_narrowed => {
+            return Err(args.usage("-no-key checks every object: no -fast, QUERY or SNAPSHOT"));
         }
         true => check::names(&*opening::store(globals)?, &*watch, &options),
-        false => run_with_key(globals, &args, &watch, &options),
+        false => run_with_key(globals, &args, &query, &watch, &options),
     };
     watch.finish();
     told(globals, &found.during(|| "check")?)
 }
 
-/// Checks what the arguments name, or everything.
+/// Checks what the arguments name, else what the query selects, which may be everything.
 fn run_with_key(
     globals: &Globals,
     args: &Args,
+    query: &Query,
     watch: &Arc<Watch>,
     options: &Options,
 ) -> Result<Summary> {
     let kloset = opening::kloset(globals, watch)?;
-    let choices = selection::choices(&kloset, args.arguments())?;
-    watch.show();
-    if choices.is_empty() {
+    let words = args.arguments();
+    if words.is_empty() && query.is_everything() {
+        watch.show();
         return check::run(&kloset, None, options);
     }
+    let (snapshots, unread) = snapshot::list(&kloset, kloset.observer())?;
+    let choices = selection::among(&snapshots, query, words)?;
+    watch.show();
     let target = |choice: selection::Choice| Target {
         path: choice.path.unwrap_or_else(|| b"/".to_vec()),
         stored: choice.stored,
     };
     let targets: Vec<Target> = choices.into_iter().map(target).collect();
-    check::run(&kloset, Some(&targets), options)
+    let mut summary = check::run(&kloset, Some(&targets), options)?;
+    if words.is_empty() {
+        // Each may be one that was meant: nothing tells.
+        summary.snapshots += unread;
+        summary.damaged_snapshots += unread;
+    }
+    Ok(summary)
 }
 
 /// Prints what was found, and tells how the command ends.

@@ -2,16 +2,18 @@
 
 use crate::cli::listing::{EntryLine, Ids, SnapshotLine, Tags};
 use crate::cli::selection::{self, Choice};
-use crate::cli::{Args, Command, Flag, Globals, Status, opening};
+use crate::cli::{Args, Command, Flag, Globals, Status, grouping, opening, query};
 use crate::error::{Error, Kind, Result};
 use crate::kloset::blob::BlobReader;
+use crate::kloset::query::Query;
+use crate::kloset::snapshot::Stored;
 use crate::kloset::tree::{Reach, TreeWalk};
 use crate::kloset::{Kloset, select, snapshot};
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "ls",
-    synopsis: "[-uuid] [-recursive] [-tags] [SNAPSHOT[:PATH]]",
+    synopsis: "[-uuid] [-recursive] [-tags] [QUERY] [SNAPSHOT[:PATH]]",
     about: "list snapshots, or what is in one",
     flags: &[
         Flag::switch("uuid", "show ids in full"),
@@ -21,6 +23,7 @@ pub const COMMAND: Command = Command {
         ),
         Flag::switch("tags", "show tags"),
     ],
+    groups: &[&query::GROUP],
     run,
     ..Command::BLANK
 };
@@ -58,21 +61,29 @@ impl Opts {
 
 fn run(globals: &Globals, args: Args) -> Result<Status> {
     let opts = Opts::from(&args);
+    let query = query::from_args(&args)?;
     let words = args.at_most(1)?;
     let kloset = opening::kloset(globals, &globals.watch())?;
-    match selection::choices(&kloset, words)?.first() {
-        None => list_snapshots(globals, &kloset, &opts),
+    if words.is_empty() {
+        return list_snapshots(globals, &kloset, &query, &opts);
+    }
+    match selection::matching(&kloset, &query, words)?.first() {
         Some(choice) => list_entries(globals, &kloset, choice, opts.reach),
+        None => Ok(Status::Success),
     }
 }
 
-/// One line a snapshot, the newest first.
-fn list_snapshots(globals: &Globals, kloset: &Kloset, opts: &Opts) -> Result<Status> {
+/// One line a snapshot, the newest first, in groups if that was asked for.
+fn list_snapshots(
+    globals: &Globals,
+    kloset: &Kloset,
+    query: &Query,
+    opts: &Opts,
+) -> Result<Status> {
     let (snapshots, damaged) = snapshot::list(kloset, kloset.observer())?;
-    for stored in snapshots.iter().rev() {
-        let line = SnapshotLine::new(&stored.snapshot, opts.ids, opts.tags);
-        globals.out.result("snapshot", &line)?;
-    }
+    let groups = query.groups(&snapshots);
+    let line = |stored: &&Stored| SnapshotLine::new(&stored.snapshot, opts.ids, opts.tags);
+    grouping::print(globals, query.group_by, &groups, "snapshot", line)?;
     Ok(Status::damaged_if(damaged > 0))
 }
 

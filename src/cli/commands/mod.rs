@@ -3,19 +3,25 @@
 //! A command parses its own flags, calls one function of the core and prints what
 //! it answers. It knows nothing of other commands.
 
+pub mod archive;
 pub mod backup;
 pub mod cat;
 pub mod check;
 pub mod completion;
 pub mod create;
 pub mod diag;
+pub mod diff;
+pub mod digest;
+pub mod dup;
 pub mod help;
 pub mod info;
 pub mod key;
+pub mod locate;
 pub mod login;
 pub mod logout;
 pub mod ls;
 pub mod pkg;
+pub mod prune;
 pub mod restore;
 pub mod rm;
 pub mod tag;
@@ -30,10 +36,16 @@ pub static COMMANDS: &[Command] = &[
     backup::COMMAND,
     ls::COMMAND,
     cat::COMMAND,
+    locate::COMMAND,
+    diff::COMMAND,
+    digest::COMMAND,
     info::COMMAND,
     restore::COMMAND,
+    archive::COMMAND,
     check::COMMAND,
     rm::COMMAND,
+    prune::COMMAND,
+    dup::COMMAND,
     tag::COMMAND,
     key::COMMAND,
     diag::COMMAND,

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli::selection::{self, Choice};
 use crate::cli::wording::{counted, listed};
-use crate::cli::{Args, Command, Flag, Globals, Status, date, opening, threads};
+use crate::cli::{Args, Command, Flag, Globals, Status, date, opening, query, threads};
 use crate::connector::{Destination, LocalDestination, Lost, Permissions};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::restore::{self, Options, Summary};
@@ -18,7 +18,7 @@ use crate::util::human;
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "restore",
-    synopsis: "[-to DIR] [-skip-permissions] [SNAPSHOT[:PATH] ...]",
+    synopsis: "[-to DIR] [-skip-permissions] [QUERY] [SNAPSHOT[:PATH] ...]",
     about: "restore files from snapshots",
     flags: &[
         Flag::value(
@@ -31,6 +31,7 @@ pub const COMMAND: Command = Command {
             "put no owners, modes, attributes or flags back",
         ),
     ],
+    groups: &[&query::GROUP],
     run,
     ..Command::BLANK
 };
@@ -55,9 +56,10 @@ impl Opts {
 
 fn run(globals: &Globals, args: Args) -> Result<Status> {
     let opts = Opts::from(&args);
+    let query = query::from_args(&args)?;
     let watch = globals.watch();
     let kloset = opening::kloset(globals, &watch)?;
-    let choices = selection::choices_or_latest(&kloset, args.arguments())?;
+    let choices = selection::matching_or_latest(&kloset, &query, args.arguments())?;
     let destination = LocalDestination::new(&opts.target);
     let options = Options {
         permissions: opts.permissions,

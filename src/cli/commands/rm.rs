@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::escape::printable;
 use crate::cli::wording::counted;
-use crate::cli::{Args, Command, Flag, Globals, Status, opening, selection};
+use crate::cli::{Args, Command, Flag, Globals, Status, opening, query, selection};
 use crate::error::Result;
 use crate::kloset::snapshot::{self, Snapshot};
 use crate::util::human;
@@ -14,12 +14,13 @@ use crate::util::human;
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "rm",
-    synopsis: "[-apply] SNAPSHOT ...",
+    synopsis: "[-apply] [QUERY] [SNAPSHOT ...]",
     about: "remove snapshots",
     flags: &[Flag::switch(
         "apply",
         "remove them; without, only tell what would be removed",
     )],
+    groups: &[&query::GROUP],
     run,
     ..Command::BLANK
 };
@@ -81,9 +82,13 @@ impl fmt::Display for Done {
 
 fn run(globals: &Globals, args: Args) -> Result<Status> {
     let is_applied = args.is_on("apply");
-    let words = args.at_least_one("a SNAPSHOT")?;
+    let query = query::from_args(&args)?;
+    let words = args.arguments();
+    if words.is_empty() && query.is_everything() {
+        return Err(args.usage("needs a SNAPSHOT, or a QUERY that does not select all of them"));
+    }
     let kloset = opening::kloset(globals, &globals.watch())?;
-    let chosen = selection::whole(&args, selection::choices(&kloset, words)?)?;
+    let chosen = selection::whole(&args, selection::matching(&kloset, &query, words)?)?;
     for stored in &chosen {
         globals.interrupt.check()?;
         if is_applied {

@@ -86,11 +86,16 @@ fn named(path: &str) -> Vec<Kind> {
     }
 }
 
-/// Whether a word of a synopsis stands for itself.
+/// Whether a word of a synopsis stands for itself: in small letters, or with a digit, which
+/// nothing is called that a word could stand for, as in `SHA256`.
 fn is_literal(word: &str) -> bool {
-    let is_plain =
-        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
-    word.starts_with(|first: char| first.is_ascii_lowercase()) && word.chars().all(is_plain)
+    let is_small = |letter: char| letter.is_ascii_lowercase() || letter == '-';
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+    let is_itself =
+        word.chars().all(is_small) || word.contains(|letter: char| letter.is_ascii_digit());
+    word.starts_with(|first: char| first.is_ascii_alphabetic())
+        && word.chars().all(is_plain)
+        && is_itself
 }
 
 /// The arguments of a command, in order.
@@ -255,6 +260,8 @@ mod tests {
             [Kind::Word("vfs"), Kind::Word("no")]
         );
         assert_eq!(kinds("FILE|-", "archive"), [Kind::File]);
+        let hashes = [Kind::Word("SHA256"), Kind::Word("BLAKE3")];
+        assert_eq!(kinds("SHA256|BLAKE3", "digest"), hashes);
         assert_eq!(kinds("NAME", "store rm"), [Kind::Name(Section::Stores)]);
         assert!(kinds("NAME", "store add").is_empty() && kinds("NAME", "create").is_empty());
         assert_eq!(kinds("NAME", "pkg add"), [Kind::Connector]);

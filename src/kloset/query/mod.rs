@@ -15,6 +15,11 @@ pub mod filters;
 pub mod matcher;
 pub mod period;
 
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 pub use field::{Field, Value};

@@ -1,0 +1,192 @@
+//! `plakar prune`: which snapshots would be kept, which not, and why?
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::cli::escape::{JsonPath, printable};
+use crate::cli::wording::counted;
+use crate::cli::{Args, Command, Flag, Globals, Status, grouping, opening, query};
+use crate::error::{Error, Kind, Result};
+use crate::kloset::query::{Group, Newest, Query, Standing, Verdict};
+use crate::kloset::snapshot;
+use crate::util::human;
+
+/// The entry in the table.
+pub const COMMAND: Command = Command {
+    name: "prune",
+    synopsis: "[-policy NAME] [-keep-none] [QUERY]",
+    about: "show which snapshots are worth keeping, and why",
+    flags: &[
+        Flag::value("policy", "NAME", "start from what the policy NAME says"),
+        Flag::switch("keep-none", "let the query keep nothing"),
+    ],
+    groups: &[&query::GROUP],
+    run,
+    ..Command::BLANK
+};
+
+fn run(globals: &Globals, args: Args) -> Result<Status> {
+    args.no_arguments()?;
+    let query = asked(globals, &args)?;
+    let kloset = opening::kloset(globals, &globals.watch())?;
+    let (snapshots, damaged) = snapshot::list(&kloset, kloset.observer())?;
+    let groups = query.judge(&snapshots);
+    grouping::print(globals, query.group_by, &groups, "verdict", Line::new)?;
+    let done = Done::new(&groups);
+    if done.kept == 0 && done.snapshots > 0 && !args.is_on("keep-none") {
+        let all = counted(done.snapshots, "snapshot", "snapshots");
+        let message = format!("it would keep nothing of {all}; -keep-none says that this is meant");
+        return Err(args.usage(message));
+    }
+    warn_of_lost_groups(globals, &query, &groups);
+    globals.out.summary(&done)?;
+    Ok(Status::damaged_if(damaged > 0))
+}
+
+/// What the policy and the flags ask for.
+///
+/// # Errors
+/// [`Kind::Usage`] if that does not tell what to keep.
+fn asked(globals: &Globals, args: &Args) -> Result<Query> {
+    let policy = match args.text("policy")? {
+        Some(name) => query::policy::read(globals, &name)?,
+        None => Vec::new(),
+    };
+    let query = query::from_policy_and_args(&policy, args)?;
+    if query.newest == Newest::Only {
+        return Err(args.usage("-latest is for picking one snapshot: -per-year 1 keeps the newest"));
+    }
+    if query.matchers.is_empty() {
+        let message = "needs a flag that tells what to keep, such as -days 7: \
+                       without one it would keep everything";
+        return Err(args.usage(message));
+    }
+    Ok(query)
+}
+
+/// Tells of each group that nothing is kept of: a machine that is gone, maybe, whose last
+/// backups are all there is.
+fn warn_of_lost_groups(globals: &Globals, query: &Query, groups: &[Group<Verdict<'_>>]) {
+    let Some(field) = query.group_by else { return };
+    for group in groups {
+        if !group.members.iter().any(|verdict| verdict.is_match) {
+            let name = grouping::name(field, &group.value);
+            let message = format!("{name}: nothing would be kept");
+            globals.out.warning(&Error::new(Kind::Failed, message));
+        }
+    }
+}
+
+/// One snapshot, and what is said of it.
+#[derive(Serialize)]
+struct Line {
+    snapshot: String,
+    time: String,
+    bytes: u64,
+    roots: Vec<JsonPath>,
+    is_kept: bool,
+    periods: Vec<Place>,
+    #[serde(skip)]
+    shown: String,
+}
+
+/// Its place in a period.
+#[derive(Serialize)]
+struct Place {
+    period: &'static str,
+    bucket: String,
+    rank: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cap: Option<u64>,
+    is_match: bool,
+}
+
+impl Line {
+    fn new(verdict: &Verdict<'_>) -> Line {
+        let snapshot = &verdict.stored.snapshot;
+        let roots = snapshot.roots.iter();
+        let place = |standing: &Standing| Place {
+            period: standing.period.name(),
+            bucket: standing.bucket.clone(),
+            rank: standing.rank,
+            cap: standing.cap,
+            is_match: standing.is_match(),
+        };
+        Line {
+            snapshot: snapshot.id.to_string(),
+            time: human::time(snapshot.time_ns),
+            bytes: snapshot.totals().bytes,
+            roots: roots.map(|root| JsonPath::from(root.as_slice())).collect(),
+            is_kept: verdict.is_match,
+            periods: verdict.standings.iter().map(place).collect(),
+            shown: shown(verdict),
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// `keep   TIME ID SIZE ROOTS REASON`.
+fn shown(verdict: &Verdict<'_>) -> String {
+    let snapshot = &verdict.stored.snapshot;
+    let verb = if verdict.is_match { "keep" } else { "remove" };
+    let (time, id) = (human::time(snapshot.time_ns), snapshot.id.short());
+    let size = human::size(snapshot.totals().bytes);
+    let roots: Vec<String> = snapshot.roots.iter().map(|root| printable(root)).collect();
+    let (roots, reason) = (roots.join(", "), reason(verdict));
+    format!("{verb:<6} {time} {id} {size:>10} {roots} {reason}")
+}
+
+/// The shortest period that keeps the snapshot; else the shortest in which it came too late;
+/// else a dash.
+fn reason(verdict: &Verdict<'_>) -> String {
+    let standings = &verdict.standings;
+    let matched = standings.iter().find(|standing| standing.is_match());
+    let bucket = |standing: &Standing| format!("{}:{}", standing.period.name(), standing.bucket);
+    match (matched, standings.first()) {
+        (Some(kept), _) => format!("match={} rank={}", bucket(kept), kept.rank),
+        (None, Some(over)) => {
+            let cap = over.cap.unwrap_or_default();
+            format!("over={} rank={} cap={cap}", bucket(over), over.rank)
+        }
+        (None, None) => "-".to_owned(),
+    }
+}
+
+/// What all of it comes to.
+#[derive(Serialize)]
+struct Done {
+    command: &'static str,
+    snapshots: u64,
+    kept: u64,
+    is_applied: bool,
+}
+
+impl Done {
+    fn new(groups: &[Group<Verdict<'_>>]) -> Done {
+        let verdicts = || groups.iter().flat_map(|group| &group.members);
+        Done {
+            command: "prune",
+            snapshots: verdicts().count() as u64,
+            kept: verdicts().filter(|verdict| verdict.is_match).count() as u64,
+            is_applied: false,
+        }
+    }
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = counted(self.snapshots, "snapshot", "snapshots");
+        let removable = self.snapshots - self.kept;
+        write!(
+            f,
+            "prune: of {all}, {} would be kept and {removable} removed",
+            self.kept
+        )
+    }
+}

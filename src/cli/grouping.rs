@@ -1,0 +1,71 @@
+//! Snapshots printed in groups: a heading for people, a member of each object for programs.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Globals;
+use super::escape::printable;
+use super::output::Format;
+use super::wording::counted;
+use crate::error::Result;
+use crate::kloset::query::{Field, Group, Value};
+
+/// A line about a snapshot, and the group that it is in.
+#[derive(Serialize)]
+struct Grouped<T> {
+    #[serde(flatten)]
+    line: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<Vec<String>>,
+}
+
+impl<T: fmt::Display> fmt::Display for Grouped<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.line.fmt(f)
+    }
+}
+
+/// Prints every member of `groups` as the result `kind` that `line` makes of it. `field` is
+/// what the groups have in common, if they were asked for.
+pub fn print<M, T: Serialize + fmt::Display>(
+    globals: &Globals,
+    field: Option<Field>,
+    groups: &[Group<M>],
+    kind: &str,
+    line: impl Fn(&M) -> T,
+) -> Result<()> {
+    for (place, group) in groups.iter().enumerate() {
+        if let Some(field) = field
+            && globals.out.format() != Format::Json
+        {
+            let gap = if place > 0 { "\n" } else { "" };
+            let count = counted(group.members.len() as u64, "snapshot", "snapshots");
+            let heading = format!("{gap}{}: {count}\n", name(field, &group.value));
+            globals.out.bytes(heading.as_bytes())?;
+        }
+        for member in &group.members {
+            globals.interrupt.check()?;
+            let grouped = Grouped {
+                line: line(member),
+                group: field.map(|_| items(&group.value)),
+            };
+            globals.out.result(kind, &grouped)?;
+        }
+    }
+    Ok(())
+}
+
+/// What people call a group: `origin alpha`, `tag a, b`, `name (none)`.
+pub fn name(field: Field, value: &Value) -> String {
+    let items = match value.is_empty() {
+        true => "(none)".to_owned(),
+        false => items(value).join(", "),
+    };
+    format!("{} {items}", field.name())
+}
+
+/// The items of `value`, fit to be printed.
+fn items(value: &Value) -> Vec<String> {
+    value.iter().map(|item| printable(item)).collect()
+}

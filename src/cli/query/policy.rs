@@ -1,0 +1,46 @@
+//! Queries that a person keeps by name, in `policies.toml`.
+
+use crate::cli::Globals;
+use crate::cli::escape::printable;
+use crate::cli::suggest::did_you_mean;
+use crate::config::entries::{Pair, Value};
+use crate::config::{Configuration, Section};
+use crate::error::{During, Error, Kind, Result};
+
+/// What the policy called `name` says, as [`super::from_policy_and_args`] takes it.
+///
+/// # Errors
+/// [`Kind::NotFound`] if there is none; [`Kind::Unsupported`] if it says what no flag can.
+pub fn read(globals: &Globals, name: &str) -> Result<Vec<(String, String)>> {
+    let policies = Configuration::new(globals.config_dir()?);
+    let entries = policies.read(Section::Policies)?;
+    let shown = printable(name.as_bytes());
+    let entry = entries.get(name).ok_or_else(|| {
+        let hint = did_you_mean(name, entries.names(), "");
+        Error::new(Kind::NotFound, format!("no policy named {shown}{hint}"))
+    })?;
+    let file = policies.path(Section::Policies);
+    let doing = || format!("{}: policy {shown}", file.display());
+    let words = words(entry.pairs().during(doing)?);
+    match super::from_policy(&words) {
+        Ok(_) => Ok(words),
+        // The command line is right; what was configured is not.
+        Err(error) => Err(Error::new(Kind::Unsupported, error.to_string()).during(doing())),
+    }
+}
+
+/// The values of a policy as they would be written on a command line; each item of a list
+/// counts by itself.
+pub fn words(pairs: &[Pair]) -> Vec<(String, String)> {
+    let mut words = Vec::new();
+    for (key, value) in pairs {
+        match value {
+            Value::List(items) => {
+                let items = items.iter().map(|item| (key.clone(), item.to_string()));
+                words.extend(items);
+            }
+            one => words.push((key.clone(), one.text().to_string())),
+        }
+    }
+    words
+}
