@@ -57,6 +57,16 @@ pub fn unlocked(globals: &Globals, place: &Place, watch: &Arc<Watch>) -> Result<
     Ok(Opened { kloset, passphrase })
 }
 
+/// The same, but for a passphrase that somebody would have to type: then there is nothing.
+pub fn unasked(globals: &Globals, watch: &Arc<Watch>) -> Result<Option<Kloset>> {
+    let locked = Locked::new(store(globals)?)?;
+    let is_at_hand = locked.plaintext_key()?.is_some() || globals.given_passphrase()?.is_some();
+    match is_at_hand {
+        true => kloset(globals, watch).map(Some),
+        false => Ok(None),
+    }
+}
+
 /// # Errors
 /// [`Kind::Denied`] if a passphrase was given for a store that says it has none. Whoever can
 /// write to a store could put such a CONFIG in the place of the true one, and would read all
