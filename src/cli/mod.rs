@@ -24,8 +24,8 @@
 mod age;
 pub mod args;
 pub mod commands;
-mod configured;
 pub mod complete;
+mod configured;
 pub mod cost;
 pub mod date;
 mod environment;

@@ -59,10 +59,11 @@ pub fn unlocked(globals: &Globals, place: &Place, watch: &Arc<Watch>) -> Result<
 
 /// The same, but for a passphrase that somebody would have to type: then there is nothing.
 pub fn unasked(globals: &Globals, watch: &Arc<Watch>) -> Result<Option<Kloset>> {
-    let locked = Locked::new(store(globals)?)?;
-    let is_at_hand = locked.plaintext_key()?.is_some() || globals.given_passphrase()?.is_some();
-    match is_at_hand {
-        true => kloset(globals, watch).map(Some),
+    let place = globals.place()?;
+    let locked = Locked::new(store::open(&place.location)?)?;
+    let is_plain = locked.plaintext_key()?.is_some();
+    match is_plain || globals.given_passphrase(&place)?.is_some() {
+        true => Ok(Some(unlocked(globals, &place, watch)?.kloset)),
         false => Ok(None),
     }
 }

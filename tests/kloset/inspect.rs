@@ -8,7 +8,7 @@ use plakar::kloset::inspect::snapshots::holdings;
 use plakar::kloset::inspect::{Prefix, search};
 use plakar::kloset::tree::{Content, Entry};
 use plakar::kloset::{Kloset, select};
-use plakar::store::{Area, Store};
+use plakar::store::Area;
 use plakar::util::Id;
 use plakar::util::interrupt::Interrupt;
 
