@@ -57,6 +57,17 @@ pub fn unlocked(globals: &Globals, place: &Place, watch: &Arc<Watch>) -> Result<
     Ok(Opened { kloset, passphrase })
 }
 
+/// The same, but for a passphrase that somebody would have to type: then there is nothing.
+pub fn unasked(globals: &Globals, watch: &Arc<Watch>) -> Result<Option<Kloset>> {
+    let place = globals.place()?;
+    let locked = Locked::new(store::open(&place.location)?)?;
+    let is_plain = locked.plaintext_key()?.is_some();
+    match is_plain || globals.given_passphrase(&place)?.is_some() {
+        true => Ok(Some(unlocked(globals, &place, watch)?.kloset)),
+        false => Ok(None),
+    }
+}
+
 /// # Errors
 /// [`Kind::Denied`] if a passphrase was given for a store that says it has none. Whoever can
 /// write to a store could put such a CONFIG in the place of the true one, and would read all

@@ -153,18 +153,30 @@ struct Memory {
 }
 
 impl Memory {
-    /// Remembers `hits`, if there is room.
+    /// Takes room for a directory, or for an entry called `name`, if there is any.
+    fn take(&mut self, name: &[u8]) -> bool {
+        let left = self.room_bytes.checked_sub(name.len() + ITEM_BYTES);
+        self.room_bytes = left.unwrap_or(self.room_bytes);
+        left.is_some()
+    }
+
+    /// Remembers `hits`, for which room was taken, if there is room for the directory too.
     fn keep(&mut self, key: Key, hits: Vec<Hit>) -> bool {
-        let names: usize = hits.iter().map(|hit| hit.name.len() + ITEM_BYTES).sum();
-        match self.room_bytes.checked_sub(names + ITEM_BYTES) {
-            None => false,
-            Some(left) => {
-                self.room_bytes = left;
+        let has_room = self.take(b"");
+        match has_room {
+            true => {
                 let hits = (!hits.is_empty()).then(|| Rc::from(hits));
                 self.known.insert(key, hits);
-                true
             }
+            false => self.forget(&hits),
         }
+        has_room
+    }
+
+    /// Gives the room back that was taken for `hits`.
+    fn forget(&mut self, hits: &[Hit]) {
+        let taken: usize = hits.iter().map(|hit| hit.name.len() + ITEM_BYTES).sum();
+        self.room_bytes += taken;
     }
 }
 
@@ -232,7 +244,7 @@ impl<'a> Search<'a> {
             listener.found(&self.path, &Brief::of(entry))?;
         }
         if entry.is_dir() {
-            self.enter(&entry.tree, None)?;
+            self.enter(&entry.tree, None);
         }
         while !self.frames.is_empty() {
             self.interrupt.check()?;
@@ -275,8 +287,12 @@ impl<'a> Search<'a> {
         if let Some(brief) = &brief {
             listener.found(&self.path, brief)?;
         }
-        if entry.is_dir() {
-            return self.enter(&entry.tree, brief);
+        if entry.is_dir() && self.frames.len() >= DEPTH_LIMIT {
+            let error = format!("more than {DEPTH_LIMIT} directories deep");
+            listener.damaged(&self.path, &Error::corrupt(error));
+        } else if entry.is_dir() {
+            self.enter(&entry.tree, brief);
+            return Ok(());
         }
         if is_match {
             self.note(&entry.name, brief, None);
@@ -303,11 +319,7 @@ impl<'a> Search<'a> {
     }
 
     /// Goes into a directory, unless it is known that nothing is to be found there.
-    fn enter(&mut self, tree: &Content, brief: Option<Brief>) -> Result<()> {
-        if self.frames.len() >= DEPTH_LIMIT {
-            let error = format!("more than {DEPTH_LIMIT} directories deep");
-            return Err(Error::corrupt(error).during(self.path.escape_ascii().to_string()));
-        }
+    fn enter(&mut self, tree: &Content, brief: Option<Brief>) {
         let key = key(&self.path, tree);
         match self.memory.known.get(&key).cloned() {
             Some(known) => {
@@ -326,7 +338,6 @@ impl<'a> Search<'a> {
                 has_found: false,
             }),
         }
-        Ok(())
     }
 
     /// Goes into a directory that was searched before.
@@ -366,25 +377,23 @@ impl<'a> Search<'a> {
             return;
         }
         frame.has_found = true;
-        // What would not be kept anyway need not be gathered.
-        let room = self.memory.room_bytes;
-        if let Some(hits) = &mut frame.hits {
-            match (hits.len() + 1).saturating_mul(ITEM_BYTES) <= room {
-                true => hits.push(Hit {
-                    name: name.to_vec(),
-                    brief,
-                    below,
-                }),
-                false => frame.hits = None,
-            }
+        let Some(hits) = &mut frame.hits else {
+            return;
+        };
+        match self.memory.take(name) {
+            true => hits.push(Hit {
+                name: name.to_vec(),
+                brief,
+                below,
+            }),
+            false => self.forget(),
         }
     }
 
     /// Notes that what was found in the directory we are in is not known completely.
     fn forget(&mut self) {
-        if let Some(frame) = self.frames.last_mut() {
-            frame.hits = None;
-        }
+        let hits = self.frames.last_mut().and_then(|frame| frame.hits.take());
+        self.memory.forget(&hits.unwrap_or_default());
     }
 
     fn arrive(&mut self, name: &[u8]) {

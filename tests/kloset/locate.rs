@@ -161,3 +161,45 @@ fn a_damaged_tree_is_told_and_the_rest_is_searched() {
         kept.damaged
     );
 }
+
+/// More than memory holds is found all the same, again and again.
+#[test]
+fn what_memory_has_no_room_for_is_found_again() {
+    let store = shared(&new_store());
+    let forge = Forge::new(&store);
+    let name = |n: u32| format!("{n:0200}");
+    let many: Vec<Entry> = (0..120_000)
+        .map(|n| forge::entry(&name(n), FileKind::Socket, 0))
+        .collect();
+    let chunks: Vec<Vec<u8>> = many
+        .chunks(10_000)
+        .map(|entries| {
+            let mut bytes = Vec::new();
+            entries.iter().for_each(|entry| entry.encode(&mut bytes));
+            bytes
+        })
+        .collect();
+    let tree = plakar::kloset::tree::Content {
+        ids: forge.chunks(&chunks),
+        depth: 0,
+    };
+    let few = forge.tree(&[forge::entry("core", FileKind::Fifo, 0)]);
+    let root = forge::directory(
+        "",
+        forge.tree(&[
+            forge::directory("a", few.clone()),
+            forge::directory("b", tree),
+            forge::directory("c", few),
+        ]),
+    );
+    let blobs = BlobReader::new(&forge.kloset, 64 << 20).unwrap();
+    let patterns = patterns(&["*"]);
+    let mut search = Search::new(&blobs, &patterns, Interrupt::default());
+    for _ in 0..2 {
+        let mut kept = Kept::default();
+        search.run(b"/", &root, &mut kept).unwrap();
+        assert_eq!(kept.found.len(), 120_005);
+        let unique: BTreeSet<&String> = kept.found.iter().collect();
+        assert_eq!(unique.len(), kept.found.len());
+    }
+}

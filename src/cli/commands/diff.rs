@@ -327,7 +327,7 @@ fn print(
         Err(error) => {
             done.failures += 1;
             done.damaged += u64::from(error.kind() == Kind::Corrupt);
-            globals.out.failed(a.shown().as_bytes(), &error);
+            globals.out.failed(&a.in_message(), &error);
             Ok(())
         }
         Ok(()) => Ok(()),

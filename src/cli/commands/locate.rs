@@ -20,12 +20,7 @@ pub const COMMAND: Command = Command {
     about: "find files by name in snapshots",
     flags: &[
         Flag::switch("i", "ignore the case of letters"),
-        Flag::value(
-            "snapshot",
-            "SNAPSHOT[:PATH]",
-            "search only in this; may be repeated",
-        )
-        .repeatable(),
+        Flag::value("snapshot", "SNAPSHOT[:PATH]", "search only in this").repeatable(),
     ],
     groups: &[&query::GROUP],
     run,

@@ -15,8 +15,8 @@ use crate::util::interrupt::Interrupt;
 
 /// The largest file that is compared line by line: both are held in memory.
 const LIMIT_BYTES: u64 = 16 << 20;
-/// The most lines that are compared: each takes some 50 bytes while they are.
-const LIMIT_LINES: usize = 1 << 19;
+/// The most lines that are compared: each takes some 60 bytes while they are.
+const LIMIT_LINES: usize = 1 << 18;
 /// How much of a file is looked at for a NUL.
 const LOOK_BYTES: usize = 8 << 10;
 /// After that a coarser answer, which is as right, is better than a later one.

@@ -35,12 +35,17 @@ impl Place {
         }
     }
 
-    /// `dd62691d:/etc/passwd`, or the path alone.
-    pub(super) fn shown(&self) -> String {
+    /// `dd62691d:/etc/passwd`, or the path alone, byte for byte.
+    pub(super) fn in_message(&self) -> Vec<u8> {
         match self.snapshot {
-            Some(id) => format!("{}:{}", id.short(), printable(&self.path)),
-            None => printable(&self.path),
+            Some(id) => [id.short().as_bytes(), b":", &self.path].concat(),
+            None => self.path.clone(),
         }
+    }
+
+    /// The same, for people.
+    fn shown(&self) -> String {
+        printable(&self.in_message())
     }
 
     /// The side that it is on.
