@@ -12,7 +12,6 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
 use super::Globals;
-use super::query;
 use zeroize::Zeroizing;
 
 use super::escape::printable;
@@ -22,7 +21,6 @@ use crate::config::place::{Place, Word};
 use crate::config::{Configuration, Role, Section};
 use crate::error::{During, Error, Kind, Result};
 use crate::net::location::Location;
-use crate::util::suggest::did_you_mean;
 
 /// What was read and run so far.
 #[derive(Default)]
@@ -111,30 +109,6 @@ impl Globals {
         let home = self.environment.home.as_deref();
         let file = self.configuration()?.path(section);
         Place::named(entries, role, name, path, home).during(|| file.display().to_string())
-    }
-
-    /// What the configuration calls the policy `name`: flags of a query with their values.
-    ///
-    /// # Errors
-    /// [`Kind::NotFound`] for a name that is not there, [`Kind::Unsupported`] for what no query
-    /// can be.
-    pub fn policy(&self, name: &str) -> Result<Vec<(String, String)>> {
-        let section = Section::Policies;
-        let entries = self.entries(section)?;
-        let missing = || {
-            let hint = did_you_mean(name, entries.names(), "");
-            Error::new(Kind::NotFound, format!("no policy named {name}{hint}"))
-        };
-        let understood = || {
-            let pairs = query::policy_pairs(entries.get(name).ok_or_else(missing)?)?;
-            let wrong = |cause: Error| Error::new(Kind::Unsupported, cause.to_string());
-            query::from_policy(&pairs)
-                .map_err(wrong)
-                .during(|| format!("[{name}]"))?;
-            Ok(pairs)
-        };
-        let file = self.configuration()?.path(section);
-        understood().map_err(|cause: Error| cause.during(file.display().to_string()))
     }
 
     /// Whether the user named a store, or the default one is there.
@@ -293,19 +267,6 @@ mod tests {
             words.ends_with("stores.toml: no store named nsa (did you mean @nas?)"),
             "{words}"
         );
-    }
-
-    #[test]
-    fn a_policy_is_understood_by_the_flags_of_a_query() {
-        let (dir, environment) = home("");
-        let text = "[usual]\ndays = 7\ntag = ['a', 'b']\n[odd]\ndayz = 7\n";
-        std::fs::write(dir.path().join(".config/plakar/policies.toml"), text).unwrap();
-        let globals = globals(&[], environment);
-        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        let usual = [pair("days", "7"), pair("tag", "a"), pair("tag", "b")];
-        assert_eq!(globals.policy("usual").unwrap(), usual);
-        assert_eq!(globals.policy("usaul").unwrap_err().kind(), Kind::NotFound);
-        assert_eq!(globals.policy("odd").unwrap_err().kind(), Kind::Unsupported);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) fn check(globals: &Globals, section: Section, entry: &Entry) -> Resul
             let home = globals.environment.home.as_deref();
             schema::check(entry, role, home).map(drop)
         }
-        None => query::from_policy(&query::policy_pairs(entry)?).map(drop),
+        None => query::from_policy(&query::policy::words(entry.pairs()?)).map(drop),
     }
 }
 
