@@ -77,6 +77,13 @@ pub fn precise(nanoseconds: i64) -> String {
     moment.map_or_else(|_| nanoseconds.to_string(), |moment| moment.to_string())
 }
 
+/// As `diff -u` has it, in UTC: `2026-01-14 06:45:32.000000000 +0000`.
+pub fn in_diff(nanoseconds: i64) -> String {
+    let moment = Timestamp::from_nanosecond(i128::from(nanoseconds));
+    let form = |moment: Timestamp| moment.strftime("%Y-%m-%d %H:%M:%S.%9f +0000").to_string();
+    moment.map_or_else(|_| nanoseconds.to_string(), form)
+}
+
 /// The present second, as a part of a file's name: RFC 3339 without colons.
 pub fn now_in_name() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H-%M-%SZ").to_string()

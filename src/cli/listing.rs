@@ -200,7 +200,7 @@ impl fmt::Display for EntryLine {
 }
 
 /// The letter that `ls` has for a kind of file, and the word that we have.
-fn kind(kind: FileKind) -> (char, &'static str) {
+pub fn kind(kind: FileKind) -> (char, &'static str) {
     match kind {
         FileKind::File => ('-', "file"),
         FileKind::Directory => ('d', "directory"),
@@ -213,7 +213,7 @@ fn kind(kind: FileKind) -> (char, &'static str) {
 }
 
 /// A mode as `ls` shows it, such as `drwxr-sr-x`.
-fn mode(file_kind: FileKind, mode: u32) -> String {
+pub fn mode(file_kind: FileKind, mode: u32) -> String {
     let mut letters: Vec<char> = std::iter::once(kind(file_kind).0).collect();
     // Three bits each for owner, group and others; and the special bit that shows with them.
     for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {

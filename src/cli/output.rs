@@ -59,6 +59,8 @@ pub struct Output {
     results: Mutex<Box<dyn Write + Send>>,
     messages: Mutex<Messages>,
     reader_left: AtomicBool,
+    /// Whether somebody was told that a result could not be printed: once is enough.
+    has_failed: AtomicBool,
 }
 
 /// Standard error, and whether the progress line is on it.
@@ -112,6 +114,7 @@ impl Output {
             results: Mutex::new(results),
             messages: Mutex::new(messages),
             reader_left: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
         }
     }
 
@@ -168,8 +171,17 @@ impl Output {
         self.check(written)
     }
 
-    /// Writes out what is still in memory.
+    /// The same where standard output is known to be no terminal: the progress line may stay.
+    pub fn stream(&self, bytes: &[u8]) -> Result<()> {
+        let written = self.results().write_all(bytes);
+        self.check(written)
+    }
+
+    /// Writes out what is still in memory. What could not be written before is not tried again.
     pub fn flush(&self) -> Result<()> {
+        if self.has_failed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let flushed = self.results().flush();
         self.check(flushed)
     }
@@ -250,6 +262,8 @@ impl Output {
 
     /// Notes that the reader left, and words any other failure.
     fn check(&self, outcome: io::Result<()>) -> Result<()> {
+        self.has_failed
+            .fetch_or(outcome.is_err(), Ordering::Relaxed);
         if let Err(cause) = &outcome
             && cause.kind() == io::ErrorKind::BrokenPipe
         {

@@ -25,7 +25,6 @@ pub type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
 /// Those of `sink`; [`Kind::Corrupt`] when a part is lost or damaged; [`Kind::Failed`]
 /// for what is no file, or was not read when it was backed up.
 pub fn read(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()> {
-    check_contents(entry)?;
     let size_bytes = entry.metadata.size_bytes;
     let mut stream = Stream {
         layout: Layout::new(&entry.holes, size_bytes),
@@ -33,23 +32,33 @@ pub fn read(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()>
         at: 0,
         sink,
     };
+    data(blobs, entry, &mut |bytes| stream.content(bytes))?;
+    stream.zeros_until(size_bytes)
+}
+
+/// The same without the holes: what lies between them, back to back.
+pub fn data(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()> {
+    check_contents(entry)?;
+    let mut stored = 0;
     let read = each_chunk(blobs, &entry.content, &mut |id| {
-        blobs.with(&id, |bytes| stream.content(bytes))
+        blobs.with(&id, |bytes| {
+            stored += bytes.len() as u64;
+            sink(bytes)
+        })
     });
     read.map_err(as_damage)?;
-    let expected = content_bytes(&entry.holes, size_bytes);
-    if !entry.changed && stream.content_bytes != expected {
-        let stored = stream.content_bytes;
+    let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
+    if !entry.changed && stored != expected {
         return Err(Error::corrupt(format!(
             "{stored} bytes are stored instead of {expected}"
         )));
     }
-    stream.zeros_until(size_bytes)
+    Ok(())
 }
 
 /// # Errors
 /// Unless `entry` is a file with contents.
-fn check_contents(entry: &Entry) -> Result<()> {
+pub(super) fn check_contents(entry: &Entry) -> Result<()> {
     match (entry.metadata.kind, &entry.problem) {
         (FileKind::File, None) => Ok(()),
         (FileKind::File, Some(problem)) => Err(Error::new(

@@ -7,11 +7,15 @@
 //! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`file`], [`tree`], [`snapshot`], [`config`] |
 //! | where each chunk is | [`index`], and `footers` when that is lost or lies |
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
+//! | what people ask for | [`backup`], [`restore`], [`check`], [`select`], [`inspect`] |
+//! | what people ask for | [`backup`], [`restore`], [`check`], [`compare`], [`locate`], [`select`] |
+//! | what people ask for | [`backup`], [`restore`], [`archive`], [`check`], [`select`] |
 //! | what people ask for | [`backup`], [`restore`], [`check`], [`query`], [`select`] |
 //!
 //! It has never heard of files on this machine (but for the directory its index is
 //! cached in), of SSH, or of a terminal: stores, sources and destinations are handed in.
 
+pub mod archive;
 pub mod backup;
 mod bad_packs;
 pub mod blob;
@@ -19,15 +23,22 @@ pub mod cbor;
 pub mod check;
 pub mod chunker;
 pub mod codec;
+pub mod compare;
 pub mod condemned;
 pub mod config;
+pub mod contents;
+pub mod decompress;
+pub mod digest;
+pub mod dup;
 pub mod failures;
 pub mod file;
 mod footers;
 pub mod index;
 pub mod index_object;
+pub mod inspect;
 pub mod keyring;
 pub mod layout;
+pub mod locate;
 mod locked;
 pub mod master;
 pub mod object;

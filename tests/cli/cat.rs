@@ -1,7 +1,12 @@
 //! Printing the contents of stored files.
 
 use std::fs::File;
+use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
+use std::process::Stdio;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::harness::{Run, Sandbox, noise, store};
 
@@ -88,4 +93,128 @@ fn what_is_no_file_is_told_and_the_others_are_printed() {
         .run(&["at", &at, "cat"])
         .ended(64)
         .says("needs a SNAPSHOT:PATH");
+}
+
+/// `bytes` as gzip makes them.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("memory can be written to");
+    encoder.finish().expect("memory can be written to")
+}
+
+/// `bytes` as zstd makes them.
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::stream::encode_all(bytes, 1).expect("memory can be written to")
+}
+
+#[test]
+fn what_is_compressed_is_decompressed_each_by_itself() {
+    let sandbox = Sandbox::with_store("cat_decompress");
+    let at = store("cat_decompress");
+    let large = noise(3 << 20);
+    sandbox.write("d/gz", &gzip(b"from gzip\n"));
+    sandbox.write("d/large.gz", &gzip(&large));
+    sandbox.write("d/plain", b"plain\n");
+    sandbox.write("d/short", b"\x1f");
+    sandbox.write("d/two.gz", &[gzip(b"one, "), gzip(b"two\n")].concat());
+    sandbox.write("d/two.zst", &[zstd(b"three, "), zstd(b"four\n")].concat());
+    sandbox.write("d/zst", &zstd(b"from zstd\n"));
+    sandbox.write("d/empty", b"");
+    sandbox.backup(&at, "d");
+    let names = ["gz", "plain", "two.gz", "empty", "two.zst", "zst"];
+    let names = names.map(|name| format!("latest:{name}"));
+    let mut words = vec!["at", &at, "cat", "-decompress"];
+    words.extend(names.iter().map(String::as_str));
+    sandbox
+        .run(&words)
+        .ended(0)
+        .prints_just("from gzip\nplain\none, two\nthree, four\nfrom zstd\n")
+        .says_nothing();
+    let print = |name: &str| {
+        let printed = File::create(sandbox.path("out")).expect("a file can be made");
+        let word = format!("latest:{name}");
+        let words = ["at", &at, "cat", "-decompress", &word];
+        Run::of(sandbox.command(&words).stdout(printed)).ended(0);
+        sandbox.read("out")
+    };
+    assert!(print("large.gz") == large);
+    assert_eq!(print("short"), b"\x1f");
+    let stored = ["at", &at, "cat", "latest:plain"];
+    sandbox.run(&stored).ended(0).prints_just("plain\n");
+}
+
+#[test]
+fn a_broken_stream_is_an_error_that_names_the_file_and_not_the_store() {
+    let sandbox = Sandbox::with_store("cat_broken");
+    let at = store("cat_broken");
+    let text = b"a line that repeats itself\n".repeat(10_000);
+    for (name, whole) in [("gz", gzip(&text)), ("zst", zstd(&text))] {
+        sandbox.write(&format!("d/{name}.cut"), &whole[..whole.len() / 2]);
+        let mut flipped = whole.clone();
+        // Both end with a sum of what they hold, of which gzip says the length after that.
+        let at = whole.len() - if name == "gz" { 8 } else { 1 };
+        flipped[at] ^= 1;
+        sandbox.write(&format!("d/{name}.flip"), &flipped);
+        sandbox.write(&format!("d/{name}.junk"), &[&whole[..], b"junk"].concat());
+    }
+    sandbox.write("d/z-plain", b"plain");
+    sandbox.backup(&at, "d");
+    for name in ["gz.cut", "gz.flip", "gz.junk", "zst.cut", "zst.junk"] {
+        let word = format!("latest:{name}");
+        let run = sandbox
+            .run(&["at", &at, "cat", "-decompress", &word])
+            .ended(1);
+        run.says(&format!("/d/{name}: cannot decompress its "));
+    }
+    let words = [
+        "at",
+        &at,
+        "cat",
+        "-decompress",
+        "latest:gz.cut",
+        "latest:z-plain",
+    ];
+    let run = sandbox.run(&words).ended(3);
+    assert!(run.stdout().ends_with("plain"), "the next one is printed");
+    sandbox.damage_one_bit("st/packs");
+    let run = sandbox.run(&["at", &at, "cat", "-decompress", "latest:z-plain"]);
+    run.ended(65).prints_nothing().says("does not authenticate");
+}
+
+/// A few hundred kilobytes that stand for 300 MiB.
+#[test]
+fn a_bomb_takes_no_memory() {
+    let sandbox = Sandbox::with_store("cat_bomb");
+    let at = store("cat_bomb");
+    let bytes = 300 << 20;
+    let zeros = vec![0; bytes];
+    sandbox.write("d/a.gz", &gzip(&zeros));
+    sandbox.write("d/a.zst", &zstd(&zeros));
+    drop(zeros);
+    sandbox.backup(&at, "d");
+    for name in ["latest:a.gz", "latest:a.zst"] {
+        let words = ["at", &at, "cat", "-decompress", name];
+        let mut child = sandbox
+            .command(&words)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it can be run");
+        let mut out = child.stdout.take().expect("it is a pipe");
+        // It waits for the last megabyte to be read.
+        let most = (&mut out).take(bytes as u64 - (1 << 20));
+        let count = std::io::copy(&mut { most }, &mut std::io::sink()).expect("a pipe can be read");
+        assert_eq!(count, bytes as u64 - (1 << 20), "{name}");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
+        let status = status.expect("it is running");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        // The passphrase takes 64 MiB of it.
+        assert!(
+            kib.is_some_and(|kib| kib < 160 << 10),
+            "{name}: {kib:?} KiB"
+        );
+        std::io::copy(&mut out, &mut std::io::sink()).expect("a pipe can be read");
+        assert!(child.wait().expect("it ends").success());
+    }
+    sandbox.discard();
 }

@@ -1,10 +1,17 @@
 //! What a user notices: every test here drives the binary, in a directory of its
 //! own, with an environment that has nothing in it but what the harness puts there.
 
+mod archive;
 mod backup;
 mod cat;
 mod check;
+mod completion;
+mod config;
 mod create;
+mod diag;
+mod diff;
+mod digest;
+mod dup;
 mod format;
 mod full;
 mod harness;
@@ -13,11 +20,15 @@ mod info;
 mod interrupt;
 mod key;
 mod kill;
+mod locate;
 mod ls;
 mod metadata;
 mod mounted;
+mod names;
 mod output;
 mod over;
+mod pkg;
+mod policy;
 mod process;
 mod prune;
 mod query;

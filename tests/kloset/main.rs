@@ -4,15 +4,21 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod archive;
 mod artificial;
 mod changes;
+mod compare;
+mod contents;
 mod crash;
 mod damage;
+mod dup;
 mod forge;
 mod harness;
 mod heal;
 mod incremental;
+mod inspect;
 mod lies;
+mod locate;
 mod poison;
 mod review_backup;
 mod review_check;

@@ -1,16 +1,21 @@
 //! `plakar cat`: the contents of stored files, on standard output.
 
 use crate::cli::selection::{self, Choice};
-use crate::cli::{Args, Command, Globals, Status, opening};
+use crate::cli::{Args, Command, Flag, Globals, Status, opening};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::blob::BlobReader;
-use crate::kloset::{file, select};
+use crate::kloset::contents::Contents;
+use crate::kloset::{decompress, file, select};
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "cat",
-    synopsis: "SNAPSHOT:PATH ...",
+    synopsis: "[-decompress] SNAPSHOT:PATH ...",
     about: "print the contents of files",
+    flags: &[Flag::switch(
+        "decompress",
+        "decompress what is compressed by gzip or zstd",
+    )],
     run,
     ..Command::BLANK
 };
@@ -18,7 +23,18 @@ pub const COMMAND: Command = Command {
 /// Decoded blocks that are kept: files that lie next to each other share them.
 const CACHE_BYTES: usize = 16 << 20;
 
+/// Whether contents are printed as they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Stored,
+    Decompressed,
+}
+
 fn run(globals: &Globals, args: Args) -> Result<Status> {
+    let form = match args.is_on("decompress") {
+        true => Form::Decompressed,
+        false => Form::Stored,
+    };
     let words = args.at_least_one("a SNAPSHOT:PATH")?;
     let kloset = opening::kloset(globals, &globals.watch())?;
     let choices = selection::choices(&kloset, words)?;
@@ -26,7 +42,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     let mut status = Status::Success;
     for choice in &choices {
         globals.interrupt.check()?;
-        match print(globals, &blobs, choice) {
+        match print(globals, &blobs, choice, form) {
             Err(error) if globals.out.reader_left() => return Err(error),
             Err(error) => status = status.max(told(globals, choices.len(), error)?),
             Ok(()) => {}
@@ -36,7 +52,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
 }
 
 /// Prints one file.
-fn print(globals: &Globals, blobs: &BlobReader<'_>, choice: &Choice) -> Result<()> {
+fn print(globals: &Globals, blobs: &BlobReader<'_>, choice: &Choice, form: Form) -> Result<()> {
     let snapshot = choice.snapshot();
     let path = choice.path_or_base();
     let entry = select::entry(blobs, snapshot, &path)?;
@@ -52,7 +68,13 @@ fn print(globals: &Globals, blobs: &BlobReader<'_>, choice: &Choice) -> Result<(
         globals.interrupt.check()?;
         globals.out.bytes(bytes)
     };
-    file::read(blobs, &entry, &mut sink).during(name)
+    let read = match form {
+        Form::Stored => file::read(blobs, &entry, &mut sink),
+        Form::Decompressed => {
+            Contents::new(blobs, &entry).and_then(|contents| decompress::read(contents, &mut sink))
+        }
+    };
+    read.during(name)
 }
 
 /// Ends the command if there is but one file; else tells of the error, and goes on.

@@ -3,14 +3,25 @@
 //! A command parses its own flags, calls one function of the core and prints what
 //! it answers. It knows nothing of other commands.
 
+pub mod archive;
 pub mod backup;
 pub mod cat;
 pub mod check;
+pub mod completion;
+pub mod configure;
 pub mod create;
+pub mod diag;
+pub mod diff;
+pub mod digest;
+pub mod dup;
 pub mod help;
 pub mod info;
 pub mod key;
+pub mod locate;
+pub mod login;
+pub mod logout;
 pub mod ls;
+pub mod pkg;
 pub mod prune;
 pub mod restore;
 pub mod rm;
@@ -26,13 +37,27 @@ pub static COMMANDS: &[Command] = &[
     backup::COMMAND,
     ls::COMMAND,
     cat::COMMAND,
+    locate::COMMAND,
+    diff::COMMAND,
+    digest::COMMAND,
     info::COMMAND,
     restore::COMMAND,
+    archive::COMMAND,
     check::COMMAND,
     rm::COMMAND,
     prune::COMMAND,
+    dup::COMMAND,
     tag::COMMAND,
     key::COMMAND,
+    configure::STORE,
+    configure::SOURCE,
+    configure::DESTINATION,
+    configure::POLICY,
+    diag::COMMAND,
+    pkg::COMMAND,
+    login::COMMAND,
+    logout::COMMAND,
+    completion::COMMAND,
     version::COMMAND,
     help::COMMAND,
 ];

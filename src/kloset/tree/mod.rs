@@ -12,7 +12,7 @@ mod entry;
 mod walk;
 mod wire;
 
-pub use content::{ListWriter, chunk_ids, each_chunk};
+pub use content::{ListWriter, chunk_ids, decode_list, each_chunk};
 pub use entry::{Content, Entry, Totals, check_name};
 pub use walk::{Reach, TreeWalk};
 
@@ -97,9 +97,7 @@ impl<'a> TreeReader<'a> {
     /// The next entry. After an error the rest of the chunk it is in is passed over, so
     /// that a damaged one does not hide those after it.
     pub fn try_next(&mut self) -> Result<Option<Entry>> {
-        if let Some(tree) = self.tree.take() {
-            self.chunks = chunk_ids(self.blobs, &tree)?.into_iter();
-        }
+        self.begin()?;
         loop {
             if let Some(entry) = self.entries.next() {
                 self.check_order(&entry)?;
@@ -113,6 +111,31 @@ impl<'a> TreeReader<'a> {
                 .with(&chunk, decode)
                 .during(|| format!("tree {}", chunk.short()));
             self.entries = read?.into_iter();
+        }
+    }
+
+    /// Learns which chunks there are, unless that is known already.
+    pub fn begin(&mut self) -> Result<()> {
+        if let Some(tree) = self.tree.take() {
+            self.chunks = chunk_ids(self.blobs, &tree)?.into_iter();
+        }
+        Ok(())
+    }
+
+    /// Passes over the chunks that come next in both trees, without reading them, if both
+    /// readers have [begun](TreeReader::begin) and are between two chunks: two versions of a
+    /// long directory differ in few.
+    pub fn skip_common(&mut self, other: &mut TreeReader<'_>) {
+        let is_between = self.entries.len() == 0 && other.entries.len() == 0;
+        while is_between
+            && let (Some(one), Some(two)) = (
+                self.chunks.as_slice().first(),
+                other.chunks.as_slice().first(),
+            )
+            && one == two
+        {
+            self.chunks.next();
+            other.chunks.next();
         }
     }
 

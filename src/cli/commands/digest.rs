@@ -1,0 +1,206 @@
+//! `plakar digest`: digests of stored files, to be compared with those of others.
+
+use std::fmt;
+use std::io::{IsTerminal, stdout};
+
+use serde::Serialize;
+
+use crate::cli::escape::{JsonPath, printable};
+use crate::cli::output::Format;
+use crate::cli::selection::{self, Choice};
+use crate::cli::{Args, Command, Flag, Globals, Status, opening};
+use crate::error::{During, Error, Kind, Result};
+use crate::kloset::blob::BlobReader;
+use crate::kloset::digest::{self, Hashing};
+use crate::kloset::progress::add;
+use crate::kloset::select;
+use crate::kloset::tree::{Entry, Reach, TreeWalk};
+
+/// The entry in the table.
+pub const COMMAND: Command = Command {
+    name: "digest",
+    synopsis: "[-hashing SHA256|BLAKE3] SNAPSHOT[:PATH] ...",
+    about: "print digests of files",
+    flags: &[Flag::value(
+        "hashing",
+        "NAME",
+        "the digest: SHA256, which is the default, or BLAKE3",
+    )],
+    run,
+    ..Command::BLANK
+};
+
+/// Decoded blocks that are kept, of trees and of files each: neighbours share them.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// What every file needs.
+struct Digesting<'a> {
+    globals: &'a Globals,
+    hashing: Hashing,
+    trees: BlobReader<'a>,
+    files: BlobReader<'a>,
+}
+
+/// One file.
+#[derive(Serialize)]
+struct Digest {
+    snapshot: String,
+    #[serde(flatten)]
+    path: JsonPath,
+    hashing: &'static str,
+    digest: String,
+    size_bytes: u64,
+}
+
+/// For `-json` alone: people get [`line`].
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.digest)
+    }
+}
+
+fn run(globals: &Globals, args: Args) -> Result<Status> {
+    let hashing = hashing(&args)?;
+    let words = args.at_least_one("a SNAPSHOT[:PATH]")?;
+    let watch = globals.watch();
+    let kloset = opening::kloset(globals, &watch)?;
+    let choices = selection::choices(&kloset, words)?;
+    let digesting = Digesting {
+        globals,
+        hashing,
+        trees: BlobReader::new(&kloset, CACHE_BYTES)?,
+        files: BlobReader::new(&kloset, CACHE_BYTES)?,
+    };
+    watch.show();
+    let mut status = Status::Success;
+    for choice in &choices {
+        let counters = kloset.observer().counters();
+        let done = |entry: &Entry| {
+            add(&counters.files, 1);
+            add(&counters.bytes, entry.metadata.size_bytes);
+        };
+        match digesting.choice(choice, &done) {
+            Ok(became) => status = status.max(became),
+            Err(error) if choices.len() > 1 && error.kind() == Kind::NotFound => {
+                globals.out.message(&error.to_string());
+                status = status.max(Status::Partial);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    watch.finish();
+    Ok(status)
+}
+
+/// The function that was asked for.
+fn hashing(args: &Args) -> Result<Hashing> {
+    let name = args.text("hashing")?.unwrap_or_else(|| "SHA256".to_owned());
+    match name.to_ascii_uppercase().as_str() {
+        "SHA256" => Ok(Hashing::Sha256),
+        "BLAKE3" => Ok(Hashing::Blake3),
+        _ => Err(Error::usage(format!("{name:?} is neither SHA256 nor BLAKE3")).during("-hashing")),
+    }
+}
+
+impl Digesting<'_> {
+    /// Prints the digest of a file, or of every file below a directory.
+    fn choice(&self, choice: &Choice, done: &dyn Fn(&Entry)) -> Result<Status> {
+        let path = choice.path_or_base();
+        let top = select::entry(&self.trees, choice.snapshot(), &path)?;
+        if !top.is_dir() {
+            let printed = self.file(choice, &path, &top);
+            let name = || format!("{}:{}", choice.snapshot().id.short(), path.escape_ascii());
+            return printed.during(name).map(|()| Status::Success);
+        }
+        let mut walk = TreeWalk::new(&self.trees, &path, &top, Reach::All);
+        let mut status = Status::Success;
+        loop {
+            self.globals.interrupt.check()?;
+            let outcome = match walk.try_next() {
+                Ok(None) => return Ok(status),
+                Ok(Some(entry)) if !entry.is_file() => continue,
+                Ok(Some(entry)) => {
+                    done(&entry);
+                    self.file(choice, walk.path(), &entry)
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = outcome {
+                status = status.max(self.told(walk.path(), error)?);
+            }
+        }
+    }
+
+    /// Tells of a file without a digest, or a directory that is damaged in part; any other
+    /// error ends the command.
+    fn told(&self, path: &[u8], error: Error) -> Result<Status> {
+        if self.globals.out.reader_left() || !error.is_of_one_object() {
+            return Err(error);
+        }
+        self.globals.out.failed(path, &error);
+        match error.kind() {
+            Kind::Corrupt => Ok(Status::Damaged),
+            _ => Ok(Status::Partial),
+        }
+    }
+
+    /// Prints the digest of one file.
+    fn file(&self, choice: &Choice, path: &[u8], entry: &Entry) -> Result<()> {
+        let out = &self.globals.out;
+        if entry.changed {
+            let words = "changed while it was backed up: its contents may be mixed";
+            let error = Error::new(Kind::Failed, words).during(path.escape_ascii().to_string());
+            out.warning(&error);
+        }
+        let digest = digest::of_file(&self.files, entry, self.hashing, &self.globals.interrupt)?;
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hashing = match self.hashing {
+            Hashing::Sha256 => "SHA256",
+            Hashing::Blake3 => "BLAKE3",
+        };
+        if out.format() != Format::Json {
+            let line = line(hashing, path, &digest);
+            // What a program is to read must be true to the byte, and no terminal may obey it.
+            return match stdout().is_terminal() {
+                true => out.bytes(format!("{}\n", printable(&line)).as_bytes()),
+                false => out.bytes(&[&line[..], b"\n"].concat()),
+            };
+        }
+        let digest = Digest {
+            snapshot: choice.snapshot().id.to_string(),
+            path: JsonPath::from(path),
+            hashing,
+            digest,
+            size_bytes: entry.metadata.size_bytes,
+        };
+        out.result("digest", &digest)
+    }
+}
+
+/// `SHA256 (/path) = hex`, as `sha256sum --tag` has it: a name of several lines is told in
+/// one, and a backslash in front of the line says so.
+fn line(hashing: &str, path: &[u8], digest: &str) -> Vec<u8> {
+    let mut name = Vec::with_capacity(path.len());
+    for byte in path {
+        match byte {
+            b'\\' => name.extend_from_slice(b"\\\\"),
+            b'\n' => name.extend_from_slice(b"\\n"),
+            byte => name.push(*byte),
+        }
+    }
+    let mark: &[u8] = if name == path { b"" } else { b"\\" };
+    let (begin, end) = (format!("{hashing} ("), format!(") = {digest}"));
+    [mark, begin.as_bytes(), &name, end.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_as_coreutils_do() {
+        assert_eq!(line("SHA256", b"/a b", "00"), b"SHA256 (/a b) = 00");
+        assert_eq!(line("SHA256", b"/a\nb\\", "00"), br"\SHA256 (/a\nb\\) = 00");
+        assert_eq!(line("BLAKE3", b"/\xe9", "00"), b"BLAKE3 (/\xe9) = 00");
+    }
+}
