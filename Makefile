@@ -2,6 +2,10 @@
 PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
+# Where each shell looks for completions.
+BASHDIR = $(PREFIX)/share/bash-completion/completions
+ZSHDIR = $(PREFIX)/share/zsh/site-functions
+FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 CARGO = cargo
 
 all:
@@ -33,7 +37,8 @@ bench-peers: all
 demo:
 	tests/demo.sh
 
-# Installs what `make` has built, so that root need not run a compiler.
+# Installs what `make` has built, so that root need not run a compiler. The completions are
+# printed by the program that they are for.
 install:
 	test -x target/release/plakar || $(MAKE) all
 	install -d $(DESTDIR)$(BINDIR)
@@ -42,6 +47,11 @@ install:
 		section=$(DESTDIR)$(MANDIR)/man$${page##*.}; \
 		install -d $$section && install -m 644 $$page $$section/ || exit 1; \
 	done
+	install -d $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
+	target/release/plakar completion bash > $(DESTDIR)$(BASHDIR)/plakar
+	target/release/plakar completion zsh > $(DESTDIR)$(ZSHDIR)/_plakar
+	target/release/plakar completion fish > $(DESTDIR)$(FISHDIR)/plakar.fish
+	chmod 644 $(DESTDIR)$(BASHDIR)/plakar $(DESTDIR)$(ZSHDIR)/_plakar $(DESTDIR)$(FISHDIR)/plakar.fish
 
 clean:
 	$(CARGO) clean

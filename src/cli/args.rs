@@ -149,6 +149,16 @@ impl Args {
         parent.unwrap_or_default() + self.command.name
     }
 
+    /// The command that this is a subcommand of.
+    pub fn parent(&self) -> Option<&'static str> {
+        self.parent.map(|parent| parent.name)
+    }
+
+    /// What the command takes, as help shows it.
+    pub fn synopsis(&self) -> &'static str {
+        self.command.synopsis
+    }
+
     /// What is left when flags are taken out.
     pub fn arguments(&self) -> &[OsString] {
         &self.arguments

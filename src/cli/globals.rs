@@ -6,16 +6,15 @@
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, stderr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::args::Settings;
+use super::configured::Read;
 use super::environment::Environment;
-use super::escape::printable;
 use super::output::{Format, Output, Verbosity};
-use super::passphrase::{self, Passphrase, Weak};
 use super::progress::{Paths, Progress, Watch};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::util::interrupt::Interrupt;
 
 /// More threads than this help no disk, and each takes memory.
@@ -48,6 +47,8 @@ pub struct Globals {
     pub out: Arc<Output>,
     /// Set when the user asks us to stop. Look at it between two steps.
     pub interrupt: Interrupt,
+    /// What the configuration says, as far as it was asked for.
+    pub(super) read: Read,
     store: Option<OsString>,
 }
 
@@ -137,49 +138,14 @@ impl Globals {
             environment,
             out,
             interrupt: Interrupt::default(),
+            read: Read::default(),
             store,
         }
     }
 
-    /// Where the store is: what followed `at`, else `PLAKAR_REPOSITORY`, else `~/.plakar`.
-    ///
-    /// # Errors
-    /// [`Kind::NotFound`] for an unknown `@name`, [`Kind::Usage`] for a location that
-    /// is not UTF-8, [`Kind::Unsupported`] if there is no home directory.
-    pub fn location(&self) -> Result<String> {
-        let named = self
-            .store
-            .clone()
-            .or_else(|| self.environment.repository.clone());
-        let location = match named {
-            Some(location) => location,
-            None => self.environment.in_home(".plakar")?.into(),
-        };
-        let text = location.into_string().map_err(|raw| {
-            Error::usage(format!(
-                "the location of a store must be UTF-8: {}",
-                printable(raw.as_encoded_bytes())
-            ))
-        })?;
-        match text.strip_prefix('@') {
-            Some(name) => self.named_store(name),
-            None => Ok(text),
-        }
-    }
-
-    /// Whether the user named a store, or the default one is there.
-    pub fn has_store(&self) -> bool {
-        let default = || {
-            self.environment
-                .in_home(".plakar")
-                .is_ok_and(|path| path.exists())
-        };
-        self.store.is_some() || self.environment.repository.is_some() || default()
-    }
-
-    /// The location of the store that the configuration calls `name`.
-    fn named_store(&self, name: &str) -> Result<String> {
-        Err(Error::new(Kind::NotFound, format!("no store named {name}")))
+    /// What the user calls the store: what followed `at`, else `PLAKAR_REPOSITORY`.
+    pub(super) fn store_word(&self) -> Option<&OsString> {
+        self.store.as_ref().or(self.environment.repository.as_ref())
     }
 
     /// Watches long work; its paths are told with `-stdio`.
@@ -216,57 +182,6 @@ impl Globals {
             .as_ref()
             .is_none_or(|name| name == "dumb");
         !is_dumb && stderr().is_terminal()
-    }
-
-    /// Calls `open` with the passphrase until it is not [`Kind::Denied`]: once if the
-    /// passphrase is given, three times if somebody types it.
-    ///
-    /// # Errors
-    /// Those of `open`; [`Kind::Denied`] if there is no passphrase to be had.
-    pub fn unlock<T>(
-        &self,
-        what: &str,
-        mut open: impl FnMut(&Passphrase) -> Result<T>,
-    ) -> Result<T> {
-        let prompt = format!("passphrase for {}: ", printable(what.as_bytes()));
-        match self.given_passphrase()? {
-            Some(passphrase) => open(&passphrase),
-            None => passphrase::ask(&prompt, &self.out, &self.interrupt, open),
-        }
-    }
-
-    /// The passphrase in the key file or the environment, if there is one.
-    pub fn given_passphrase(&self) -> Result<Option<Passphrase>> {
-        let keyfile = self.options.keyfile.as_deref();
-        passphrase::given(keyfile, "PLAKAR_PASSPHRASE", &self.out)
-    }
-
-    /// The passphrase for a store that is about to be made. One that is typed is asked
-    /// for twice, and refused if it is weak unless `weak` says otherwise.
-    ///
-    /// # Errors
-    /// [`Kind::Denied`] for an empty or weak one, or if there is none to be had.
-    pub fn new_passphrase(&self, weak: Weak) -> Result<Passphrase> {
-        let keyfile = self.options.keyfile.as_deref();
-        self.given_or_chosen(keyfile, "PLAKAR_PASSPHRASE", weak)
-    }
-
-    /// A further passphrase for a store that was unlocked with another: from `keyfile`,
-    /// else `PLAKAR_NEW_PASSPHRASE`, else typed as in [`Globals::new_passphrase`].
-    pub fn another_passphrase(&self, keyfile: Option<&Path>, weak: Weak) -> Result<Passphrase> {
-        self.given_or_chosen(keyfile, "PLAKAR_NEW_PASSPHRASE", weak)
-    }
-
-    fn given_or_chosen(
-        &self,
-        keyfile: Option<&Path>,
-        variable: &str,
-        weak: Weak,
-    ) -> Result<Passphrase> {
-        match passphrase::given(keyfile, variable, &self.out)? {
-            Some(passphrase) => Ok(passphrase),
-            None => passphrase::choose(weak, &self.out, &self.interrupt),
-        }
     }
 
     /// Says what `part` of the program does, if `-trace` asks for it. `text` is only
@@ -321,11 +236,14 @@ impl Globals {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::cli::parse::parse;
+    use crate::error::Kind;
 
-    fn globals(words: &[&str], environment: Environment) -> Globals {
+    pub(in crate::cli) fn globals(words: &[&str], environment: Environment) -> Globals {
         let invocation = parse(words.iter().map(OsString::from), &[]).unwrap();
         let options = Options::from(&invocation.options).unwrap();
         let out = Arc::new(options.output());
@@ -337,33 +255,6 @@ mod tests {
             home: Some("/home/u".into()),
             ..Environment::default()
         }
-    }
-
-    #[test]
-    fn the_store_is_named_or_from_the_environment_or_at_home() {
-        let repository = Some("/srv/st".into());
-        let environment = Environment {
-            repository,
-            ..at_home()
-        };
-        assert_eq!(
-            globals(&["at", "st"], environment.clone())
-                .location()
-                .unwrap(),
-            "st"
-        );
-        assert_eq!(globals(&[], environment).location().unwrap(), "/srv/st");
-        assert_eq!(
-            globals(&[], at_home()).location().unwrap(),
-            "/home/u/.plakar"
-        );
-        let homeless = globals(&[], Environment::default()).location().unwrap_err();
-        assert_eq!(homeless.kind(), Kind::Unsupported);
-        let unknown = globals(&["at", "@nas"], at_home()).location().unwrap_err();
-        assert_eq!(
-            (unknown.kind(), unknown.to_string()),
-            (Kind::NotFound, "no store named nas".into())
-        );
     }
 
     #[test]

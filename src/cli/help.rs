@@ -20,7 +20,8 @@ pub fn program(commands: &[Command]) -> String {
     text.push_str("\nOptions:\n");
     text.extend(GLOBAL_FLAGS.iter().map(flag_row));
     text.push('\n');
-    let store = "STORE is a path or URL; without it, PLAKAR_REPOSITORY or ~/.plakar. \
+    let store = "STORE is a path, a URL or @name of a configured store; without it, \
+                 PLAKAR_REPOSITORY, the default store or ~/.plakar. \
                  \"plakar help COMMAND\" explains a command, plakar(1) the exit codes.";
     text.push_str(&wrapped(String::new(), store, 0));
     text

@@ -213,7 +213,7 @@ pub fn kind(kind: FileKind) -> (char, &'static str) {
 }
 
 /// A mode as `ls` shows it, such as `drwxr-sr-x`.
-fn mode(file_kind: FileKind, mode: u32) -> String {
+pub fn mode(file_kind: FileKind, mode: u32) -> String {
     let mut letters: Vec<char> = std::iter::once(kind(file_kind).0).collect();
     // Three bits each for owner, group and others; and the special bit that shows with them.
     for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {

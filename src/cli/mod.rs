@@ -11,7 +11,11 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`table`], [`parse`], [`args`], [`suggest`], [`help`] | flags and commands as data; words understood by them; help rendered from them |
+//! | [`globals`], `configured`, `environment`, `signals`, `limits` | what comes from outside: options, variables, requests to stop |
+//! | [`table`], [`parse`], [`args`], [`suggest`], [`help`], [`complete`] | flags and commands as data; words understood by them; help and completions made from them |
 //! | [`globals`], `environment`, `signals`, `limits` | what comes from outside: options, variables, requests to stop |
+//! | [`opening`], [`selection`], [`places`], [`date`], [`cost`] | what commands are given, understood |
+//! | [`output`], [`listing`], [`facts`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
 //! | [`opening`], [`selection`], [`places`], [`tags`], [`date`], [`cost`] | what commands are given, understood |
 //! | [`opening`], [`selection`], [`query`], [`places`], [`date`], `age`, [`cost`] | what commands are given, understood |
 //! | [`output`], [`listing`], [`grouping`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
@@ -20,10 +24,13 @@
 mod age;
 pub mod args;
 pub mod commands;
+pub mod complete;
+mod configured;
 pub mod cost;
 pub mod date;
 mod environment;
 pub mod escape;
+pub mod facts;
 pub mod globals;
 pub mod grouping;
 pub mod help;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::globals::Globals;
 use super::passphrase::Passphrase;
 use super::progress::Watch;
+use crate::config::place::Place;
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::master::Key;
 use crate::kloset::{Kloset, Locked};
@@ -32,38 +33,47 @@ pub struct Opened {
 
 /// The store that the user named. Nothing is read yet.
 pub fn store(globals: &Globals) -> Result<Arc<dyn Store>> {
-    store::open(&crate::net::location::Location::parse(
-        globals.location()?.as_bytes(),
-    )?)
+    store::open(&globals.place()?.location)
 }
 
 /// The kloset that the user named, unlocked. `watch` hears of what happens in it.
 pub fn kloset(globals: &Globals, watch: &Arc<Watch>) -> Result<Kloset> {
-    Ok(unlocked(globals, watch)?.kloset)
+    Ok(unlocked(globals, &globals.place()?, watch)?.kloset)
 }
 
-/// The same, with the passphrase that unlocked it.
-pub fn unlocked(globals: &Globals, watch: &Arc<Watch>) -> Result<Opened> {
-    let store = store(globals)?;
+/// The kloset at `place`, with the passphrase that unlocked it.
+pub fn unlocked(globals: &Globals, place: &Place, watch: &Arc<Watch>) -> Result<Opened> {
+    let store = store::open(&place.location)?;
     globals.trace("store", || format!("open {}", store.location()));
     let locked = Locked::new(store)?;
     let (key, passphrase) = match locked.plaintext_key()? {
         Some(key) => {
-            refuse_downgrade(globals, &locked)?;
+            refuse_downgrade(globals, place, &locked)?;
             (key, None)
         }
-        None => ask(globals, &locked, watch)?,
+        None => ask(globals, place, &locked, watch)?,
     };
     let kloset = locked.open(key, cache(globals), watch.clone())?;
     Ok(Opened { kloset, passphrase })
+}
+
+/// The same, but for a passphrase that somebody would have to type: then there is nothing.
+pub fn unasked(globals: &Globals, watch: &Arc<Watch>) -> Result<Option<Kloset>> {
+    let place = globals.place()?;
+    let locked = Locked::new(store::open(&place.location)?)?;
+    let is_plain = locked.plaintext_key()?.is_some();
+    match is_plain || globals.given_passphrase(&place)?.is_some() {
+        true => Ok(Some(unlocked(globals, &place, watch)?.kloset)),
+        false => Ok(None),
+    }
 }
 
 /// # Errors
 /// [`Kind::Denied`] if a passphrase was given for a store that says it has none. Whoever can
 /// write to a store could put such a CONFIG in the place of the true one, and would read all
 /// that later backups send there.
-fn refuse_downgrade(globals: &Globals, locked: &Locked) -> Result<()> {
-    match globals.given_passphrase()? {
+fn refuse_downgrade(globals: &Globals, place: &Place, locked: &Locked) -> Result<()> {
+    match globals.given_passphrase(place)? {
         None => Ok(()),
         Some(_) => Err(Error::new(
             Kind::Denied,
@@ -74,7 +84,12 @@ fn refuse_downgrade(globals: &Globals, locked: &Locked) -> Result<()> {
 }
 
 /// The key, and the passphrase that it took.
-fn ask(globals: &Globals, locked: &Locked, watch: &Watch) -> Result<(Key, Option<Passphrase>)> {
+fn ask(
+    globals: &Globals,
+    place: &Place,
+    locked: &Locked,
+    watch: &Watch,
+) -> Result<(Key, Option<Passphrase>)> {
     let location = locked.location();
     let unlock = |passphrase: &Passphrase| -> Result<(Key, Option<Passphrase>)> {
         let key = locked.unlock(passphrase, watch)?;
@@ -84,7 +99,7 @@ fn ask(globals: &Globals, locked: &Locked, watch: &Watch) -> Result<(Key, Option
             .during(|| format!("open store {location}"))?;
         Ok((key, Some(passphrase.clone())))
     };
-    globals.unlock(location, unlock)
+    globals.unlock(place, unlock)
 }
 
 /// Where things are cached between runs, made if missing. Without such a directory

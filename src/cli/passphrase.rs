@@ -1,5 +1,5 @@
-//! Where a passphrase comes from: `-keyfile`, the environment, or whoever sits
-//! at the terminal.
+//! Where a passphrase comes from: a key file, the configuration, a command, the environment,
+//! or whoever sits at the terminal.
 //!
 //! Whatever the way, it is bytes, in memory that is wiped when it is dropped. An
 //! empty one is never accepted: it would encrypt for everyone. What a file or a
@@ -12,6 +12,7 @@ use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use zeroize::Zeroizing;
 
@@ -27,6 +28,9 @@ pub type Passphrase = Zeroizing<Vec<u8>>;
 
 /// Longer ones are a mistake, such as a key file that is an image.
 const LIMIT_BYTES: usize = 4096;
+
+/// A command may print more than the passphrase, such as what else a manager knows of it.
+const OUTPUT_LIMIT_BYTES: usize = 64 << 10;
 
 /// How often one that does not open the store may be typed.
 const TRIES: u32 = 3;
@@ -53,21 +57,52 @@ impl Weak {
     }
 }
 
-/// The passphrase in `keyfile`, else in the environment `variable`, if there is either.
-pub(super) fn given(
-    keyfile: Option<&Path>,
-    variable: &str,
-    out: &Output,
-) -> Result<Option<Passphrase>> {
-    match keyfile {
-        Some(path) => {
-            let passphrase = read_keyfile(path, out);
-            passphrase
-                .map(Some)
-                .during(|| format!("key file {}", path.display()))
-        }
-        None => Ok(environment::passphrase(variable)),
+/// The passphrase in the first line of the file at `path`.
+pub(super) fn of_keyfile(path: &Path, out: &Output) -> Result<Passphrase> {
+    read_keyfile(path, out).during(|| format!("key file {}", path.display()))
+}
+
+/// The passphrase in the environment, if it is there.
+pub(super) fn of_variable(variable: &str) -> Option<Passphrase> {
+    environment::passphrase(variable)
+}
+
+/// The passphrase that `text` is.
+pub(super) fn of_text(text: &str) -> Result<Passphrase> {
+    checked(Zeroizing::new(text.as_bytes().to_vec()), "it")
+}
+
+/// The first line that `line` prints when a shell runs it. What it says on standard error is
+/// shown, for it may ask for something; standard input stays with us.
+///
+/// # Errors
+/// [`Kind::Denied`] if it fails, or prints no passphrase.
+pub(super) fn of_command(line: &str) -> Result<Passphrase> {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", line]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().during(|| "/bin/sh")?;
+    let read = child
+        .stdout
+        .take()
+        .map(|output| read_all(output, OUTPUT_LIMIT_BYTES));
+    // Its end of the pipe is closed by now: a command that prints for ever ends too.
+    let status = child.wait()?;
+    let mut bytes = read.transpose()?.unwrap_or_default();
+    if bytes.len() > OUTPUT_LIMIT_BYTES {
+        let cause = format!("it prints more than {OUTPUT_LIMIT_BYTES} bytes");
+        return Err(Error::new(Kind::Denied, cause));
     }
+    if !status.success() {
+        return Err(Error::new(Kind::Denied, format!("it failed: {status}")));
+    }
+    keep_first_line(&mut bytes);
+    checked(bytes, "the first line that it prints")
+}
+
+/// What is typed at the terminal, not shown.
+pub(super) fn typed(prompt: &str, interrupt: &Interrupt) -> Result<Passphrase> {
+    terminal()?.ask(prompt, interrupt)
 }
 
 /// Calls `open` with what is typed, up to [`TRIES`] times while it is [`Kind::Denied`].
@@ -139,24 +174,39 @@ fn read_keyfile(path: &Path, out: &Output) -> Result<Passphrase> {
         let words = format!("key file {} can be read by other users", path.display());
         out.warning(&Error::new(Kind::Denied, words));
     }
+    let mut bytes = read_all(file, LIMIT_BYTES)?;
+    keep_first_line(&mut bytes);
+    checked(bytes, "the first line")
+}
+
+/// What `input` gives, up to one byte more than `limit_bytes`.
+fn read_all(input: impl Read, limit_bytes: usize) -> Result<Passphrase> {
     // With its capacity from the start, and some to spare in which the end is found,
     // since a buffer that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LIMIT_BYTES + 64));
-    file.take(LIMIT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    let end = bytes
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .unwrap_or(bytes.len());
-    bytes.truncate(end);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit_bytes + 64));
+    input.take(limit_bytes as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Drops the first line's end and all that follows.
+fn keep_first_line(bytes: &mut Passphrase) {
+    if let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+        bytes.truncate(end);
+    }
     if bytes.last() == Some(&b'\r') {
         bytes.pop();
     }
+}
+
+/// # Errors
+/// [`Kind::Denied`] for one that is empty or too long; `what` is where it comes from.
+fn checked(bytes: Passphrase, what: &str) -> Result<Passphrase> {
     match bytes.len() {
-        0 => Err(Error::new(Kind::Denied, "the first line is empty")),
+        0 => Err(Error::new(Kind::Denied, format!("{what} is empty"))),
         1..=LIMIT_BYTES => Ok(bytes),
         _ => Err(Error::new(
             Kind::Denied,
-            format!("the first line is longer than {LIMIT_BYTES} bytes"),
+            format!("{what} is longer than {LIMIT_BYTES} bytes"),
         )),
     }
 }
@@ -205,6 +255,27 @@ mod tests {
             assert_eq!(keyfile(bytes, 0o600).0.unwrap_err().kind(), Kind::Denied);
         }
         assert!(keyfile(&[b'a'; LIMIT_BYTES], 0o600).0.is_ok());
+    }
+
+    #[test]
+    fn a_command_gives_the_first_line_that_it_prints() {
+        for line in [
+            "echo secret",
+            "printf secret",
+            "printf 'secret\\r\\nurl: x\\n'",
+            "cat; echo secret",
+        ] {
+            assert_eq!(of_command(line).unwrap().as_slice(), b"secret", "{line}");
+        }
+        let refused = |line| {
+            let error = of_command(line).unwrap_err();
+            assert_eq!(error.kind(), Kind::Denied);
+            error.to_string()
+        };
+        assert_eq!(refused("echo secret; exit 3"), "it failed: exit status: 3");
+        assert_eq!(refused("true"), "the first line that it prints is empty");
+        assert!(refused("yes").contains("prints more than"));
+        assert!(refused("kill $$").contains("signal"));
     }
 
     #[test]

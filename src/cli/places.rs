@@ -1,8 +1,8 @@
 //! The places of this machine that a backup is given.
 //!
-//! A place is a path, or `fs:` or `file:` and a path; it need not be UTF-8. Links in it
-//! are followed, the last name included: whoever names a link to a directory wants what
-//! is in that. What is recorded is the path that no link is in.
+//! A place is a path, `fs:` or `file:` and a path, or `@source[:path]`; it need not be UTF-8.
+//! Links in it are followed, the last name included: whoever names a link to a directory wants
+//! what is in that. What is recorded is the path that no link is in.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -10,54 +10,60 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::Globals;
 use super::escape::printable;
-use crate::error::{During, Error, Kind, Result};
+use crate::config::Role;
+use crate::config::place::Place;
+use crate::error::{During, Error, Result};
+use crate::net::location::Location;
 
-/// The places that `words` name, absolute, sorted, each once; the current directory if
-/// there are none.
+/// What `words` name, with what is configured for each: the default source, or else the
+/// current directory, if there are none.
 ///
 /// # Errors
-/// [`Kind::NotFound`] for a place that is not there, [`Kind::Usage`] for a URL that
-/// nobody here understands.
-pub fn resolved(words: &[OsString]) -> Result<Vec<Vec<u8>>> {
-    let here = [OsString::from(".")];
-    let words = if words.is_empty() { &here } else { words };
-    let mut places: Vec<Vec<u8>> = words
-        .iter()
-        .map(|word| place(word))
-        .collect::<Result<_>>()?;
-    places.sort();
-    places.dedup();
-    Ok(places)
+/// Those of [`Globals::place_of`].
+pub fn named(globals: &Globals, words: &[OsString]) -> Result<Vec<Place>> {
+    if !words.is_empty() {
+        let place = |word: &OsString| globals.place_of(Role::Source, word);
+        return words.iter().map(place).collect();
+    }
+    let default = globals.default_place(Role::Source)?;
+    let here = || Place::unnamed(Location::Path(b".".to_vec()));
+    Ok(vec![default.unwrap_or_else(here)])
+}
+
+/// The paths of `places`, absolute, sorted, each once.
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] for a place that is not there,
+/// [`crate::error::Kind::Usage`] for one that is not on this machine.
+pub fn resolved(places: &[Place]) -> Result<Vec<Vec<u8>>> {
+    let mut paths: Vec<Vec<u8>> = places.iter().map(path).collect::<Result<_>>()?;
+    paths.sort();
+    paths.dedup();
+    Ok(paths)
 }
 
 /// The absolute path of one place.
-fn place(word: &OsStr) -> Result<Vec<u8>> {
-    let path = path_of(word.as_bytes())?;
-    let absolute = fs::canonicalize(OsStr::from_bytes(path));
-    let absolute = absolute.during(|| printable(word.as_bytes()))?;
+fn path(place: &Place) -> Result<Vec<u8>> {
+    let path = local(place, Role::Source)?;
+    let absolute = fs::canonicalize(path).during(|| printable(path.as_bytes()))?;
     Ok(absolute.into_os_string().into_vec())
 }
 
-/// The path that `word` spells.
-fn path_of(word: &[u8]) -> Result<&[u8]> {
-    if let Some(name) = word.strip_prefix(b"@") {
-        let message = format!("no source named {}", printable(name));
-        return Err(Error::new(Kind::NotFound, message));
-    }
-    for scheme in [&b"fs:"[..], b"file:"] {
-        if let Some(path) = word.strip_prefix(scheme) {
-            return Ok(path.strip_prefix(b"//").unwrap_or(path));
-        }
-    }
-    let scheme = word.windows(3).position(|letters| letters == b"://");
-    match scheme.map(|length| &word[..length]) {
-        Some(scheme) if scheme.iter().all(u8::is_ascii_alphanumeric) => Err(Error::usage(format!(
-            "no source speaks {}://",
-            printable(scheme)
-        ))),
-        _ => Ok(word),
-    }
+/// The path that `place` is on this machine.
+///
+/// # Errors
+/// [`crate::error::Kind::Usage`] for a place elsewhere, which nothing here speaks to as `role`.
+pub fn local(place: &Place, role: Role) -> Result<&OsStr> {
+    let location = &place.location;
+    let elsewhere = || {
+        let (word, scheme) = (role.word(), location.scheme());
+        Error::usage(format!(
+            "no {word} speaks {scheme}:// in this version: {location}"
+        ))
+    };
+    location.path().map(OsStr::from_bytes).ok_or_else(elsewhere)
 }
 
 /// Device and inode of what is at `path`, if anything is: no backup enters it, by
@@ -70,6 +76,19 @@ pub fn identity(path: &Path) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Environment;
+    use crate::cli::globals::tests::globals;
+    use crate::error::Kind;
+
+    fn paths(words: &[&str]) -> Result<Vec<Vec<u8>>> {
+        let home = Some("/nonexistent".into());
+        let environment = Environment {
+            home,
+            ..Environment::default()
+        };
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        resolved(&named(&globals(&[], environment), &words)?)
+    }
 
     #[test]
     fn a_place_is_a_path_however_it_is_spelt() {
@@ -80,18 +99,16 @@ mod tests {
             "file:///tmp",
             "/tmp/../tmp/.",
         ] {
-            assert_eq!(
-                resolved(&[spelling.into()]).unwrap(),
-                [b"/tmp"],
-                "{spelling}"
-            );
+            assert_eq!(paths(&[spelling]).unwrap(), [b"/tmp"], "{spelling}");
         }
-        assert_eq!(resolved(&["/tmp".into(), "/tmp/".into()]).unwrap().len(), 1);
+        assert_eq!(paths(&["/tmp", "/tmp/"]).unwrap().len(), 1);
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(paths(&[]).unwrap(), [here.into_os_string().into_vec()]);
     }
 
     #[test]
     fn what_is_not_there_or_not_understood_is_told() {
-        let kind = |word: &str| resolved(&[word.into()]).unwrap_err().kind();
+        let kind = |word: &str| paths(&[word]).unwrap_err().kind();
         assert_eq!(kind("/no/such/place"), Kind::NotFound);
         assert_eq!(kind("@home"), Kind::NotFound);
         assert_eq!(kind("sftp://nas/home"), Kind::Usage);

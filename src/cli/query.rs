@@ -16,6 +16,7 @@ use super::date;
 use super::parse;
 use super::suggest::did_you_mean;
 use super::table::{Flag, Group};
+use crate::config::entries::{Entry, Value};
 use crate::error::{During, Error, Result};
 use crate::kloset::query::{Field, Filters, Matcher, Newest, Period, Query};
 use crate::kloset::select;
@@ -127,6 +128,22 @@ pub fn from_policy(policy: &[(String, String)]) -> Result<Query> {
         take(&mut query, flag.name, &setting)?;
     }
     checked(query)
+}
+
+/// What the configuration says of a policy, as [`from_policy`] takes it: a flag that may be
+/// repeated is there once for each value.
+///
+/// # Errors
+/// [`crate::error::Kind::Unsupported`] if the file has something that no flag can be.
+pub fn policy_pairs(entry: &Entry) -> Result<Vec<(String, String)>> {
+    let pairs = entry.pairs()?.iter().flat_map(|(key, value)| {
+        let texts = match value {
+            Value::List(texts) => texts.iter().map(|text| text.to_string()).collect(),
+            value => vec![value.text().to_string()],
+        };
+        texts.into_iter().map(|text| (key.clone(), text))
+    });
+    Ok(pairs.collect())
 }
 
 /// The flag called `name`.

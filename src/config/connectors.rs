@@ -83,7 +83,7 @@ pub struct Connector {
 
 impl Connector {
     /// Every option that it has as `role`, those of all stores included.
-    pub fn options(&self, role: Role) -> impl Iterator<Item = &'static Known> + use<> {
+    pub fn options(&self, role: Role) -> impl Iterator<Item = &'static Known> + Clone + use<> {
         let of_role = match role {
             Role::Store => STORE_OPTIONS,
             Role::Source => self.source_options,

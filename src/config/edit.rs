@@ -13,6 +13,8 @@ use crate::error::{Error, Kind, Result};
 
 /// The position of a table that comes after all others.
 const LAST: isize = isize::MAX;
+/// A position before that of every table.
+const FIRST: isize = -1;
 
 /// A file on its way from one text to the next.
 pub struct Draft {
@@ -27,11 +29,29 @@ impl Draft {
         Ok(Draft { document })
     }
 
+    /// The draft of an empty file.
+    pub fn empty() -> Draft {
+        Draft {
+            document: DocumentMut::new(),
+        }
+    }
+
+    /// Whether there is anything called `name`.
+    pub fn contains(&self, name: &str) -> bool {
+        self.document.contains_key(name)
+    }
+
+    /// Whether `name` has `key`, whatever its value is.
+    pub fn has(&self, name: &str, key: &str) -> bool {
+        let table = self.document.get(name).and_then(Item::as_table_like);
+        table.is_some_and(|table| table.contains_key(key))
+    }
+
     /// The text as it is now.
     ///
     /// # Errors
     /// [`Kind::Failed`] if it could not be read again, which must not be written then.
-    pub(super) fn text(&self) -> Result<String> {
+    pub fn text(&self) -> Result<String> {
         let text = self.document.to_string();
         match Entries::parse(&text, false) {
             Ok(_) => Ok(text),
@@ -43,7 +63,8 @@ impl Draft {
     pub fn put(&mut self, entry: &Entry) -> Result<()> {
         let pairs = entry.pairs()?;
         let Some(table) = self.document.get(&entry.name).and_then(Item::as_table_like) else {
-            return Ok(self.append(&entry.name, pairs));
+            self.append(&entry.name, pairs);
+            return Ok(());
         };
         let is_old = |key: &str| pairs.iter().all(|(kept, _)| kept != key);
         let keys = table.iter().map(|(key, _)| key.to_owned());
@@ -79,11 +100,7 @@ impl Draft {
         };
         let value = written(value);
         match table.get_mut(key).and_then(Item::as_value_mut) {
-            Some(old) => {
-                let decor = old.decor().clone();
-                *old = value;
-                *old.decor_mut() = decor;
-            }
+            Some(old) => replace(old, value),
             None => {
                 table.insert(key, Item::Value(value));
             }
@@ -115,18 +132,19 @@ impl Draft {
 
     /// Makes `name` the default, or lets there be none.
     pub fn set_default(&mut self, name: Option<&str>) {
-        match name {
-            None => drop(self.document.remove(DEFAULT)),
-            Some(name) if self.document.contains_key(DEFAULT) => {
-                let value = self.document[DEFAULT].as_value_mut();
-                if let Some(old) = value {
-                    let decor = old.decor().clone();
-                    *old = name.into();
-                    *old.decor_mut() = decor;
-                }
-            }
-            Some(name) => {
+        let Some(name) = name else {
+            let removed = self.document.remove_entry(DEFAULT);
+            let above = removed
+                .as_ref()
+                .and_then(|(key, _)| key.leaf_decor().prefix());
+            let above = above.and_then(RawString::as_str).unwrap_or("").to_owned();
+            return self.give(FIRST, &above);
+        };
+        match self.document.get_mut(DEFAULT).and_then(Item::as_value_mut) {
+            Some(old) => replace(old, name.into()),
+            None => {
                 self.document.insert(DEFAULT, toml_edit::value(name));
+                self.give(FIRST, "\n");
             }
         }
     }
@@ -157,7 +175,7 @@ impl Draft {
 
     /// Puts `comments` in front of what comes after the table at `position`.
     fn give(&mut self, position: isize, comments: &str) {
-        if comments.trim().is_empty() {
+        if comments.is_empty() {
             return;
         }
         let tables = self
@@ -176,6 +194,13 @@ impl Draft {
             }
         }
     }
+}
+
+/// Puts `value` in the place of `old`, with the comments beside it.
+fn replace(old: &mut toml_edit::Value, value: toml_edit::Value) {
+    let decor = old.decor().clone();
+    *old = value;
+    *old.decor_mut() = decor;
 }
 
 /// Puts `comments` in front of what `decor` has above.
@@ -310,6 +335,12 @@ location = \"sftp://h/x\"
         assert_eq!(removed, "# All my stores.\n\n\n[b]\nlocation = '/b'\n");
         let removed = edited("# All.\n\n[a]\nx = 1\n", |draft| draft.remove("a"));
         assert_eq!(removed, "# All.\n\n");
+    }
+
+    #[test]
+    fn a_new_default_stands_before_every_name() {
+        let set = edited("# All.\n[a]\nx = 1\n", |draft| draft.set_default(Some("a")));
+        assert_eq!(set, "default = \"a\"\n\n# All.\n[a]\nx = 1\n");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use toml_edit::{Document, Item, Table, TomlError};
 use zeroize::Zeroizing;
 
+use super::schema;
 use crate::error::{Error, Kind, Result};
 
 /// The key of a name's location.
@@ -73,6 +74,14 @@ impl Entry {
         Entry {
             name: name.into(),
             pairs: Ok(pairs),
+        }
+    }
+
+    /// `name`, of which nothing can be used, for the reason that `error` tells.
+    pub fn broken(name: impl Into<String>, error: Error) -> Entry {
+        Entry {
+            name: name.into(),
+            pairs: Err(error),
         }
     }
 
@@ -144,6 +153,14 @@ impl Entries {
         Ok(entries)
     }
 
+    /// `entries` that come from elsewhere.
+    pub(super) fn of(entries: Vec<Entry>) -> Entries {
+        Entries {
+            entries,
+            ..Entries::default()
+        }
+    }
+
     /// Every name, in the order of the file.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.name.as_str())
@@ -152,6 +169,15 @@ impl Entries {
     /// Every entry, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
+    }
+
+    /// Whether others than its owner can read a secret in the file.
+    pub fn exposes_secret(&self) -> bool {
+        let has_secret = |entry: &Entry| {
+            let mut keys = entry.pairs.iter().flatten().map(|(key, _)| key);
+            keys.any(|key| schema::is_secret(key))
+        };
+        self.is_exposed && self.entries.iter().any(has_secret)
     }
 
     /// What is said of `name`.

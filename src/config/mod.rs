@@ -7,8 +7,11 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`connectors`] | which connectors there are, and their options |
-//! | [`entries`] | what a file says |
-//! | `file` | bytes from the disk |
+//! | [`schema`] | which names, options and values are accepted |
+//! | [`entries`], [`edit`] | what a file says; its text changed |
+//! | [`place`] | `@name[:path]`, resolved |
+//! | [`foreign`], `rclone` | configuration from elsewhere, to be imported |
+//! | `file` | bytes from and to the disk, whole or not at all |
 //!
 //! Nothing here connects to a place, asks anybody or prints.
 
@@ -16,11 +19,19 @@ pub mod connectors;
 pub mod edit;
 pub mod entries;
 mod file;
+pub mod foreign;
+pub mod place;
+mod rclone;
+pub mod schema;
 
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use crate::error::{During, Result};
+use edit::Draft;
 use entries::Entries;
+use file::Lock;
 
 /// What a connector can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +92,15 @@ impl Section {
         }
     }
 
+    /// Where places for `role` are named.
+    pub fn of(role: Role) -> Section {
+        match role {
+            Role::Store => Section::Stores,
+            Role::Source => Section::Sources,
+            Role::Destination => Section::Destinations,
+        }
+    }
+
     /// What the places in it are for; a policy is no place.
     pub fn role(self) -> Option<Role> {
         match self {
@@ -126,6 +146,37 @@ impl Configuration {
     pub fn names(&self, section: Section) -> Result<Vec<String>> {
         let entries = self.read(section)?;
         Ok(entries.names().map(str::to_owned).collect())
+    }
+
+    /// Lets `change` have what `section` says, and a draft to change it in. Its result is
+    /// durable on return; if it fails, nothing is changed. Of two processes that edit at the
+    /// same time, one waits for the other.
+    ///
+    /// # Errors
+    /// Those of [`Configuration::read`] and of `change`, and [`crate::error::Kind::Unavailable`] if another
+    /// process does not come to an end with its own edit.
+    pub fn edit<T>(
+        &self,
+        section: Section,
+        change: impl FnOnce(&Entries, &mut Draft) -> Result<T>,
+    ) -> Result<T> {
+        let lock = Lock::take(&self.dir)?;
+        let path = self.path(section);
+        let open = || -> Result<(Zeroizing<String>, Entries, Draft)> {
+            let contents = file::read(&path)?;
+            let text = contents.map(|contents| contents.text).unwrap_or_default();
+            let entries = Entries::parse(&text, false)?;
+            let draft = Draft::new(&text)?;
+            Ok((text, entries, draft))
+        };
+        let (text, entries, mut draft) = open().during(|| shown(&path))?;
+        let outcome = change(&entries, &mut draft)?;
+        let write = || match Zeroizing::new(draft.text()?) {
+            new if new == text => Ok(()),
+            new => file::write(&path, &new, &lock),
+        };
+        write().during(|| shown(&path))?;
+        Ok(outcome)
     }
 }
 

@@ -43,6 +43,15 @@ pub fn sealed_limit_bytes(plain_bytes: usize) -> usize {
     plain_bytes + HEADER_BYTES + OVERHEAD_BYTES
 }
 
+/// What the codec of an opened part is called.
+pub fn name_of(opened: &[u8]) -> &'static str {
+    match opened.first() {
+        Some(&STORED) => "none",
+        Some(&ZSTD) => "zstd",
+        _ => "unknown",
+    }
+}
+
 /// Compresses and seals.
 pub struct Encoder {
     compressor: zstd::bulk::Compressor<'static>,

@@ -68,7 +68,7 @@ impl Condemned {
 
 /// The packs that the condemnation `id` names; nothing if it is whole, and yet not one that a
 /// holder of the key made.
-fn read(kloset: &Kloset, id: Id) -> Result<Option<Vec<Id>>> {
+pub(super) fn read(kloset: &Kloset, id: Id) -> Result<Option<Vec<Id>>> {
     let read = || -> Result<Option<Vec<Id>>> {
         let bytes = object::check_name(id, kloset.store().get(Area::Condemned, id)?)?;
         let body = object::decode(kloset.sealer(), Part::Condemned, id, bytes);

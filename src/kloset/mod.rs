@@ -7,6 +7,7 @@
 //! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`file`], [`tree`], [`snapshot`], [`config`] |
 //! | where each chunk is | [`index`], and `footers` when that is lost or lies |
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
+//! | what people ask for | [`backup`], [`restore`], [`check`], [`select`], [`inspect`] |
 //! | what people ask for | [`backup`], [`restore`], [`check`], [`compare`], [`locate`], [`select`] |
 //! | what people ask for | [`backup`], [`restore`], [`archive`], [`check`], [`select`] |
 //! | what people ask for | [`backup`], [`restore`], [`check`], [`query`], [`select`] |
@@ -34,6 +35,7 @@ pub mod file;
 mod footers;
 pub mod index;
 pub mod index_object;
+pub mod inspect;
 pub mod keyring;
 pub mod layout;
 pub mod locate;

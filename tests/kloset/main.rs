@@ -16,6 +16,7 @@ mod forge;
 mod harness;
 mod heal;
 mod incremental;
+mod inspect;
 mod lies;
 mod locate;
 mod poison;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use plakar::error::Kind;
+use plakar::net::location::Location;
 use plakar::store::{Area, Store, open};
 use plakar::util::Id;
 use tempfile::TempDir;
@@ -83,7 +84,10 @@ fn child() {
     let Ok(work) = std::env::var(CHILD) else {
         return;
     };
-    let store = open(&std::env::var(CHILD_STORE).unwrap()).unwrap();
+    let store = open(&Location::Path(
+        std::env::var(CHILD_STORE).unwrap().into_bytes(),
+    ))
+    .unwrap();
     match work.as_str() {
         "put" => put_for_ever(&*store),
         "stop halfway" => stop_halfway(&*store),

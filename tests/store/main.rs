@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use plakar::error::{Kind, Result};
+use plakar::net::location::Location;
 use plakar::store::fault::{Call, FaultStore};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store, conformance, open};
@@ -47,7 +48,7 @@ impl Sandbox {
 }
 
 fn store_at(root: &Path) -> Arc<dyn Store> {
-    open(root.to_str().unwrap()).unwrap()
+    open(&Location::Path(root.to_str().unwrap().into())).unwrap()
 }
 
 fn files_in(directory: &Path) -> Vec<PathBuf> {

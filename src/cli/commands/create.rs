@@ -2,11 +2,12 @@
 
 use crate::cli::cost::{self, KDF_MEMORY, KDF_PASSES};
 use crate::cli::passphrase::Weak;
-use crate::cli::{Args, Command, Flag, Globals, Status, date, opening};
+use crate::cli::{Args, Command, Flag, Globals, Status, date};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::codec::{DEFAULT_LEVEL, LEVELS};
 use crate::kloset::slot::SlotInfo;
 use crate::kloset::{self, Protection};
+use crate::store;
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {
@@ -83,14 +84,15 @@ pub(super) fn level(args: &Args) -> Result<Option<i32>> {
 
 fn run(globals: &Globals, args: Args) -> Result<Status> {
     let opts = Opts::from(&args)?;
-    let store = opening::store(globals)?;
+    let place = globals.place()?;
+    let store = store::open(&place.location)?;
     if opts.is_plaintext {
         globals.out.warning(&Error::new(Kind::Failed, PLAINTEXT));
         kloset::create(&*store, &Protection::Plaintext, opts.level)?;
         return Ok(Status::Success);
     }
     kloset::refuse_existing(&*store)?;
-    let passphrase = globals.new_passphrase(opts.weak)?;
+    let passphrase = globals.new_passphrase(&place, opts.weak)?;
     let protection = Protection::Passphrase(&passphrase, opts.info);
     kloset::create(&*store, &protection, opts.level)?;
     Ok(Status::Success)

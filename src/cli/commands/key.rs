@@ -140,7 +140,7 @@ fn list(globals: &Globals, args: Args) -> Result<Status> {
 /// The slots that are not of this store. Only a holder of the key can tell, so there are none
 /// unless a passphrase is given that opens the store; nobody is asked for one.
 fn strangers(globals: &Globals, store: &Arc<dyn Store>) -> Result<Vec<Id>> {
-    let Some(passphrase) = globals.given_passphrase()? else {
+    let Some(passphrase) = globals.given_passphrase(&globals.place()?)? else {
         return Ok(Vec::new());
     };
     let locked = Locked::new(store.clone())?;
@@ -212,7 +212,23 @@ fn change(globals: &Globals, args: Args) -> Result<Status> {
     // In this order: at no moment is there no passphrase.
     add_slot(globals, &args, &opened, SlotInfo { label, ..info })?;
     keyring::remove(&opened.kloset, old)?;
+    tell_of_configuration(globals)?;
     Ok(Status::Success)
+}
+
+/// Says where the passphrase that opens the store no longer is still written down.
+fn tell_of_configuration(globals: &Globals) -> Result<()> {
+    let place = globals.place()?;
+    let options = ["passphrase", "passphrase_cmd", "keyfile"];
+    let kept = options.iter().find(|option| place.value(option).is_some());
+    if let (Some(name), Some(option)) = (&place.name, kept) {
+        let cause = format!(
+            "the configuration of @{name} still gives the old passphrase: change its {option}, \
+             as with \"plakar store set {name} passphrase=-\""
+        );
+        globals.out.warning(&Error::new(Kind::Failed, cause));
+    }
+    Ok(())
 }
 
 /// The kloset and its passphrase.
@@ -221,7 +237,7 @@ fn change(globals: &Globals, args: Args) -> Result<Status> {
 /// For a store that has none, before anybody is asked for anything.
 fn opened(globals: &Globals, watch: &Arc<Watch>) -> Result<Opened> {
     refuse_plaintext(&Locked::new(opening::store(globals)?)?)?;
-    opening::unlocked(globals, watch)
+    opening::unlocked(globals, &globals.place()?, watch)
 }
 
 /// Adds a slot for a passphrase that is given or asked for, and tells of it.

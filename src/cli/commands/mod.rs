@@ -7,7 +7,10 @@ pub mod archive;
 pub mod backup;
 pub mod cat;
 pub mod check;
+pub mod completion;
+pub mod configure;
 pub mod create;
+pub mod diag;
 pub mod diff;
 pub mod digest;
 pub mod dup;
@@ -15,7 +18,10 @@ pub mod help;
 pub mod info;
 pub mod key;
 pub mod locate;
+pub mod login;
+pub mod logout;
 pub mod ls;
+pub mod pkg;
 pub mod prune;
 pub mod restore;
 pub mod rm;
@@ -43,6 +49,15 @@ pub static COMMANDS: &[Command] = &[
     dup::COMMAND,
     tag::COMMAND,
     key::COMMAND,
+    configure::STORE,
+    configure::SOURCE,
+    configure::DESTINATION,
+    configure::POLICY,
+    diag::COMMAND,
+    pkg::COMMAND,
+    login::COMMAND,
+    logout::COMMAND,
+    completion::COMMAND,
     version::COMMAND,
     help::COMMAND,
 ];

@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::cli::selection::{self, Choice};
 use crate::cli::wording::{counted, listed};
-use crate::cli::{Args, Command, Flag, Globals, Status, date, opening, query, threads};
+use crate::cli::{Args, Command, Flag, Globals, Status, date, opening, places, query, threads};
+use crate::config::Role;
 use crate::connector::{Destination, LocalDestination, Lost, Permissions};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::restore::{self, Options, Summary};
@@ -18,13 +19,14 @@ use crate::util::human;
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "restore",
-    synopsis: "[-to DIR] [-skip-permissions] [QUERY] [SNAPSHOT[:PATH] ...]",
+    synopsis: "[-to PLACE] [-skip-permissions] [QUERY] [SNAPSHOT[:PATH] ...]",
     about: "restore files from snapshots",
     flags: &[
         Flag::value(
             "to",
-            "DIR",
-            "restore into DIR (default: a new plakar-TIME here)",
+            "PLACE",
+            "restore into PLACE, a directory or @destination[:path] (default: the default \
+             destination, or a new plakar-TIME here)",
         ),
         Flag::switch(
             "skip-permissions",
@@ -42,20 +44,31 @@ struct Opts {
 }
 
 impl Opts {
-    fn from(args: &Args) -> Opts {
-        let usual = || PathBuf::from(format!("plakar-{}", date::now_in_name()));
-        Opts {
-            target: args.value("to").map_or_else(usual, PathBuf::from),
+    fn from(globals: &Globals, args: &Args) -> Result<Opts> {
+        Ok(Opts {
+            target: target(globals, args).during(|| args.path())?,
             permissions: match args.is_on("skip-permissions") {
                 true => Permissions::Skip,
                 false => Permissions::Restore,
             },
-        }
+        })
+    }
+}
+
+/// What `-to` says, else the default destination, else a new directory here.
+fn target(globals: &Globals, args: &Args) -> Result<PathBuf> {
+    let place = match args.value("to") {
+        Some(word) => Some(globals.place_of(Role::Destination, word).during(|| "-to")?),
+        None => globals.default_place(Role::Destination)?,
+    };
+    match place {
+        Some(place) => Ok(places::local(&place, Role::Destination)?.into()),
+        None => Ok(PathBuf::from(format!("plakar-{}", date::now_in_name()))),
     }
 }
 
 fn run(globals: &Globals, args: Args) -> Result<Status> {
-    let opts = Opts::from(&args);
+    let opts = Opts::from(globals, &args)?;
     let query = query::from_args(&args)?;
     let watch = globals.watch();
     let kloset = opening::kloset(globals, &watch)?;

@@ -63,95 +63,51 @@ fn is_within(period: Period, keep: u32, now: &str, time: &str) -> bool {
     !query.select(&of_times(&[time])).is_empty()
 }
 
+/// A period, the present, and the first moment of the bucket before the current one.
+const BORDERS: [(Period, &str, &str); 13] = [
+    (
+        Period::Minute,
+        "2026-08-20T14:05:59.999999999Z",
+        "2026-08-20T14:04:00Z",
+    ),
+    (Period::Hour, "2026-08-20T00:00:00Z", "2026-08-19T23:00:00Z"),
+    (
+        Period::Day,
+        "2026-08-20T23:59:59.999999999Z",
+        "2026-08-19T00:00:00Z",
+    ),
+    (Period::Day, "2026-08-20T00:00:00Z", "2026-08-19T00:00:00Z"),
+    // 20 August 2026 is a Thursday; 16 August, a Sunday, ends the week before.
+    (
+        Period::Week,
+        "2026-08-16T23:59:59.999999999Z",
+        "2026-08-03T00:00:00Z",
+    ),
+    (Period::Week, "2026-08-17T00:00:00Z", "2026-08-10T00:00:00Z"),
+    (
+        Period::Month,
+        "2026-01-31T12:00:00Z",
+        "2025-12-01T00:00:00Z",
+    ),
+    (
+        Period::Month,
+        "2024-03-31T12:00:00Z",
+        "2024-02-01T00:00:00Z",
+    ),
+    (Period::Year, "2026-01-01T00:00:00Z", "2025-01-01T00:00:00Z"),
+    (Period::Day, "2024-03-01T00:00:00Z", "2024-02-29T00:00:00Z"),
+    (Period::Day, "2023-03-01T00:00:00Z", "2023-02-28T00:00:00Z"),
+    (Period::Day, "1970-01-01T00:00:00Z", "1969-12-31T00:00:00Z"),
+    // Where clocks in some country jump, ours do not.
+    (Period::Hour, "2026-03-29T02:30:00Z", "2026-03-29T01:00:00Z"),
+];
+
 #[test]
 fn a_bucket_begins_with_its_first_nanosecond() {
-    for (period, now, first, before) in [
-        (
-            Period::Minute,
-            "2026-08-20T14:05:59.999999999Z",
-            "2026-08-20T14:04:00Z",
-            "2026-08-20T14:03:59.999999999Z",
-        ),
-        (
-            Period::Hour,
-            "2026-08-20T00:00:00Z",
-            "2026-08-19T23:00:00Z",
-            "2026-08-19T22:59:59.999999999Z",
-        ),
-        (
-            Period::Day,
-            "2026-08-20T23:59:59.999999999Z",
-            "2026-08-19T00:00:00Z",
-            "2026-08-18T23:59:59.999999999Z",
-        ),
-        (
-            Period::Day,
-            "2026-08-20T00:00:00Z",
-            "2026-08-19T00:00:00Z",
-            "2026-08-18T23:59:59.999999999Z",
-        ),
-        // 20 August 2026 is a Thursday; 16 August, a Sunday, ends the week before.
-        (
-            Period::Week,
-            "2026-08-16T23:59:59.999999999Z",
-            "2026-08-03T00:00:00Z",
-            "2026-08-02T23:59:59.999999999Z",
-        ),
-        (
-            Period::Week,
-            "2026-08-17T00:00:00Z",
-            "2026-08-10T00:00:00Z",
-            "2026-08-09T23:59:59.999999999Z",
-        ),
-        (
-            Period::Month,
-            "2026-01-31T12:00:00Z",
-            "2025-12-01T00:00:00Z",
-            "2025-11-30T23:59:59.999999999Z",
-        ),
-        (
-            Period::Month,
-            "2024-03-31T12:00:00Z",
-            "2024-02-01T00:00:00Z",
-            "2024-01-31T23:59:59.999999999Z",
-        ),
-        (
-            Period::Year,
-            "2026-01-01T00:00:00Z",
-            "2025-01-01T00:00:00Z",
-            "2024-12-31T23:59:59.999999999Z",
-        ),
-        (
-            Period::Day,
-            "2024-03-01T00:00:00Z",
-            "2024-02-29T00:00:00Z",
-            "2024-02-28T23:59:59.999999999Z",
-        ),
-        (
-            Period::Day,
-            "2023-03-01T00:00:00Z",
-            "2023-02-28T00:00:00Z",
-            "2023-02-27T23:59:59.999999999Z",
-        ),
-        (
-            Period::Day,
-            "1970-01-01T00:00:00Z",
-            "1969-12-31T00:00:00Z",
-            "1969-12-30T23:59:59.999999999Z",
-        ),
-        // Where clocks in some country jump, ours do not.
-        (
-            Period::Hour,
-            "2026-03-29T02:30:00Z",
-            "2026-03-29T01:00:00Z",
-            "2026-03-29T00:59:59.999999999Z",
-        ),
-    ] {
-        assert!(is_within(period, 2, now, first), "{period:?} {now} {first}");
-        assert!(
-            !is_within(period, 2, now, before),
-            "{period:?} {now} {before}"
-        );
+    for (period, now, first) in BORDERS {
+        let query = asking(now, &[matcher(period, 2, 0)]);
+        let snapshots = [stored(0, at(first) - 1), stored(1, at(first))];
+        assert_eq!(numbers(&query, &snapshots), [1], "{period:?} {now} {first}");
     }
 }
 
@@ -364,53 +320,48 @@ fn labelled() -> Snapshot {
     }
 }
 
+type Set = fn(&mut Filters, &str);
+
+/// Every filter of a text, how it is set, and what the snapshot has that is [`labelled`].
+const TEXTS: [(&str, Set, &str); 9] = [
+    ("name", |set, text| set.name = Some(text.into()), "n"),
+    (
+        "category",
+        |set, text| set.category = Some(text.into()),
+        "c",
+    ),
+    (
+        "environment",
+        |set, text| set.environment = Some(text.into()),
+        "e",
+    ),
+    (
+        "perimeter",
+        |set, text| set.perimeter = Some(text.into()),
+        "p",
+    ),
+    ("job", |set, text| set.job = Some(text.into()), "j"),
+    (
+        "origin",
+        |set, text| set.origin = Some(text.into()),
+        "alpha",
+    ),
+    ("type", |set, text| set.source = Some(text.into()), "sftp"),
+    (
+        "tag",
+        |set, text| set.tags = vec!["x".into(), text.into()],
+        "y",
+    ),
+    (
+        "root",
+        |set, text| set.roots = vec!["/no".into(), text.into()],
+        "/srv/a",
+    ),
+];
+
 #[test]
 fn each_filter_lets_through_what_it_names_and_nothing_else() {
-    type Set = fn(&mut Filters, &str);
-    let filters: [(&str, Set, &str); 9] = [
-        (
-            "name",
-            |filters, text| filters.name = Some(text.into()),
-            "n",
-        ),
-        (
-            "category",
-            |filters, text| filters.category = Some(text.into()),
-            "c",
-        ),
-        (
-            "environment",
-            |filters, text| filters.environment = Some(text.into()),
-            "e",
-        ),
-        (
-            "perimeter",
-            |filters, text| filters.perimeter = Some(text.into()),
-            "p",
-        ),
-        ("job", |filters, text| filters.job = Some(text.into()), "j"),
-        (
-            "origin",
-            |filters, text| filters.origin = Some(text.into()),
-            "alpha",
-        ),
-        (
-            "type",
-            |filters, text| filters.source = Some(text.into()),
-            "sftp",
-        ),
-        (
-            "tag",
-            |filters, text| filters.tags = vec!["x".into(), text.into()],
-            "y",
-        ),
-        (
-            "root",
-            |filters, text| filters.roots = vec!["/no".into(), text.into()],
-            "/srv/a",
-        ),
-    ];
-    for (name, set, right) in filters {
+    for (name, set, right) in TEXTS {
         let unmet = |text: &str| {
             let mut filters = Filters::default();
             set(&mut filters, text);

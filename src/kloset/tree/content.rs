@@ -62,7 +62,7 @@ impl ListWriter {
             depth += 1;
         }
         let ids = match self.levels.get(depth) {
-            Some(level) => parse(&level.bytes)?,
+            Some(level) => decode_list(&level.bytes)?,
             None => Vec::new(),
         };
         let depth = u32::try_from(depth).expect("every list is shorter than the one below it");
@@ -138,7 +138,7 @@ fn descend(
             0 => each(*id)?,
             _ => {
                 let list = blobs
-                    .with(id, parse)
+                    .with(id, decode_list)
                     .during(|| format!("list of chunks {}", id.short()))?;
                 descend(blobs, &list, depth - 1, each)?;
             }
@@ -148,7 +148,7 @@ fn descend(
 }
 
 /// The ids in one chunk of a list.
-fn parse(list: &[u8]) -> Result<Vec<Id>> {
+pub fn decode_list(list: &[u8]) -> Result<Vec<Id>> {
     match list.as_chunks::<ID_BYTES>() {
         (ids, []) => Ok(ids.iter().map(|id| Id(*id)).collect()),
         _ => Err(Error::corrupt("a broken last id")),

@@ -9,8 +9,11 @@ use lexopt::ValueExt;
 
 use super::stream::{self, Streamed};
 use crate::cli::commands::create;
-use crate::cli::suggest::did_you_mean;
 use crate::cli::{Args, Globals, date, places, tags, threads};
+use crate::config::Role;
+use crate::config::entries::Value;
+use crate::config::place::Place;
+use crate::config::schema;
 use crate::connector::exclude::{self, Excludes};
 use crate::connector::{LocalSource, Source};
 use crate::error::{During, Error, Result};
@@ -41,13 +44,15 @@ impl Opts {
     pub(super) fn from(globals: &Globals, args: &Args) -> Result<Opts> {
         let read = || -> Result<Opts> {
             let stream = stream::asked_for(args)?;
+            let places = match stream {
+                Some(_) => Vec::new(),
+                None => places::named(globals, args.arguments())?,
+            };
             Ok(Opts {
                 is_dry_run: args.is_on("dry-run"),
                 is_check_wanted: args.is_on("check"),
-                places: match stream {
-                    Some(_) => Vec::new(),
-                    None => places::resolved(args.arguments())?,
-                },
+                source: SourceOptions::of_all(&places, args)?,
+                places: places::resolved(&places)?,
                 stream,
                 excludes: excludes(args)?,
                 labels: labels(globals, args)?,
@@ -55,7 +60,6 @@ impl Opts {
                 level: create::level(args)?,
                 is_cache_used: is_cache_used(args)?,
                 skip_xattrs: Switch::on_if(args.is_on("no-xattr")),
-                source: SourceOptions::from(args)?,
             })
         };
         read().during(|| args.path())
@@ -174,59 +178,60 @@ fn utf8(value: &OsStr) -> Result<String> {
     text.map_err(|cause| Error::usage(cause.to_string()))
 }
 
-/// What `-o` says.
-#[derive(Default)]
+/// How the files of a source are read: what is configured for it, and `-o`, which wins.
+#[derive(Default, PartialEq, Eq)]
 struct SourceOptions {
     one_file_system: Switch,
     exclude_caches: Switch,
     compare: Compare,
 }
 
-/// Every option of a source.
-const KNOWN: [&str; 5] = [
-    "one_file_system",
-    "dont_traverse_fs",
-    "exclude_caches",
-    "ignore_inode",
-    "ignore_ctime",
-];
-
 impl SourceOptions {
-    fn from(args: &Args) -> Result<SourceOptions> {
+    /// The options that all `places` have.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] if what is configured for one differs from another's.
+    fn of_all(places: &[Place], args: &Args) -> Result<SourceOptions> {
+        let mut all = places
+            .iter()
+            .map(|place| SourceOptions::of(Some(place), args));
+        let first = all
+            .next()
+            .unwrap_or_else(|| SourceOptions::of(None, args))?;
+        for other in all {
+            if other? != first {
+                return Err(Error::usage(
+                    "the sources have different options: back them up one by one, or give -o",
+                ));
+            }
+        }
+        Ok(first)
+    }
+
+    fn of(place: Option<&Place>, args: &Args) -> Result<SourceOptions> {
         let mut options = SourceOptions::default();
+        for (known, value) in place.into_iter().flat_map(Place::options) {
+            options.set(known.name, value);
+        }
         for word in args.values("o") {
-            options
-                .set(&String::from_utf8_lossy(word.as_bytes()))
-                .during(|| "-o")?;
+            let word = String::from_utf8_lossy(word.as_bytes());
+            let (key, value) = word.split_once('=').unwrap_or((&word, "true"));
+            let option = schema::option("fs", Role::Source, key, &Value::from(value));
+            let (known, value) = option.during(|| "-o")?;
+            options.set(known.name, &value);
         }
         Ok(options)
     }
 
-    /// Takes one `KEY=VALUE`; a key alone means that it is on.
-    fn set(&mut self, word: &str) -> Result<()> {
-        let (key, value) = word.split_once('=').unwrap_or((word, "true"));
-        let is_on = match value {
-            "true" => true,
-            "false" => false,
-            other => {
-                return Err(Error::usage(format!(
-                    "{key} is true or false, not {other:?}"
-                )));
-            }
-        };
+    /// Takes one option of the connector `fs`; those of others change nothing here.
+    fn set(&mut self, key: &str, value: &Value) {
+        let is_on = *value == Value::Switch(true);
         match key {
-            "one_file_system" | "dont_traverse_fs" => self.one_file_system = Switch::on_if(is_on),
+            "one_file_system" => self.one_file_system = Switch::on_if(is_on),
             "exclude_caches" => self.exclude_caches = Switch::on_if(is_on),
             "ignore_inode" => self.compare.inode = !is_on,
             "ignore_ctime" => self.compare.ctime = !is_on,
-            unknown => {
-                let hint = did_you_mean(unknown, KNOWN.into_iter(), "");
-                let known = KNOWN.join(", ");
-                return Err(Error::usage(format!(
-                    "unknown option {unknown:?}{hint}; known are {known}"
-                )));
-            }
+            _ => {}
         }
-        Ok(())
     }
 }

@@ -1,14 +1,19 @@
-//! The facts of a store: what anyone can tell who may read it, with no passphrase.
+//! The facts of a store: what anyone can tell who may read it, and what all snapshots hold
+//! if there is a passphrase at hand. Nobody is asked for one.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::table;
+use super::snapshot::bytes;
 use crate::cli::escape::printable;
+use crate::cli::facts::table;
 use crate::cli::progress::Watch;
+use crate::cli::wording::counted;
 use crate::cli::{Globals, Status, opening};
-use crate::error::{During, Result};
+use crate::error::{During, Error, Kind, Result};
+use crate::kloset::inspect::snapshots::{Holdings, holdings};
 use crate::kloset::{Locked, config::Config, keyring, slot::SlotInfo};
 use crate::store::{Area, Store};
 use crate::util::human;
@@ -37,6 +42,44 @@ struct Facts {
     snapshots: u64,
     areas: Vec<Contents>,
     bytes: u64,
+    #[serde(flatten)]
+    held: Option<Held>,
+}
+
+/// What takes the key to tell.
+#[derive(Serialize)]
+struct Held {
+    damaged_snapshots: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newest: Option<String>,
+    files: u64,
+    directories: u64,
+    logical_bytes: u64,
+    /// How many bytes of files one stored byte stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio: Option<f64>,
+    condemned_packs: u64,
+    condemned_bytes: u64,
+}
+
+impl Held {
+    fn new(holdings: &Holdings, stored_bytes: u64) -> Held {
+        let logical_bytes = holdings.totals.bytes;
+        let ratio = logical_bytes as f64 / stored_bytes as f64;
+        Held {
+            damaged_snapshots: holdings.damaged,
+            oldest: holdings.oldest_ns.map(human::time),
+            newest: holdings.newest_ns.map(human::time),
+            files: holdings.totals.files,
+            directories: holdings.totals.directories,
+            logical_bytes,
+            ratio: (logical_bytes > 0).then_some((ratio * 100.0).round() / 100.0),
+            condemned_packs: holdings.condemned_packs,
+            condemned_bytes: holdings.condemned_bytes,
+        }
+    }
 }
 
 /// What opening by one passphrase costs.
@@ -50,19 +93,57 @@ struct Key {
     shown: String,
 }
 
-/// Prints what CONFIG, the key slots and the lists of objects tell.
-pub(super) fn print(globals: &Globals, watch: &Watch) -> Result<Status> {
+/// Prints what CONFIG, the key slots and the lists of objects tell, and what snapshots do.
+pub(super) fn print(globals: &Globals, watch: &Arc<Watch>) -> Result<Status> {
     let store = opening::store(globals)?;
     let locked = Locked::new(store.clone())?;
-    let slots = keyring::list(&*store, watch)?;
+    let slots = keyring::list(&*store, &**watch)?;
     let areas: Result<Vec<Contents>> = Area::ALL
         .iter()
         .map(|area| contents(&*store, *area))
         .collect();
+    let config_bytes = store.get_config()?.len() as u64;
     let keys = slots.iter().map(|(_, info)| key(info)).collect();
-    let facts = Facts::new(store.location(), locked.config(), keys, areas?);
+    let mut facts = Facts::new(store.location(), locked.config(), keys, areas?);
+    facts.bytes += config_bytes;
+    let held = held(globals, watch);
+    if let Ok(Some(holdings)) = &held {
+        facts.snapshots = holdings.snapshots;
+        facts.held = Some(Held::new(holdings, facts.bytes));
+    }
     globals.out.result("store", &facts)?;
-    Ok(Status::Success)
+    status(globals, held)
+}
+
+/// What all snapshots hold, if that can be told without asking anybody.
+fn held(globals: &Globals, watch: &Arc<Watch>) -> Result<Option<Holdings>> {
+    match opening::unasked(globals, watch)? {
+        Some(kloset) => {
+            watch.show();
+            let holdings = holdings(&kloset);
+            watch.finish();
+            holdings.map(Some)
+        }
+        None => Ok(None),
+    }
+}
+
+/// How the command ends. That the snapshots could not be opened takes nothing from the facts.
+fn status(globals: &Globals, held: Result<Option<Holdings>>) -> Result<Status> {
+    match held {
+        Ok(Some(holdings)) => Ok(Status::damaged_if(holdings.damaged > 0)),
+        Ok(None) => {
+            let words = "without a passphrase, what the snapshots hold is not known";
+            globals.out.warning(&Error::new(Kind::Denied, words));
+            Ok(Status::Success)
+        }
+        Err(error) if error.kind() == Kind::Denied => {
+            let error = error.during("what the snapshots hold is not known");
+            globals.out.warning(&error);
+            Ok(Status::Success)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn contents(store: &dyn Store, area: Area) -> Result<Contents> {
@@ -120,6 +201,7 @@ impl Facts {
             snapshots: snapshots.map_or(0, |contents| contents.objects),
             bytes: areas.iter().map(|contents| contents.bytes).sum(),
             areas,
+            held: None,
         }
     }
 
@@ -149,6 +231,7 @@ impl Facts {
                 .map(|key| ("passphrase", key.shown.clone())),
         );
         rows.push(("snapshots", self.snapshots.to_string()));
+        rows.extend(self.held.iter().flat_map(Held::rows));
         rows.extend(self.areas.iter().map(|contents| {
             let size = human::size(contents.bytes);
             (
@@ -156,7 +239,33 @@ impl Facts {
                 format!("{:<10} {:>8} {size:>10}", contents.area, contents.objects),
             )
         }));
-        rows.push(("size", human::size(self.bytes)));
+        rows.push(("stored", bytes(self.bytes)));
+        if let Some(ratio) = self.held.as_ref().and_then(|held| held.ratio) {
+            rows.push(("ratio", format!("{ratio:.2}:1, files to what is stored")));
+        }
+        rows
+    }
+}
+
+impl Held {
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let mut rows = Vec::new();
+        if self.damaged_snapshots > 0 {
+            let objects = counted(self.damaged_snapshots, "object", "objects");
+            rows.push(("damaged", format!("{objects} of snapshots")));
+        }
+        rows.extend(self.oldest.clone().map(|time| ("oldest", time)));
+        rows.extend(self.newest.clone().map(|time| ("newest", time)));
+        rows.push(("files", format!("{}, in all snapshots", self.files)));
+        rows.push((
+            "size",
+            format!("{}, in all snapshots", bytes(self.logical_bytes)),
+        ));
+        if self.condemned_packs > 0 {
+            let packs = counted(self.condemned_packs, "pack", "packs");
+            let size = human::size(self.condemned_bytes);
+            rows.push(("condemned", format!("{packs}, {size}, wait to be deleted")));
+        }
         rows
     }
 }

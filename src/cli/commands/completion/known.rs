@@ -1,0 +1,155 @@
+//! What is known of names, snapshots and what is in them while somebody types.
+//!
+//! Nobody is asked for a passphrase here, nothing is said, and nothing takes long: a store
+//! that does not answer in time has nothing to complete.
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use crate::cli::complete::{Candidate, Known};
+use crate::cli::escape::printable;
+use crate::cli::selection::{self, LATEST};
+use crate::cli::{Globals, opening};
+use crate::config::{Configuration, Section};
+use crate::error::Result;
+use crate::kloset::Kloset;
+use crate::kloset::blob::BlobReader;
+use crate::kloset::select;
+use crate::kloset::snapshot::Stored;
+use crate::kloset::tree::{Entry, Reach, TreeWalk};
+use crate::net::location::Location;
+use crate::util::human;
+
+/// How long somebody who pressed a key waits for a store.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// More than anybody reads through.
+const CANDIDATES_LIMIT: usize = 1000;
+/// Decoded blocks that are kept.
+const CACHE_BYTES: usize = 4 << 20;
+/// Digits of a snapshot's id that people see elsewhere.
+const SHORT_DIGITS: usize = 8;
+
+/// Looks things up for the line that is typed.
+pub(super) struct Lookup {
+    globals: Arc<Globals>,
+}
+
+impl Lookup {
+    /// `globals` must be such that nothing is printed.
+    pub(super) fn new(globals: Globals) -> Lookup {
+        Lookup {
+            globals: Arc::new(globals),
+        }
+    }
+
+    /// What `look` finds in the store of the line. Nothing if it cannot be opened without
+    /// asking, fails, or takes long; in that case it ends with the process.
+    fn in_store(
+        &self,
+        look: impl FnOnce(&Kloset) -> Result<Vec<Candidate>> + Send + 'static,
+    ) -> Vec<Candidate> {
+        let globals = self.globals.clone();
+        let (sender, found) = channel();
+        let run = move || {
+            let kloset = opening::unasked(&globals, &globals.watch_result());
+            if let Ok(Some(Ok(candidates))) = kloset.map(|kloset| kloset.as_ref().map(look)) {
+                // Whoever waited may have lost patience.
+                let _ = sender.send(candidates);
+            }
+        };
+        let spawned = thread::Builder::new().spawn(run);
+        let found = spawned.ok().and_then(|_| found.recv_timeout(PATIENCE).ok());
+        found.unwrap_or_default()
+    }
+}
+
+impl Known for Lookup {
+    fn names(&self, section: Section) -> Vec<Candidate> {
+        let directory = self.globals.config_dir();
+        let entries = directory.and_then(|dir| Configuration::new(dir).read(section));
+        let Ok(entries) = entries else {
+            return Vec::new();
+        };
+        let candidate = |entry: &crate::config::entries::Entry| {
+            // A location that is refused may be so for a password in it.
+            let location = entry.location().unwrap_or_default();
+            let is_sound = Location::parse(location.as_bytes()).is_ok();
+            Candidate::new(&entry.name, if is_sound { location } else { "" })
+        };
+        entries.iter().map(candidate).collect()
+    }
+
+    fn snapshots(&self, prefix: &str) -> Vec<Candidate> {
+        let prefix = prefix.to_owned();
+        self.in_store(move |kloset| {
+            let snapshots = select::all(kloset)?;
+            let newest = snapshots
+                .last()
+                .map(|stored| named(stored, LATEST.to_owned()));
+            let ids = snapshots.iter().rev().map(|stored| {
+                let id = match prefix.len() > SHORT_DIGITS {
+                    true => stored.snapshot.id.to_string(),
+                    false => stored.snapshot.id.short(),
+                };
+                named(stored, id)
+            });
+            let fits = |candidate: &Candidate| candidate.word.starts_with(&prefix);
+            let all = newest.into_iter().chain(ids).filter(fits);
+            Ok(all.take(CANDIDATES_LIMIT).collect())
+        })
+    }
+
+    fn entries(&self, word: &str) -> Vec<Candidate> {
+        let word = word.to_owned();
+        self.in_store(move |kloset| inside(kloset, &word))
+    }
+}
+
+/// A snapshot under a name of its own.
+fn named(stored: &Stored, name: String) -> Candidate {
+    let snapshot = &stored.snapshot;
+    let (time, size) = (
+        human::time(snapshot.time_ns),
+        human::size(snapshot.totals().bytes),
+    );
+    Candidate::new(
+        name,
+        format!("{time} {size} {}", printable(&snapshot.base())),
+    )
+}
+
+/// What is called `SNAPSHOT:DIRECTORY/NAME` and begins with `word`.
+fn inside(kloset: &Kloset, word: &str) -> Result<Vec<Candidate>> {
+    // Everything up to the last slash is there already, and stays as it is.
+    let end = word.rfind(['/', ':']).map_or(0, |at| at + 1);
+    let (kept, begun) = word.split_at(end);
+    let choice = selection::choices(kloset, &[kept.into()])?.remove(0);
+    let path = choice.path_or_base();
+    let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
+    let directory = select::entry(&blobs, choice.snapshot(), &path)?;
+    let mut walk = TreeWalk::new(&blobs, &path, &directory, Reach::Children);
+    let mut found = Vec::new();
+    while let Some(entry) = walk.try_next()? {
+        match std::str::from_utf8(&entry.name) {
+            Ok(name) if name.starts_with(begun) => found.push(child(kept, name, &entry)),
+            _ => {}
+        }
+        if found.len() == CANDIDATES_LIMIT {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// One entry of a directory.
+fn child(kept: &str, name: &str, entry: &Entry) -> Candidate {
+    match entry.is_dir() {
+        true => Candidate::new(format!("{kept}{name}/"), "directory"),
+        false => Candidate::new(
+            format!("{kept}{name}"),
+            human::size(entry.metadata.size_bytes),
+        ),
+    }
+}

@@ -1,0 +1,188 @@
+//! `plakar store`, `source`, `destination` and `policy`: what is kept by name.
+//!
+//! One implementation of all four: the word that was given says which file it is about.
+//! `rules` tells what that takes, and everything else asks there.
+
+mod change;
+mod import;
+mod reach;
+mod rules;
+mod show;
+
+use crate::cli::{Args, Command, Flag};
+use crate::config::Section;
+use crate::config::entries::Value;
+
+/// The entry in the table.
+pub const STORE: Command = Command {
+    name: "store",
+    synopsis: PLACE_SYNOPSIS,
+    about: "keep stores by name",
+    subcommands: PLACE,
+    ..Command::BLANK
+};
+
+/// The entry in the table.
+pub const SOURCE: Command = Command {
+    name: "source",
+    synopsis: PLACE_SYNOPSIS,
+    about: "keep places to back up by name",
+    subcommands: PLACE,
+    ..Command::BLANK
+};
+
+/// The entry in the table.
+pub const DESTINATION: Command = Command {
+    name: "destination",
+    synopsis: PLACE_SYNOPSIS,
+    about: "keep places to restore to by name",
+    subcommands: PLACE,
+    ..Command::BLANK
+};
+
+/// The entry in the table.
+pub const POLICY: Command = Command {
+    name: "policy",
+    synopsis: "add | rm | set | unset | show | list",
+    about: "keep queries by name, for prune",
+    subcommands: &[
+        Command {
+            name: "add",
+            synopsis: "NAME [KEY=VALUE ...]",
+            about: "add a policy",
+            run: change::add,
+            ..Command::BLANK
+        },
+        RM,
+        SET,
+        UNSET,
+        SHOW,
+        Command {
+            name: "list",
+            synonyms: &["ls"],
+            about: "list the names",
+            run: show::names,
+            ..Command::BLANK
+        },
+    ],
+    ..Command::BLANK
+};
+
+const PLACE_SYNOPSIS: &str =
+    "add | rm | set | unset | show | list | check | ping | default | import";
+
+/// What can be done with the names of places.
+const PLACE: &[Command] = &[
+    Command {
+        name: "add",
+        synopsis: "NAME LOCATION [KEY=VALUE ...]",
+        about: "add a name for a location",
+        run: change::add,
+        ..Command::BLANK
+    },
+    RM,
+    SET,
+    UNSET,
+    SHOW,
+    Command {
+        name: "list",
+        synonyms: &["ls"],
+        synopsis: "[NAME[:PATH] ...]",
+        about: "list names, and the locations that they stand for",
+        run: show::list,
+        ..Command::BLANK
+    },
+    Command {
+        name: "check",
+        synopsis: "NAME[:PATH]",
+        about: "try whether it can be used",
+        run: reach::check,
+        ..Command::BLANK
+    },
+    Command {
+        name: "ping",
+        synopsis: "NAME[:PATH]",
+        about: "try whether it can be reached",
+        run: reach::ping,
+        ..Command::BLANK
+    },
+    Command {
+        name: "default",
+        synopsis: "[-none | NAME]",
+        about: "tell or set which one is used where none is given",
+        flags: &[Flag::switch("none", "let there be no default")],
+        run: change::default,
+        ..Command::BLANK
+    },
+    Command {
+        name: "import",
+        synopsis: "[-config FILE] [-overwrite] [-rclone] [SECTION[:NEW] ...]",
+        about: "add names from elsewhere",
+        flags: &[
+            Flag::value("config", "FILE", "read FILE (- or default: standard input)"),
+            Flag::switch("overwrite", "replace names that are there already"),
+            Flag::switch("rclone", "read the configuration of rclone"),
+        ],
+        run: import::import,
+        ..Command::BLANK
+    },
+];
+
+const RM: Command = Command {
+    name: "rm",
+    synopsis: "NAME ...",
+    about: "remove names",
+    run: change::rm,
+    ..Command::BLANK
+};
+
+const SET: Command = Command {
+    name: "set",
+    synopsis: "NAME KEY=VALUE ...",
+    about: "set options",
+    run: change::set,
+    ..Command::BLANK
+};
+
+const UNSET: Command = Command {
+    name: "unset",
+    synopsis: "NAME KEY ...",
+    about: "take options away",
+    run: change::unset,
+    ..Command::BLANK
+};
+
+const SHOW: Command = Command {
+    name: "show",
+    synopsis: "[-secrets] [NAME ...]",
+    about: "print what is configured",
+    flags: &[Flag::switch(
+        "secrets",
+        "show passphrases and other secrets",
+    )],
+    run: show::show,
+    ..Command::BLANK
+};
+
+/// What stands for a secret.
+const HIDDEN: &str = "********";
+
+/// The file that the command is about.
+fn section(args: &Args) -> Section {
+    match args.parent() {
+        Some("store") => Section::Stores,
+        Some("source") => Section::Sources,
+        Some("destination") => Section::Destinations,
+        _ => Section::Policies,
+    }
+}
+
+/// The name in `word`, with or without its `@`.
+fn bare(word: &str) -> &str {
+    word.strip_prefix('@').unwrap_or(word)
+}
+
+/// Whether `value` is what a secret is shown as.
+fn is_hidden(value: &Value) -> bool {
+    value.text().as_str() == HIDDEN
+}

@@ -1,0 +1,152 @@
+//! Whether a place can be reached, and used.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File};
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use serde::Serialize;
+
+use super::show::place;
+use super::{bare, section};
+use crate::cli::escape::printable;
+use crate::cli::{Args, Globals, Status, opening, places};
+use crate::config::Role;
+use crate::config::place::Place;
+use crate::error::{During, Error, Kind, Result};
+use crate::store;
+
+/// What was found.
+#[derive(Serialize)]
+struct Found {
+    name: String,
+    location: String,
+    #[serde(skip)]
+    words: &'static str,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, location) = (
+            printable(self.name.as_bytes()),
+            printable(self.location.as_bytes()),
+        );
+        write!(f, "{name}: {location} {}", self.words)
+    }
+}
+
+/// A try, and what to say when it succeeds.
+type Try = fn(&Globals, &Place) -> Result<&'static str>;
+
+pub(super) fn check(globals: &Globals, args: Args) -> Result<Status> {
+    attempt(globals, &args, |role| match role {
+        Role::Store => check_store,
+        Role::Source => check_source,
+        Role::Destination => check_destination,
+    })
+}
+
+pub(super) fn ping(globals: &Globals, args: Args) -> Result<Status> {
+    attempt(globals, &args, |role| match role {
+        Role::Store => ping_store,
+        Role::Source => ping_source,
+        Role::Destination => ping_destination,
+    })
+}
+
+/// Tries the place that is named.
+fn attempt(globals: &Globals, args: &Args, choose: fn(Role) -> Try) -> Result<Status> {
+    args.at_least_one("a NAME")?;
+    args.at_most(1)?;
+    let word = args.texts()?.remove(0);
+    let role = section(args).role().unwrap_or(Role::Store);
+    let place = place(globals, role, bare(&word)).during(|| args.path())?;
+    let words = choose(role)(globals, &place);
+    let found = Found {
+        words: words.during(|| format!("{} {}", args.path(), bare(&word)))?,
+        name: bare(&word).to_owned(),
+        location: place.location.to_string(),
+    };
+    globals.out.result(args.command.name, &found)?;
+    Ok(Status::Success)
+}
+
+fn check_store(globals: &Globals, place: &Place) -> Result<&'static str> {
+    let opened = opening::unlocked(globals, place, &globals.watch())?;
+    Ok(match opened.passphrase {
+        Some(_) => "is a store, and the passphrase opens it",
+        None => "is a store, without a passphrase",
+    })
+}
+
+/// Reachable is a place that says whether it is a store, whatever it says.
+fn ping_store(_: &Globals, place: &Place) -> Result<&'static str> {
+    let store = store::open(&place.location)?;
+    match store.get_config() {
+        Ok(_) => Ok("is a store"),
+        Err(error) if error.kind() == Kind::NotFound => {
+            if place.location.path().is_some() {
+                metadata(places::local(place, Role::Store)?)?;
+            }
+            Ok("can be reached, and is no store yet")
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn check_source(_: &Globals, place: &Place) -> Result<&'static str> {
+    let path = places::local(place, Role::Source)?;
+    let metadata = metadata(path)?;
+    let tried = match metadata.is_dir() {
+        true => fs::read_dir(path).map(drop),
+        // Opening anything else than a file may wait, or do something.
+        false if metadata.is_file() => File::open(path).map(drop),
+        false => Ok(()),
+    };
+    tried.during(|| shown(path))?;
+    Ok("can be read")
+}
+
+fn ping_source(_: &Globals, place: &Place) -> Result<&'static str> {
+    metadata(places::local(place, Role::Source)?)?;
+    Ok("is there")
+}
+
+fn check_destination(_: &Globals, place: &Place) -> Result<&'static str> {
+    let path = places::local(place, Role::Destination)?;
+    match writable(path)? {
+        there if there == Path::new(path) => Ok("can be written to"),
+        _ => Ok("can be made"),
+    }
+}
+
+fn ping_destination(_: &Globals, place: &Place) -> Result<&'static str> {
+    let path = places::local(place, Role::Destination)?;
+    let there = Path::new(path).ancestors().find(|path| path.exists());
+    match there {
+        Some(there) if there == Path::new(path) => Ok("is there"),
+        Some(_) => Ok("is not there yet"),
+        None => Err(Error::new(Kind::NotFound, "no such directory").during(shown(path))),
+    }
+}
+
+/// The directory at `path`, or the nearest one above it, if we may write to it.
+fn writable(path: &OsStr) -> Result<&Path> {
+    let there = Path::new(path).ancestors().find(|path| path.exists());
+    let there = there.unwrap_or(Path::new("/"));
+    if !there.is_dir() {
+        return Err(Error::new(Kind::Exists, "it is not a directory").during(shown(there)));
+    }
+    let wanted = Access::WRITE_OK | Access::EXEC_OK;
+    accessat(CWD, there, wanted, AtFlags::EACCESS).during(|| shown(there))?;
+    Ok(there)
+}
+
+fn metadata(path: &OsStr) -> Result<fs::Metadata> {
+    fs::metadata(path).during(|| shown(path))
+}
+
+fn shown(path: impl AsRef<OsStr>) -> String {
+    printable(path.as_ref().as_encoded_bytes())
+}

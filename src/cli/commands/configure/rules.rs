@@ -1,0 +1,155 @@
+//! What a section takes: a place has a location and the options of its connector, a policy
+//! the flags of a query.
+
+use std::io::{BufRead, IsTerminal, stdin};
+
+use zeroize::Zeroizing;
+
+use crate::cli::passphrase;
+use crate::cli::table::Times;
+use crate::cli::{Args, Flag, Globals, query};
+use crate::config::entries::{Entries, Entry, LOCATION, Pair, Value};
+use crate::config::{Section, schema};
+use crate::error::{During, Error, Kind, Result};
+use crate::net::location::Location;
+use crate::util::suggest::did_you_mean;
+
+/// What is read of one line on standard input, at most.
+const LINE_LIMIT_BYTES: u64 = 4096;
+
+/// Whether `entry` can be used in `section`.
+///
+/// # Errors
+/// [`Kind::Usage`] for options that are unknown or have a bad value.
+pub(super) fn check(globals: &Globals, section: Section, entry: &Entry) -> Result<()> {
+    match section.role() {
+        Some(role) => {
+            let home = globals.environment.home.as_deref();
+            schema::check(entry, role, home).map(drop)
+        }
+        None => query::from_policy(&query::policy_pairs(entry)?).map(drop),
+    }
+}
+
+/// `pairs` as they are kept in an entry of `section` that is at `location`.
+///
+/// # Errors
+/// [`Kind::Usage`].
+pub(super) fn kept(section: Section, location: &str, pairs: Vec<Pair>) -> Result<Vec<Pair>> {
+    let Some(role) = section.role() else {
+        return Ok(pairs.into_iter().map(kept_in_policy).collect());
+    };
+    let at = match location.starts_with("~") {
+        true => Location::Path(location.as_bytes().to_vec()),
+        false => Location::parse(location.as_bytes())?,
+    };
+    let kept = pairs.into_iter().map(|pair| match pair.0.as_str() {
+        LOCATION => Ok(pair),
+        _ => schema::kept(pair, &at, role),
+    });
+    kept.collect()
+}
+
+/// A filter or matcher by its own name, numbers and switches as such. What is wrong stays, to be
+/// complained of.
+fn kept_in_policy((key, value): Pair) -> Pair {
+    let Some(flag) = query_flag(&key) else {
+        return (key, value);
+    };
+    let text = value.text();
+    let value = match flag.value {
+        None if text.as_str() == "true" => Value::Switch(true),
+        None if text.as_str() == "false" => Value::Switch(false),
+        Some("N") => text.parse().map_or(value, Value::Number),
+        _ => value,
+    };
+    (flag.name.to_owned(), value)
+}
+
+fn query_flag(key: &str) -> Option<&'static Flag> {
+    let mut flags = query::GROUP.flags.iter();
+    flags.find(|flag| flag.names().any(|name| name == key))
+}
+
+/// The keys and values in `words`, as they are given. A secret may be `-`, and is then read
+/// from the terminal or standard input. In a policy a key may come several times.
+///
+/// # Errors
+/// [`Kind::Usage`].
+pub(super) fn pairs(globals: &Globals, section: Section, words: &[String]) -> Result<Vec<Pair>> {
+    let mut pairs: Vec<Pair> = Vec::new();
+    for word in words {
+        let no_pair = || Error::usage(format!("{word:?} is not KEY=VALUE"));
+        let (key, text) = word.split_once('=').ok_or_else(no_pair)?;
+        let value = match text {
+            "-" if schema::is_secret(key) => secret(globals, key)?,
+            text => Value::from(text),
+        };
+        match pairs.iter_mut().find(|(known, _)| known == key) {
+            None => pairs.push((key.to_owned(), value)),
+            Some((_, first)) if is_repeatable(section, key) => *first = both(first, &value),
+            Some(_) => return Err(Error::usage(format!("{key} is given twice"))),
+        }
+    }
+    Ok(pairs)
+}
+
+fn is_repeatable(section: Section, key: &str) -> bool {
+    let flag = query_flag(key).filter(|_| section == Section::Policies);
+    flag.is_some_and(|flag| flag.times == Times::Repeatable)
+}
+
+/// Two values of one key.
+fn both(first: &Value, second: &Value) -> Value {
+    let texts = [first, second].into_iter().flat_map(|value| match value {
+        Value::List(texts) => texts.clone(),
+        value => vec![value.text()],
+    });
+    Value::List(texts.collect())
+}
+
+/// The secret `key`, typed, or on the next line of standard input.
+fn secret(globals: &Globals, key: &str) -> Result<Value> {
+    let text = match stdin().is_terminal() {
+        true => passphrase::typed(&format!("{key}: "), &globals.interrupt)?,
+        false => {
+            let mut line = Zeroizing::new(Vec::with_capacity(LINE_LIMIT_BYTES as usize));
+            let mut input = std::io::Read::take(stdin().lock(), LINE_LIMIT_BYTES);
+            input
+                .read_until(b'\n', &mut line)
+                .during(|| "standard input")?;
+            while line.last().is_some_and(|byte| b"\r\n".contains(byte)) {
+                line.pop();
+            }
+            line
+        }
+    };
+    let text = std::str::from_utf8(&text);
+    let text = text.map_err(|_| Error::usage(format!("{key}: it is not UTF-8")))?;
+    Ok(Value::from(text))
+}
+
+/// The entry called `name`.
+///
+/// # Errors
+/// [`Kind::NotFound`].
+pub(super) fn existing<'a>(
+    section: Section,
+    entries: &'a Entries,
+    name: &str,
+) -> Result<&'a Entry> {
+    let missing = || {
+        let hint = did_you_mean(name, entries.names(), "");
+        let word = section.word();
+        Error::new(Kind::NotFound, format!("no {word} named {name}{hint}"))
+    };
+    entries.get(name).ok_or_else(missing)
+}
+
+/// The name, which comes first, and what follows it.
+pub(super) fn name_and_rest(args: &Args) -> Result<(String, Vec<String>)> {
+    args.at_least_one("a NAME")?;
+    let mut words = args.texts()?;
+    let rest = words.split_off(1);
+    Ok((super::bare(&words[0]).to_owned(), rest))
+}
