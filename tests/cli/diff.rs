@@ -319,6 +319,23 @@ fn only_what_was_backed_up_is_compared_with_live_files() {
 }
 
 #[test]
+fn a_place_that_cannot_be_reached_does_not_hide_the_next() {
+    let sandbox = Sandbox::with_store("diff_reach");
+    let at = store("diff_reach");
+    sandbox.write("top/a/file", b"1");
+    sandbox.write("top/b/file", b"2");
+    let places = ["top/a/file", "top/b"];
+    sandbox
+        .run(&["at", &at, "backup", "-quiet", places[0], places[1]])
+        .ended(0);
+    fs::remove_dir_all(sandbox.path("top/a")).expect("it is there");
+    sandbox.write("top/a", b"a file on the way");
+    sandbox.write("top/b/file", b"changed");
+    let run = sandbox.run(&["at", &at, "diff"]).ended(3);
+    run.prints("/top/b/file differ\n").says("/top/a/file: ");
+}
+
+#[test]
 fn wrong_words_are_refused_and_do_not_look_like_an_answer() {
     let scene = scene("diff_usage");
     scene.run(&["diff", "latest", "latest", "latest"]).ended(64);

@@ -13,12 +13,14 @@ use crate::cli::{Args, Command, Flag, Globals, Status, opening, query};
 use crate::connector::{LocalSource, Source};
 use crate::error::{Error, Kind, Result};
 use crate::kloset::blob::BlobReader;
+use crate::kloset::compare::text as lines;
 use crate::kloset::compare::{Comparison, Difference, Found, Node, Options, Rule, Which};
 use crate::kloset::query::Query;
 use crate::kloset::tree::Reach;
 use crate::kloset::{Kloset, select};
 
 use line::{DifferenceLine, Place};
+use text::Printed;
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {
@@ -52,13 +54,6 @@ enum Colours {
     Off,
 }
 
-/// Whether lines of text are compared.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lines {
-    Compared,
-    No,
-}
-
 struct Opts {
     reach: Reach,
     rule: Rule,
@@ -86,11 +81,12 @@ impl Opts {
     }
 }
 
-/// The two that are compared.
-struct Pair<'a> {
-    a: (Node<'a>, Place),
-    /// Nothing if the live side has nothing there.
-    b: (Option<Node<'a>>, Place),
+/// The two that are compared: two snapshots, or one and the live files.
+struct Sides<'a> {
+    blobs: &'a BlobReader<'a>,
+    source: &'a LocalSource,
+    a: &'a Choice,
+    b: Option<&'a Choice>,
 }
 
 /// What was found so far.
@@ -111,6 +107,20 @@ impl std::fmt::Display for Done {
 }
 
 impl Done {
+    /// Notes what could not be compared, and tells of it.
+    ///
+    /// # Errors
+    /// The error itself if it is not of that alone.
+    fn fail(&mut self, globals: &Globals, place: &Place, error: Error) -> Result<()> {
+        if !error.is_of_one_object() {
+            return Err(error);
+        }
+        self.failures += 1;
+        self.damaged += u64::from(error.kind() == Kind::Corrupt);
+        globals.out.failed(&place.in_message(), &error);
+        Ok(())
+    }
+
     fn status(&self) -> Status {
         match (self.damaged, self.failures, self.differences) {
             (0, 0, 0) => Status::Success,
@@ -137,11 +147,13 @@ fn compare(globals: &Globals, args: &Args) -> Result<Status> {
         expect_own(&mut query, &source);
     }
     let choices = choices(&kloset, &query, words)?;
-    let blobs = BlobReader::new(&kloset, CACHE_BYTES)?;
-    let pairs = match choices.as_slice() {
-        [a, b] => vec![stored_pair(&blobs, a, b)?],
-        choices => live_pairs(globals, &blobs, &source, choices)?,
+    let sides = Sides {
+        blobs: &BlobReader::new(&kloset, CACHE_BYTES)?,
+        source: &source,
+        a: choices.first().expect("without words the newest is chosen"),
+        b: choices.get(1),
     };
+    sides.check_source(globals)?;
     let options = Options {
         reach: opts.reach,
         rule: opts.rule,
@@ -153,8 +165,13 @@ fn compare(globals: &Globals, args: &Args) -> Result<Status> {
         command: "diff",
         ..Done::default()
     };
-    for pair in pairs {
-        compare_pair(globals, &opts, &options, pair, &mut done)?;
+    let places = sides.places();
+    for pair in &places {
+        match sides.open(pair) {
+            Ok(nodes) => compare_pair(globals, &opts, &options, pair, nodes, &mut done)?,
+            Err(error) if places.len() > 1 => done.fail(globals, &pair.0, error)?,
+            Err(error) => return Err(error),
+        }
     }
     watch.finish();
     done.is_same = done.status() == Status::Success;
@@ -167,9 +184,12 @@ fn compare(globals: &Globals, args: &Args) -> Result<Status> {
 /// Of a store that several machines share only what is of this one can be meant.
 fn expect_own(query: &mut Query, source: &LocalSource) {
     let filters = &mut query.filters;
-    filters.source = Some(source.kind().to_owned());
-    let origin = || source.origin().to_owned();
-    filters.origin = Some(filters.origin.take().unwrap_or_else(origin));
+    filters
+        .source
+        .get_or_insert_with(|| source.kind().to_owned());
+    filters
+        .origin
+        .get_or_insert_with(|| source.origin().to_owned());
 }
 
 /// What the words stand for. A path that only one of two has is meant in both.
@@ -185,117 +205,94 @@ fn choices(kloset: &Kloset, query: &Query, words: &[OsString]) -> Result<Vec<Cho
     Ok(choices)
 }
 
-/// Two places in snapshots.
-fn stored_pair<'a>(blobs: &'a BlobReader<'a>, a: &Choice, b: &Choice) -> Result<Pair<'a>> {
-    let (a, b) = (stored(blobs, a)?, stored(blobs, b)?);
-    Ok(Pair {
-        a,
-        b: (Some(b.0), b.1),
-    })
-}
-
-/// One place in a snapshot.
-fn stored<'a>(blobs: &'a BlobReader<'a>, choice: &Choice) -> Result<(Node<'a>, Place)> {
-    stored_at(blobs, choice, choice.path_or_base())
-}
-
-fn stored_at<'a>(
-    blobs: &'a BlobReader<'a>,
-    choice: &Choice,
-    path: Vec<u8>,
-) -> Result<(Node<'a>, Place)> {
-    let snapshot = choice.snapshot();
-    let entry = select::entry(blobs, snapshot, &path)?;
-    Ok((
-        Node::stored(blobs, entry),
-        Place::new(Some(snapshot.id), path),
-    ))
-}
-
-/// The places of a snapshot that are meant, each with what is there now.
-fn live_pairs<'a>(
-    globals: &Globals,
-    blobs: &'a BlobReader<'a>,
-    source: &'a LocalSource,
-    choices: &[Choice],
-) -> Result<Vec<Pair<'a>>> {
-    let choice = choices
-        .first()
-        .expect("one is chosen, or there is an error");
-    check_source(globals, source, choice)?;
-    let pair = |path: Vec<u8>| -> Result<Pair<'a>> {
-        let live = match Node::live(source, &path) {
-            Err(error) if error.kind() == Kind::NotFound => None,
-            node => Some(node?),
-        };
-        Ok(Pair {
-            b: (live, Place::new(None, path.clone())),
-            a: stored_at(blobs, choice, path)?,
-        })
-    };
-    places(choice).into_iter().map(pair).collect()
-}
-
-/// # Errors
-/// [`Kind::Usage`] for a snapshot of anything but files of a machine like this.
-fn check_source(globals: &Globals, source: &LocalSource, choice: &Choice) -> Result<()> {
-    let snapshot = choice.snapshot();
-    let id = snapshot.id.short();
-    if snapshot.source != source.kind() {
-        return Err(Error::usage(format!(
+impl<'a> Sides<'a> {
+    /// # Errors
+    /// [`Kind::Usage`] where live files are compared with anything but files of a machine.
+    fn check_source(&self, globals: &Globals) -> Result<()> {
+        let snapshot = self.a.snapshot();
+        let id = snapshot.id.short();
+        if self.b.is_some() || snapshot.source == self.source.kind() {
+            self.warn_of_other_machine(globals);
+            return Ok(());
+        }
+        Err(Error::usage(format!(
             "snapshot {id} is of {} files of {}, not of this machine's: name two snapshots",
             snapshot.source, snapshot.origin
-        )));
+        )))
     }
-    if snapshot.origin != source.origin() {
-        let words = format!(
-            "snapshot {id} is of {}, and is compared with files of {}",
-            snapshot.origin,
-            source.origin()
-        );
-        globals.out.warning(&Error::new(Kind::Failed, words));
+
+    fn warn_of_other_machine(&self, globals: &Globals) {
+        let (snapshot, here) = (self.a.snapshot(), self.source.origin());
+        if self.b.is_none() && snapshot.origin != here {
+            let (id, there) = (snapshot.id.short(), &snapshot.origin);
+            let words = format!("snapshot {id} is of {there}, and compared with files of {here}");
+            globals.out.warning(&Error::new(Kind::Failed, words));
+        }
     }
-    Ok(())
+
+    /// What is compared with what. Of live files the path that was named; or of what was
+    /// backed up all that lies at or below it, so that nothing is said of files beside that.
+    fn places(&self) -> Vec<(Place, Place)> {
+        let (a, id) = (self.a, self.a.snapshot().id);
+        if let Some(b) = self.b {
+            let one = Place::new(Some(id), a.path_or_base());
+            let two = Place::new(Some(b.snapshot().id), b.path_or_base());
+            return vec![(one, two)];
+        }
+        let path = a.path.clone().unwrap_or_else(|| b"/".to_vec());
+        let above = [path.strip_suffix(b"/").unwrap_or(&path), b"/"].concat();
+        let is_below = |root: &&Vec<u8>| root.starts_with(&above) && **root != path;
+        let mut paths: Vec<Vec<u8>> = a
+            .snapshot()
+            .roots
+            .iter()
+            .filter(is_below)
+            .cloned()
+            .collect();
+        if paths.is_empty() {
+            paths.push(path);
+        }
+        let pair = |path: Vec<u8>| (Place::new(Some(id), path.clone()), Place::new(None, path));
+        paths.into_iter().map(pair).collect()
+    }
+
+    /// What is at two places; nothing for the second if no live file is there.
+    fn open(&self, (a, b): &(Place, Place)) -> Result<(Node<'a>, Option<Node<'a>>)> {
+        let stored = |choice: &Choice, place: &Place| -> Result<Node<'a>> {
+            let entry = select::entry(self.blobs, choice.snapshot(), &place.path)?;
+            Ok(Node::stored(self.blobs, entry))
+        };
+        let one = stored(self.a, a)?;
+        let two = match self.b {
+            Some(choice) => stored(choice, b).map(Some),
+            None => match Node::live(self.source, &b.path) {
+                Err(error) if error.kind() == Kind::NotFound => Ok(None),
+                live => live.map(Some),
+            },
+        };
+        Ok((one, two?))
+    }
 }
 
-/// The path that was named; or of what was backed up all that lies at or below it, so that
-/// nothing is said of files beside that.
-fn places(choice: &Choice) -> Vec<Vec<u8>> {
-    let path = choice.path.clone().unwrap_or_else(|| b"/".to_vec());
-    let above = [path.strip_suffix(b"/").unwrap_or(&path), b"/"].concat();
-    let roots = &choice.snapshot().roots;
-    let below: Vec<Vec<u8>> = roots
-        .iter()
-        .filter(|root| root.starts_with(&above) && **root != path)
-        .cloned()
-        .collect();
-    match below.is_empty() {
-        true => vec![path],
-        false => below,
-    }
-}
-
-/// Prints what is not the same in `pair`.
+/// Prints what is not the same in two places.
 fn compare_pair<'a>(
     globals: &Globals,
     opts: &Opts,
     options: &'a Options<'a>,
-    pair: Pair<'a>,
+    places: &(Place, Place),
+    (a, b): (Node<'a>, Option<Node<'a>>),
     done: &mut Done,
 ) -> Result<()> {
-    let ((a, place_a), (b, place_b)) = (pair.a, pair.b);
-    let places = (place_a, place_b);
     let Some(b) = b else {
         let found = Found {
             path: Vec::new(),
             outcome: Ok(Difference::Only(Which::A, Box::new(a))),
         };
-        return print(globals, opts, options, &places, found, done);
+        return print(globals, opts, options, places, found, done);
     };
-    // Two files are compared line by line, and so are those below with -recursive.
     let mut comparison = Comparison::new(a, b, options)?;
     while let Some(found) = comparison.try_next()? {
-        print(globals, opts, options, &places, found, done)?;
+        print(globals, opts, options, places, found, done)?;
     }
     Ok(())
 }
@@ -310,47 +307,27 @@ fn print(
     done: &mut Done,
 ) -> Result<()> {
     let (a, b) = (a.below(&found.path), b.below(&found.path));
-    let told = match found.outcome {
-        Err(error) => Err(error),
-        Ok(difference) => {
-            done.differences += 1;
-            let is_one_file = found.path.is_empty();
-            let lines = match !opts.is_brief && (is_one_file || opts.reach == Reach::All) {
-                true => Lines::Compared,
-                false => Lines::No,
-            };
-            tell(globals, opts.colours, lines, options, (&a, &b), &difference)
-        }
+    let difference = match found.outcome {
+        Ok(difference) => difference,
+        Err(error) => return done.fail(globals, &a, error),
     };
-    match told {
-        Err(error) if globals.out.reader_left() || !error.is_of_one_object() => Err(error),
-        Err(error) => {
-            done.failures += 1;
-            done.damaged += u64::from(error.kind() == Kind::Corrupt);
-            globals.out.failed(&a.in_message(), &error);
-            Ok(())
-        }
-        Ok(()) => Ok(()),
+    done.differences += 1;
+    // Two files that were named are compared line by line, and those below with -recursive.
+    let is_named = found.path.is_empty();
+    let mut printed = Printed::Nothing;
+    if let Difference::Contents(nodes) = &difference
+        && !opts.is_brief
+        && (is_named || opts.reach == Reach::All)
+    {
+        let texts = match lines::load(&nodes.0, &nodes.1, &options.interrupt) {
+            Ok(texts) => texts,
+            Err(error) => return done.fail(globals, &a, error),
+        };
+        printed = text::print(globals, opts.colours, (&a, &b), nodes, &texts)?;
     }
-}
-
-/// Prints one difference.
-fn tell(
-    globals: &Globals,
-    colours: Colours,
-    lines: Lines,
-    options: &Options<'_>,
-    (a, b): (&Place, &Place),
-    difference: &Difference<'_>,
-) -> Result<()> {
-    if let (Difference::Contents(nodes), Lines::Compared) = (difference, lines) {
-        let printed = text::print(globals, colours, &options.interrupt, (a, b), nodes)?;
-        if printed == text::Printed::Text {
-            return Ok(());
-        }
-        let line = DifferenceLine::new((a, b), difference, printed);
-        return globals.out.result("difference", &line);
+    if printed == Printed::Text {
+        return Ok(());
     }
-    let line = DifferenceLine::new((a, b), difference, text::Printed::Nothing);
+    let line = DifferenceLine::new((&a, &b), &difference, printed);
     globals.out.result("difference", &line)
 }

@@ -108,33 +108,42 @@ impl Digesting<'_> {
         let path = choice.path_or_base();
         let top = select::entry(&self.trees, choice.snapshot(), &path)?;
         if !top.is_dir() {
-            let printed = self.file(choice, &path, &top);
             let name = || format!("{}:{}", choice.snapshot().id.short(), path.escape_ascii());
-            return printed.during(name).map(|()| Status::Success);
+            let digest = self.digest(&top).during(name)?;
+            return self
+                .print(choice, &path, &top, digest)
+                .map(|()| Status::Success);
         }
         let mut walk = TreeWalk::new(&self.trees, &path, &top, Reach::All);
         let mut status = Status::Success;
         loop {
             self.globals.interrupt.check()?;
-            let outcome = match walk.try_next() {
+            let digest = match walk.try_next() {
                 Ok(None) => return Ok(status),
                 Ok(Some(entry)) if !entry.is_file() => continue,
                 Ok(Some(entry)) => {
                     done(&entry);
-                    self.file(choice, walk.path(), &entry)
+                    self.digest(&entry).map(|digest| (entry, digest))
                 }
                 Err(error) => Err(error),
             };
-            if let Err(error) = outcome {
-                status = status.max(self.told(walk.path(), error)?);
+            match digest {
+                Ok((entry, digest)) => self.print(choice, walk.path(), &entry, digest)?,
+                Err(error) => status = status.max(self.told(walk.path(), error)?),
             }
         }
+    }
+
+    /// The digest of one file.
+    fn digest(&self, entry: &Entry) -> Result<String> {
+        let digest = digest::of_file(&self.files, entry, self.hashing, &self.globals.interrupt)?;
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Tells of a file without a digest, or a directory that is damaged in part; any other
     /// error ends the command.
     fn told(&self, path: &[u8], error: Error) -> Result<Status> {
-        if self.globals.out.reader_left() || !error.is_of_one_object() {
+        if !error.is_of_one_object() {
             return Err(error);
         }
         self.globals.out.failed(path, &error);
@@ -145,15 +154,13 @@ impl Digesting<'_> {
     }
 
     /// Prints the digest of one file.
-    fn file(&self, choice: &Choice, path: &[u8], entry: &Entry) -> Result<()> {
+    fn print(&self, choice: &Choice, path: &[u8], entry: &Entry, digest: String) -> Result<()> {
         let out = &self.globals.out;
         if entry.changed {
             let words = "changed while it was backed up: its contents may be mixed";
             let error = Error::new(Kind::Failed, words).during(path.escape_ascii().to_string());
             out.warning(&error);
         }
-        let digest = digest::of_file(&self.files, entry, self.hashing, &self.globals.interrupt)?;
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let hashing = match self.hashing {
             Hashing::Sha256 => "SHA256",
             Hashing::Blake3 => "BLAKE3",

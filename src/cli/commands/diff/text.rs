@@ -7,7 +7,6 @@ use crate::cli::{Globals, date};
 use crate::error::Result;
 use crate::kloset::compare::Node;
 use crate::kloset::compare::text::{self, Line, Texts};
-use crate::util::interrupt::Interrupt;
 
 /// What is written at once.
 const PIECE_BYTES: usize = 64 << 10;
@@ -24,14 +23,17 @@ pub(super) enum Printed {
 }
 
 /// Prints what changed between two files, if they are texts.
+///
+/// # Errors
+/// When standard output cannot be written.
 pub(super) fn print(
     globals: &Globals,
     colours: Colours,
-    interrupt: &Interrupt,
     (a, b): (&Place, &Place),
     nodes: &(Node<'_>, Node<'_>),
+    texts: &Texts,
 ) -> Result<Printed> {
-    let (old, new) = match text::load(&nodes.0, &nodes.1, interrupt)? {
+    let (old, new) = match texts {
         Texts::Text(old, new) => (old, new),
         Texts::Binary => return Ok(Printed::Binary),
         Texts::TooLarge => return Ok(Printed::Nothing),
@@ -54,9 +56,9 @@ pub(super) fn print(
             globals.out.bytes(&out)?;
             out.clear();
         }
-        interrupt.check()
+        globals.interrupt.check()
     };
-    text::unified(&old, &new, &mut each)?;
+    text::unified(old, new, &mut each)?;
     globals.out.bytes(&out)?;
     Ok(Printed::Text)
 }
