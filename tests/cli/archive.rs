@@ -200,6 +200,24 @@ else:
 "#;
 
 #[test]
+fn an_attribute_that_tar_has_no_name_for_is_told() {
+    let sandbox = Sandbox::with_store("archive_xattr");
+    sandbox.write("d/a", b"a");
+    let path = sandbox.path("d/a");
+    let set = |name: &[u8]| rustix::fs::setxattr(&path, name, b"value", XattrFlags::empty());
+    if set(b"user.text").is_err() || set(b"user.caf\xe9").is_err() {
+        return; // There are file systems without.
+    }
+    sandbox.backup(&store("archive_xattr"), "d");
+    archived(&sandbox, "archive_xattr", &["-output", "out.tar", "latest"])
+        .ended(0)
+        .says("warning: 1 set of extended attributes could not be kept");
+    let seen = tree(&extracted(&sandbox, "out.tar"));
+    let kept: Vec<_> = seen.values().flat_map(|seen| &seen.xattrs).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+}
+
+#[test]
 fn another_reader_sees_the_same() {
     let sandbox = Sandbox::with_store("archive_python");
     plain_files(&sandbox);
@@ -442,6 +460,19 @@ fn nothing_is_replaced_and_mistakes_are_told() {
     let taken = run(&["-output", "taken.tar", "latest"]).ended(1);
     taken.says("archive: -output taken.tar: there is something of this name already");
     assert_eq!(sandbox.read("taken.tar"), b"mine");
+    run(&["-output", "d", "latest"])
+        .ended(1)
+        .says("-output d: this is a directory: name a file in it");
+    for output in ["new/", ""] {
+        run(&["-output", output, "latest"])
+            .ended(64)
+            .says("this names no file");
+    }
+    run(&["-output", "x.tar.xz", "latest"])
+        .ended(64)
+        .says("-output: no format ends like x.tar.xz; known are tarball, tar, zip");
+    run(&["-output", "X.ZIP", "latest"]).ended(0);
+    assert!(sandbox.read("X.ZIP").starts_with(b"PK"));
     run(&["-format", "tgz", "latest"])
         .ended(64)
         .says("known are tarball, tar, zip");

@@ -5,8 +5,9 @@ mod target;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::cli::escape::printable;
 use crate::cli::selection::{self, Choice};
 use crate::cli::suggest::did_you_mean;
 use crate::cli::{Args, Command, Flag, Globals, Status, date, opening};
@@ -57,7 +58,7 @@ impl Opts {
         let given = args.value("output");
         let (ending, format) = match args.text("format")? {
             Some(name) => named(&name).during(|| "-format")?,
-            None => as_ends(given.unwrap_or_default()),
+            None => as_ends(given.unwrap_or_default()).during(|| "-output")?,
         };
         let usual = || PathBuf::from(format!("plakar-{}{ending}", date::now_in_name()));
         Ok(Opts {
@@ -75,10 +76,8 @@ impl Opts {
 fn named(name: &str) -> Result<(&'static str, Format)> {
     let found = FORMATS.into_iter().find(|(known, ..)| *known == name);
     let unknown = || {
-        let names = FORMATS.map(|(known, ..)| known);
-        let hint = did_you_mean(name, names.into_iter(), "");
-        let names = names.join(", ");
-        Error::usage(format!("unknown format {name:?}{hint}; known are {names}"))
+        let hint = did_you_mean(name, FORMATS.iter().map(|(known, ..)| *known), "");
+        Error::usage(format!("unknown format {name:?}{hint}; {}", known()))
     };
     found
         .map(|(_, ending, format)| (ending, format))
@@ -86,12 +85,30 @@ fn named(name: &str) -> Result<(&'static str, Format)> {
 }
 
 /// The format that a file called `name` is expected to have.
-fn as_ends(name: &OsStr) -> (&'static str, Format) {
+///
+/// # Errors
+/// [`Kind::Usage`](crate::error::Kind::Usage) for a name of tar in another compression.
+fn as_ends(name: &OsStr) -> Result<(&'static str, Format)> {
+    let name = name.to_ascii_lowercase();
     let ends = |ending: &str| name.as_bytes().ends_with(ending.as_bytes());
     let found = FORMATS.into_iter().find(|(_, ending, _)| ends(ending));
-    found.map_or((".tar.gz", Format::Tarball), |(_, ending, format)| {
-        (ending, format)
-    })
+    if let Some((_, ending, format)) = found {
+        return Ok((ending, format));
+    }
+    let stem = Path::new(&name).file_stem().unwrap_or_default();
+    match stem.as_bytes().ends_with(b".tar") {
+        true => {
+            let name = printable(name.as_bytes());
+            let cause = format!("no format ends like {name}; {}", known());
+            Err(Error::usage(cause))
+        }
+        false => Ok((".tar.gz", Format::Tarball)),
+    }
+}
+
+/// The names of formats, for messages.
+fn known() -> String {
+    format!("known are {}", FORMATS.map(|(name, ..)| name).join(", "))
 }
 
 fn run(globals: &Globals, args: Args) -> Result<Status> {

@@ -4,8 +4,10 @@
 use std::fmt::Write;
 use std::ops::Range;
 
+use ::tar::EntryType;
+
 use super::out::Out;
-use super::pax::{BLOCK_BYTES, Header, Type};
+use super::pax::{BLOCK_BYTES, Header};
 use super::{Holes, Members, Missing};
 use crate::connector::FileKind;
 use crate::error::Result;
@@ -45,6 +47,8 @@ impl Members for Tar<'_> {
     }
 
     fn miss(&self, entry: &Entry, missing: &mut Missing) {
+        let xattrs = &entry.details.xattrs;
+        missing.xattrs += u64::from(xattrs.iter().any(|(name, _)| text(name).is_none()));
         missing.flags += u64::from(entry.details.flags != 0);
     }
 
@@ -70,7 +74,7 @@ impl Members for Tar<'_> {
     }
 
     fn link(&mut self, name: &[u8], entry: &Entry, first: &[u8]) -> Result<()> {
-        let mut header = described(Type::Link, entry);
+        let mut header = described(EntryType::Link, entry);
         header.name(name);
         header.target(first);
         self.out.write(&header.finish())
@@ -79,7 +83,7 @@ impl Members for Tar<'_> {
     fn file(&mut self, name: &[u8], entry: &Entry) -> Result<Holes> {
         let size_bytes = entry.metadata.size_bytes;
         let content = content_bytes(&entry.holes, size_bytes);
-        let mut header = described(Type::File, entry);
+        let mut header = described(EntryType::Regular, entry);
         if size_bytes - content < HOLES_BYTES {
             header.name(name);
             header.size(size_bytes);
@@ -113,19 +117,19 @@ impl Members for Tar<'_> {
 }
 
 /// The type of a member that is no file.
-fn type_of(kind: FileKind) -> Type {
+fn type_of(kind: FileKind) -> EntryType {
     match kind {
-        FileKind::Directory => Type::Directory,
-        FileKind::Symlink => Type::Symlink,
-        FileKind::Fifo => Type::Fifo,
-        FileKind::CharDevice => Type::CharDevice,
-        FileKind::BlockDevice => Type::BlockDevice,
-        FileKind::File | FileKind::Socket => Type::File,
+        FileKind::Directory => EntryType::Directory,
+        FileKind::Symlink => EntryType::Symlink,
+        FileKind::Fifo => EntryType::Fifo,
+        FileKind::CharDevice => EntryType::Char,
+        FileKind::BlockDevice => EntryType::Block,
+        FileKind::File | FileKind::Socket => EntryType::Regular,
     }
 }
 
 /// A header with everything that any entry has.
-fn described(kind: Type, entry: &Entry) -> Header {
+fn described(kind: EntryType, entry: &Entry) -> Header {
     let metadata = &entry.metadata;
     let mut header = Header::new(kind);
     header.mode(metadata.mode);
@@ -135,12 +139,19 @@ fn described(kind: Type, entry: &Entry) -> Header {
     );
     header.mtime(metadata.mtime_ns);
     // A further name of a file has the attributes already.
-    if kind != Type::Link {
+    if kind != EntryType::Link {
         for (name, value) in &entry.details.xattrs {
-            header.xattr(name, value);
+            if let Some(name) = text(name) {
+                header.xattr(name, value);
+            }
         }
     }
     header
+}
+
+/// The name of an extended attribute, which keys of records can have in them only as text.
+fn text(name: &[u8]) -> Option<&str> {
+    std::str::from_utf8(name).ok()
 }
 
 /// Where a file of `size_bytes` has data, as it stands before that: the number of runs, and

@@ -9,6 +9,10 @@
 //! directory at the end repeats every header; until then it is kept deflated, which
 //! takes some 30 bytes a member. What headers look like is in [`record`].
 //!
+//! The crate `zip` (9.8.1) is not used: it keeps some 220 bytes a member until the end (66 MiB
+//! for 300,000 members with names of 40 bytes, 220 MiB for a million), which small machines
+//! do not have, and it takes names only as text.
+//!
 //! A member has its mode, its owner by number and its time to the second; links are
 //! files that hold their target. There is no place for anything else.
 
@@ -31,6 +35,7 @@ use record::{Lengths, Member, Method, end};
 
 /// Compressed bytes that are handed on at once.
 const PIECE_BYTES: usize = 64 << 10;
+
 /// A zip archive.
 pub(super) struct Zip<'a> {
     out: Out<'a>,
@@ -49,6 +54,7 @@ struct Open {
     size_bytes: u64,
     compressed_bytes: u64,
 }
+
 impl<'a> Zip<'a> {
     /// An empty one.
     pub(super) fn new(out: Out<'a>) -> Zip<'a> {

@@ -43,7 +43,7 @@ impl<'a> Target<'a> {
     ///
     /// # Errors
     /// [`Kind::Exists`] if there is something, which is left alone; [`Kind::Usage`] for a
-    /// terminal, or if standard output is wanted for other things too.
+    /// terminal, if standard output is wanted for other things too, or for what names no file.
     pub(super) fn open(globals: &'a Globals, path: &Path) -> Result<Target<'a>> {
         if !is_standard_output(path) {
             let name = || format!("-output {}", printable(path.as_os_str().as_encoded_bytes()));
@@ -85,8 +85,11 @@ impl<'a> Target<'a> {
 
 impl NewFile {
     fn create(path: &Path) -> Result<NewFile> {
-        if fs::symlink_metadata(path).is_ok() {
-            return Err(exists());
+        match fs::symlink_metadata(path) {
+            Ok(found) if found.is_dir() => return Err(is_directory()),
+            Ok(_) => return Err(exists()),
+            Err(_) if !names_a_file(path) => return Err(Error::usage("this names no file")),
+            Err(_) => {}
         }
         let mut random = [0; 8];
         getrandom::fill(&mut random)
@@ -121,6 +124,15 @@ impl NewFile {
         let _ = parent.sync_all();
         Ok(())
     }
+}
+
+/// Whether there can be a file of this name.
+fn names_a_file(path: &Path) -> bool {
+    path.file_name().is_some() && !path.as_os_str().as_encoded_bytes().ends_with(b"/")
+}
+
+fn is_directory() -> Error {
+    Error::new(Kind::Exists, "this is a directory: name a file in it")
 }
 
 fn exists() -> Error {
