@@ -57,15 +57,19 @@ pub fn unlocked(globals: &Globals, place: &Place, watch: &Arc<Watch>) -> Result<
     Ok(Opened { kloset, passphrase })
 }
 
-/// The same, but for a passphrase that somebody would have to type: then there is nothing.
+/// The kloset that the user named, unless somebody would have to type its passphrase: then
+/// there is nothing.
 pub fn unasked(globals: &Globals, watch: &Arc<Watch>) -> Result<Option<Kloset>> {
     let place = globals.place()?;
     let locked = Locked::new(store::open(&place.location)?)?;
-    let is_plain = locked.plaintext_key()?.is_some();
-    match is_plain || globals.given_passphrase(&place)?.is_some() {
-        true => Ok(Some(unlocked(globals, &place, watch)?.kloset)),
-        false => Ok(None),
+    if locked.plaintext_key()?.is_some() {
+        return Ok(Some(unlocked(globals, &place, watch)?.kloset));
     }
+    let Some(passphrase) = globals.given_passphrase(&place)? else {
+        return Ok(None);
+    };
+    let key = key(&locked, &passphrase, watch)?;
+    locked.open(key, cache(globals), watch.clone()).map(Some)
 }
 
 /// # Errors
@@ -90,16 +94,21 @@ fn ask(
     locked: &Locked,
     watch: &Watch,
 ) -> Result<(Key, Option<Passphrase>)> {
-    let location = locked.location();
     let unlock = |passphrase: &Passphrase| -> Result<(Key, Option<Passphrase>)> {
-        let key = locked.unlock(passphrase, watch)?;
-        let wrong = || Error::new(Kind::Denied, "wrong passphrase");
-        let key = key
-            .ok_or_else(wrong)
-            .during(|| format!("open store {location}"))?;
-        Ok((key, Some(passphrase.clone())))
+        Ok((key(locked, passphrase, watch)?, Some(passphrase.clone())))
     };
     globals.unlock(place, unlock)
+}
+
+/// The key that `passphrase` opens.
+///
+/// # Errors
+/// [`Kind::Denied`] if it opens none.
+fn key(locked: &Locked, passphrase: &Passphrase, watch: &Watch) -> Result<Key> {
+    let key = locked.unlock(passphrase, watch)?;
+    let wrong = || Error::new(Kind::Denied, "wrong passphrase");
+    let opening = || format!("open store {}", locked.location());
+    key.ok_or_else(wrong).during(opening)
 }
 
 /// Where things are cached between runs, made if missing. Without such a directory

@@ -63,6 +63,13 @@ fn names_snapshots_and_paths_are_completed() {
         ["@nas\t/srv/nas", "\tdirectories"]
     );
     assert_eq!(answers(&sandbox, &["at", "@n"]), ["@nas\t/srv/nas"]);
+    for line in [
+        ["store", "rm", ""],
+        ["store", "ping", "n"],
+        ["store", "default", ""],
+    ] {
+        assert_eq!(answers(&sandbox, &line), ["nas\t/srv/nas"]);
+    }
     assert_eq!(answers(&sandbox, &["backup", "/"]), ["\tfiles"]);
     assert_eq!(
         words(&answers(&sandbox, &["backup", "-cache", ""])),
@@ -98,6 +105,10 @@ fn nobody_is_asked_for_a_passphrase() {
     // On a terminal somebody could be asked; nobody is.
     let line = ["completion", "candidates", "3", "--", "at", "st", "ls"];
     sandbox.run_on_terminal(&line).ended(0).silent();
+    let location = sandbox.path("st").display().to_string();
+    let stores = format!("[mine]\nlocation = {location:?}\npassphrase_cmd = \"cat key\"\n");
+    sandbox.write("home/.config/plakar/stores.toml", stores.as_bytes());
+    assert_eq!(answers(&sandbox, &["at", "@mine", "ls", ""]).len(), 2);
     let sandbox = sandbox.with("PLAKAR_PASSPHRASE", "wrong");
     assert!(answers(&sandbox, &["at", "st", "ls", ""]).is_empty());
 }

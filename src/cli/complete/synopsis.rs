@@ -60,7 +60,7 @@ fn kinds_of_one(word: &'static str, path: &str) -> Vec<Kind> {
         "DESTINATION" => vec![Kind::At(Section::Destinations), Kind::Directory],
         "DIR" | "LOCATION" => vec![Kind::Directory],
         "FILE" | "PATH" => vec![Kind::File],
-        "NAME" => named(path),
+        "NAME" | "NAME[:PATH]" => named(path),
         "COMMAND" if path == "help" => vec![Kind::Command],
         "SUBCOMMAND" => vec![Kind::Subcommand],
         word if is_literal(word) => vec![Kind::Word(word)],
@@ -118,7 +118,7 @@ fn collect(command: &Command, text: &'static str, is_optional: bool, tokens: &mu
                     token.is_repeated = true;
                 }
             }
-            (_, Some(inner)) if inner.starts_with('-') || is_group(inner) => {}
+            (_, Some(inner)) if is_group(inner) => {}
             (_, Some(inner)) => collect(command, inner, true, tokens),
             (flag, None) if flag.starts_with('-') => {
                 if takes_value(command, flag) {
@@ -238,6 +238,7 @@ mod tests {
         );
         assert_eq!(after("[COMMAND [SUBCOMMAND]]", &["key"]), ["SUBCOMMAND"]);
         assert_eq!(after("-a VALUE -b NAME...", &["one"]), ["NAME"]);
+        assert_eq!(after("[-a VALUE] [-b | NAME]", &[]), ["NAME"]);
     }
 
     #[test]
@@ -263,6 +264,10 @@ mod tests {
         let hashes = [Kind::Word("SHA256"), Kind::Word("BLAKE3")];
         assert_eq!(kinds("SHA256|BLAKE3", "digest"), hashes);
         assert_eq!(kinds("NAME", "store rm"), [Kind::Name(Section::Stores)]);
+        assert_eq!(
+            kinds("NAME[:PATH]", "source ping"),
+            [Kind::Name(Section::Sources)]
+        );
         assert!(kinds("NAME", "store add").is_empty() && kinds("NAME", "create").is_empty());
         assert_eq!(kinds("NAME", "pkg add"), [Kind::Connector]);
         assert_eq!(kinds("stdin:NAME", "backup"), [Kind::Word("stdin:")]);
