@@ -36,7 +36,7 @@ pub fn print<M, T: Serialize + fmt::Display>(
     line: impl Fn(&M) -> T,
 ) -> Result<()> {
     for (place, group) in groups.iter().enumerate() {
-        if let Some(field) = field
+        if let Some(field) = field.filter(|field| *field != Field::None)
             && globals.out.format() != Format::Json
         {
             let gap = if place > 0 { "\n" } else { "" };

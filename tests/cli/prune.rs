@@ -109,6 +109,36 @@ fn groups_are_judged_by_themselves_and_a_lost_one_is_told() {
 }
 
 #[test]
+fn no_source_displaces_another_unless_that_is_meant() {
+    let sandbox = Sandbox::with_store("prune_sources");
+    let at = store("prune_sources");
+    let backup = |place: &str, time: &str| {
+        sandbox.write(&format!("{place}/a"), b"hello");
+        let words = ["at", &at, "backup", "-force-timestamp", time, place];
+        sandbox.run(&words).ended(0);
+    };
+    backup("mail", "2024-02-29 01:00");
+    backup("mail", "2024-02-29 02:00");
+    backup("web", "2024-02-29 03:00");
+    let prune = |more: &[&str]| {
+        let words = [&["at", &at, "prune", "-per-day", "1"], more].concat();
+        sandbox.run(&words).ended(0)
+    };
+    let run = prune(&[]).prints("of 3 snapshots, 2 would be kept and 1 removed");
+    let lines = run.stdout();
+    let kept: Vec<&str> = lines
+        .lines()
+        .filter(|line| line.starts_with("keep "))
+        .collect();
+    assert!(
+        kept[0].contains("T02:00") && kept[1].contains("T03:00"),
+        "{lines}"
+    );
+    prune(&["-group-by", "none"]).prints("of 3 snapshots, 1 would be kept and 2 removed");
+    prune(&["-group-by", "root"]).prints("of 3 snapshots, 2 would be kept and 1 removed");
+}
+
+#[test]
 fn programs_get_every_period() {
     let (sandbox, at, ids) = with_snapshots("prune_json");
     let words = [

@@ -8,7 +8,7 @@ use crate::cli::escape::{JsonPath, printable};
 use crate::cli::wording::counted;
 use crate::cli::{Args, Command, Flag, Globals, Status, grouping, opening, query};
 use crate::error::{Error, Kind, Result};
-use crate::kloset::query::{Group, Newest, Query, Standing, Verdict};
+use crate::kloset::query::{Field, Group, Newest, Query, Standing, Verdict};
 use crate::kloset::snapshot;
 use crate::util::human;
 
@@ -28,11 +28,17 @@ pub const COMMAND: Command = Command {
 
 fn run(globals: &Globals, args: Args) -> Result<Status> {
     args.no_arguments()?;
-    let query = asked(globals, &args)?;
+    let asked = asked(globals, &args)?;
+    // Without being told to, no source may displace what is kept of another.
+    let group_by = asked.group_by.or(Some(Field::Source));
+    let query = Query {
+        group_by,
+        ..asked.clone()
+    };
     let kloset = opening::kloset(globals, &globals.watch())?;
     let (snapshots, damaged) = snapshot::list(&kloset, kloset.observer())?;
     let groups = query.judge(&snapshots);
-    grouping::print(globals, query.group_by, &groups, "verdict", Line::new)?;
+    grouping::print(globals, asked.group_by, &groups, "verdict", Line::new)?;
     let done = Done::new(&groups);
     if done.kept == 0 && done.snapshots > 0 && !args.is_on("keep-none") {
         let all = counted(done.snapshots, "snapshot", "snapshots");
@@ -68,7 +74,9 @@ fn asked(globals: &Globals, args: &Args) -> Result<Query> {
 /// Tells of each group that nothing is kept of: a machine that is gone, maybe, whose last
 /// backups are all there is.
 fn warn_of_lost_groups(globals: &Globals, query: &Query, groups: &[Group<Verdict<'_>>]) {
-    let Some(field) = query.group_by else { return };
+    let Some(field) = query.group_by.filter(|_| groups.len() > 1) else {
+        return;
+    };
     for group in groups {
         if !group.members.iter().any(|verdict| verdict.is_match) {
             let name = grouping::name(field, &group.value);

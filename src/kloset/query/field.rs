@@ -29,11 +29,15 @@ pub enum Field {
     Root,
     /// Its tags, all of them together.
     Tag,
+    /// Machine, kind of source and places together: what one backup after the other makes.
+    Source,
+    /// Nothing: all are looked at together.
+    None,
 }
 
 impl Field {
     /// Every field and what it is called.
-    pub const ALL: [(&'static str, Field); 10] = [
+    pub const ALL: [(&'static str, Field); 12] = [
         ("name", Field::Name),
         ("category", Field::Category),
         ("environment", Field::Environment),
@@ -44,6 +48,8 @@ impl Field {
         ("host", Field::Host),
         ("root", Field::Root),
         ("tag", Field::Tag),
+        ("source", Field::Source),
+        ("none", Field::None),
     ];
 
     /// What it is called.
@@ -73,11 +79,22 @@ impl Field {
             Field::Type => &snapshot.source,
             Field::Host => &snapshot.host,
             Field::Root => return set(snapshot.roots.iter().cloned()),
+            Field::Source => return source(snapshot),
+            Field::None => return Value::new(),
             Field::Tag => return set(labels.tags.iter().map(|tag| tag.clone().into_bytes())),
         };
         let items = [text.clone().into_bytes()].into_iter();
         items.filter(|item| !item.is_empty()).collect()
     }
+}
+
+/// Where a snapshot is from, and of what.
+fn source(snapshot: &Snapshot) -> Value {
+    let from = [&snapshot.source, &snapshot.origin];
+    let from = from.map(|text| text.clone().into_bytes());
+    from.into_iter()
+        .chain(Field::Root.value(snapshot))
+        .collect()
 }
 
 /// `items` in order, each once.
