@@ -80,6 +80,16 @@ pub fn whole(args: &Args, choices: Vec<Choice>) -> Result<Vec<Stored>> {
     Ok(chosen)
 }
 
+/// # Errors
+/// [`Kind::Usage`] if nothing says which snapshots `args` are about: a command that changes them
+/// does not take that for all.
+pub fn refuse_everything(args: &Args, query: &Query, words: &[OsString]) -> Result<()> {
+    match words.is_empty() && query.is_everything() {
+        true => Err(args.usage("needs a SNAPSHOT, or a QUERY that does not select all of them")),
+        false => Ok(()),
+    }
+}
+
 /// What each of `words` stands for among the snapshots that `query` selects; without words,
 /// every one of these, the oldest first.
 ///

@@ -75,6 +75,25 @@ fn removing_a_snapshot_whose_tags_changed_leaves_nothing_of_it() {
 }
 
 #[test]
+fn a_query_says_which_snapshots_are_meant() {
+    let sandbox = Sandbox::with_store("tag_query");
+    let at = store("tag_query");
+    sandbox.write("d/a", b"hello");
+    for time in ["2024-01-01", "2024-02-01", "2024-03-01"] {
+        let words = ["at", &at, "backup", "-force-timestamp", time, "d"];
+        sandbox.run(&words).ended(0);
+    }
+    tag(&sandbox, &at, &["add", "x", "-since", "2024-02-01"]).ended(0);
+    assert_eq!(
+        listed(&sandbox, &at, "tags"),
+        [r#"["x"]"#, r#"["x"]"#, "[]"]
+    );
+    tag(&sandbox, &at, &["rm", "-tag", "x", "x", "latest"]).ended(0);
+    assert_eq!(listed(&sandbox, &at, "tags"), ["[]", r#"["x"]"#, "[]"]);
+    tag(&sandbox, &at, &["add", "y", "-name", "none"]).ended(66);
+}
+
+#[test]
 fn what_is_no_tag_or_no_snapshot_is_refused() {
     let sandbox = Sandbox::with_store("tag_wrong");
     let at = store("tag_wrong");

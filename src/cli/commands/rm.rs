@@ -84,9 +84,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     let is_applied = args.is_on("apply");
     let query = query::from_args(&args)?;
     let words = args.arguments();
-    if words.is_empty() && query.is_everything() {
-        return Err(args.usage("needs a SNAPSHOT, or a QUERY that does not select all of them"));
-    }
+    selection::refuse_everything(&args, &query, words)?;
     let kloset = opening::kloset(globals, &globals.watch())?;
     let chosen = selection::whole(&args, selection::matching(&kloset, &query, words)?)?;
     for stored in &chosen {

@@ -7,8 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::cli::escape::printable;
-use crate::cli::wording::counted;
-use crate::cli::{Args, Command, Globals, Status, opening, selection, tags};
+use crate::cli::{Args, Command, Globals, Status, opening, query, selection, tags};
 use crate::error::{During, Result};
 use crate::kloset::Kloset;
 use crate::kloset::snapshot::{self, Labels, Stored};
@@ -28,14 +27,16 @@ pub const COMMAND: Command = Command {
         },
         Command {
             name: "add",
-            synopsis: "TAG,... SNAPSHOT ...",
+            synopsis: "TAG,... [QUERY] [SNAPSHOT ...]",
+            groups: &[&query::GROUP],
             about: "add tags to snapshots",
             run: |globals, args| change(globals, &args, Change::Add),
             ..Command::BLANK
         },
         Command {
             name: "rm",
-            synopsis: "TAG,... SNAPSHOT ...",
+            synopsis: "TAG,... [QUERY] [SNAPSHOT ...]",
+            groups: &[&query::GROUP],
             about: "take tags away from snapshots",
             run: |globals, args| change(globals, &args, Change::Remove),
             ..Command::BLANK
@@ -121,28 +122,25 @@ fn list(globals: &Globals, args: Args) -> Result<Status> {
 
 fn change(globals: &Globals, args: &Args, change: Change) -> Result<Status> {
     let (named, words) = named(args)?;
+    let query = query::from_args(args)?;
+    selection::refuse_everything(args, &query, words)?;
     let kloset = opening::kloset(globals, &globals.watch())?;
-    let chosen = selection::whole(args, selection::choices(&kloset, words)?)?;
+    let chosen = selection::whole(args, selection::matching(&kloset, &query, words)?)?;
     for stored in &chosen {
         globals.interrupt.check()?;
         let tagged = retag(&kloset, stored, change, &named)?;
         globals.out.result("tagged", &tagged)?;
     }
-    let count = counted(chosen.len() as u64, "snapshot", "snapshots");
-    globals.trace("tag", || format!("{count} looked at"));
     Ok(Status::Success)
 }
 
 /// The tags, and the words that stand for snapshots.
 fn named(args: &Args) -> Result<(Vec<String>, &[OsString])> {
-    let words = args.at_least_one("a TAG and a SNAPSHOT")?;
+    let words = args.at_least_one("a TAG")?;
     let (first, rest) = words.split_first().expect("there is at least one");
     let named = tags::parse([first.as_os_str()]).during(|| args.path())?;
     if named.is_empty() {
         return Err(args.usage("needs a TAG"));
-    }
-    if rest.is_empty() {
-        return Err(args.usage("needs a SNAPSHOT after the tags"));
     }
     Ok((named, rest))
 }
