@@ -42,16 +42,12 @@ const FLAGS: &[Flag] = &[
     Flag::value("tag", "TAG,...", "with every TAG, and without any !TAG").repeatable(),
     Flag::value("root", "PATH", "of PATH, or of any one given").repeatable(),
     Flag::value("origin", "HOST", "of files on HOST"),
-    Flag::value(
-        "type",
-        "TYPE",
-        "of a source of this TYPE: fs, sftp, stdin or cmd",
-    ),
+    Flag::value("type", "fs|sftp|stdin|cmd", "of a source of this type"),
     Flag::switch("latest", "only the newest of what all other flags leave"),
     Flag::value(
         "group-by",
         "FIELD",
-        "look by itself at what has the same FIELD: name, category, environment, perimeter, job, origin, type, host, root or tag",
+        "look by itself at what has the same FIELD: name, category, environment, perimeter, job, origin, type, host, root, tag, source or none",
     ),
     Flag::value(
         "minutes",

@@ -16,6 +16,8 @@ use crate::util::suggest::did_you_mean;
 
 /// Longer names are a mistake.
 const NAME_LIMIT_BYTES: usize = 64;
+/// What begins a place that is a stream, and so is nowhere.
+const STREAMS: [&str; 2] = ["stdin:", "cmd:"];
 /// Longer values are a mistake.
 const VALUE_LIMIT_BYTES: usize = 8 << 10;
 
@@ -88,6 +90,12 @@ fn location(text: &str, home: Option<&Path>) -> Result<Location> {
     if text.starts_with('@') {
         return Err(Error::usage(format!(
             "a location is a path or a URL, not {text}"
+        )));
+    }
+    if let Some(scheme) = STREAMS.iter().find(|scheme| text.starts_with(**scheme)) {
+        return Err(Error::usage(format!(
+            "what comes through a pipe has no place to keep by name: \
+             give {scheme}NAME to plakar backup itself"
         )));
     }
     match at_home(text, home)? {

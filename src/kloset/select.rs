@@ -92,16 +92,20 @@ pub fn entry(blobs: &BlobReader<'_>, snapshot: &Snapshot, path: &[u8]) -> Result
     Ok(entry)
 }
 
-/// The entry called `name` in the directory `parent`.
+/// The entry called `name` in the directory `parent`. A damaged part of its tree is passed
+/// over: it is the answer only if the name is nowhere else.
 fn child(blobs: &BlobReader<'_>, parent: &Entry, name: &[u8]) -> Result<Entry> {
     let mut reader = TreeReader::new(blobs, parent.tree.clone());
-    while let Some(entry) = reader.try_next()? {
-        if entry.name == name {
-            return Ok(entry);
+    let mut damage = None;
+    loop {
+        match reader.try_next() {
+            Ok(Some(entry)) if entry.name == name => return Ok(entry),
+            Ok(Some(entry)) if entry.name.as_slice() < name => {}
+            Ok(_) => break,
+            Err(error) if error.is_of_one_object() => damage = damage.or(Some(error)),
+            Err(error) => return Err(error),
         }
     }
-    Err(Error::new(
-        Kind::NotFound,
-        "no such file or directory in the snapshot",
-    ))
+    let missing = || Error::new(Kind::NotFound, "no such file or directory in the snapshot");
+    Err(damage.map_or_else(missing, |error| Error::corrupt(error.to_string())))
 }

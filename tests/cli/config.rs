@@ -101,6 +101,10 @@ fn what_its_connector_does_not_know_is_refused_and_nothing_written() {
         "no store speaks sfpt:// (did you mean sftp?)",
     );
     refused(&["source", "add", "web", "http://h"], "cannot be a source");
+    refused(
+        &["source", "add", "dump", "stdin:all.sql"],
+        "give stdin:NAME to plakar backup itself",
+    );
     refused(&["store", "add", "a:b", "/x"], "is no name");
     refused(&["store", "add", "default", "/x"], "is no name");
     refused(&["store", "add", "a"], "needs a LOCATION");

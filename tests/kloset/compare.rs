@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plakar::connector::{FileKind, Metadata, Source};
-use plakar::error::Result;
+use plakar::error::{Kind, Result};
 use plakar::kloset::Kloset;
 use plakar::kloset::backup;
 use plakar::kloset::blob::BlobReader;
@@ -11,6 +11,7 @@ use plakar::kloset::compare::{
     Became, Change, Comparison, Difference, Node, Options, Owner, Rule, Which,
 };
 use plakar::kloset::progress::Counters;
+use plakar::kloset::select;
 use plakar::kloset::snapshot::Snapshot;
 use plakar::kloset::tree::{Content, Entry, Reach};
 use plakar::store::Store;
@@ -409,6 +410,30 @@ fn of_names_in_a_lost_part_of_a_tree_nothing_is_said() {
         words.len() == 1 && words[0].contains("Corrupt"),
         "{words:?}"
     );
+}
+
+#[test]
+fn a_name_is_found_beyond_a_lost_part_of_its_tree() {
+    let store = shared(&new_store());
+    let forge = Forge::new(&store);
+    let chunk = |name: &str| {
+        let mut bytes = Vec::new();
+        forge::entry(name, FileKind::Socket, 0).encode(&mut bytes);
+        bytes
+    };
+    let mut tree = forge.content(&[&chunk("c"), &chunk("g")]);
+    tree.ids.insert(1, plakar::util::Id([7; 32]));
+    let snapshot = Snapshot {
+        root: forge::directory("", tree),
+        ..Snapshot::default()
+    };
+    let blobs = BlobReader::new(&forge.kloset, 1 << 20).unwrap();
+    let kind = |path: &[u8]| select::entry(&blobs, &snapshot, path).map_err(|error| error.kind());
+    assert_eq!(kind(b"/c").unwrap().name, b"c");
+    assert_eq!(kind(b"/g").unwrap().name, b"g");
+    // It may have been in the part that is lost; before that part it was not.
+    assert_eq!(kind(b"/d").unwrap_err(), Kind::Corrupt);
+    assert_eq!(kind(b"/a").unwrap_err(), Kind::NotFound);
 }
 
 #[test]
