@@ -17,6 +17,7 @@ use super::args::Args;
 use super::parse::{Invocation, parse};
 use super::table::{Command, Flag, GLOBAL_FLAGS};
 use crate::config::Section;
+use crate::config::connectors::CONNECTORS;
 use synopsis::kinds_of;
 
 /// What a word may be.
@@ -38,6 +39,10 @@ pub enum Kind {
     At(Section),
     /// A name of the configuration.
     Name(Section),
+    /// The key of an option of the configuration.
+    Key(Section),
+    /// The same, and `=` for its value to follow.
+    KeyValue(Section),
     /// A connector.
     Connector,
     /// A file or directory of this machine.
@@ -304,6 +309,8 @@ fn of_kind(place: &Place, kind: Kind, known: &dyn Known) -> Vec<Candidate> {
         Kind::EntryOnly => known.snapshots(word).into_iter().map(inside).collect(),
         Kind::At(section) => known.names(section).into_iter().map(at).collect(),
         Kind::Name(section) => known.names(section),
+        Kind::Key(section) => keys(section, ""),
+        Kind::KeyValue(section) => keys(section, "="),
         Kind::Connector => connectors(),
         Kind::File | Kind::Directory => Vec::new(),
     }
@@ -317,8 +324,28 @@ fn subcommands(invocation: &Invocation) -> &'static [Command] {
     command.map_or(&[], |command| command.subcommands)
 }
 
+/// The keys that a section takes, of whatever connector, each followed by `end`.
+fn keys(section: Section, end: &str) -> Vec<Candidate> {
+    let key = |name: &str, about: &str| Candidate::new(format!("{name}{end}"), about);
+    let Some(role) = section.role() else {
+        let flags = super::query::GROUP.flags.iter();
+        return flags.map(|flag| key(flag.name, flag.about)).collect();
+    };
+    let connectors = CONNECTORS
+        .iter()
+        .filter(|connector| connector.roles.contains(&role));
+    let mut keys = vec![key("location", "where it is")];
+    for option in connectors.flat_map(|connector| connector.options(role)) {
+        let candidate = key(option.name, option.about);
+        if !keys.contains(&candidate) {
+            keys.push(candidate);
+        }
+    }
+    keys
+}
+
 fn connectors() -> Vec<Candidate> {
-    let connectors = crate::config::connectors::CONNECTORS.iter();
+    let connectors = CONNECTORS.iter();
     connectors
         .map(|connector| Candidate::new(connector.name, connector.about))
         .collect()

@@ -61,6 +61,8 @@ fn kinds_of_one(word: &'static str, path: &str) -> Vec<Kind> {
         "DIR" | "LOCATION" => vec![Kind::Directory],
         "FILE" | "PATH" => vec![Kind::File],
         "NAME" | "NAME[:PATH]" => named(path),
+        "KEY" => section(path).map(Kind::Key).into_iter().collect(),
+        "KEY=VALUE" => section(path).map(Kind::KeyValue).into_iter().collect(),
         "COMMAND" if path == "help" => vec![Kind::Command],
         "SUBCOMMAND" => vec![Kind::Subcommand],
         word if is_literal(word) => vec![Kind::Word(word)],
@@ -77,12 +79,20 @@ fn kinds_of_one(word: &'static str, path: &str) -> Vec<Kind> {
 fn named(path: &str) -> Vec<Kind> {
     match path.split_once(' ') {
         Some((_, "add" | "import")) if !path.starts_with("pkg") => Vec::new(),
-        Some(("store", _)) => vec![Kind::Name(Section::Stores)],
-        Some(("source", _)) => vec![Kind::Name(Section::Sources)],
-        Some(("destination", _)) => vec![Kind::Name(Section::Destinations)],
-        Some(("policy", _)) => vec![Kind::Name(Section::Policies)],
         Some(("pkg", _)) => vec![Kind::Connector],
-        _ => Vec::new(),
+        _ => section(path).map(Kind::Name).into_iter().collect(),
+    }
+}
+
+/// The section that a command called like this changes.
+fn section(path: &str) -> Option<Section> {
+    let (command, _) = path.split_once(' ')?;
+    match command {
+        "store" => Some(Section::Stores),
+        "source" => Some(Section::Sources),
+        "destination" => Some(Section::Destinations),
+        "policy" => Some(Section::Policies),
+        _ => None,
     }
 }
 

@@ -153,6 +153,15 @@ fn of_the_program_itself_every_command_is_completed() {
     assert_eq!(on(&["cat", "l"]).0, ["latest:"]);
     assert_eq!(on(&["help", "completion", ""]).0[0], "bash");
     assert_eq!(on(&["pkg", "show", "sf"]).0, ["sftp"]);
+    assert_eq!(
+        on(&["store", "set", "nas", "passphrase_"]).0,
+        ["passphrase_cmd="]
+    );
+    assert_eq!(
+        on(&["source", "unset", "docs", "exc"]).0,
+        ["exclude_caches"]
+    );
+    assert_eq!(on(&["policy", "add", "usual", "per-da"]).0, ["per-day="]);
     assert_eq!(on(&["backup", "@"]), (vec!["@my-source".to_owned()], None));
     let to = (vec!["@my-destination".to_owned()], Some(Names::Directories));
     assert_eq!(on(&["restore", "-to", ""]), to);
