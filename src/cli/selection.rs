@@ -49,7 +49,7 @@ impl Choice {
 /// that stands for no snapshot, or for several.
 pub fn choices(kloset: &Kloset, words: &[OsString]) -> Result<Vec<Choice>> {
     let snapshots = select::all(kloset)?;
-    let choice = |word: &OsString| choice(&snapshots, word);
+    let choice = |word: &OsString| choice(kloset, &snapshots, word);
     words.iter().map(choice).collect()
 }
 
@@ -97,7 +97,7 @@ pub fn refuse_everything(args: &Args, query: &Query, words: &[OsString]) -> Resu
 /// [`Kind::NotFound`] if there are no words and it selects nothing, or for the first word
 /// that stands for nothing it selects; [`Kind::Usage`] for one that stands for several.
 pub fn matching(kloset: &Kloset, query: &Query, words: &[OsString]) -> Result<Vec<Choice>> {
-    among(&select::all(kloset)?, query, words)
+    among(kloset, &select::all(kloset)?, query, words)
 }
 
 /// The same, with the newest snapshot that `query` selects if there are no words.
@@ -113,7 +113,12 @@ pub fn matching_or_latest(
 }
 
 /// The same, among `snapshots`, which are all there are.
-pub fn among(snapshots: &[Stored], query: &Query, words: &[OsString]) -> Result<Vec<Choice>> {
+pub fn among(
+    kloset: &Kloset,
+    snapshots: &[Stored],
+    query: &Query,
+    words: &[OsString],
+) -> Result<Vec<Choice>> {
     let selected = query.select(snapshots);
     if words.is_empty() && selected.is_empty() {
         return Err(nothing(snapshots));
@@ -125,12 +130,12 @@ pub fn among(snapshots: &[Stored], query: &Query, words: &[OsString]) -> Result<
     let named = |word: &OsString| match parts(word) {
         (prefix, path) if prefix == LATEST => {
             let newest = selected.last().ok_or_else(|| nothing(snapshots))?;
-            Ok(choose((*newest).clone(), path))
+            choose(kloset, (*newest).clone(), path)
         }
         (prefix, path) => {
             let stored = select::by_prefix(snapshots, &prefix)?;
             match selected.iter().any(|other| other.object == stored.object) {
-                true => Ok(choose(stored, path)),
+                true => choose(kloset, stored, path),
                 false => Err(left_out(snapshots, query, &stored)),
             }
         }
@@ -170,16 +175,17 @@ fn left_out(snapshots: &[Stored], query: &Query, stored: &Stored) -> Error {
 }
 
 /// What `word` stands for among `snapshots`.
-fn choice(snapshots: &[Stored], word: &OsStr) -> Result<Choice> {
+fn choice(kloset: &Kloset, snapshots: &[Stored], word: &OsStr) -> Result<Choice> {
     let (prefix, path) = parts(word);
     let stored = select::by_prefix(snapshots, &prefix)?;
-    Ok(choose(stored, path))
+    choose(kloset, stored, path)
 }
 
 /// The choice of `path` in a snapshot.
-fn choose(stored: Stored, path: Option<&[u8]>) -> Choice {
-    let path = path.map(|path| select::resolve(&stored.snapshot, path));
-    Choice { stored, path }
+fn choose(kloset: &Kloset, stored: Stored, path: Option<&[u8]>) -> Result<Choice> {
+    let path = path.map(|path| select::resolve(kloset, &stored.snapshot, path));
+    let path = path.transpose()?;
+    Ok(Choice { stored, path })
 }
 
 /// `SNAPSHOT` and `PATH`.

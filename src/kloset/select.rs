@@ -6,6 +6,8 @@ use super::snapshot::{Snapshot, Stored, list};
 use super::tree::{Entry, TreeReader};
 use crate::error::{During, Error, Kind, Result};
 
+/// Decoded blocks that are kept on the way down to one entry.
+const CACHE_BYTES: usize = 4 << 20;
 /// What the newest snapshot may be called.
 const LATEST: &str = "latest";
 
@@ -54,13 +56,28 @@ pub fn all(kloset: &Kloset) -> Result<Vec<Stored>> {
 }
 
 /// The absolute path that `path` means in `snapshot`: an absolute one itself, a relative one
-/// below what was backed up, without `.`, and `..` going up.
-pub fn resolve(snapshot: &Snapshot, path: &[u8]) -> Vec<u8> {
-    let joined = match path.first() {
-        Some(b'/') => path.to_vec(),
-        _ => [&snapshot.base(), &b"/"[..], path].concat(),
-    };
-    normal(&joined)
+/// below what was backed up, without `.`, and `..` going up. Of a single file the directory it
+/// is in counts, as if it had been backed up from there.
+pub fn resolve(kloset: &Kloset, snapshot: &Snapshot, path: &[u8]) -> Result<Vec<u8>> {
+    if path.starts_with(b"/") {
+        return Ok(normal(path));
+    }
+    let mut start = snapshot.base();
+    if !path.is_empty() && is_file(kloset, snapshot, &start)? {
+        start.extend_from_slice(b"/..");
+    }
+    Ok(normal(&[&start, &b"/"[..], path].concat()))
+}
+
+/// Whether there is anything but a directory at `path`. Several places have one in common, and
+/// of what is damaged nobody can tell.
+fn is_file(kloset: &Kloset, snapshot: &Snapshot, path: &[u8]) -> Result<bool> {
+    if snapshot.roots.len() != 1 {
+        return Ok(false);
+    }
+    let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
+    let entry = entry(&blobs, snapshot, path);
+    Ok(entry.is_ok_and(|entry| !entry.is_dir()))
 }
 
 /// The absolute `path` without `.`, `..` going up, and no slash at its end.

@@ -218,3 +218,17 @@ fn a_bomb_takes_no_memory() {
     }
     sandbox.discard();
 }
+
+#[test]
+fn a_file_that_was_backed_up_by_itself_is_called_by_its_name() {
+    let sandbox = Sandbox::with_store("cat_single");
+    let at = store("cat_single");
+    sandbox.write("d/a", b"hello");
+    sandbox.write("d/b", b"not backed up");
+    sandbox.backup(&at, "d/a");
+    let cat = |path: &str| sandbox.run(&["at", &at, "cat", &format!("latest:{path}")]);
+    cat("a").ended(0).prints_just("hello");
+    cat("./a").ended(0).prints_just("hello");
+    cat("").ended(0).prints_just("hello");
+    cat("b").ended(66);
+}

@@ -71,7 +71,7 @@ fn a_long_file_is_told_whole() {
     let (kloset, _) = open(&store);
     let blobs = BlobReader::new(&kloset, 1 << 20).unwrap();
     let stored = select::all(&kloset).unwrap().remove(0);
-    let path = select::resolve(&stored.snapshot, b"long");
+    let path = select::resolve(&kloset, &stored.snapshot, b"long").unwrap();
     let entry = select::entry(&blobs, &stored.snapshot, &path).unwrap();
     assert_eq!(entry.content.depth, 1, "long enough for lists");
     let found = chunks_of(&kloset, &entry);

@@ -73,7 +73,7 @@ fn run_with_key(
         return check::run(&kloset, None, options);
     }
     let (snapshots, unread) = snapshot::list(&kloset, kloset.observer())?;
-    let choices = selection::among(&snapshots, query, words)?;
+    let choices = selection::among(&kloset, &snapshots, query, words)?;
     watch.show();
     let target = |choice: selection::Choice| Target {
         path: choice.path.unwrap_or_else(|| b"/".to_vec()),

@@ -119,7 +119,7 @@ fn choices(kloset: &Kloset, args: &Args) -> Result<(Vec<Choice>, u64)> {
     let query = query::from_args(args)?;
     let named: Vec<_> = args.values("snapshot").map(ToOwned::to_owned).collect();
     let (snapshots, damaged) = snapshot::list(kloset, kloset.observer())?;
-    let mut choices = selection::among(&snapshots, &query, &named)?;
+    let mut choices = selection::among(kloset, &snapshots, &query, &named)?;
     if named.is_empty() {
         choices.reverse();
     }
