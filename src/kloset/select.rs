@@ -3,7 +3,7 @@
 use super::Kloset;
 use super::blob::BlobReader;
 use super::snapshot::{Snapshot, Stored, list};
-use super::tree::{Entry, TreeReader};
+use super::tree::{Entry, Reach, TreeWalk};
 use crate::error::{During, Error, Kind, Result};
 
 /// What the newest snapshot may be called.
@@ -79,7 +79,8 @@ pub fn normal(path: &[u8]) -> Vec<u8> {
 /// The entry at the absolute `path` of `snapshot`.
 ///
 /// # Errors
-/// [`Kind::NotFound`] if nothing was backed up there.
+/// [`Kind::NotFound`] if nothing was backed up there; [`Kind::Corrupt`] if it may lie in a part
+/// of a directory that is lost or damaged.
 pub fn entry(blobs: &BlobReader<'_>, snapshot: &Snapshot, path: &[u8]) -> Result<Entry> {
     let mut entry = snapshot.root.clone();
     for name in path
@@ -92,16 +93,22 @@ pub fn entry(blobs: &BlobReader<'_>, snapshot: &Snapshot, path: &[u8]) -> Result
     Ok(entry)
 }
 
-/// The entry called `name` in the directory `parent`.
+/// The entry called `name` in the directory `parent`. A damaged part of the directory does not
+/// hide a name in another one, so it is told only if the name is not found.
 fn child(blobs: &BlobReader<'_>, parent: &Entry, name: &[u8]) -> Result<Entry> {
-    let mut reader = TreeReader::new(blobs, parent.tree.clone());
-    while let Some(entry) = reader.try_next()? {
-        if entry.name == name {
-            return Ok(entry);
+    let mut walk = TreeWalk::new(blobs, b"/", parent, Reach::Children);
+    let mut damage = None;
+    loop {
+        match walk.try_next() {
+            Ok(Some(entry)) if entry.name == name => return Ok(entry),
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(error) if error.kind() == Kind::Corrupt => {
+                damage.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
         }
     }
-    Err(Error::new(
-        Kind::NotFound,
-        "no such file or directory in the snapshot",
-    ))
+    Err(damage
+        .unwrap_or_else(|| Error::new(Kind::NotFound, "no such file or directory in the snapshot")))
 }
