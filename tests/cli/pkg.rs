@@ -1,5 +1,7 @@
 //! Connectors, which are built in, and the service that there is not.
 
+use plakar::config::connectors::CONNECTORS;
+
 use crate::harness::Sandbox;
 
 #[test]
@@ -50,10 +52,14 @@ fn a_connector_tells_its_options() {
 #[test]
 fn what_is_not_there_and_what_cannot_go_is_told() {
     let sandbox = Sandbox::new("pkg_unknown");
+    let names: Vec<&str> = CONNECTORS.iter().map(|connector| connector.name).collect();
+    let there = format!("there are {}", names.join(", "));
     for verb in ["add", "show", "rm"] {
-        let run = sandbox.run(&["pkg", verb, "s3"]).ended(66).prints_nothing();
-        run.says("no connector named \"s3\"")
-            .says("there are fs, sftp, http");
+        let run = sandbox
+            .run(&["pkg", verb, "nosuch"])
+            .ended(66)
+            .prints_nothing();
+        run.says("no connector named \"nosuch\"").says(&there);
         sandbox.run(&["pkg", verb]).ended(64);
     }
     sandbox
