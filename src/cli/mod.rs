@@ -10,15 +10,10 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`table`], [`parse`], [`args`], [`suggest`], [`help`] | flags and commands as data; words understood by them; help rendered from them |
-//! | [`globals`], `configured`, `environment`, `signals`, `limits` | what comes from outside: options, variables, requests to stop |
 //! | [`table`], [`parse`], [`args`], [`suggest`], [`help`], [`complete`] | flags and commands as data; words understood by them; help and completions made from them |
-//! | [`globals`], `environment`, `signals`, `limits` | what comes from outside: options, variables, requests to stop |
-//! | [`opening`], [`selection`], [`places`], [`date`], [`cost`] | what commands are given, understood |
-//! | [`output`], [`listing`], [`facts`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
-//! | [`opening`], [`selection`], [`places`], [`tags`], [`date`], [`cost`] | what commands are given, understood |
-//! | [`opening`], [`selection`], [`query`], [`places`], [`date`], `age`, [`cost`] | what commands are given, understood |
-//! | [`output`], [`listing`], [`grouping`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
+//! | [`globals`], `configured`, `environment`, `signals`, `limits`, [`threads`] | what comes from outside: options, names, variables, requests to stop |
+//! | [`opening`], [`selection`], [`query`], [`places`], [`tags`], [`date`], `age`, [`cost`] | what commands are given, understood |
+//! | [`output`], [`listing`], [`grouping`], [`facts`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
 //! | [`passphrase`], `terminal`, `strength` | the one thing that is asked |
 
 mod age;

@@ -7,10 +7,8 @@
 //! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`file`], [`tree`], [`snapshot`], [`config`] |
 //! | where each chunk is | [`index`], and `footers` when that is lost or lies |
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
-//! | what people ask for | [`backup`], [`restore`], [`check`], [`select`], [`inspect`] |
-//! | what people ask for | [`backup`], [`restore`], [`check`], [`compare`], [`locate`], [`select`] |
-//! | what people ask for | [`backup`], [`restore`], [`archive`], [`check`], [`select`] |
-//! | what people ask for | [`backup`], [`restore`], [`check`], [`query`], [`select`] |
+//! | which snapshot, and what in it, is meant | [`query`], [`select`] |
+//! | what people ask for | [`backup`], [`restore`], [`archive`], [`check`], [`compare`], [`locate`], [`digest`], [`dup`], [`inspect`] |
 //!
 //! It has never heard of files on this machine (but for the directory its index is
 //! cached in), of SSH, or of a terminal: stores, sources and destinations are handed in.

@@ -96,7 +96,8 @@ pub fn normal(path: &[u8]) -> Vec<u8> {
 /// The entry at the absolute `path` of `snapshot`.
 ///
 /// # Errors
-/// [`Kind::NotFound`] if nothing was backed up there.
+/// [`Kind::NotFound`] if nothing was backed up there; [`Kind::Corrupt`] if it may lie in a part
+/// of a directory that is lost or damaged.
 pub fn entry(blobs: &BlobReader<'_>, snapshot: &Snapshot, path: &[u8]) -> Result<Entry> {
     let mut entry = snapshot.root.clone();
     for name in path

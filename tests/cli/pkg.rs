@@ -53,10 +53,13 @@ fn a_connector_tells_its_options() {
 fn what_is_not_there_and_what_cannot_go_is_told() {
     let sandbox = Sandbox::new("pkg_unknown");
     let names: Vec<&str> = CONNECTORS.iter().map(|connector| connector.name).collect();
+    let there = format!("there are {}", names.join(", "));
     for verb in ["add", "show", "rm"] {
-        let run = sandbox.run(&["pkg", verb, "s3"]).ended(66).prints_nothing();
-        run.says("no connector named \"s3\"")
-            .says(&format!("there are {}", names.join(", ")));
+        let run = sandbox
+            .run(&["pkg", verb, "nosuch"])
+            .ended(66)
+            .prints_nothing();
+        run.says("no connector named \"nosuch\"").says(&there);
         sandbox.run(&["pkg", verb]).ended(64);
     }
     sandbox

@@ -1,6 +1,7 @@
 //! Looking into stores with long files, several index objects and condemned packs.
 
 use plakar::connector::{FileKind, Metadata};
+use plakar::error::Kind;
 use plakar::kloset::blob::BlobReader;
 use plakar::kloset::inspect::chunks::{ChunkFacts, Holds, Look, of_file};
 use plakar::kloset::inspect::index::{Gap, each_index};
@@ -12,7 +13,7 @@ use plakar::store::Area;
 use plakar::util::Id;
 use plakar::util::interrupt::Interrupt;
 
-use crate::forge::Forge;
+use crate::forge::{self, Forge};
 use crate::harness::{backup, new_store, noise, objects, open, scratch, shared, small_tree};
 
 /// A file whose contents are at `content`.
@@ -59,6 +60,27 @@ fn a_lost_list_of_chunks_hides_no_other() {
     assert_eq!(found[1].holds, Holds::Bytes(Some(0)));
     // How much of the file the lost list was of, nobody knows.
     assert_eq!(found[4].holds, Holds::Bytes(None));
+}
+
+#[test]
+fn a_lost_part_of_a_directory_hides_no_name_in_another() {
+    let store = shared(&new_store());
+    let forge = Forge::new(&store);
+    let part = |name: &str| forge.tree(&[forge::file(name, 0, Content::default())]).ids[0];
+    let tree = Content {
+        ids: vec![part("a"), Id([9; 32]), part("z")],
+        depth: 0,
+    };
+    let snapshot = forge.publish(tree);
+    let (kloset, _) = open(&store);
+    let blobs = BlobReader::new(&kloset, 1 << 20).unwrap();
+    let found = |path: &str| select::entry(&blobs, &snapshot, path.as_bytes());
+    for name in ["a", "z"] {
+        assert_eq!(found(&format!("/{name}")).unwrap().name, name.as_bytes());
+    }
+    // It may lie in the part that is lost, so nobody can say that it does not exist.
+    assert_eq!(found("/m").unwrap_err().kind(), Kind::Corrupt);
+    assert_eq!(found("/a/b").unwrap_err().kind(), Kind::NotFound);
 }
 
 #[test]

@@ -25,7 +25,7 @@ use text::Printed;
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "diff",
-    synopsis: "[-recursive] [-brief] [-content] [-highlight] [query] [SNAPSHOT[:PATH] [SNAPSHOT[:PATH]]]",
+    synopsis: "[-recursive] [-brief] [-content] [-highlight] [QUERY] [SNAPSHOT[:PATH] [SNAPSHOT[:PATH]]]",
     about: "tell what is not the same in two snapshots, or now",
     flags: &[
         Flag::switch(

@@ -16,7 +16,7 @@ use crate::kloset::{Kloset, select};
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "locate",
-    synopsis: "[-i] [-snapshot SNAPSHOT[:PATH]] [query] PATTERN ...",
+    synopsis: "[-i] [-snapshot SNAPSHOT[:PATH]] [QUERY] PATTERN ...",
     about: "find files by name in snapshots",
     flags: &[
         Flag::switch("i", "ignore the case of letters"),
