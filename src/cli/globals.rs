@@ -78,8 +78,8 @@ impl Options {
     }
 
     /// The output that these options ask for, on the standard streams.
-    pub fn output(&self) -> Output {
-        Output::standard(self.format, self.verbosity)
+    pub fn output(&self, interrupt: &Interrupt) -> Output {
+        Output::standard(self.format, self.verbosity, interrupt)
     }
 }
 
@@ -246,7 +246,7 @@ pub(super) mod tests {
     pub(in crate::cli) fn globals(words: &[&str], environment: Environment) -> Globals {
         let invocation = parse(words.iter().map(OsString::from), &[]).unwrap();
         let options = Options::from(&invocation.options).unwrap();
-        let out = Arc::new(options.output());
+        let out = Arc::new(options.output(&Interrupt::default()));
         Globals::new(options, environment, out, invocation.store)
     }
 

@@ -41,6 +41,7 @@ pub mod query;
 pub mod selection;
 mod signals;
 pub mod status;
+mod stdout;
 mod strength;
 pub mod table;
 pub mod tags;
@@ -62,6 +63,7 @@ pub use table::{Command, Flag, GLOBAL_FLAGS};
 
 use crate::error::{Error, Result};
 use crate::util::human;
+use crate::util::interrupt::Interrupt;
 use args::Settings;
 use output::{Format, Output, Verbosity};
 use parse::{Invocation, parse};
@@ -71,13 +73,17 @@ pub fn main() -> ExitCode {
     let began = Instant::now();
     let understood = parse(environment::words(), COMMANDS)
         .and_then(|invocation| Ok((Options::from(&invocation.options)?, invocation)));
+    let interrupt = Interrupt::default();
     let (options, invocation) = match understood {
         Ok(understood) => understood,
-        Err(error) => return failed(&Output::standard(Format::Human, Verbosity::Normal), &error),
+        Err(error) => {
+            let out = Output::standard(Format::Human, Verbosity::Normal, &interrupt);
+            return failed(&out, &error);
+        }
     };
-    let out = Arc::new(options.output());
+    let out = Arc::new(options.output(&interrupt));
     let is_timed = invocation.options.is_on("time");
-    let ended = run(options, invocation, out.clone());
+    let ended = run(options, invocation, out.clone(), interrupt);
     let ended = ended.and_then(|status| out.flush().map(|()| status));
     if is_timed {
         out.message(&format!("time: {}", took(began)));
@@ -98,13 +104,19 @@ fn failed(out: &Output, error: &Error) -> ExitCode {
 }
 
 /// Puts together what the command is given, and runs it.
-fn run(options: Options, invocation: Invocation, out: Arc<Output>) -> Result<Status> {
+fn run(
+    options: Options,
+    invocation: Invocation,
+    out: Arc<Output>,
+    interrupt: Interrupt,
+) -> Result<Status> {
     let Invocation {
         options: settings,
         store,
         args,
     } = invocation;
-    let globals = Globals::new(options, Environment::of_process(), out, store);
+    let mut globals = Globals::new(options, Environment::of_process(), out, store);
+    globals.interrupt = interrupt;
     signals::listen(&globals.interrupt)?;
     limits::raise();
     let args = match asked_for(&settings, args) {

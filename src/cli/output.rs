@@ -28,7 +28,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 
 use super::escape::{JsonPath, printable};
-use crate::error::{During, Error, Result};
+use super::stdout::{Stdout, Stopped};
+use crate::error::{During, Error, Kind, Result};
+use crate::util::interrupt::Interrupt;
 
 /// For whom things are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,15 +120,17 @@ impl Output {
         }
     }
 
-    /// Prints to the standard streams of the process.
-    pub fn standard(format: Format, verbosity: Verbosity) -> Output {
-        // The stream of the library writes at each line: right for whoever watches,
-        // slow for whoever collects.
-        let results: Box<dyn Write + Send> =
-            match format == Format::Lines || io::stdout().is_terminal() {
-                true => Box::new(io::stdout()),
-                false => Box::new(io::BufWriter::new(io::stdout())),
-            };
+    /// Prints to the standard streams of the process. A reader that has stopped reading does not
+    /// keep us once `interrupt` is set.
+    pub fn standard(format: Format, verbosity: Verbosity, interrupt: &Interrupt) -> Output {
+        // Writing at each line is right for whoever watches, slow for whoever collects.
+        let is_watched = format == Format::Lines || io::stdout().is_terminal();
+        let results: Box<dyn Write + Send> = match Stdout::new(interrupt) {
+            Ok(stdout) if is_watched => Box::new(io::LineWriter::new(stdout)),
+            Ok(stdout) => Box::new(io::BufWriter::new(stdout)),
+            // It is closed; the library takes that for one who reads everything.
+            Err(_) => Box::new(io::stdout()),
+        };
         Output::new(format, verbosity, results, Box::new(io::stderr()))
     }
 
@@ -268,6 +272,9 @@ impl Output {
             && cause.kind() == io::ErrorKind::BrokenPipe
         {
             self.reader_left.store(true, Ordering::Relaxed);
+        }
+        if outcome.as_ref().is_err_and(Stopped::is_cause) {
+            return Err(Error::new(Kind::Interrupted, "interrupted"));
         }
         outcome.during(|| "standard output")
     }

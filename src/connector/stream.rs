@@ -319,6 +319,15 @@ impl Running {
         Err(Error::new(Kind::Failed, message))
     }
 
+    /// # Errors
+    /// If it has failed, although another process that it started still holds the pipe open.
+    fn look_after(&mut self) -> Result<()> {
+        match self.child.try_wait() {
+            Ok(Some(status)) => self.check(status),
+            _ => Ok(()),
+        }
+    }
+
     /// Waits for the end until `deadline`, and tells whether it came.
     fn ends_until(&mut self, deadline: Instant) -> bool {
         loop {
@@ -335,6 +344,7 @@ impl Stream for Running {
         if let Some(output) = &mut self.output {
             match output.take(buffer, patience)? {
                 Some(0) => self.output = None,
+                None => return self.look_after().map(|()| None),
                 taken => return Ok(taken),
             }
         }

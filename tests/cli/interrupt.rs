@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::OnceLock;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::io::ioctl_fionread;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Run, Sandbox, noise, store};
 use crate::process::{Running, weight};
@@ -167,4 +170,41 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(listed.lines().count(), 1, "{listed}");
     sandbox.run(&["at", "st", "backup", &source]).ended(0);
     sandbox.discard();
+}
+
+#[test]
+fn a_reader_that_has_stopped_reading_does_not_keep_us() {
+    let sandbox = Sandbox::with_store("interrupt_reader");
+    sandbox.write("d/a", &noise(1 << 20));
+    sandbox.backup("st", "d");
+    let outputs: [&[&str]; 2] = [
+        &["at", "st", "cat", "latest:a"],
+        &[
+            "at", "st", "archive", "-format", "tar", "-output", "-", "latest",
+        ],
+    ];
+    for words in outputs {
+        let mut command = sandbox.command(words);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+        let pipe = child.stdout.take().expect("it is a pipe");
+        let began = Instant::now();
+        let is_full = || ioctl_fionread(&pipe).is_ok_and(|bytes| bytes >= 60 << 10);
+        while !is_full() && began.elapsed() < Duration::from_secs(60) {
+            sleep(Duration::from_millis(5));
+        }
+        assert!(is_full(), "{words:?}");
+        kill_process(Pid::from_child(&child), Signal::INT).expect("it is there");
+        let asked = Instant::now();
+        let status = loop {
+            match child.try_wait().expect("it is ours") {
+                Some(status) => break status,
+                None if asked.elapsed() > SOON => {
+                    child.kill().expect("it is there");
+                    panic!("{words:?} goes on");
+                }
+                None => sleep(Duration::from_millis(5)),
+            }
+        };
+        assert_eq!(status.code(), Some(130), "{words:?}");
+    }
 }

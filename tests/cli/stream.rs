@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -81,8 +82,8 @@ fn what_is_piped_in_becomes_one_file() {
 fn nothing_at_all_is_an_empty_file() {
     let sandbox = Sandbox::with_store("stream_empty");
     let at = store("stream_empty");
-    sandbox
-        .run(&["at", &at, "backup", "stdin:nothing"])
+    sandbox.write("none", b"");
+    fed(&sandbox, "none", &["at", &at, "backup", "stdin:nothing"])
         .ended(0)
         .says_nothing();
     sandbox
@@ -206,6 +207,36 @@ fn a_backup_that_fails_ends_the_command() {
     assert!(!run.has_ended(0), "{}", run.stderr());
     // It may have been ended before it came that far.
     assert!(!sandbox.path("pid").exists() || !is_there(&sandbox));
+}
+
+#[test]
+fn no_standard_input_at_all_is_a_mistake() {
+    let sandbox = Sandbox::with_store("stream_null");
+    let at = store("stream_null");
+    let words = ["at", &at, "backup", "stdin:nothing"];
+    sandbox.run(&words).ended(64).says("/dev/null");
+    let binary = env!("CARGO_BIN_EXE_plakar");
+    let line = format!("exec '{binary}' at {at} backup stdin:nothing <&-");
+    sandbox.run_shell(&line).ended(64).says("/dev/null");
+    assert_eq!(snapshots(&sandbox, &at), 0);
+}
+
+#[test]
+fn a_failure_is_told_while_somebody_else_holds_the_pipe() {
+    let sandbox = Sandbox::with_store("stream_held");
+    let at = store("stream_held");
+    let line = "/bin/sleep 60 & echo half; exit 4";
+    let words = ["at", &at, "backup", "cmd:db", "--", "/bin/sh", "-c", line];
+    let began = Instant::now();
+    // What sleeps has our standard error too, so that must not be waited for.
+    let mut command = sandbox.command(&words);
+    let status = command.stderr(Stdio::null()).stdout(Stdio::null()).status();
+    assert_eq!(status.expect("it can be run").code(), Some(1));
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "it was waited for"
+    );
+    assert_eq!(snapshots(&sandbox, &at), 0);
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! `stdin:NAME` and `cmd:NAME -- COMMAND ...`: a backup of what comes through a pipe.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{IsTerminal, stdin};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::{FileType, fstat};
 
 use crate::cli::Args;
 use crate::connector::{Feed, StreamSource};
@@ -26,16 +30,34 @@ impl Streamed {
     /// # Errors
     /// [`crate::error::Kind::Usage`] for a name that is none, or if nothing is piped in.
     pub(super) fn source(self) -> Result<StreamSource> {
-        let feed = match self.command {
-            Some(words) => Feed::Command(words),
-            None if stdin().is_terminal() => {
-                return Err(Error::usage(
-                    "stdin: standard input is a terminal: pipe something in",
-                ));
-            }
-            None => Feed::Input(stdin().as_fd().try_clone_to_owned()?),
+        if let Some(words) = self.command {
+            return StreamSource::new(&self.name, Feed::Command(words));
+        }
+        let input = Feed::Input(stdin().as_fd().try_clone_to_owned()?);
+        let source = StreamSource::new(&self.name, input)?;
+        let is_nothing = match stdin().is_terminal() {
+            true => Some("a terminal"),
+            false => is_null(stdin().as_fd()).then_some("/dev/null"),
         };
-        StreamSource::new(&self.name, feed)
+        match is_nothing {
+            Some(what) => Err(Error::usage(format!(
+                "stdin: standard input is {what}: pipe something in"
+            ))),
+            None => Ok(source),
+        }
+    }
+}
+
+/// Whether this is `/dev/null`, which cron and systemd give what they start, and what is put
+/// in the place of a standard input that was closed: nobody means an empty file by that.
+fn is_null(input: BorrowedFd<'_>) -> bool {
+    let null = fs::metadata("/dev/null").map(|metadata| metadata.rdev());
+    let given = fstat(input).map(|stat| (stat.st_mode, stat.st_rdev));
+    match (null, given) {
+        (Ok(null), Ok((mode, rdev))) => {
+            FileType::from_raw_mode(mode) == FileType::CharacterDevice && rdev == null
+        }
+        _ => false,
     }
 }
 
