@@ -183,7 +183,8 @@ impl Globals {
         if let Some(known) = printed.get(line) {
             return Ok(known.clone());
         }
-        self.trace("config", || format!("run {line}"));
+        // Not the line itself, which may hold a secret: traces are pasted into reports.
+        self.trace("config", || "run a command for a passphrase".to_owned());
         let passphrase = passphrase::of_command(line)?;
         printed.insert(line.to_owned(), passphrase.clone());
         Ok(passphrase)

@@ -38,8 +38,10 @@ pub fn parse_from(text: &str, now_ns: i64) -> Result<i64> {
 
 /// `moment` in nanoseconds since 1970. `known` are the ways in which `text` may tell it.
 fn nanoseconds(moment: Option<Timestamp>, text: &str, known: &str) -> Result<i64> {
-    let nanoseconds = moment.and_then(|moment| i64::try_from(moment.as_nanosecond()).ok());
-    nanoseconds.ok_or_else(|| Error::usage(format!("{text:?} is no time we know: {known}")))
+    let unknown = || Error::usage(format!("{text:?} is no time we know: {known}"));
+    let nanoseconds = moment.ok_or_else(unknown)?.as_nanosecond();
+    let too_far = |_| Error::usage(format!("{text:?} is not from 1678 to 2261"));
+    i64::try_from(nanoseconds).map_err(too_far)
 }
 
 /// The moment that a word for the present tells.
@@ -153,8 +155,24 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_no_snapshot_can_have_is_told_as_such() {
+        for text in [
+            "2300-01-01",
+            "1600/01/01",
+            "9999-01-01T00:00:00Z",
+            "400 years",
+        ] {
+            let error = parse_from(text, 0).unwrap_err().to_string();
+            assert!(error.ends_with("is not from 1678 to 2261"), "{error}");
+        }
+        for text in ["1678-01-01", "2261-12-31 23:59:59"] {
+            assert!(parse_from(text, 0).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_bare_number_is_refused_with_the_forms_we_know() {
-        for text in ["30", "tomorrow", "400 years"] {
+        for text in ["30", "tomorrow", "31 Feb"] {
             let error = parse_from(text, 0).unwrap_err().to_string();
             assert!(error.contains("an age such as 30d"), "{error}");
         }

@@ -7,6 +7,7 @@
 //! A query narrows what words stand for: a snapshot that is named must be one of those
 //! that the query selects, and `latest` is the newest of them.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -67,13 +68,13 @@ pub fn choices_or_latest(kloset: &Kloset, words: &[OsString]) -> Result<Vec<Choi
 /// [`crate::error::Kind::Usage`] where a path is named: `args` is of a command for whole snapshots.
 pub fn whole(args: &Args, choices: Vec<Choice>) -> Result<Vec<Stored>> {
     let mut chosen: Vec<Stored> = Vec::new();
+    let mut seen = HashSet::new();
     for choice in choices {
         if choice.path.is_some() {
             let cause = "only whole snapshots can be named here, not a PATH in one";
             return Err(args.usage(cause));
         }
-        let is_same = |stored: &Stored| stored.object == choice.stored.object;
-        if !chosen.iter().any(is_same) {
+        if seen.insert(choice.stored.object) {
             chosen.push(choice.stored);
         }
     }

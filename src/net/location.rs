@@ -62,6 +62,7 @@ impl Location {
     /// [`crate::error::Kind::Usage`].
     pub fn parse(text: &[u8]) -> Result<Location> {
         let parsed = match split(text) {
+            _ if text.is_empty() => return Err(Error::usage("an empty location names no place")),
             _ if text.len() > LIMIT_BYTES => return Err(Error::usage("the location is too long")),
             _ if text.contains(&0) => Err(Error::usage("a location has no NUL")),
             Spelling::Path(path) => local(path),

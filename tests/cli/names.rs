@@ -229,6 +229,17 @@ fn passphrases_count_in_their_order() {
 }
 
 #[test]
+fn a_trace_does_not_repeat_the_command_for_the_passphrase() {
+    let sandbox = with_nas("names_trace");
+    let command = format!("passphrase_cmd=echo '{PASSPHRASE}'");
+    sandbox.run(&["store", "set", "nas", &command]).ended(0);
+    sandbox
+        .run(&["-trace", "config", "at", "@nas", "ls"])
+        .ended(0)
+        .says("config: run a command for a passphrase\n");
+}
+
+#[test]
 fn a_command_for_the_passphrase_is_run_once() {
     let sandbox = with_nas("names_command");
     let command = format!("passphrase_cmd=echo run >> ran; echo hint >&2; echo '{PASSPHRASE}'");

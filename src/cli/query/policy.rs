@@ -3,8 +3,8 @@
 use crate::cli::Globals;
 use crate::cli::escape::printable;
 use crate::cli::suggest::did_you_mean;
+use crate::config::Section;
 use crate::config::entries::{Pair, Value};
-use crate::config::{Configuration, Section};
 use crate::error::{During, Error, Kind, Result};
 
 /// What the policy called `name` says, as [`super::from_policy_and_args`] takes it.
@@ -12,14 +12,13 @@ use crate::error::{During, Error, Kind, Result};
 /// # Errors
 /// [`Kind::NotFound`] if there is none; [`Kind::Unsupported`] if it says what no flag can.
 pub fn read(globals: &Globals, name: &str) -> Result<Vec<(String, String)>> {
-    let policies = Configuration::new(globals.config_dir()?);
-    let entries = policies.read(Section::Policies)?;
+    let entries = globals.entries(Section::Policies)?;
     let shown = printable(name.as_bytes());
     let entry = entries.get(name).ok_or_else(|| {
         let hint = did_you_mean(name, entries.names(), "");
         Error::new(Kind::NotFound, format!("no policy named {shown}{hint}"))
     })?;
-    let file = policies.path(Section::Policies);
+    let file = globals.configuration()?.path(Section::Policies);
     let doing = || format!("{}: policy {shown}", file.display());
     let words = words(entry.pairs().during(doing)?);
     match super::from_policy(&words) {

@@ -150,6 +150,7 @@ fn what_is_no_location_is_refused_by_name() {
         assert!(refused(text).contains(text), "{text}");
     }
     assert!(refused("sftp://h:srv/x").contains("a path comes after a slash"));
+    assert_eq!(refused(""), "an empty location names no place");
     refused(&"x".repeat(10_000));
     refused("a\0b");
 }
