@@ -49,6 +49,9 @@ impl Patterns {
     /// # Errors
     /// [`Kind::Usage`] for what is no pattern.
     pub fn new(patterns: &[String], case: Case) -> Result<Patterns> {
+        if patterns.iter().any(String::is_empty) {
+            return Err(Error::usage("an empty pattern matches nothing"));
+        }
         let (mut names, mut paths) = (GlobSetBuilder::new(), GlobSetBuilder::new());
         for pattern in patterns {
             let (set, pattern) = match pattern.find('/') {

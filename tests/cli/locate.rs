@@ -46,6 +46,7 @@ fn an_answer_is_no_failure_and_a_failure_no_answer() {
     sandbox.backup(&at, "d");
     find(&["y"]).ended(1).silent();
     find(&[]).ended(64).says("needs a PATTERN");
+    find(&[""]).ended(64).says("empty pattern");
     find(&["[x"]).ended(64).says("unclosed character class");
     find(&["x", "-snapshot", "012345"]).ended(66);
     find(&["x", "-tag", "none"]).ended(66);

@@ -26,8 +26,8 @@ pub const COMMAND: Command = Command {
     flags: &[
         Flag::value(
             "format",
-            "FORMAT",
-            "tarball, tar or zip (default: as FILE ends, else tarball)",
+            "tarball|tar|zip",
+            "what to write (default: as FILE ends, else tarball)",
         ),
         Flag::value(
             "output",

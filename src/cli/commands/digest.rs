@@ -23,8 +23,8 @@ pub const COMMAND: Command = Command {
     about: "print digests of files",
     flags: &[Flag::value(
         "hashing",
-        "NAME",
-        "the digest: SHA256, which is the default, or BLAKE3",
+        "SHA256|BLAKE3",
+        "which digest (default: SHA256)",
     )],
     run,
     ..Command::BLANK
