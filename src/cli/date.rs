@@ -91,11 +91,6 @@ pub fn now_in_name() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H-%M-%SZ").to_string()
 }
 
-/// Nanoseconds since 1970, by this machine's clock.
-pub fn now_ns() -> i64 {
-    i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -131,13 +131,14 @@ impl Globals {
         options: Options,
         environment: Environment,
         out: Arc<Output>,
+        interrupt: Interrupt,
         store: Option<OsString>,
     ) -> Globals {
         Globals {
             options,
             environment,
             out,
-            interrupt: Interrupt::default(),
+            interrupt,
             read: Read::default(),
             store,
         }
@@ -247,7 +248,13 @@ pub(super) mod tests {
         let invocation = parse(words.iter().map(OsString::from), &[]).unwrap();
         let options = Options::from(&invocation.options).unwrap();
         let out = Arc::new(options.output(&Interrupt::default()));
-        Globals::new(options, environment, out, invocation.store)
+        Globals::new(
+            options,
+            environment,
+            out,
+            Interrupt::default(),
+            invocation.store,
+        )
     }
 
     fn at_home() -> Environment {

@@ -115,8 +115,8 @@ fn run(
         store,
         args,
     } = invocation;
-    let mut globals = Globals::new(options, Environment::of_process(), out, store);
-    globals.interrupt = interrupt;
+    let environment = Environment::of_process();
+    let globals = Globals::new(options, environment, out, interrupt, store);
     signals::listen(&globals.interrupt)?;
     limits::raise();
     let args = match asked_for(&settings, args) {

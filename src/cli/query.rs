@@ -19,6 +19,7 @@ use super::table::{Flag, Group};
 use crate::error::{During, Error, Result};
 use crate::kloset::query::{Field, Filters, Matcher, Newest, Period, Query};
 use crate::kloset::select;
+use crate::util::clock;
 
 /// The flags.
 pub static GROUP: Group = Group {
@@ -112,7 +113,7 @@ pub fn from_policy_and_args(policy: &[(String, String)], args: &Args) -> Result<
 /// # Errors
 /// [`crate::error::Kind::Usage`] for an unknown name, or a value that is none.
 pub fn from_policy(policy: &[(String, String)]) -> Result<Query> {
-    let mut query = Query::at(date::now_ns());
+    let mut query = Query::at(clock::now_ns());
     for (name, value) in policy {
         let value = OsString::from(value);
         let flag = named(name)?;

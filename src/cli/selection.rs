@@ -43,23 +43,18 @@ impl Choice {
     }
 }
 
-/// What each of `words` stands for, in their order.
+/// What each of `words`, of which there is one at least, stands for, in their order.
 ///
 /// # Errors
-/// [`crate::error::Kind::NotFound`] or [`crate::error::Kind::Usage`] for the first word
-/// that stands for no snapshot, or for several.
+/// [`Kind::NotFound`] or [`Kind::Usage`] for the first word that stands for no snapshot, or for
+/// several.
 pub fn choices(kloset: &Kloset, words: &[OsString]) -> Result<Vec<Choice>> {
-    let snapshots = select::all(kloset)?;
-    let choice = |word: &OsString| choice(kloset, &snapshots, word);
-    words.iter().map(choice).collect()
+    matching(kloset, &Query::default(), words)
 }
 
 /// The same, with the newest snapshot if there are no words.
 pub fn choices_or_latest(kloset: &Kloset, words: &[OsString]) -> Result<Vec<Choice>> {
-    match words {
-        [] => choices(kloset, &[LATEST.into()]),
-        words => choices(kloset, words),
-    }
+    matching_or_latest(kloset, &Query::default(), words)
 }
 
 /// The snapshots that `choices` stand for, each once.
@@ -173,13 +168,6 @@ fn left_out(snapshots: &[Stored], query: &Query, stored: &Stored) -> Error {
         None => format!("snapshot {id} is of no period that is asked for"),
     };
     Error::new(Kind::NotFound, message)
-}
-
-/// What `word` stands for among `snapshots`.
-fn choice(kloset: &Kloset, snapshots: &[Stored], word: &OsStr) -> Result<Choice> {
-    let (prefix, path) = parts(word);
-    let stored = select::by_prefix(snapshots, &prefix)?;
-    choose(kloset, stored, path)
 }
 
 /// The choice of `path` in a snapshot.

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -26,6 +26,7 @@ use super::{
     Details, FileKind, Item, LocalSource, Metadata, Source, SourceDir, SourceFile, Stream,
 };
 use crate::error::{During, Error, Kind, Result};
+use crate::util::clock::now_ns;
 
 /// The mode of the file: nobody said who else may read what somebody pipes in.
 const FILE_MODE: u32 = 0o600;
@@ -372,13 +373,6 @@ impl Drop for Running {
             let _ = self.child.wait();
         }
     }
-}
-
-/// Nanoseconds since 1970, by this machine's clock.
-fn now_ns() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let since = since.map_or(0, |since| since.as_nanos());
-    i64::try_from(since).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

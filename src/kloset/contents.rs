@@ -10,12 +10,10 @@ use std::ops::Range;
 use std::vec::IntoIter;
 
 use super::blob::BlobReader;
-use super::file::check_contents;
-use super::layout::content_bytes;
-use super::tree::{Content, Entry};
-use crate::error::{During, Error, Kind, Result};
+use super::file::{as_damage, check_contents, check_length};
+use super::tree::{Content, Entry, decode_list};
+use crate::error::{During, Error, Result};
 use crate::util::Id;
-use crate::util::id::ID_BYTES;
 
 /// The ids of the chunks of a file, one by one.
 struct ChunkIds<'a> {
@@ -41,7 +39,7 @@ impl<'a> ChunkIds<'a> {
                 Some(id) if depth == 0 => return Ok(Some(id)),
                 Some(list) => {
                     ids.next();
-                    let below = self.blobs.with(&list, parse);
+                    let below = self.blobs.with(&list, decode_list);
                     let below = below.during(|| format!("list of chunks {}", list.short()))?;
                     self.lists.push((below.into_iter(), depth - 1));
                 }
@@ -55,14 +53,6 @@ impl<'a> ChunkIds<'a> {
         if let Some((ids, _)) = self.lists.last_mut() {
             ids.next();
         }
-    }
-}
-
-/// The ids in one chunk of a list.
-fn parse(list: &[u8]) -> Result<Vec<Id>> {
-    match list.as_chunks::<ID_BYTES>() {
-        (ids, []) => Ok(ids.iter().map(|id| Id(*id)).collect()),
-        _ => Err(Error::corrupt("a broken last id")),
     }
 }
 
@@ -86,7 +76,7 @@ pub struct Contents<'a> {
 
 impl<'a> Contents<'a> {
     /// # Errors
-    /// [`Kind::Failed`] for what is no file, or was not read when it was backed up.
+    /// [`crate::error::Kind::Failed`] for what is no file, or was not read when it was backed up.
     pub fn new(blobs: &'a BlobReader<'a>, entry: &Entry) -> Result<Contents<'a>> {
         check_contents(entry)?;
         Ok(Contents {
@@ -105,7 +95,7 @@ impl<'a> Contents<'a> {
     /// Fills as much of `buffer` as there are bytes left; less than all of it means the end.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] when a part is lost or damaged, and again at every further call:
+    /// [`crate::error::Kind::Corrupt`] when a part is lost or damaged, and again at every further call:
     /// there is no telling where what follows would belong.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         if let Some(error) = &self.trouble {
@@ -243,24 +233,7 @@ impl<'a> Contents<'a> {
         Ok(true)
     }
 
-    /// # Errors
-    /// [`Kind::Corrupt`] unless as much came by as the file has, or it changed when it was read.
     fn check_length(&self) -> Result<()> {
-        let (stored, size) = (self.content_bytes, self.entry.metadata.size_bytes);
-        let expected = content_bytes(&self.entry.holes, size);
-        match self.entry.changed || stored == expected {
-            true => Ok(()),
-            false => Err(Error::corrupt(format!(
-                "{stored} bytes are stored instead of {expected}"
-            ))),
-        }
-    }
-}
-
-/// What the contents need and no pack has is damage, not a file that does not exist.
-fn as_damage(error: Error) -> Error {
-    match error.kind() {
-        Kind::NotFound => Error::corrupt(error.to_string()),
-        _ => error,
+        check_length(&self.entry, self.content_bytes)
     }
 }

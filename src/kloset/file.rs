@@ -47,13 +47,20 @@ pub fn data(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()>
         })
     });
     read.map_err(as_damage)?;
+    check_length(entry, stored)
+}
+
+/// # Errors
+/// [`Kind::Corrupt`] unless `stored` bytes of content are what the file has, or it changed when
+/// it was read.
+pub(super) fn check_length(entry: &Entry, stored: u64) -> Result<()> {
     let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
-    if !entry.changed && stored != expected {
-        return Err(Error::corrupt(format!(
+    match entry.changed || stored == expected {
+        true => Ok(()),
+        false => Err(Error::corrupt(format!(
             "{stored} bytes are stored instead of {expected}"
-        )));
+        ))),
     }
-    Ok(())
 }
 
 /// # Errors
@@ -78,7 +85,7 @@ pub(super) fn check_contents(entry: &Entry) -> Result<()> {
 }
 
 /// What the contents need and no pack has is damage, not a file that does not exist.
-fn as_damage(error: Error) -> Error {
+pub(super) fn as_damage(error: Error) -> Error {
     match error.kind() {
         Kind::NotFound => Error::corrupt(error.to_string()),
         _ => error,

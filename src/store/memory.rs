@@ -7,10 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::{Area, CONFIG_LIMIT_BYTES, Object, Store, Upload, words};
 use crate::error::{Error, Kind, Result};
+use crate::util::clock::now_ns;
 use crate::util::{Id, human};
 
 /// A store in memory.
@@ -250,14 +251,6 @@ fn no_store() -> Error {
 
 fn missing(area: Area, id: Id) -> Error {
     Error::new(Kind::NotFound, "no such object").during(format!("read {}", words::object(area, id)))
-}
-
-/// The time, and zero for a clock before 1970 or after 2262.
-fn now_ns() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -160,5 +160,12 @@ fn globals_of(globals: &Globals, place: &Place) -> Result<Globals> {
     let out = Output::new(Format::Human, Verbosity::Silent, nowhere(), nowhere());
     let store = place.invocation.store.clone();
     let environment = globals.environment.clone();
-    Ok(Globals::new(options, environment, Arc::new(out), store))
+    let interrupt = globals.interrupt.clone();
+    Ok(Globals::new(
+        options,
+        environment,
+        Arc::new(out),
+        interrupt,
+        store,
+    ))
 }

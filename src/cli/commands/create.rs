@@ -2,12 +2,13 @@
 
 use crate::cli::cost::{self, KDF_MEMORY, KDF_PASSES};
 use crate::cli::passphrase::Weak;
-use crate::cli::{Args, Command, Flag, Globals, Status, date};
+use crate::cli::{Args, Command, Flag, Globals, Status};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::codec::{DEFAULT_LEVEL, LEVELS};
 use crate::kloset::slot::SlotInfo;
 use crate::kloset::{self, Protection};
 use crate::store;
+use crate::util::clock;
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {
@@ -60,7 +61,7 @@ impl Opts {
             level: level(args).during(|| args.path())?.unwrap_or(DEFAULT_LEVEL),
             info: SlotInfo {
                 label: args.text("label")?.unwrap_or_default(),
-                created_ns: date::now_ns(),
+                created_ns: clock::now_ns(),
                 cost: cost::given(args)?,
             },
             weak: Weak::accepted_if(args.is_on("weak-passphrase")),

@@ -14,13 +14,14 @@ use crate::cli::escape::printable;
 use crate::cli::opening::{self, Opened};
 use crate::cli::passphrase::Weak;
 use crate::cli::progress::Watch;
-use crate::cli::{Args, Command, Flag, Globals, Status, date};
+use crate::cli::{Args, Command, Flag, Globals, Status};
 use crate::error::{Error, Kind, Result};
 use crate::kloset::keyring::Owner;
 use crate::kloset::progress::{Counters, Event, Observer};
 use crate::kloset::slot::SlotInfo;
 use crate::kloset::{Locked, keyring};
 use crate::store::Store;
+use crate::util::clock;
 use crate::util::{Id, human};
 
 const LABEL: Flag = Flag::value("label", "NAME", "what to call the passphrase in listings");
@@ -255,7 +256,7 @@ fn add_slot(globals: &Globals, args: &Args, opened: &Opened, info: SlotInfo) -> 
 fn info(args: &Args) -> Result<SlotInfo> {
     Ok(SlotInfo {
         label: args.text("label")?.unwrap_or_default(),
-        created_ns: date::now_ns(),
+        created_ns: clock::now_ns(),
         cost: cost::given(args)?,
     })
 }

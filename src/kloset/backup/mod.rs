@@ -48,6 +48,7 @@ use crate::connector::Source;
 use crate::connector::exclude::Excludes;
 use crate::error::{Error, Kind, Result};
 use crate::util::Id;
+use crate::util::clock::now_ns;
 use crate::util::interrupt::Interrupt;
 
 use assemble::Assembler;
@@ -241,12 +242,6 @@ fn expect(kloset: &Kloset, previous: Option<&Snapshot>) {
     let counters = kloset.observer().counters();
     add(&counters.expected_files, totals.files);
     add(&counters.expected_bytes, totals.bytes);
-}
-
-/// Nanoseconds since 1970, by this machine's clock.
-fn now_ns() -> i64 {
-    let now = jiff::Timestamp::now().as_nanosecond();
-    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 /// What every thread of one backup looks at.

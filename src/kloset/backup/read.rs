@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::Options;
 use super::attributes::trim_xattrs;
 use super::job::{Batch, Buffer, Buffers, End, Find, Job, Step};
-use super::{now_ns, recent};
+use super::recent;
 use crate::connector::{Metadata, SourceDir, SourceFile, Stream};
 use crate::error::{Error, Kind, Result};
 use crate::kloset::chunker::Chunker;
@@ -27,6 +27,7 @@ use crate::kloset::failures::Failures;
 use crate::kloset::pipeline::{Shared, Trouble, send};
 use crate::kloset::progress::{Counters, add};
 use crate::kloset::tree::Entry;
+use crate::util::clock::now_ns;
 
 /// One run of data that has no end.
 const EVERYTHING: Range<u64> = 0..u64::MAX;

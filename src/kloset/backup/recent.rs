@@ -19,8 +19,8 @@
 use std::thread;
 use std::time::Duration;
 
-use super::now_ns;
 use crate::connector::Metadata;
+use crate::util::clock::now_ns;
 
 const SECOND_NS: i64 = 1_000_000_000;
 /// Twice the longest tick.
