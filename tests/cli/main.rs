@@ -29,6 +29,7 @@ mod output;
 mod over;
 mod pkg;
 mod policy;
+mod prepared;
 mod process;
 mod prune;
 mod query;

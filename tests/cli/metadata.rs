@@ -1,15 +1,16 @@
 //! Everything that a file is beside its contents, there and back as root.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{FileType, Mode, XattrFlags};
 
 use crate::harness::{Sandbox, noise, store};
+use crate::prepared::{is_root, node, set_mode, set_mtime};
 use crate::seen::{Tree, differences, tree};
 
 /// Runs a tool of the system, which must succeed.
@@ -38,33 +39,6 @@ impl Drop for Unlock<'_> {
     fn drop(&mut self) {
         unlock(&self.0.path("."));
     }
-}
-
-/// Whether this user may do what these tests are about.
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
-    let time = Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
-    let at = rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW);
-    at.expect("a time can be set");
-}
-
-fn node(path: &Path, kind: FileType, device: u64) {
-    let made = rustix::fs::mknodat(CWD, path, kind, Mode::from_raw_mode(0o640), device);
-    made.expect("a node can be made");
-}
-
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode can be set");
 }
 
 /// Backs `d` up, restores it and compares.

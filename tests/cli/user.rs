@@ -1,11 +1,12 @@
 //! What somebody who is not root can and cannot do.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
+use std::fs::{self};
+use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::Path;
 use std::process::Command;
 
 use crate::harness::{Run, Sandbox};
+use crate::prepared::set_mode;
 
 const NOBODY: u32 = 65534;
 /// Files whose owner an ordinary user cannot restore: far more than warnings anybody reads.
@@ -46,10 +47,6 @@ fn sandbox_of_nobody(name: &str) -> Option<Sandbox> {
 
 fn give_away(path: &Path) {
     lchown(path, Some(NOBODY), Some(NOBODY)).expect("root may give away");
-}
-
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode can be set");
 }
 
 #[test]
