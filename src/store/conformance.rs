@@ -74,7 +74,10 @@ fn listed(store: &dyn Store, area: Area) -> Vec<Object> {
         Ok(())
     };
     store.list(area, &mut each).expect("list");
-    objects.sort_by_key(|object| object.id);
+    assert!(
+        objects.is_sorted_by(|one, next| one.id < next.id),
+        "{area:?} is not listed by ascending ids"
+    );
     objects
 }
 
@@ -365,6 +368,24 @@ fn every_prefix_is_listed(store: &dyn Store) {
         ids.sort();
         let found: Vec<Id> = listed(store, area).iter().map(|object| object.id).collect();
         assert_eq!(found, ids, "{area:?} does not list each object once");
+        a_listing_goes_on_after_any_id(store, area, &ids);
+    }
+}
+
+/// From an id that is there, one that is not, the last one, and beyond.
+fn a_listing_goes_on_after_any_id(store: &dyn Store, area: Area, ids: &[Id]) {
+    let between = Id::of(b"none of these");
+    for after in [ids[0], ids[299], between, ids[599], Id([0xff; 32])] {
+        let mut found = Vec::new();
+        let mut each = |object: Object| {
+            found.push(object.id);
+            Ok(())
+        };
+        store
+            .list_after(area, Some(after), &mut each)
+            .expect("list_after");
+        let expected = &ids[ids.partition_point(|id| *id <= after)..];
+        assert_eq!(found, expected, "{area:?} listed after {after}");
     }
 }
 

@@ -284,9 +284,14 @@ impl Store for FaultStore {
         self.inner.stat(area, id)
     }
 
-    fn list(&self, area: Area, each: &mut dyn FnMut(Object) -> Result<()>) -> Result<()> {
+    fn list_after(
+        &self,
+        area: Area,
+        after: Option<Id>,
+        each: &mut dyn FnMut(Object) -> Result<()>,
+    ) -> Result<()> {
         self.state.read(Call::List)?;
-        self.inner.list(area, each)
+        self.inner.list_after(area, after, each)
     }
 
     fn delete(&self, area: Area, id: Id) -> Result<()> {

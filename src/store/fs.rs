@@ -121,10 +121,15 @@ impl Store for FsStore {
         Ok(object::describe(id, &metadata))
     }
 
-    fn list(&self, area: Area, each: &mut dyn FnMut(Object) -> Result<()>) -> Result<()> {
+    fn list_after(
+        &self,
+        area: Area,
+        after: Option<Id>,
+        each: &mut dyn FnMut(Object) -> Result<()>,
+    ) -> Result<()> {
         match area {
-            Area::Packs => self.0.list_packs(each),
-            _ => self.0.list_directory(area, &self.0.directory(area), each),
+            Area::Packs => self.0.list_packs(after, each),
+            _ => (self.0).list_directory(area, &self.0.directory(area), after, each),
         }
     }
 

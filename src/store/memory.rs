@@ -196,14 +196,19 @@ impl Store for MemoryStore {
         })
     }
 
-    fn list(&self, area: Area, each: &mut dyn FnMut(Object) -> Result<()>) -> Result<()> {
+    fn list_after(
+        &self,
+        area: Area,
+        after: Option<Id>,
+        each: &mut dyn FnMut(Object) -> Result<()>,
+    ) -> Result<()> {
         // The names first, and then without the lock: `each` may call us.
         let contents = self.lock();
         contents.prepared()?;
         let ids: Vec<Id> = contents
             .objects
             .keys()
-            .filter(|key| key.0 == area)
+            .filter(|key| key.0 == area && after.is_none_or(|after| key.1 > after))
             .map(|key| key.1)
             .collect();
         drop(contents);

@@ -140,10 +140,23 @@ pub trait Store: Send + Sync {
     /// [`Kind::NotFound`].
     fn stat(&self, area: Area, id: Id) -> Result<Object>;
 
-    /// Every object of `area`, in no particular order. Objects put or deleted
-    /// meanwhile may or may not be among them. Whatever is not named like an
-    /// object is passed over.
-    fn list(&self, area: Area, each: &mut dyn FnMut(Object) -> Result<()>) -> Result<()>;
+    /// Every object of `area`, by ascending ids. As [`Store::list_after`].
+    fn list(&self, area: Area, each: &mut dyn FnMut(Object) -> Result<()>) -> Result<()> {
+        self.list_after(area, None, each)
+    }
+
+    /// Every object of `area` whose id is above `after`, by ascending ids, so that a
+    /// listing can be taken in pages. Objects put or deleted meanwhile may or may
+    /// not be among them. Whatever is not named like an object is passed over.
+    ///
+    /// # Errors
+    /// Those of `each`, at once.
+    fn list_after(
+        &self,
+        area: Area,
+        after: Option<Id>,
+        each: &mut dyn FnMut(Object) -> Result<()>,
+    ) -> Result<()>;
 
     /// Removes an object. Removing one that is not there is a success, so that an
     /// interrupted deletion can be repeated.

@@ -303,8 +303,13 @@ impl Store for Busy {
         self.inner.stat(area, id)
     }
 
-    fn list(&self, area: Area, each: &mut dyn FnMut(Object) -> Result<()>) -> Result<()> {
-        self.inner.list(area, each)?;
+    fn list_after(
+        &self,
+        area: Area,
+        after: Option<Id>,
+        each: &mut dyn FnMut(Object) -> Result<()>,
+    ) -> Result<()> {
+        self.inner.list_after(area, after, each)?;
         if area == Area::Packs {
             (self.publish)();
         }

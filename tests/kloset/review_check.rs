@@ -61,9 +61,14 @@ impl<F: Fn(Asked) -> Result<()> + Send + Sync> Store for Hooked<F> {
     fn stat(&self, area: Area, id: Id) -> Result<Object> {
         self.inner.stat(area, id)
     }
-    fn list(&self, area: Area, each: &mut dyn FnMut(Object) -> Result<()>) -> Result<()> {
+    fn list_after(
+        &self,
+        area: Area,
+        after: Option<Id>,
+        each: &mut dyn FnMut(Object) -> Result<()>,
+    ) -> Result<()> {
         (self.before)(Asked::List(area))?;
-        self.inner.list(area, each)
+        self.inner.list_after(area, after, each)
     }
     fn delete(&self, area: Area, id: Id) -> Result<()> {
         self.inner.delete(area, id)

@@ -133,8 +133,10 @@ impl Place {
         }
         match area {
             None | Some(Area::Keys) => Ok(()),
-            Some(Area::Packs) => self.list_packs(&mut |_| Err(exists("there are packs already"))),
-            Some(area) => self.list_directory(area, &entry.path(), &mut |_| {
+            Some(Area::Packs) => {
+                self.list_packs(None, &mut |_| Err(exists("there are packs already")))
+            }
+            Some(area) => self.list_directory(area, &entry.path(), None, &mut |_| {
                 Err(exists(format!("{} is not empty", area.name())))
             }),
         }
@@ -264,41 +266,57 @@ impl Place {
         Ok(file)
     }
 
-    /// The packs, directory by directory.
-    pub(super) fn list_packs(&self, each: &mut dyn FnMut(Object) -> Result<()>) -> Result<()> {
-        let packs = self.directory(Area::Packs);
-        self.each_entry(Area::Packs, &packs, &mut |entry| match is_fan(&entry) {
-            true => self.list_directory(Area::Packs, &entry.path(), each),
-            false => Ok(()),
-        })
+    /// The packs above `after`, directory by directory.
+    pub(super) fn list_packs(
+        &self,
+        after: Option<Id>,
+        each: &mut dyn FnMut(Object) -> Result<()>,
+    ) -> Result<()> {
+        let mut fans = Vec::new();
+        self.each_entry(Area::Packs, &self.directory(Area::Packs), &mut |entry| {
+            if is_fan(&entry) {
+                fans.push(entry.path());
+            }
+            Ok(())
+        })?;
+        fans.sort();
+        // A directory whose last possible id is not above `after` need not be read.
+        let first = after.map(|after| self.directory(Area::Packs).join(&after.to_string()[..2]));
+        fans.iter()
+            .filter(|fan| first.as_ref().is_none_or(|first| *fan >= first))
+            .try_for_each(|fan| self.list_directory(Area::Packs, fan, after, each))
     }
 
-    /// The objects of `area` in one of its directories.
+    /// The objects of `area` above `after` in one of its directories.
     pub(super) fn list_directory(
         &self,
         area: Area,
         directory: &Path,
+        after: Option<Id>,
         each: &mut dyn FnMut(Object) -> Result<()>,
     ) -> Result<()> {
+        let mut ids: Vec<Id> = Vec::new();
         self.each_entry(area, directory, &mut |entry| {
-            let Some(id) = entry
+            let id = entry
                 .file_name()
                 .to_str()
-                .and_then(|name| name.parse().ok())
-            else {
-                return Ok(());
-            };
-            match entry.metadata() {
-                // A pack in the directory of another prefix would not be found by its id.
-                Ok(metadata) if metadata.is_file() && entry.path() == self.path(area, id) => {
-                    each(object::describe(id, &metadata))
-                }
+                .and_then(|name| name.parse().ok());
+            // A pack in the directory of another prefix would not be found by its id.
+            let is_found = |id: &Id| entry.path() == self.path(area, *id);
+            ids.extend(id.filter(|id| is_found(id) && after.is_none_or(|after| *id > after)));
+            Ok(())
+        })?;
+        ids.sort();
+        for id in ids {
+            match fs::symlink_metadata(self.path(area, id)) {
+                Ok(metadata) if metadata.is_file() => each(object::describe(id, &metadata))?,
                 Err(cause) if !is_missing(&cause) => {
-                    Err(cause).during(|| format!("list {}", area.name()))
+                    return Err(cause).during(|| format!("list {}", area.name()));
                 }
-                _ => Ok(()),
+                _ => {}
             }
-        })
+        }
+        Ok(())
     }
 
     /// Every entry of a directory of `area`. One that is missing is empty, as
