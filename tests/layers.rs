@@ -44,8 +44,9 @@ const ONLY_CLI: &[&str] = &[
     "io::stderr",
 ];
 /// Every package is code that somebody has to trust. Today's number and a few to
-/// spare for what the design names (section 14); raise it with a reason.
-const PACKAGE_LIMIT: usize = 130;
+/// spare for what the design names (section 14); raise it with a reason. TLS came with 26,
+/// of which 18 are for other systems and never built here.
+const PACKAGE_LIMIT: usize = 165;
 
 /// One source file.
 struct Source {

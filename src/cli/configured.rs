@@ -176,6 +176,26 @@ impl Globals {
         keyfile.map(read).transpose()
     }
 
+    /// What lets us into the store at `place`, if that is configured.
+    pub fn token(&self, place: &Place) -> Result<Option<Zeroizing<String>>> {
+        let name = place.name.as_deref().unwrap_or_default();
+        if let Some(token) = place.text("auth_token") {
+            return Ok(Some(token));
+        }
+        let Some(line) = place.text("auth_token_cmd") else {
+            return Ok(None);
+        };
+        let printed = || -> Result<Zeroizing<String>> {
+            let token = String::from_utf8(self.printed(&line)?.to_vec());
+            Ok(Zeroizing::new(
+                token.map_err(|_| Error::usage("it did not print text"))?,
+            ))
+        };
+        printed()
+            .map(Some)
+            .during(|| format!("auth_token_cmd of @{name}"))
+    }
+
     /// The first line that the command `line` prints, or has printed before.
     fn printed(&self, line: &str) -> Result<Passphrase> {
         let printed = self.read.printed.lock();

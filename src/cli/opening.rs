@@ -14,11 +14,13 @@ use std::sync::Arc;
 use super::globals::Globals;
 use super::passphrase::Passphrase;
 use super::progress::Watch;
+use crate::config::entries::Value;
 use crate::config::place::Place;
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::master::Key;
 use crate::kloset::{Kloset, Locked};
-use crate::store::{self, Store};
+use crate::net::Trust;
+use crate::store::{self, Settings, Store};
 
 /// What a cache lets others do: nothing. It tells which chunks a store holds.
 const CACHE_MODE: u32 = 0o700;
@@ -33,7 +35,37 @@ pub struct Opened {
 
 /// The store that the user named. Nothing is read yet.
 pub fn store(globals: &Globals) -> Result<Arc<dyn Store>> {
-    store::open(&globals.place()?.location)
+    store_at(globals, &globals.place()?)
+}
+
+/// The store at `place`, reached as is configured for it. Nothing is read yet.
+///
+/// # Errors
+/// [`Kind::Usage`] for a place where no store can be; whatever keeps the token that is
+/// configured from being had.
+pub fn store_at(globals: &Globals, place: &Place) -> Result<Arc<dyn Store>> {
+    let is_on = |name| matches!(place.value(name), Some(Value::Switch(true)));
+    let text = |name| place.text(name).map(|text| text.to_string());
+    let connections = match place.value("connections") {
+        Some(Value::Number(number)) => usize::try_from(*number).ok(),
+        _ => None,
+    };
+    let out = globals.out.clone();
+    let settings = Settings {
+        interrupt: globals.interrupt.clone(),
+        notice: Arc::new(move |error| out.warning(error)),
+        spool: globals.cache_dir().ok(),
+        connections,
+        token: globals.token(place)?,
+        trust: Trust {
+            ca: text("tls_ca").map(PathBuf::from),
+            pin: text("tls_pin"),
+            no_verify: is_on("tls_no_verify"),
+        },
+    };
+    let store = store::open(&place.location, &settings)?;
+    globals.trace("store", || format!("open {}", store.location()));
+    Ok(store)
 }
 
 /// The kloset that the user named, unlocked. `watch` hears of what happens in it.
@@ -43,9 +75,7 @@ pub fn kloset(globals: &Globals, watch: &Arc<Watch>) -> Result<Kloset> {
 
 /// The kloset at `place`, with the passphrase that unlocked it.
 pub fn unlocked(globals: &Globals, place: &Place, watch: &Arc<Watch>) -> Result<Opened> {
-    let store = store::open(&place.location)?;
-    globals.trace("store", || format!("open {}", store.location()));
-    let locked = Locked::new(store)?;
+    let locked = Locked::new(store_at(globals, place)?)?;
     let (key, passphrase) = match locked.plaintext_key()? {
         Some(key) => {
             refuse_downgrade(globals, place, &locked)?;
@@ -61,7 +91,7 @@ pub fn unlocked(globals: &Globals, place: &Place, watch: &Arc<Watch>) -> Result<
 /// there is nothing.
 pub fn unasked(globals: &Globals, watch: &Arc<Watch>) -> Result<Option<Kloset>> {
     let place = globals.place()?;
-    let locked = Locked::new(store::open(&place.location)?)?;
+    let locked = Locked::new(store_at(globals, &place)?)?;
     if locked.plaintext_key()?.is_some() {
         return Ok(Some(unlocked(globals, &place, watch)?.kloset));
     }

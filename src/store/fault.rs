@@ -20,7 +20,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Area, Object, Store, Upload};
+use super::{Area, Manner, Object, Store, Upload};
 use crate::error::{Error, Kind, Result};
 use crate::util::Id;
 
@@ -282,6 +282,10 @@ impl Store for FaultStore {
     fn stat(&self, area: Area, id: Id) -> Result<Object> {
         self.state.read(Call::Stat)?;
         self.inner.stat(area, id)
+    }
+
+    fn manner(&self) -> Manner {
+        self.inner.manner()
     }
 
     fn list_after(

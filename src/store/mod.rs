@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod fault;
 mod fs;
 pub mod memory;
+mod settings;
 mod words;
 
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use std::sync::Arc;
 use crate::error::{Error, Kind, Result};
 use crate::net::location::Location;
 use crate::util::Id;
+
+pub use settings::{Notice, Settings};
 
 /// The kinds of object a store keeps apart. CONFIG is none of them: it has no id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,11 +84,37 @@ pub struct Object {
     pub modified_ns: i64,
 }
 
+/// How a store is best used. What it promises does not depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// Whether a call costs a round trip, so that it pays to remember answers.
+    pub distance: Distance,
+    /// How many calls are worth making at once. At least 1.
+    pub connections: usize,
+}
+
+/// How far away a store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distance {
+    /// On this machine, or mounted as if it were.
+    Local,
+    /// Behind a network: a call costs a round trip.
+    Remote,
+}
+
 /// A place that keeps objects. Calls block until done and may be made from
 /// several threads at once. Only [`Kind::Unavailable`] is worth retrying.
 pub trait Store: Send + Sync {
     /// What to call this store in messages, such as `sftp://nas/backup`. Contains no secret.
     fn location(&self) -> &str;
+
+    /// How it is best used.
+    fn manner(&self) -> Manner {
+        Manner {
+            distance: Distance::Local,
+            connections: 1,
+        }
+    }
 
     /// Makes the place ready for a first object: every area, empty.
     ///
@@ -174,11 +203,13 @@ pub trait Upload: Send {
     fn commit(self: Box<Self>, id: Id) -> Result<()>;
 }
 
-/// The store at `location`. Nothing is read or written yet: the place need not exist.
+/// The store at `location`, reached as `settings` say. Nothing is read or written yet: the
+/// place need not exist.
 ///
 /// # Errors
 /// [`Kind::Usage`] for a location that no store here can be at.
-pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
+pub fn open(location: &Location, settings: &Settings) -> Result<Arc<dyn Store>> {
+    let _ = settings;
     match location {
         Location::Path(path) => {
             let utf8 = |_| Error::usage(format!("the path of a store is UTF-8: {location}"));
@@ -200,7 +231,7 @@ mod tests {
     use super::*;
 
     fn opened(location: &str) -> Result<Arc<dyn Store>> {
-        open(&Location::parse(location.as_bytes())?)
+        open(&Location::parse(location.as_bytes())?, &Settings::default())
     }
 
     #[test]
@@ -219,6 +250,9 @@ mod tests {
             (Kind::Usage, words.into())
         );
         let raw = Location::Path(b"/\xff".to_vec());
-        assert_eq!(open(&raw).err().unwrap().kind(), Kind::Usage);
+        assert_eq!(
+            open(&raw, &Settings::default()).err().unwrap().kind(),
+            Kind::Usage
+        );
     }
 }

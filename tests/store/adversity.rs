@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use plakar::error::Kind;
 use plakar::net::location::Location;
-use plakar::store::{Area, Store, open};
+use plakar::store::{Area, Settings, Store, open};
 use plakar::util::Id;
 use tempfile::TempDir;
 
@@ -84,10 +84,8 @@ fn child() {
     let Ok(work) = std::env::var(CHILD) else {
         return;
     };
-    let store = open(&Location::Path(
-        std::env::var(CHILD_STORE).unwrap().into_bytes(),
-    ))
-    .unwrap();
+    let place = Location::Path(std::env::var(CHILD_STORE).unwrap().into_bytes());
+    let store = open(&place, &Settings::default()).unwrap();
     match work.as_str() {
         "put" => put_for_ever(&*store),
         "stop halfway" => stop_halfway(&*store),

@@ -18,7 +18,7 @@ use plakar::error::{Kind, Result};
 use plakar::net::location::Location;
 use plakar::store::fault::{Call, FaultStore};
 use plakar::store::memory::MemoryStore;
-use plakar::store::{Area, Store, conformance, open};
+use plakar::store::{Area, Settings, Store, conformance, open};
 use plakar::util::Id;
 use tempfile::TempDir;
 
@@ -48,7 +48,11 @@ impl Sandbox {
 }
 
 fn store_at(root: &Path) -> Arc<dyn Store> {
-    open(&Location::Path(root.to_str().unwrap().into())).unwrap()
+    open(
+        &Location::Path(root.to_str().unwrap().into()),
+        &Settings::default(),
+    )
+    .unwrap()
 }
 
 fn files_in(directory: &Path) -> Vec<PathBuf> {

@@ -2,12 +2,11 @@
 
 use crate::cli::cost::{self, KDF_MEMORY, KDF_PASSES};
 use crate::cli::passphrase::Weak;
-use crate::cli::{Args, Command, Flag, Globals, Status};
+use crate::cli::{Args, Command, Flag, Globals, Status, opening};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::codec::{DEFAULT_LEVEL, LEVELS};
 use crate::kloset::slot::SlotInfo;
 use crate::kloset::{self, Protection};
-use crate::store;
 use crate::util::clock;
 
 /// The entry in the table.
@@ -86,7 +85,7 @@ pub(super) fn level(args: &Args) -> Result<Option<i32>> {
 fn run(globals: &Globals, args: Args) -> Result<Status> {
     let opts = Opts::from(&args)?;
     let place = globals.place()?;
-    let store = store::open(&place.location)?;
+    let store = opening::store_at(globals, &place)?;
     if opts.is_plaintext {
         globals.out.warning(&Error::new(Kind::Failed, PLAINTEXT));
         kloset::create(&*store, &Protection::Plaintext, opts.level)?;

@@ -15,7 +15,6 @@ use crate::cli::{Args, Globals, Status, opening, places};
 use crate::config::Role;
 use crate::config::place::Place;
 use crate::error::{During, Error, Kind, Result};
-use crate::store;
 
 /// What was found.
 #[derive(Serialize)]
@@ -81,8 +80,8 @@ fn check_store(globals: &Globals, place: &Place) -> Result<&'static str> {
 }
 
 /// Reachable is a place that says whether it is a store, whatever it says.
-fn ping_store(_: &Globals, place: &Place) -> Result<&'static str> {
-    let store = store::open(&place.location)?;
+fn ping_store(globals: &Globals, place: &Place) -> Result<&'static str> {
+    let store = opening::store_at(globals, place)?;
     match store.get_config() {
         Ok(_) => Ok("is a store"),
         Err(error) if error.kind() == Kind::NotFound => {

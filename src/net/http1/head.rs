@@ -1,0 +1,211 @@
+//! Heads of messages: the first line and the fields.
+//!
+//! `httparse` splits them; what may be in them is checked here. Names of fields are compared
+//! in lower case. What is not ASCII in a value is of no use to anyone and refused.
+
+use super::{FIELDS_LIMIT, HEAD_LIMIT_BYTES, Wrong};
+
+/// The fields of a head, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    /// The value of the only field `name`, in lower case; nothing if there is none.
+    ///
+    /// # Errors
+    /// [`Wrong::Malformed`] if there are several.
+    pub fn only(&self, name: &str) -> Result<Option<&str>, Wrong> {
+        let mut values = self.all(name);
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value),
+            _ => Err(Wrong::Malformed("a field is there twice")),
+        }
+    }
+
+    /// The first value of `name`, for fields of which it does not matter.
+    pub fn first(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// Every value of `name`.
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        debug_assert!(name.bytes().all(|byte| !byte.is_ascii_uppercase()));
+        let ours = self.0.iter().filter(move |(known, _)| known == name);
+        ours.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the list in the fields `name` has `word`, whatever its case.
+    pub fn lists(&self, name: &str, word: &str) -> bool {
+        let mut words = self.all(name).flat_map(|value| value.split(','));
+        words.any(|listed| listed.trim().eq_ignore_ascii_case(word))
+    }
+
+    fn of(fields: &[httparse::Header<'_>]) -> Result<Headers, Wrong> {
+        let field = |field: &httparse::Header<'_>| {
+            let value = std::str::from_utf8(field.value).ok()?;
+            let is_plain = value
+                .chars()
+                .all(|letter| matches!(letter, ' '..='~' | '\t'));
+            is_plain.then(|| (field.name.to_ascii_lowercase(), value.trim().to_owned()))
+        };
+        let fields: Option<Vec<_>> = fields.iter().map(field).collect();
+        Ok(Headers(
+            fields.ok_or(Wrong::Malformed("a field is not ASCII"))?,
+        ))
+    }
+}
+
+/// The head of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// As it was sent: `GET`.
+    pub method: String,
+    /// What is asked for, as it was sent: nothing in it is decoded.
+    pub target: String,
+    /// 0 or 1, of HTTP/1.
+    pub minor: u8,
+    /// The fields.
+    pub headers: Headers,
+}
+
+/// The head of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// From 100 to 999.
+    pub status: u16,
+    /// 0 or 1, of HTTP/1.
+    pub minor: u8,
+    /// The fields.
+    pub headers: Headers,
+}
+
+impl Request {
+    /// Whether the connection is to be kept after the answer.
+    pub fn is_kept(&self) -> bool {
+        is_kept(self.minor, &self.headers)
+    }
+}
+
+impl Response {
+    /// Whether the connection is to be kept after the body.
+    pub fn is_kept(&self) -> bool {
+        is_kept(self.minor, &self.headers)
+    }
+
+    /// Whether it only says to go on.
+    pub fn is_interim(&self) -> bool {
+        (100..200).contains(&self.status)
+    }
+}
+
+/// Whether both sides may use the connection again (RFC 9112, section 9.3).
+fn is_kept(minor: u8, headers: &Headers) -> bool {
+    match minor {
+        0 => headers.lists("connection", "keep-alive"),
+        _ => !headers.lists("connection", "close"),
+    }
+}
+
+/// The head of a request that `bytes` begin with, and its length; nothing if it is not whole.
+pub fn parse_request(bytes: &[u8]) -> Result<Option<(Request, usize)>, Wrong> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_LIMIT];
+    let mut request = httparse::Request::new(&mut fields);
+    let Some(length) = whole(request.parse(bytes))? else {
+        return Ok(None);
+    };
+    if length > HEAD_LIMIT_BYTES {
+        return Err(too_long(bytes));
+    }
+    let headers = Headers::of(request.headers)?;
+    let request = Request {
+        method: request.method.unwrap_or_default().to_owned(),
+        target: request.path.unwrap_or_default().to_owned(),
+        minor: request.version.unwrap_or_default(),
+        headers,
+    };
+    // One host, so that nothing in front of us can think of another (RFC 9112, section 3.2).
+    match request.headers.only("host")? {
+        None if request.minor > 0 => Err(Wrong::Malformed("no Host")),
+        _ => Ok(Some((request, length))),
+    }
+}
+
+/// The head of an answer that `bytes` begin with, and its length; nothing if it is not whole.
+pub fn parse_response(bytes: &[u8]) -> Result<Option<(Response, usize)>, Wrong> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_LIMIT];
+    let mut response = httparse::Response::new(&mut fields);
+    let Some(length) = whole(response.parse(bytes))? else {
+        return Ok(None);
+    };
+    let head = Response {
+        status: response.code.unwrap_or_default(),
+        minor: response.version.unwrap_or_default(),
+        headers: Headers::of(response.headers)?,
+    };
+    match head.status {
+        100..=999 => Ok(Some((head, length))),
+        _ => Err(Wrong::Malformed("that is no status")),
+    }
+}
+
+/// What `httparse` says, in our words.
+fn whole(outcome: httparse::Result<usize>) -> Result<Option<usize>, Wrong> {
+    use httparse::{Error as E, Status};
+    match outcome {
+        Ok(Status::Complete(length)) => Ok(Some(length)),
+        Ok(Status::Partial) => Ok(None),
+        Err(E::TooManyHeaders) => Err(Wrong::LongHead),
+        Err(E::Version) => Err(Wrong::Version),
+        Err(E::HeaderName) => Err(Wrong::Malformed("a field has no name")),
+        Err(E::HeaderValue) => Err(Wrong::Malformed("a field has a bad value")),
+        Err(E::NewLine | E::Token | E::Status) => Err(Wrong::Malformed("that is not HTTP")),
+    }
+}
+
+/// What is too long about a head that did not end: its first line, or all of it.
+pub fn too_long(bytes: &[u8]) -> Wrong {
+    match bytes
+        .iter()
+        .take(HEAD_LIMIT_BYTES)
+        .any(|byte| *byte == b'\n')
+    {
+        true => Wrong::LongHead,
+        false => Wrong::LongTarget,
+    }
+}
+
+/// The usual words for a status (RFC 9110, section 15; RFC 6585; RFC 4918).
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        200 => "OK",
+        201 => "Created",
+        204 => "No Content",
+        206 => "Partial Content",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        422 => "Unprocessable Content",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
+        _ => "Unknown",
+    }
+}

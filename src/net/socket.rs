@@ -1,0 +1,224 @@
+//! A TCP connection on which nothing waits for ever.
+//!
+//! A timeout of the system starts anew with each byte, so whoever sends one byte a minute
+//! holds a thread for days. A [`Limit`] does not: it is either a moment until which everything
+//! has to be done, or a pace that has to be kept on the whole. Before each call the socket is
+//! told how long that leaves, and once nothing is left, calls fail with
+//! [`ErrorKind::TimedOut`].
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Until when a socket may be busy with what it does now.
+#[derive(Clone, Copy, Debug)]
+pub enum Limit {
+    /// No limit. For nothing that a stranger is at the other end of.
+    None,
+    /// Everything is done by then, however little is missing.
+    Until(Instant),
+    /// So many bytes a second are moved on the whole, after some grace.
+    Pace {
+        /// When it began.
+        since: Instant,
+        /// What is granted beyond the time that the bytes take.
+        grace: Duration,
+        /// The least there is to be, in bytes a second.
+        bytes_per_second: u64,
+    },
+}
+
+impl Limit {
+    /// Everything is done `time` from now.
+    pub fn within(time: Duration) -> Limit {
+        Limit::Until(Instant::now() + time)
+    }
+
+    /// A pace that has to be kept from now on.
+    pub fn pace(grace: Duration, bytes_per_second: u64) -> Limit {
+        Limit::Pace {
+            since: Instant::now(),
+            grace,
+            bytes_per_second,
+        }
+    }
+
+    /// How long is left after `moved` bytes; nothing if there is no limit.
+    fn left(self, moved: u64) -> Option<Duration> {
+        let until = match self {
+            Limit::None => return None,
+            Limit::Until(until) => until,
+            Limit::Pace {
+                since,
+                grace,
+                bytes_per_second,
+            } => {
+                let seconds = moved as f64 / bytes_per_second.max(1) as f64;
+                since + grace + Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 4)
+            }
+        };
+        Some(until.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// A TCP connection and its limit. Closed for good once every clone of the inner stream is.
+#[derive(Debug)]
+pub struct Socket {
+    tcp: Arc<TcpStream>,
+    limit: Limit,
+    /// Bytes moved since the limit was set.
+    moved: u64,
+    /// What the system was told last, so as not to tell it again.
+    read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
+}
+
+impl Socket {
+    /// A connection without a limit yet.
+    pub fn new(tcp: TcpStream) -> io::Result<Socket> {
+        // Heads and small bodies are written whole: waiting to fill a packet only delays them.
+        tcp.set_nodelay(true)?;
+        Ok(Socket {
+            tcp: Arc::new(tcp),
+            limit: Limit::None,
+            moved: 0,
+            read_timeout: None,
+            write_timeout: None,
+        })
+    }
+
+    /// Sets how long what comes next may take.
+    pub fn set_limit(&mut self, limit: Limit) {
+        self.limit = limit;
+        self.moved = 0;
+    }
+
+    /// The stream below, by which another thread can shut the connection.
+    pub fn tcp(&self) -> &Arc<TcpStream> {
+        &self.tcp
+    }
+
+    /// Ends the connection in the directions named. That it has ended already is no error.
+    pub fn shutdown(&self, how: Shutdown) {
+        let _ = self.tcp.shutdown(how);
+    }
+
+    /// How long the next call may wait.
+    fn patience(&self) -> io::Result<Option<Duration>> {
+        match self.limit.left(self.moved) {
+            // The system knows nothing below a microsecond, and takes 0 for no limit.
+            Some(left) if left < Duration::from_millis(1) => Err(ErrorKind::TimedOut.into()),
+            left => Ok(left),
+        }
+    }
+}
+
+/// Whether telling the system anew is worth a call: a limit that only grows nearer is kept to
+/// within a twentieth, and a call that comes back early is made again.
+fn is_far(told: Option<Duration>, wanted: Option<Duration>) -> bool {
+    match (told, wanted) {
+        (Some(told), Some(wanted)) => told > wanted || told < wanted - wanted / 20,
+        (told, wanted) => told != wanted,
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let patience = self.patience()?;
+            if is_far(self.read_timeout, patience) {
+                self.tcp.set_read_timeout(patience)?;
+                self.read_timeout = patience;
+            }
+            match (&*self.tcp).read(buffer) {
+                // Too early by up to a twentieth: patience() tells.
+                Err(cause) if is_again(&cause) => {}
+                outcome => {
+                    let read = outcome?;
+                    self.moved += read as u64;
+                    return Ok(read);
+                }
+            }
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            let patience = self.patience()?;
+            if is_far(self.write_timeout, patience) {
+                self.tcp.set_write_timeout(patience)?;
+                self.write_timeout = patience;
+            }
+            match (&*self.tcp).write(bytes) {
+                Err(cause) if is_again(&cause) => {}
+                outcome => {
+                    let written = outcome?;
+                    self.moved += written as u64;
+                    return Ok(written);
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A call that was interrupted, or waited as long as the system was told.
+fn is_again(cause: &io::Error) -> bool {
+    matches!(
+        cause.kind(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::thread;
+
+    fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Socket::new(listener.accept().unwrap().0).unwrap(), there)
+    }
+
+    #[test]
+    fn bytes_that_drip_do_not_move_a_deadline() {
+        let (mut socket, mut there) = pair();
+        socket.set_limit(Limit::within(Duration::from_millis(150)));
+        let dripping = thread::spawn(move || {
+            while there.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let outcome = loop {
+            if let Err(cause) = socket.read(&mut [0; 1]) {
+                break cause;
+            }
+        };
+        assert_eq!(outcome.kind(), ErrorKind::TimedOut);
+        drop(socket);
+        dripping.join().unwrap();
+    }
+
+    #[test]
+    fn a_pace_is_kept_on_the_whole() {
+        let begun = Instant::now();
+        let pace = Limit::Pace {
+            since: begun,
+            grace: Duration::from_secs(2),
+            bytes_per_second: 1000,
+        };
+        let seconds = |moved| pace.left(moved).unwrap().as_secs_f64().round();
+        assert_eq!(seconds(0), 2.0);
+        assert_eq!(seconds(10_000), 12.0);
+        let long_ago = Limit::Until(begun);
+        assert_eq!(long_ago.left(u64::MAX), Some(Duration::ZERO));
+    }
+}
