@@ -62,6 +62,7 @@ pub fn store_at(globals: &Globals, place: &Place) -> Result<Arc<dyn Store>> {
             pin: text("tls_pin"),
             no_verify: is_on("tls_no_verify"),
         },
+        ..Settings::default()
     };
     let store = store::open(&place.location, &settings)?;
     globals.trace("store", || format!("open {}", store.location()));

@@ -77,6 +77,11 @@ impl<S: Read + Write> Connection<S> {
         self.start < self.buffer.len()
     }
 
+    /// What was read and not yet understood.
+    pub fn unread(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
     /// Reads the head of a request.
     ///
     /// # Errors
