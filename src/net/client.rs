@@ -371,7 +371,7 @@ fn not_http(wrong: &Wrong) -> Failure {
             let limit = human::size(http1::HEAD_LIMIT_BYTES as u64);
             format!("the head of its answer is over {limit}")
         }
-        Wrong::Version => "it speaks another version of HTTP".to_owned(),
+        Wrong::Version => "it does not speak HTTP/1.1".to_owned(),
         Wrong::Coding => "its answer has a coding that is not known".to_owned(),
         Wrong::Malformed(words) => format!("it does not speak HTTP as we do: {words}"),
     };
