@@ -195,17 +195,32 @@ impl<S: Read + Write> Connection<S> {
         target: &str,
         fields: &[(&str, &str)],
     ) -> io::Result<()> {
-        self.write_head(format!("{method} {target} HTTP/1.1\r\n"), fields)
+        self.write_head(format!("{method} {target} HTTP/1.1\r\n"), fields, &[])
     }
 
     /// Writes the head of an answer.
     pub fn write_response(&mut self, status: u16, fields: &[(&str, &str)]) -> io::Result<()> {
-        let reason = head::reason(status);
-        self.write_head(format!("HTTP/1.1 {status} {reason}\r\n"), fields)
+        self.write_whole_response(status, fields, &[])
     }
 
-    /// Writes a first line and fields at once, so that they are one packet.
-    fn write_head(&mut self, mut head: String, fields: &[(&str, &str)]) -> io::Result<()> {
+    /// Writes the head of an answer and a body that is short, at once.
+    pub fn write_whole_response(
+        &mut self,
+        status: u16,
+        fields: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<()> {
+        let reason = head::reason(status);
+        self.write_head(format!("HTTP/1.1 {status} {reason}\r\n"), fields, body)
+    }
+
+    /// Writes a first line, fields and a body at once, so that they are one packet.
+    fn write_head(
+        &mut self,
+        mut head: String,
+        fields: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<()> {
         for (name, value) in fields {
             // A field is made by us. A line end in it would be a way to add others.
             if value.contains(['\r', '\n', '\0']) {
@@ -217,7 +232,9 @@ impl<S: Read + Write> Connection<S> {
             head.push_str("\r\n");
         }
         head.push_str("\r\n");
-        self.stream.write_all(head.as_bytes())
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(body);
+        self.stream.write_all(&bytes)
     }
 }
 

@@ -1,6 +1,7 @@
 //! TLS 1.2 and 1.3 through rustls: whom to trust, and how to prove who we are.
 
 pub mod client;
+pub mod server;
 
 use std::path::PathBuf;
 

@@ -25,6 +25,7 @@ pub mod pkg;
 pub mod prune;
 pub mod restore;
 pub mod rm;
+pub mod server;
 pub mod tag;
 pub mod version;
 
@@ -49,6 +50,7 @@ pub static COMMANDS: &[Command] = &[
     dup::COMMAND,
     tag::COMMAND,
     key::COMMAND,
+    server::COMMAND,
     configure::STORE,
     configure::SOURCE,
     configure::DESTINATION,
