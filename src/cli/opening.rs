@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::globals::Globals;
 use super::passphrase::Passphrase;
 use super::progress::Watch;
+use super::ssh;
 use crate::config::entries::Value;
 use crate::config::place::Place;
 use crate::error::{During, Error, Kind, Result};
@@ -62,6 +63,7 @@ pub fn store_at(globals: &Globals, place: &Place) -> Result<Arc<dyn Store>> {
             pin: text("tls_pin"),
             no_verify: is_on("tls_no_verify"),
         },
+        ssh: ssh::options(globals, place),
         ..Settings::default()
     };
     let store = store::open(&place.location, &settings)?;

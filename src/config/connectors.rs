@@ -206,7 +206,7 @@ pub static CONNECTORS: &[Connector] = &[
         schemes: &["sftp"],
         version: VERSION,
         roles: &Role::ALL,
-        serves: &[],
+        serves: &[Role::Store],
         options: SFTP_OPTIONS,
         source_options: &[],
     },

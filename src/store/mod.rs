@@ -11,8 +11,10 @@ pub mod conformance;
 pub mod fault;
 mod fs;
 mod http;
+mod layout;
 pub mod memory;
 mod settings;
+mod sftp;
 mod spool;
 mod words;
 
@@ -219,6 +221,9 @@ pub fn open(location: &Location, settings: &Settings) -> Result<Arc<dyn Store>> 
         }
         Location::Url(url) if http::SCHEMES.contains(&url.scheme.as_str()) => {
             Ok(Arc::new(http::HttpStore::new(url, settings)?))
+        }
+        Location::Url(url) if url.scheme == "sftp" => {
+            Ok(Arc::new(sftp::SftpStore::new(url, settings)))
         }
         Location::Url(url) => Err(Error::new(
             Kind::Usage,
