@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
 mod adverse;
+mod command;
+#[path = "../cli/harness.rs"]
+#[allow(dead_code)]
+mod harness;
 mod login;
 mod proxy;
 mod server;

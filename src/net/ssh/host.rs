@@ -1,5 +1,5 @@
-//! A host, with everything that decides how it is reached: what the user said with the
-//! location, else what ssh_config(5) says, else what ssh would take.
+//! A host, with everything that decides how it is reached: what the location says, else the
+//! options that go with it, else ssh_config(5), else what ssh would take.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -101,7 +101,7 @@ impl Host {
             Role::Target => value.clone(),
             Role::Hop => None,
         };
-        let user = of_target(&options.username).or(hop.user.clone());
+        let user = hop.user.clone().or(of_target(&options.username));
         let query = Query {
             host: &hop.host,
             user: user.as_deref(),
@@ -110,7 +110,7 @@ impl Host {
         };
         let found = read_config(&query, options)?;
         let port = match role {
-            Role::Target => options.port.or(hop.port),
+            Role::Target => hop.port.or(options.port),
             Role::Hop => hop.port,
         };
         let user = user.or(found.word("user").map(str::to_owned));
