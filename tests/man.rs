@@ -60,11 +60,8 @@ fn named<'a>(tables: impl IntoIterator<Item = &'a [Flag]>) -> BTreeSet<String> {
 }
 
 fn own_flags(command: &Command) -> BTreeSet<String> {
-    let subcommands = command
-        .subcommands
-        .iter()
-        .map(|subcommand| subcommand.flags);
-    named(subcommands.chain([command.flags]))
+    let commands = with_subcommands(command).into_iter();
+    named(commands.map(|command| command.flags))
 }
 
 #[test]
@@ -103,9 +100,10 @@ fn pages_document_the_flags_that_there_are() {
     );
 }
 
-/// A command and its subcommands, whose groups of flags count.
-fn with_subcommands(command: &Command) -> impl Iterator<Item = &Command> {
-    std::iter::once(command).chain(command.subcommands)
+/// A command and its subcommands, and theirs: the flags of all are on one page.
+fn with_subcommands(command: &Command) -> Vec<&Command> {
+    let below = command.subcommands.iter().flat_map(with_subcommands);
+    std::iter::once(command).chain(below).collect()
 }
 
 #[test]
