@@ -60,8 +60,8 @@ fn named<'a>(tables: impl IntoIterator<Item = &'a [Flag]>) -> BTreeSet<String> {
 }
 
 fn own_flags(command: &Command) -> BTreeSet<String> {
-    let commands = with_subcommands(command).into_iter();
-    named(commands.map(|command| command.flags))
+    let commands = with_subcommands(command);
+    named(commands.iter().map(|command| command.flags))
 }
 
 #[test]
@@ -110,7 +110,10 @@ fn with_subcommands(command: &Command) -> Vec<&Command> {
 fn flags_that_commands_share_have_a_page_that_they_point_to() {
     for command in COMMANDS {
         let text = page(&format!("plakar-{}.1", command.name));
-        for group in with_subcommands(command).flat_map(|command| command.groups) {
+        for group in with_subcommands(command)
+            .iter()
+            .flat_map(|command| command.groups)
+        {
             let (name, section) = group.page;
             let shared = page(&format!("{name}.{section}"));
             assert_eq!(

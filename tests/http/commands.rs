@@ -87,8 +87,9 @@ fn a_server_that_deletes_nothing_says_so_in_one_line() {
         assert_eq!(run.stderr().lines().count(), 1, "{}", run.stderr());
     };
     refused(&["rm", "-apply", &id], "delete snapshot ");
+    sandbox.write("new", b"another passphrase\n");
     sandbox
-        .run(&["at", at, "key", "add", "-label", "x"])
+        .run(&["at", at, "key", "add", "-new-keyfile", "new"])
         .ended(0);
     let keys = sandbox
         .run(&["at", at, "-json", "key", "list"])

@@ -28,7 +28,7 @@ pub(crate) struct Served {
 
 /// A sandbox with a store that encrypts nothing, which is made in no time.
 pub(crate) fn sandbox(name: &str) -> Sandbox {
-    let sandbox = Sandbox::new(&format!("server_{name}"));
+    let sandbox = Sandbox::new(&format!("server_{name}")).without("PLAKAR_PASSPHRASE");
     sandbox.run(&["at", "st", "create", "-plaintext"]).ended(0);
     sandbox
 }

@@ -1,6 +1,5 @@
 //! TLS, as openssl and curl see it.
 
-use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
