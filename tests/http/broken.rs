@@ -56,8 +56,11 @@ fn through(line: &Line, patience: Patience) -> Arc<dyn Store> {
     open(&Location::parse(url.as_bytes()).unwrap(), &settings).unwrap()
 }
 
+/// Asks for something, given the pack that is there and a number that is new.
+type Call = fn(&dyn Store, Id, u64) -> Result<()>;
+
 /// Every call that costs a request.
-fn calls() -> Vec<(&'static str, fn(&dyn Store, Id, u64) -> Result<()>)> {
+fn calls() -> Vec<(&'static str, Call)> {
     vec![
         ("get_config", |store, _, _| {
             assert_eq!(store.get_config()?, b"version = 1");
