@@ -40,6 +40,7 @@ pub mod progress;
 pub mod query;
 pub mod selection;
 mod signals;
+pub mod size;
 mod ssh;
 pub mod status;
 mod stdout;

@@ -131,7 +131,8 @@ impl<S: Read + Write> Connection<S> {
             match self.fill()? {
                 0 if before == 0 => return Err(Wrong::Closed),
                 0 => return Err(Wrong::Malformed("it ends within a head")),
-                _ => is_new_line = self.buffer[self.start + before..].contains(&b'\n'),
+                // The first bytes tell at once what is no HTTP at all.
+                _ => is_new_line = before == 0 || self.buffer[before..].contains(&b'\n'),
             }
         }
     }

@@ -97,10 +97,8 @@ impl<'a> Exchange<'a> {
             .map_err(|cause| Answer::of_wrong(&cause.into()))?;
         self.connection.stream().set_limit(pace());
         loop {
-            let outcome = self.piece(&mut each);
-            match outcome {
+            match self.piece(limit, &mut each) {
                 Ok(0) => return Ok(self.received),
-                Ok(_) if self.received > limit => return Err(too_large(limit).last()),
                 Ok(_) => {}
                 Err(answer) => return Err(answer.last()),
             }
@@ -108,7 +106,11 @@ impl<'a> Exchange<'a> {
     }
 
     /// Reads one piece. The buffer for it is taken when there is something to fill it with.
-    fn piece(&mut self, each: &mut impl FnMut(&[u8]) -> Result<(), Answer>) -> Result<u64, Answer> {
+    fn piece(
+        &mut self,
+        limit: u64,
+        each: &mut impl FnMut(&[u8]) -> Result<(), Answer>,
+    ) -> Result<u64, Answer> {
         let wrong = |wrong: Wrong| Answer::of_wrong(&wrong);
         if self.since_pace >= PACE_WINDOW_BYTES {
             self.connection.stream().set_limit(pace());
@@ -129,6 +131,9 @@ impl<'a> Exchange<'a> {
         let length = read as u64;
         self.received = self.received.saturating_add(length);
         self.since_pace = self.since_pace.saturating_add(length);
+        if self.received > limit {
+            return Err(too_large(limit));
+        }
         each(buffer.get(..read).unwrap_or_default())?;
         Ok(length)
     }

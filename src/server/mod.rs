@@ -46,7 +46,8 @@ use self::metrics::Metrics;
 use self::record::Record;
 use crate::error::{Error, Result};
 use crate::net::tls::server::Identity;
-use crate::store::{Notice, Store};
+use crate::store::{Area, Notice, Store, Upload};
+use crate::util::Id;
 
 /// How long running requests may take to end when the server is to stop.
 const CLOSING: Duration = Duration::from_secs(10);
@@ -107,6 +108,8 @@ pub struct Server {
     notice: Notice,
     /// When trouble was told last.
     told: Mutex<Option<Instant>>,
+    /// What may have its name already, without being durable.
+    committing: Mutex<Vec<(Area, Id)>>,
 }
 
 impl Server {
@@ -125,6 +128,7 @@ impl Server {
             log: settings.log,
             notice: settings.notice,
             told: Mutex::default(),
+            committing: Mutex::default(),
         })
     }
 
@@ -167,6 +171,32 @@ impl Server {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Publishes an upload, durable on return.
+    fn commit(&self, upload: Box<dyn Upload>, area: Area, id: Id) -> Result<()> {
+        let committing = || {
+            self.committing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        committing().push((area, id));
+        let outcome = upload.commit(id);
+        let mut ended = committing();
+        if let Some(place) = ended.iter().position(|known| *known == (area, id)) {
+            ended.swap_remove(place);
+        }
+        drop(ended);
+        outcome.inspect(|()| self.metrics.stored())
+    }
+
+    /// Whether an object that was seen may not be durable yet.
+    fn is_committing(&self, area: Area, id: Id) -> bool {
+        let committing = self
+            .committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        committing.contains(&(area, id))
     }
 
     /// What an error of the store comes to.

@@ -69,8 +69,10 @@ pub(super) fn put(exchange: &mut Exchange<'_>, area: Area, id: Id) -> Result<Ans
     let there = stat(exchange, area, id)?;
     refuse_unwanted(exchange, id, there.is_some())?;
     match there {
-        Some(object) => keep(exchange, area, &object),
-        None => store(exchange, area, id),
+        // One that is about to be durable need not become so: it is stored again, which ends
+        // only when it is.
+        Some(object) if !exchange.server.is_committing(area, id) => keep(exchange, area, &object),
+        _ => store(exchange, area, id),
     }
 }
 
@@ -136,8 +138,7 @@ fn store(exchange: &mut Exchange<'_>, area: Area, id: Id) -> Result<Answer, Answ
             "the bytes are not those of that name",
         ));
     }
-    upload.commit(id).map_err(failed)?;
-    server.metrics.stored();
+    server.commit(upload, area, id).map_err(failed)?;
     Ok(Answer::empty(201))
 }
 

@@ -140,6 +140,8 @@ fn count(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     const ID: &str = "00000000000000000000000000000000000000000000000000000000000000ff";
 
@@ -220,6 +222,20 @@ mod tests {
         ] {
             let target = format!("/resources/packs?{query}");
             assert_eq!(Route::of(&target), Err(NoRoute::BadQuery), "{query}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_target_has_one_spelling(
+            parts in vec(prop_oneof!["/", "resources", "packs", "keys", ID, "[.?&=%a-z0-9]{0,3}"], 0..8),
+        ) {
+            let target = parts.concat();
+            if let Ok(Route::Object(area, id)) = Route::of(&target) {
+                prop_assert_eq!(target, format!("/resources/{}/{id}", area.name()));
+            }
         }
     }
 }

@@ -62,7 +62,7 @@ impl Spool {
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let end = self.size_bytes + bytes.len() as u64;
         if end > MEMORY_BYTES as u64 {
-            self.to_file();
+            self.move_to_file();
         }
         match &mut self.kept {
             Kept::Memory(kept) => kept.extend_from_slice(bytes),
@@ -77,7 +77,7 @@ impl Spool {
     }
 
     /// Moves what is in memory to a file, unless none can be had.
-    fn to_file(&mut self) {
+    fn move_to_file(&mut self) {
         if let Kept::Memory(kept) = &mut self.kept {
             let mut directories = std::mem::take(&mut self.directories).into_iter();
             let file = directories.find_map(|directory| {

@@ -13,7 +13,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 /// What every store in these tests is locked with, unless a test says otherwise.
@@ -233,8 +233,8 @@ pub(crate) fn store(name: &str) -> String {
     }
 }
 
-/// A server by the name of the sandbox, and the pipe that keeps it alive.
-type Servers = BTreeMap<String, (String, ChildStdin)>;
+/// By the name of a sandbox, where its server is, and the shell that ends it.
+type Servers = BTreeMap<String, (String, Child)>;
 
 /// Where the server for the sandbox `name` is. It is started when first asked for, and ends
 /// with the tests: a shell waits for the end of a pipe that only this process holds.
@@ -269,8 +269,7 @@ fn served(name: &str) -> String {
         .unwrap_or_default()
         .to_owned();
     std::thread::spawn(move || stderr.lines().for_each(drop));
-    let pipe = child.stdin.take().expect("it is a pipe");
-    servers.insert(name.to_owned(), (url.clone(), pipe));
+    servers.insert(name.to_owned(), (url.clone(), child));
     url
 }
 

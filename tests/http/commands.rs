@@ -37,7 +37,7 @@ fn a_store_lives_its_whole_life_over_http() {
     let first = sandbox.backup(at, "d");
     let second = sandbox.backup(at, "d");
     sandbox
-        .run(&["at", at, "tag", "-add", "kept", &second])
+        .run(&["at", at, "tag", "add", "kept", &second])
         .ended(0);
     sandbox.run(&["at", at, "check"]).ended(0).says_nothing();
     sandbox
@@ -83,12 +83,13 @@ fn a_server_that_deletes_nothing_says_so_in_one_line() {
     let refused = |words: &[&str], doing: &str| {
         let run = sandbox.run(&[&["at", at], words].concat()).ended(77);
         let cause = "the server deletes nothing: it runs without -allow-delete";
-        let run = run.says(&format!("{doing}: {at}: {cause}\n"));
+        let run = run.says(doing).says(&format!(": {at}: {cause}\n"));
         assert_eq!(run.stderr().lines().count(), 1, "{}", run.stderr());
     };
     refused(&["rm", "-apply", &id], "delete snapshot ");
+    sandbox.write("new", b"another passphrase\n");
     sandbox
-        .run(&["at", at, "key", "add", "-label", "x"])
+        .run(&["at", at, "key", "add", "-new-keyfile", "new"])
         .ended(0);
     let keys = sandbox
         .run(&["at", at, "-json", "key", "list"])
@@ -100,7 +101,7 @@ fn a_server_that_deletes_nothing_says_so_in_one_line() {
     );
     // What deletes nothing works, and so does what can do without.
     sandbox.run(&["at", at, "rm", &id]).ended(0);
-    sandbox.run(&["at", at, "tag", "-add", "x", &id]).ended(0);
+    sandbox.run(&["at", at, "tag", "add", "x", &id]).ended(0);
     sandbox
         .run(&["at", at, "ls", "-tag", "x", "-uuid"])
         .ended(0)

@@ -37,8 +37,8 @@ impl Served {
             line.clear();
             let read = stderr.read_line(&mut line).unwrap();
             assert!(read > 0, "the server ended, and said: {said}");
-            if let Some((_, url)) = line.trim().rsplit_once(" at ") {
-                break url.to_owned();
+            if let Some((_, url)) = line.trim().rsplit_once(" at http") {
+                break format!("http{url}");
             }
             said.push_str(&line);
         };

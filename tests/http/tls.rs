@@ -36,8 +36,9 @@ fn openssl(at: &Path, words: &[&str]) -> Vec<u8> {
 /// Makes `NAME.pem` and `NAME.key`: an authority, or a server that signed for itself.
 fn own(at: &Path, name: &str) {
     let (key, pem) = (format!("{name}.key"), format!("{name}.pem"));
+    let subject = format!("/CN={name}");
     let words = [
-        "req", "-x509", "-days", "2", "-subj", "/CN=x", "-keyout", &key, "-out", &pem,
+        "req", "-x509", "-days", "2", "-subj", &subject, "-keyout", &key, "-out", &pem,
     ];
     let names = ["-addext", "subjectAltName=IP:127.0.0.1"];
     openssl(at, &[words.as_slice(), &NEW_KEY, &names].concat());
@@ -47,7 +48,8 @@ fn own(at: &Path, name: &str) {
 fn signed(at: &Path, name: &str, names: &str, days: &str) {
     let file = |extension| format!("{name}.{extension}");
     let (key, request, pem, extensions) = (file("key"), file("csr"), file("pem"), file("ext"));
-    let words = ["req", "-subj", "/CN=x", "-keyout", &key, "-out", &request];
+    let subject = format!("/CN={name}");
+    let words = ["req", "-subj", &subject, "-keyout", &key, "-out", &request];
     openssl(at, &[words.as_slice(), &NEW_KEY].concat());
     fs::write(at.join(&extensions), format!("subjectAltName={names}")).unwrap();
     let mut words = vec![

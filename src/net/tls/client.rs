@@ -218,7 +218,10 @@ fn reasons(cause: &TlsError, is_given: bool, seen: &Pin) -> String {
         }
         C::NotValidForName => "is for another name".to_owned(),
         C::NotValidForNameContext { presented, .. } => names(presented),
-        C::UnknownIssuer if is_given => "is not signed by an authority in tls_ca".to_owned(),
+        // One of the same name and another key.
+        C::UnknownIssuer | C::BadSignature if is_given => {
+            "is not signed by an authority in tls_ca".to_owned()
+        }
         C::UnknownIssuer => "is signed by an authority that nobody here knows".to_owned(),
         C::Other(_) if is_own_authority(&TlsError::InvalidCertificate(cause.clone())) => {
             "is one of an authority".to_owned()
