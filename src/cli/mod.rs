@@ -41,7 +41,7 @@ pub mod query;
 pub mod selection;
 mod signals;
 pub mod size;
-mod ssh;
+pub mod ssh;
 pub mod status;
 mod stdout;
 mod strength;

@@ -13,9 +13,16 @@ use super::output::Output;
 use super::terminal::{Echo, Terminal};
 use crate::config::entries::Value;
 use crate::config::place::Place;
+use crate::connector::{SftpDestination, SftpSource};
 use crate::error::{Error, Kind, Result};
-use crate::net::ssh::{Ask, Options, Question};
+use crate::net::location::{Location, Url};
+use crate::net::retry::Patience;
+use crate::net::ssh::pool::Pool;
+use crate::net::ssh::{Ask, Endpoint, Notice, Options, Question};
 use crate::util::interrupt::Interrupt;
+
+/// Connections where nobody says how many, as for stores.
+const CONNECTIONS: usize = 4;
 
 /// How to log in to the server of `place`.
 pub(super) fn options(globals: &Globals, place: &Place) -> Options {
@@ -37,6 +44,39 @@ pub(super) fn options(globals: &Globals, place: &Place) -> Options {
         config: path("ssh_config"),
         insecure_ignore_host_key: matches!(insecure, Some(Value::Switch(true))),
         ask: asker(globals.out.clone(), globals.interrupt.clone()),
+    }
+}
+
+/// Connections to the server of `place`, whose location is `url`. None is made yet.
+pub fn pool(globals: &Globals, place: &Place, url: &Url) -> Pool {
+    let out = globals.out.clone();
+    let notice: Notice = Arc::new(move |error| out.warning(error));
+    let options = options(globals, place);
+    let endpoint = Endpoint::new(url, &options, &globals.interrupt, &notice);
+    let connections = match place.value("connections") {
+        Some(Value::Number(number)) => usize::try_from(*number).unwrap_or(CONNECTIONS),
+        _ => CONNECTIONS,
+    };
+    Pool::new(endpoint, connections, &Patience::default())
+}
+
+/// The files of the server at `url`, if `place` is on one.
+pub fn source(globals: &Globals, place: &Place) -> Option<(SftpSource, String)> {
+    let url = url_of(place)?;
+    let source = SftpSource::new(url, pool(globals, place, url));
+    Some((source, url.path.clone()))
+}
+
+/// The directory of a server that `place` is, if it is one.
+pub fn destination(globals: &Globals, place: &Place) -> Option<SftpDestination> {
+    let url = url_of(place)?;
+    Some(SftpDestination::new(url, pool(globals, place, url)))
+}
+
+fn url_of(place: &Place) -> Option<&Url> {
+    match &place.location {
+        Location::Url(url) if url.scheme == "sftp" => Some(url),
+        _ => None,
     }
 }
 

@@ -163,6 +163,13 @@ const SFTP_OPTIONS: &[Known] = &[
     ),
 ];
 
+/// What there is of the options of a directory: SFTP tells neither inodes nor file systems.
+const SFTP_SOURCE_OPTIONS: &[Known] = &[Known::new(
+    "exclude_caches",
+    Shape::Switch,
+    "leave out what is marked by CACHEDIR.TAG",
+)];
+
 const HTTP_OPTIONS: &[Known] = &[
     Known::new("auth_token", Shape::Secret, "the token that lets us in"),
     Known::new(
@@ -206,9 +213,9 @@ pub static CONNECTORS: &[Connector] = &[
         schemes: &["sftp"],
         version: VERSION,
         roles: &Role::ALL,
-        serves: &[Role::Store],
+        serves: &Role::ALL,
         options: SFTP_OPTIONS,
-        source_options: &[],
+        source_options: SFTP_SOURCE_OPTIONS,
     },
     Connector {
         name: "http",

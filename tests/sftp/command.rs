@@ -9,7 +9,7 @@ use crate::proxy::Proxy;
 use crate::server::{Server, files_below};
 
 /// A sandbox whose home is that of the server's user.
-fn sandbox(name: &str, server: &Server) -> Sandbox {
+pub(crate) fn sandbox(name: &str, server: &Server) -> Sandbox {
     let home = server.path("home").display().to_string();
     Sandbox::new(name).with("HOME", &home)
 }

@@ -4,6 +4,7 @@
 
 mod adverse;
 mod command;
+mod connector;
 #[path = "../cli/harness.rs"]
 #[allow(dead_code)]
 mod harness;

@@ -8,7 +8,8 @@
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::sftp::Connection;
 use super::{Endpoint, TICK};
@@ -23,6 +24,12 @@ pub struct Pool {
     wanted: usize,
     state: Mutex<State>,
     freed: Condvar,
+    is_given_up: AtomicBool,
+}
+
+/// Whether a connection was lost, or could not be had.
+fn is_lost<T>(outcome: &Result<T>) -> bool {
+    (outcome.as_ref()).is_err_and(|cause| cause.kind() == Kind::Unavailable)
 }
 
 struct State {
@@ -60,6 +67,7 @@ impl Pool {
                 limit: limit.max(1),
             }),
             freed: Condvar::new(),
+            is_given_up: AtomicBool::new(false),
         }
     }
 
@@ -80,47 +88,59 @@ impl Pool {
         file: Option<&Path>,
         mut work: impl FnMut(&mut Connection) -> Result<T>,
     ) -> Result<T> {
-        self.retry.run(|| {
-            let mut lease = self.lease(file)?;
-            let outcome = work(&mut lease);
-            if outcome
-                .as_ref()
-                .is_err_and(|cause| cause.kind() == Kind::Unavailable)
-            {
+        self.again(|| work(&mut *self.lease(file)?))
+    }
+
+    /// Does work that leases connections itself, and again when one is lost.
+    pub fn again<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
+        let done = self.retry.run(|| {
+            let outcome = work();
+            if is_lost(&outcome) {
                 self.forget_idle();
             }
             Ok(outcome?)
-        })
+        });
+        if is_lost(&done) {
+            self.is_given_up.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+
+    /// Whether the server stayed away for longer than is waited.
+    pub fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Relaxed)
     }
 
     /// A connection for as long as the lease lasts: an idle one, a new one, or, when there
     /// are as many as there may be, the next that is given back. Of those that are idle, one
     /// that has `near` open.
-    pub fn lease(&self, near: Option<&Path>) -> Result<Lease<'_>> {
+    fn lease(&self, near: Option<&Path>) -> Result<Lease<&Pool>> {
+        Ok(Lease::of(self, self.take(near)?))
+    }
+
+    /// The same for whoever holds the pool with others.
+    pub fn lease_shared(self: &Arc<Pool>) -> Result<Lease<Arc<Pool>>> {
+        Ok(Lease::of(self.clone(), self.take(None)?))
+    }
+
+    fn take(&self, near: Option<&Path>) -> Result<Connection> {
         let mut state = self.lock();
         loop {
             self.endpoint.interrupt.check()?;
             if let Some(connection) = state.idle_one(near) {
-                return Ok(self.leased(connection));
+                return Ok(connection);
             }
             if state.open < state.limit {
                 state.open += 1;
                 drop(state);
                 match self.endpoint.connect().and_then(Connection::new) {
-                    Ok(connection) => return Ok(self.leased(connection)),
+                    Ok(connection) => return Ok(connection),
                     Err(cause) => state = self.without(cause)?,
                 }
             } else {
                 let waited = self.freed.wait_timeout(state, TICK);
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
-        }
-    }
-
-    fn leased(&self, connection: Connection) -> Lease<'_> {
-        Lease {
-            pool: self,
-            connection: Some(connection),
         }
     }
 
@@ -157,15 +177,24 @@ impl Pool {
 }
 
 /// A connection, given back when this is dropped.
-pub struct Lease<'a> {
-    pool: &'a Pool,
+pub struct Lease<P: Deref<Target = Pool>> {
+    pool: P,
     /// There until then.
     connection: Option<Connection>,
 }
 
 const HELD: &str = "a lease holds its connection until it is dropped";
 
-impl Deref for Lease<'_> {
+impl<P: Deref<Target = Pool>> Lease<P> {
+    fn of(pool: P, connection: Connection) -> Lease<P> {
+        Lease {
+            pool,
+            connection: Some(connection),
+        }
+    }
+}
+
+impl<P: Deref<Target = Pool>> Deref for Lease<P> {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
@@ -173,13 +202,13 @@ impl Deref for Lease<'_> {
     }
 }
 
-impl DerefMut for Lease<'_> {
+impl<P: Deref<Target = Pool>> DerefMut for Lease<P> {
     fn deref_mut(&mut self) -> &mut Connection {
         self.connection.as_mut().expect(HELD)
     }
 }
 
-impl Drop for Lease<'_> {
+impl<P: Deref<Target = Pool>> Drop for Lease<P> {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else {
             return;

@@ -95,6 +95,8 @@ impl Stat {
 /// What is to be set of a file; what is nothing stays.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Change {
+    /// Length.
+    pub size_bytes: Option<u64>,
     /// Permissions.
     pub mode: Option<u32>,
     /// Owner and group.
@@ -117,6 +119,8 @@ pub enum Open {
     Read,
     /// For writing, with these permissions; nothing may have the name yet.
     New(u32),
+    /// For writing what is there already.
+    Write,
 }
 
 /// A connection to the files of a server, for one thread at a time.
@@ -218,6 +222,7 @@ impl Connection {
         let (flags, mode) = match how {
             Open::Read => (OpenFlags::READ, 0),
             Open::New(mode) => (OpenFlags::WRITE | OpenFlags::EXCLUSIVE, mode as i32),
+            Open::Write => (OpenFlags::WRITE, 0),
         };
         let file = self.call(|sftp| sftp.open_mode(path, flags, mode, OpenType::File))?;
         Ok(File { file, offset: 0 })
@@ -449,7 +454,7 @@ fn told(words: &str) -> ssh2::Error {
 
 fn wire_stat(change: Change) -> FileStat {
     FileStat {
-        size: None,
+        size: change.size_bytes,
         uid: change.owner.map(|(uid, _)| uid),
         gid: change.owner.map(|(_, gid)| gid),
         perm: change.mode,
