@@ -33,12 +33,15 @@ pub fn named(globals: &Globals, words: &[OsString]) -> Result<Vec<Place>> {
     Ok(vec![default.unwrap_or_else(here)])
 }
 
+/// A source, and paths in it.
+pub type Named = (Box<dyn Source>, Vec<Vec<u8>>);
+
 /// The source that has `places`, and their paths in it, absolute, sorted, each once.
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] for a place that is not there,
 /// [`crate::error::Kind::Usage`] for places that are not all on one machine.
-pub fn source(globals: &Globals, places: &[Place]) -> Result<(Box<dyn Source>, Vec<Vec<u8>>)> {
+pub fn source(globals: &Globals, places: &[Place]) -> Result<Named> {
     let Some((source, first)) = places.first().and_then(|place| ssh::source(globals, place)) else {
         let paths = resolved(places)?;
         return Ok((Box::new(LocalSource::new()?), paths));

@@ -115,7 +115,7 @@ impl SourceFile for RemoteFile {
     }
 
     fn data_runs(&self, size_bytes: u64) -> Result<Vec<Range<u64>>> {
-        Ok(vec![0..size_bytes])
+        Ok(std::iter::once(0..size_bytes).collect())
     }
 }
 
