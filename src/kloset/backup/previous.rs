@@ -133,15 +133,13 @@ impl<'a> OldDirectory<'a> {
 /// it was, or else nearly every backup, of what did not change, would store the trees on the
 /// way anew: whoever backs up something in a home changes the home all the time.
 pub(super) fn on_the_way(new: Metadata, old: &Metadata) -> Metadata {
-    let like_old = Metadata {
-        mtime_ns: old.mtime_ns,
-        ctime_ns: old.ctime_ns,
-        links: old.links,
-        allocated_bytes: old.allocated_bytes,
-        ..new.clone()
-    };
-    match like_old == *old {
-        true => like_old,
+    let lasting = |it: &Metadata| (it.kind, it.mode, it.uid, it.gid, it.inode, it.btime_ns);
+    match lasting(&new) == lasting(old) {
+        true => Metadata {
+            mtime_ns: old.mtime_ns,
+            ctime_ns: old.ctime_ns,
+            ..new
+        },
         false => new,
     }
 }
