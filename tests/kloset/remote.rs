@@ -67,6 +67,9 @@ fn copies(cache: &Path, prefix: &str) -> Vec<PathBuf> {
     paths
 }
 
+/// What a disk may make of a file.
+type Harm<'a> = &'a dyn Fn(&Path) -> Vec<u8>;
+
 /// Directories with enough files in them for several blocks of trees.
 fn wide_tree() -> TempDir {
     let dir = scratch();
@@ -173,7 +176,7 @@ fn a_damaged_copy_is_replaced_and_never_believed() {
         let is_other = |other: &&PathBuf| *other != path;
         fs::read(all[0].iter().find(is_other).unwrap()).unwrap()
     };
-    let harms: [&dyn Fn(&Path) -> Vec<u8>; 4] = [&flip, &cut, &empty, &other];
+    let harms: [Harm<'_>; 4] = [&flip, &cut, &empty, &other];
     for (number, harm) in harms.iter().enumerate() {
         for path in all.iter().flatten() {
             let (good, bad) = (fs::read(path).unwrap(), harm(path));
