@@ -40,6 +40,7 @@ pub mod progress;
 pub mod query;
 pub mod selection;
 mod signals;
+pub mod size;
 pub mod status;
 mod stdout;
 mod strength;

@@ -181,6 +181,11 @@ const HTTP_OPTIONS: &[Known] = &[
         Shape::Switch,
         "trust any server: whoever is in between can change everything",
     ),
+    Known::new(
+        "connections",
+        Shape::Number(1..=64),
+        "use at most this many connections",
+    ),
 ];
 
 /// Every connector, in the order in which it is listed.
@@ -211,7 +216,7 @@ pub static CONNECTORS: &[Connector] = &[
         schemes: &["http", "https"],
         version: VERSION,
         roles: &[Role::Store],
-        serves: &[],
+        serves: &[Role::Store],
         options: HTTP_OPTIONS,
         source_options: &[],
     },

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::net::Trust;
+use crate::net::retry::Patience;
 use crate::util::interrupt::Interrupt;
 use zeroize::Zeroizing;
 
@@ -31,6 +32,8 @@ pub struct Settings {
     pub token: Option<Zeroizing<String>>,
     /// Which servers to believe.
     pub trust: Trust,
+    /// How long is waited for another machine, and how often it is tried again.
+    pub patience: Patience,
 }
 
 impl Default for Settings {
@@ -42,6 +45,7 @@ impl Default for Settings {
             connections: None,
             token: None,
             trust: Trust::default(),
+            patience: Patience::default(),
         }
     }
 }
