@@ -61,8 +61,10 @@ impl PackWriter {
         Ok(pack)
     }
 
-    /// Appends a sealed block that holds `chunks`.
-    pub fn append(&mut self, sealed: &[u8], chunks: Vec<ChunkEntry>) -> Result<()> {
+    /// Appends a sealed block that holds `chunks`, and tells where in the pack it begins.
+    pub fn append(&mut self, sealed: &[u8], chunks: Vec<ChunkEntry>) -> Result<u32> {
+        let too_long = || Error::new(Kind::Failed, "a pack of over 4 GiB");
+        let offset = u32::try_from(self.written_bytes).map_err(|_| too_long())?;
         let sealed_bytes = u32::try_from(sealed.len())
             .map_err(|_| Error::new(Kind::Failed, "a block of over 4 GiB"))?;
         self.write(sealed)?;
@@ -71,7 +73,7 @@ impl PackWriter {
             sealed_bytes,
             chunks,
         });
-        Ok(())
+        Ok(offset)
     }
 
     /// Whether the pack is large enough to be finished.
@@ -147,8 +149,8 @@ pub fn read_table(store: &dyn Store, sealer: &Sealer, pack: Id) -> Result<PackTa
     read().during(|| format!("read the footer of pack {}", pack.short()))
 }
 
-/// The sealed footer and what is behind it.
-fn read_tail(store: &dyn Store, pack: Id, size_bytes: u64) -> Result<Vec<u8>> {
+/// The sealed footer of a pack of `size_bytes` and what is behind it, mostly in one read.
+pub fn read_tail(store: &dyn Store, pack: Id, size_bytes: u64) -> Result<Vec<u8>> {
     let mut tail = vec![0; size_bytes.min(TAIL_GUESS_BYTES) as usize];
     store.read_at(Area::Packs, pack, size_bytes - tail.len() as u64, &mut tail)?;
     let wanted = footer_bytes(&tail, size_bytes)? + TRAILER_BYTES;

@@ -1,6 +1,7 @@
 //! Answers: a status, fields and what follows. Every failure has a line of text for people and
 //! a word for programs, from which a client makes the same error again.
 
+use super::budget::Room;
 use crate::error::{Error, Kind};
 use crate::net::http1::Wrong;
 use crate::store::Area;
@@ -15,6 +16,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) fields: Vec<(&'static str, String)>,
     pub(super) content: Content,
+    /// What was granted for the memory that it takes.
+    pub(super) room: Option<Room>,
     /// Whether the connection cannot be used after it.
     pub(super) is_last: bool,
 }
@@ -54,6 +57,7 @@ impl Answer {
             status,
             fields: Vec::new(),
             content,
+            room: None,
             is_last: false,
         }
     }

@@ -6,7 +6,7 @@
 //! it. What can be taken is the limit and a small buffer for each connection.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A large buffer: more is no faster.
 pub(super) const LARGE_BYTES: usize = 128 << 10;
@@ -52,22 +52,16 @@ impl Budget {
     }
 
     /// Room for up to `wanted` bytes, by halves down to `least`, which there always is.
-    pub(super) fn room(&self, wanted: u64, least: u64) -> Room<'_> {
+    pub(super) fn room(self: &Arc<Budget>, wanted: u64, least: u64) -> Room {
         let mut bytes = wanted;
-        while bytes > least {
-            if self.take(bytes) {
-                return Room {
-                    budget: self,
-                    bytes,
-                    is_counted: true,
-                };
-            }
+        while bytes > least && !self.take(bytes) {
             bytes /= 2;
         }
+        let is_counted = bytes > least;
         Room {
-            budget: self,
-            bytes: least.min(wanted),
-            is_counted: false,
+            budget: self.clone(),
+            bytes: bytes.max(least.min(wanted)),
+            is_counted,
         }
     }
 
@@ -122,13 +116,13 @@ impl Drop for Buffer<'_> {
 }
 
 /// Room for something that is no buffer, given back when dropped.
-pub(super) struct Room<'a> {
-    budget: &'a Budget,
+pub(super) struct Room {
+    budget: Arc<Budget>,
     pub(super) bytes: u64,
     is_counted: bool,
 }
 
-impl Drop for Room<'_> {
+impl Drop for Room {
     fn drop(&mut self) {
         if self.is_counted {
             let mut state = self.budget.lock();
@@ -143,7 +137,7 @@ mod tests {
 
     #[test]
     fn there_is_always_a_buffer_and_never_too_many_large_ones() {
-        let budget = Budget::new(2 * LARGE_BYTES as u64);
+        let budget = Arc::new(Budget::new(2 * LARGE_BYTES as u64));
         let first = budget.buffer();
         let second = budget.buffer();
         assert_eq!((first.len(), second.len()), (LARGE_BYTES, LARGE_BYTES));

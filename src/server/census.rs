@@ -31,6 +31,7 @@ pub(super) enum Full {
 pub(super) struct Census {
     limit: usize,
     share: usize,
+    fair: Duration,
     state: Mutex<State>,
     left: Condvar,
 }
@@ -63,6 +64,7 @@ impl Census {
         Census {
             limit,
             share,
+            fair: FAIR,
             state: Mutex::default(),
             left: Condvar::new(),
         }
@@ -78,7 +80,7 @@ impl Census {
         let mut state = self.lock();
         let full = state.full(self, address);
         if let Some(full) = full
-            && !(state.leaving() < LEAVING_LIMIT && state.make_room(address, full, FAIR))
+            && !(state.leaving() < LEAVING_LIMIT && state.make_room(address, full, self.fair))
         {
             return Err(full);
         }
@@ -105,7 +107,7 @@ impl Census {
     /// Shuts the one that has waited longest, whoever it is: descriptors have run out.
     pub(super) fn make_room(&self) {
         self.lock()
-            .make_room(IpAddr::V6(Ipv6Addr::UNSPECIFIED), Full::Total, FAIR);
+            .make_room(IpAddr::V6(Ipv6Addr::UNSPECIFIED), Full::Total, self.fair);
     }
 
     /// Shuts those who are waiting, now and from now on, and gives the others `time` to end.
@@ -240,5 +242,76 @@ fn household(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// A census in which whoever waits can be thrown out at once, and a connection for all.
+    fn census(limit: usize, share: usize) -> (Arc<Census>, Arc<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let census = Census {
+            fair: Duration::ZERO,
+            ..Census::new(limit, share)
+        };
+        (Arc::new(census), Arc::new(tcp))
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn who_waits_makes_room_and_who_is_served_does_not() {
+        let (census, tcp) = census(3, 2);
+        let admit = |text| census.admit(address(text), &tcp);
+        let served = admit("192.0.2.1").unwrap();
+        assert!(served.is_to_serve());
+        let first = admit("192.0.2.1").unwrap();
+        let second = admit("192.0.2.1").unwrap();
+        // A share is two: the first had to go.
+        assert!(!first.is_to_wait() && !first.is_to_serve());
+        assert!(second.is_to_wait());
+        let third = admit("192.0.2.2").unwrap();
+        assert_eq!(census.count(), 3);
+        // There are three: the one that has waited longest had to go, whoever it was.
+        let fourth = admit("192.0.2.3").unwrap();
+        assert!(!second.is_to_wait() && third.is_to_wait());
+        assert!(third.is_to_serve() && fourth.is_to_serve());
+        assert_eq!(admit("192.0.2.4").err(), Some(Full::Total));
+        assert!(served.is_to_wait());
+        let fifth = admit("192.0.2.4").unwrap();
+        assert!(!served.is_to_wait());
+        assert!(fifth.is_to_serve());
+        drop(third);
+        assert!(admit("192.0.2.4").unwrap().is_to_serve());
+        assert_eq!(census.count(), 2);
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address_and_ipv4_is_what_it_is() {
+        let (census, tcp) = census(10, 1);
+        let admit = |text| {
+            census
+                .admit(address(text), &tcp)
+                .map(|seat| (seat.is_to_serve(), seat))
+        };
+        let seats = [admit("2001:db8::1").unwrap(), admit("192.0.2.1").unwrap()];
+        assert!(seats.iter().all(|(is_served, _)| *is_served));
+        assert_eq!(admit("2001:db8::ffff:1").err(), Some(Full::Share));
+        assert_eq!(admit("::ffff:192.0.2.1").err(), Some(Full::Share));
+        assert!(admit("2001:db8:0:1::1").is_ok() && admit("192.0.2.2").is_ok());
+    }
+
+    #[test]
+    fn nobody_waits_once_it_is_closing() {
+        let (census, tcp) = census(10, 10);
+        let seat = census.admit(address("192.0.2.1"), &tcp).unwrap();
+        census.close(Duration::ZERO, Duration::ZERO);
+        assert!(!seat.is_to_wait() && !seat.is_to_serve() && seat.is_last());
     }
 }

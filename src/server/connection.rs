@@ -27,8 +27,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEAD: Duration = Duration::from_secs(15);
 /// How long nothing need be asked.
 const IDLE: Duration = Duration::from_secs(90);
-/// How long an answer without a long body may take.
-pub(super) const ANSWER: Duration = Duration::from_secs(30);
 /// What a body is granted beyond its pace: a mobile network may well be gone for as long.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 /// The least that a body has to move: a modem of 1994 did.
@@ -36,6 +34,8 @@ pub(super) const PACE_BYTES_PER_SECOND: u64 = 2 << 10;
 /// The pace is measured anew after so many bytes, or who was quick at first could rest for
 /// hours.
 pub(super) const PACE_WINDOW_BYTES: u64 = 1 << 20;
+/// Bodies up to this are sent together with their head; copying longer ones is no gain.
+const ONE_PACKET_BYTES: usize = 16 << 10;
 /// The most that is read and dropped of a body that nobody wants, to keep the connection.
 const SETTLE_LIMIT_BYTES: u64 = 64 << 10;
 /// The most that is read and dropped after the last answer, so that it arrives.
@@ -80,9 +80,11 @@ pub(super) fn serve(server: &Server, seat: &Seat, socket: Socket, peer: SocketAd
             ended => break ended,
         }
     };
-    match ended {
-        Next::Goodbye => linger(server, talk.connection.stream()),
-        _ => talk.connection.stream().end_writing(),
+    let stream = talk.connection.stream();
+    stream.set_limit(Limit::within(LINGER));
+    stream.end_writing();
+    if ended == Next::Goodbye {
+        linger(server, stream);
     }
 }
 
@@ -111,15 +113,15 @@ fn answer_in_clear(server: &Server, socket: Socket) {
     let mut connection = Connection::new(Wire::Plain(socket));
     let answer = Answer::failure(400, "usage", text).last();
     if send_head(&mut connection, &answer, "GET", Keep::No).is_ok() {
-        linger(server, connection.stream());
+        let stream = connection.stream();
+        stream.end_writing();
+        linger(server, stream);
     }
 }
 
-/// Says that nothing else comes, then reads and drops what still does.
+/// Reads and drops what still comes.
 fn linger(server: &Server, stream: &mut Wire) {
     let mut dropped: u64 = 0;
-    stream.set_limit(Limit::within(LINGER));
-    stream.end_writing();
     while dropped < LINGER_LIMIT_BYTES && stream.await_bytes().unwrap_or(false) {
         let mut buffer = server.budget.buffer();
         match stream.read(&mut buffer) {
@@ -203,7 +205,7 @@ impl Talk<'_> {
 
     /// Sends an answer to a request with `verb`, and tells what follows.
     fn send(&mut self, answer: &Answer, verb: &str, keep: Keep, record: &mut Record) -> Next {
-        self.connection.stream().set_limit(Limit::within(ANSWER));
+        self.connection.stream().set_limit(pace());
         record.status = answer.status;
         let sent = match answer.content {
             Content::Object(part) if verb != "HEAD" => self.send_object(answer, part, keep, record),
@@ -342,6 +344,12 @@ fn send_head(
         Keep::YesOld => fields.push(("Connection", "keep-alive")),
         Keep::No => fields.push(("Connection", "close")),
     }
-    connection.write_whole_response(answer.status, &fields, body)?;
+    match body.len() {
+        0..=ONE_PACKET_BYTES => connection.write_whole_response(answer.status, &fields, body)?,
+        _ => {
+            connection.write_response(answer.status, &fields)?;
+            connection.stream().write_all(body)?;
+        }
+    }
     Ok(body.len() as u64)
 }

@@ -8,7 +8,7 @@ use super::wire::Wire;
 use crate::net::http1::{Body, Connection, Framing, Request, Wrong};
 use crate::net::socket::Limit;
 
-use super::connection::{ANSWER, GRACE, PACE_BYTES_PER_SECOND, PACE_WINDOW_BYTES};
+use super::connection::{GRACE, PACE_BYTES_PER_SECOND, PACE_WINDOW_BYTES};
 
 /// A request, and the connection that it came on.
 pub(super) struct Exchange<'a> {
@@ -156,7 +156,7 @@ impl<'a> Exchange<'a> {
         if !std::mem::take(&mut self.is_held_back) || self.connection.has_more() {
             return Ok(());
         }
-        self.connection.stream().set_limit(Limit::within(ANSWER));
+        self.connection.stream().set_limit(pace());
         self.connection.write_response(100, &[])
     }
 

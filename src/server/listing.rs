@@ -43,7 +43,8 @@ pub(super) fn list(exchange: &Exchange<'_>, area: Area, page: Page) -> Result<An
             r#"{{"id":"{id}","size":{size_bytes},"modified_ns":{modified_ns}}}"#
         );
     }
-    let answer = Answer::bytes("application/x-ndjson", lines.into_bytes());
+    let mut answer = Answer::bytes("application/x-ndjson", lines.into_bytes());
+    answer.room = Some(room);
     Ok(match objects.last() {
         Some(last) if has_more => {
             let (area, limit) = (area.name(), page.limit);

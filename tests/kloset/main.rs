@@ -20,6 +20,7 @@ mod inspect;
 mod lies;
 mod locate;
 mod poison;
+mod remote;
 mod review_backup;
 mod review_check;
 mod review_restore;

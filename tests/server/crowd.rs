@@ -203,5 +203,34 @@ fn sixty_four_uploads_of_packs_take_little_memory() {
     let peak = served.figure("VmHWM");
     assert!(peak < MEMORY_KIB, "{peak} KiB");
     assert!(served.files("tmp").is_empty());
-    std::fs::remove_dir_all(served.sandbox.path("st")).expect("it can be removed");
+    std::fs::remove_dir_all(served.sandbox.path("st/packs")).expect("it can be removed");
+}
+
+#[test]
+fn sixty_four_listings_that_nobody_reads_take_little_memory() {
+    let served = Served::new("listings", &[]);
+    let index = served.sandbox.path("st/index");
+    for number in 0..10_000_u64 {
+        let id = plakar::util::Id::of(&number.to_le_bytes());
+        std::fs::write(index.join(id.to_string()), b"").expect("it can be written");
+    }
+    let mut wires: Vec<Wire> = (0..64).map(|_| served.connect()).collect();
+    for wire in &mut wires {
+        wire.send("GET /resources/index HTTP/1.1\r\nHost: h\r\n\r\n");
+    }
+    let mut shortest = usize::MAX;
+    for wire in &mut wires {
+        let page = wire.answer("GET");
+        let lines = page.text().lines().count();
+        assert_eq!(page.field("link").is_some(), lines < 10_000);
+        shortest = shortest.min(lines);
+    }
+    assert!(shortest >= 100, "{shortest}");
+    let peak = served.figure("VmHWM");
+    assert!(peak < MEMORY_KIB, "{peak} KiB");
+    until("there is room for all of it again", || {
+        let page = served.ask("GET", "/resources/index");
+        page.text().lines().count() == 10_000
+    });
+    std::fs::remove_dir_all(index).expect("it can be removed");
 }

@@ -2,8 +2,8 @@
 
 use plakar::util::Id;
 
-use crate::served::{Served, bytes, object};
-use crate::wire::{Wire, put_head};
+use crate::served::{Served, bytes, object, until};
+use crate::wire::put_head;
 
 #[test]
 fn config_is_served_and_never_replaced() {
@@ -352,22 +352,26 @@ fn figures_count() {
 #[test]
 fn the_access_log_has_a_line_for_each_request() {
     let served = Served::new("access_log", &["-access-log", "log"]);
-    served.put("packs", &bytes(1, 1000));
-    let mut wire: Wire = served.connect();
-    wire.send("GET /\u{1b}[31m HTTP/1.1\r\nHost: h\r\n\r\n");
-    wire.answer("GET");
-    served.ask("GET", "/%1b\\e");
-    served.ask("GET", "/healthz");
-    let has_four = || {
+    let lines = || {
         served
             .sandbox
             .read("log")
             .iter()
             .filter(|byte| **byte == b'\n')
             .count()
-            == 4
     };
-    crate::served::until("four lines", has_four);
+    // Each is written after it was answered, so one is awaited before the next is made.
+    let logged = |count: usize| until("there is a line", || lines() == count);
+    served.put("packs", &bytes(1, 1000));
+    logged(1);
+    let mut wire = served.connect();
+    wire.send("GET /\u{1b}[31m HTTP/1.1\r\nHost: h\r\n\r\n");
+    wire.answer("GET");
+    logged(2);
+    served.ask("GET", "/%1b\\e");
+    logged(3);
+    served.ask("GET", "/healthz");
+    logged(4);
     let log = String::from_utf8(served.sandbox.read("log")).expect("it is text");
     let lines: Vec<Vec<&str>> = log.lines().map(|line| line.split(' ').collect()).collect();
     assert!(lines.iter().all(|words| words.len() == 9), "{log}");

@@ -18,6 +18,7 @@
 //! say is taken for good. [`names`] needs no key: it compares objects with their names only.
 
 mod objects;
+mod reading;
 mod references;
 
 use std::collections::BTreeSet;
