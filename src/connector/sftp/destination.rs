@@ -78,7 +78,7 @@ impl SftpDestination {
             Err(cause) if cause.kind() == Kind::NotFound => Ok(false),
             Err(cause) => Err(cause),
         }
-        .during(|| self.path.display().to_string())
+        .during(|| self.location.clone())
     }
 
     /// Makes a file and removes it again, to find out whether we may. Nothing is tried if
@@ -87,7 +87,7 @@ impl SftpDestination {
         let is_there = self.is_there()?;
         if is_there {
             let tried = self.shared.plain(&self.path.join("x"));
-            tried.during(|| self.path.display().to_string())?;
+            tried.during(|| self.location.clone())?;
         }
         Ok(is_there)
     }

@@ -23,7 +23,7 @@ use crate::net::ssh::sftp::{Open, joined};
 /// Files of a server.
 pub struct SftpSource {
     pool: Arc<Pool>,
-    host: String,
+    url: Url,
 }
 
 impl SftpSource {
@@ -31,7 +31,7 @@ impl SftpSource {
     pub fn new(url: &Url, pool: Pool) -> SftpSource {
         SftpSource {
             pool: Arc::new(pool),
-            host: url.host.clone(),
+            url: url.clone(),
         }
     }
 
@@ -46,7 +46,15 @@ impl SftpSource {
             // Some servers make a path of anything.
             connection.stat(&resolved).map(|_| resolved)
         });
-        let resolved = resolved.during(|| given.display().to_string())?;
+        let location = || {
+            let path = path.to_owned();
+            Url {
+                path,
+                ..self.url.clone()
+            }
+            .to_string()
+        };
+        let resolved = resolved.during(location)?;
         Ok(resolved.into_os_string().into_encoded_bytes())
     }
 }
@@ -79,7 +87,7 @@ impl Source for SftpSource {
     }
 
     fn origin(&self) -> &str {
-        &self.host
+        &self.url.host
     }
 
     fn root(&self) -> Result<(Arc<dyn SourceDir>, Metadata)> {
