@@ -38,11 +38,12 @@ use std::time::{Duration, Instant};
 use super::Kloset;
 use super::blob::{BlobReader, Outgoing, Packer, Writing};
 use super::condemned::Condemned;
+use super::copier::store_packs;
 use super::failures::Failures;
 use super::master::random;
-use super::pipeline::{Shared, Trouble, Window, shared_channel};
+use super::pipeline::{Trouble, Window, shared_channel};
 use super::progress::{add, read as read_counter};
-use super::snapshot::{self, Labels, Snapshot};
+use super::snapshot::{Labels, Snapshot};
 use super::table::PackKind;
 use super::tree::{Entry, Totals};
 use crate::connector::Source;
@@ -195,8 +196,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
         program: options.program.clone(),
         revision: 0,
     };
-    condemned.check_none_since(kloset)?;
-    let published_bytes = snapshot::publish(kloset, &snapshot)?;
+    let published_bytes = condemned.publish(kloset, &snapshot, &options.interrupt)?;
     kloset.save_index();
     let counters = kloset.observer().counters();
     add(&counters.stored_bytes, published_bytes);
@@ -328,15 +328,6 @@ impl Pipeline<'_> {
         trouble.note(writing.publish_index());
         trouble.outcome()?;
         Ok(outcome.expect("without trouble there is an outcome"))
-    }
-}
-
-/// One storing thread: publishes packs until there are no more. In trouble, throws them away.
-fn store_packs(writing: &Writing<'_>, packs: &Shared<Outgoing>, trouble: &Trouble) {
-    while let Some(pack) = packs.next() {
-        if !trouble.has_failed() {
-            trouble.note(writing.store(pack));
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::util::id::ID_BYTES;
 const DIRECT_IDS: u64 = 64;
 
 /// Chunks of one tree at most: even the smallest are enough for ten million entries.
-const TREE_CHUNKS_LIMIT: usize = 1 << 20;
+pub const TREE_CHUNKS_LIMIT: usize = 1 << 20;
 
 /// Writes the list of the chunks of one file, chunk by chunk.
 ///
