@@ -16,7 +16,8 @@
 //!  1. reads `condemned/`, then lists packs, and relies on no pack that is condemned or not there;
 //!  2. publishes packs, then index objects;
 //!  3. reads `condemned/` again. What it needs of packs that were condemned since it copies to new ones,
-//!     and reads again, until a look finds nothing new;
+//!     and reads again, until a look finds nothing new. If its last look was half a minute ago, in which a
+//!     condemnation may have come and gone, it lists packs again as well;
 //!  4. publishes the snapshot, right after such a look; and
 //!  5. looks once more. If something that it needs was deleted in between, the snapshot goes.
 //!
@@ -30,10 +31,10 @@
 //!     copied to a new pack first. Right before each deletion it reads `condemned/` again: the
 //!     condemnation of the pack must still be there, and none name those it relies on; and then it
 //!     looks whether these are there;
-//!  4. takes away condemnations of which no pack is there;
-//!  5. publishes new condemnations: of packs in which nothing is marked, and of packs of which
+//!  4. publishes new condemnations: of packs in which nothing is marked, and of packs of which
 //!     everything that is marked was copied out. None that is younger than the grace is among them;
-//!  6. replaces index objects that tell of packs that are gone.
+//!  5. replaces index objects that tell of packs that are gone; and
+//!  6. takes away condemnations of which no pack is there.
 //!
 //! # Why nothing live is lost
 //!
@@ -200,7 +201,11 @@ fn once(kloset: &Kloset, options: &Options, summary: &mut Summary) -> Result<()>
     let before = summary.condemned_bytes;
     condemn::wasteful(kloset, options, &look, summary)?;
     summary.waiting_bytes += summary.condemned_bytes - before;
-    indexes::merge(kloset, options, &look, summary).map_err(as_refused)
+    let merged = indexes::merge(kloset, options, &look, summary).map_err(as_refused)?;
+    match merged {
+        true => delete::condemnations(kloset, options, &look).map_err(as_refused),
+        false => Ok(()),
+    }
 }
 
 /// The error of a store that lets nobody delete.

@@ -13,6 +13,8 @@
 
 mod evade;
 
+use std::collections::HashSet;
+
 use super::Kloset;
 use super::cbor::{Reader, Writer};
 use super::master::random;
@@ -55,6 +57,19 @@ pub(super) fn list(kloset: &Kloset) -> Result<Vec<Condemnation>> {
         condemnations.extend(read_listed(kloset, object)?);
     }
     Ok(condemnations)
+}
+
+/// The packs that are condemned, as far as can be read.
+pub(super) fn names_readable(kloset: &Kloset) -> Result<HashSet<Id>> {
+    let mut packs = HashSet::new();
+    for object in objects(kloset)? {
+        match read(kloset, object.id) {
+            Ok(named) => packs.extend(named.into_iter().flatten()),
+            Err(error) if error.is_of_one_object() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(packs)
 }
 
 /// The objects of the area, unread.

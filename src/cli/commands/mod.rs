@@ -21,6 +21,7 @@ pub mod locate;
 pub mod login;
 pub mod logout;
 pub mod ls;
+pub mod maintenance;
 pub mod pkg;
 pub mod prune;
 pub mod restore;
@@ -46,6 +47,7 @@ pub static COMMANDS: &[Command] = &[
     check::COMMAND,
     rm::COMMAND,
     prune::COMMAND,
+    maintenance::COMMAND,
     dup::COMMAND,
     tag::COMMAND,
     key::COMMAND,

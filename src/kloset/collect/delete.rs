@@ -1,8 +1,8 @@
 //! Deleting packs whose grace is over.
 //!
 //! First those of which nothing is needed: that writes nothing, so it works on a full disk, and
-//! makes room. Then what is needed of the others is copied out, and they go too. Last go the
-//! condemnations that name nothing that is there.
+//! makes room. Then what is needed of the others is copied out, and they go too. Condemnations
+//! that name nothing that is there go last, when index objects no longer tell of it either.
 
 use std::collections::HashSet;
 
@@ -44,7 +44,6 @@ pub(super) fn expired(
         }
     }
     deleter.move_and_delete(&mover, waiting)?;
-    deleter.condemnations()?;
     Ok(deleter.deleted)
 }
 
@@ -173,37 +172,37 @@ impl<'a> Deleter<'a, '_> {
         }
         Ok(true)
     }
+}
 
-    /// Takes away the condemnations whose grace is over and whose packs are gone.
-    fn condemnations(&mut self) -> Result<()> {
-        for condemnation in &self.look.condemnations {
-            let is_there = |pack: &Id| {
-                let number = self.look.index.number_of(pack);
-                let is_listed = number.is_some_and(|number| self.look.is_listed(number));
-                is_listed && !self.deleted.contains(pack)
-            };
-            let (there, gone): (Vec<&Id>, Vec<&Id>) =
-                condemnation.packs.iter().partition(|pack| is_there(pack));
-            let is_known = there.is_empty() && self.are_gone(&gone)?;
-            if is_known && self.look.is_over(condemnation) && !self.options.is_dry {
-                self.options.interrupt.check()?;
-                self.kloset
-                    .store()
-                    .delete(Area::Condemned, condemnation.object)?;
-            }
+/// Takes away the condemnations whose grace is over and whose packs are gone. Until then they tell
+/// why packs are gone that index objects tell of.
+pub(super) fn condemnations(kloset: &Kloset, options: &Options, look: &Look<'_>) -> Result<()> {
+    for condemnation in look.condemnations.iter().filter(|each| look.is_over(each)) {
+        options.interrupt.check()?;
+        if are_gone(kloset, look, &condemnation.packs)? && !options.is_dry {
+            kloset
+                .store()
+                .delete(Area::Condemned, condemnation.object)?;
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// Whether none of `packs` is in the store: one whose footer cannot be read is not in the index.
-    fn are_gone(&self, packs: &[&Id]) -> Result<bool> {
-        let unknown = packs.iter().filter(|pack| !self.deleted.contains(pack));
-        for pack in unknown {
-            match self.kloset.store().stat(Area::Packs, **pack) {
-                Err(error) if error.kind() == Kind::NotFound => {}
-                outcome => return outcome.map(|_| false),
-            }
-        }
-        Ok(true)
+/// Whether none of `packs` is in the store. Those whose footer cannot be read are not in the index.
+fn are_gone(kloset: &Kloset, look: &Look<'_>, packs: &[Id]) -> Result<bool> {
+    let number = |pack: &Id| look.index.number_of(pack);
+    if packs
+        .iter()
+        .filter_map(number)
+        .any(|number| look.is_listed(number))
+    {
+        return Ok(false);
     }
+    for pack in packs.iter().filter(|pack| number(pack).is_none()) {
+        match kloset.store().stat(Area::Packs, *pack) {
+            Err(error) if error.kind() == Kind::NotFound => {}
+            outcome => return outcome.map(|_| false),
+        }
+    }
+    Ok(true)
 }

@@ -24,13 +24,14 @@ const SMALL_MANY: usize = 16;
 /// Chunks after which an index object is full: 4 MB of memory.
 const FULL_CHUNKS: usize = 100_000;
 
-/// Replaces what should be. That there is no room for it is no reason to fail.
+/// Replaces what should be. That there is no room for it is no reason to fail, but then the answer is
+/// false.
 pub(super) fn merge(
     kloset: &Kloset,
     options: &Options,
     look: &Look<'_>,
     summary: &mut Summary,
-) -> Result<()> {
+) -> Result<bool> {
     let mut merger = Merger {
         kloset,
         options,
@@ -42,16 +43,19 @@ pub(super) fn merge(
     let old = merger.replaceable()?;
     if options.is_dry {
         summary.merged_indexes += old.len() as u64;
-        return Ok(());
+        return Ok(true);
     }
     match merger.replace(&old) {
         Err(error) if error.kind() == Kind::NoSpace => {
             let error = error.during("index objects stay as they are");
             kloset.observer().event(&Event::Warning(&error));
+            Ok(false)
         }
-        replaced => summary.merged_indexes += replaced?,
+        replaced => {
+            summary.merged_indexes += replaced?;
+            Ok(true)
+        }
     }
-    Ok(())
 }
 
 struct Merger<'a> {

@@ -1,6 +1,7 @@
 //! How whoever makes a snapshot keeps off condemned packs.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::{objects, read_listed};
 use crate::error::{During, Error, Kind, Result};
@@ -10,15 +11,22 @@ use crate::kloset::table::PackKind;
 use crate::kloset::tree::{self, Content, Entry, decode_list};
 use crate::kloset::{Kloset, dup};
 use crate::util::Id;
+use crate::util::clock::Stopwatch;
 use crate::util::interrupt::Interrupt;
 
 /// How often packs may be condemned while those that were condemned before are left.
 const ROUNDS: usize = 16;
 
+/// A look that is older than this may have missed condemnations that came and went: half of the
+/// shortest grace with which anybody may use a store that others use.
+const LOOK_AGE: Duration = Duration::from_secs(30);
+
 /// The condemnations that are known to whoever makes a snapshot.
 pub struct Condemned {
     objects: HashSet<Id>,
     packs: HashSet<Id>,
+    /// Since the last look.
+    looked: Stopwatch,
 }
 
 impl Condemned {
@@ -30,6 +38,7 @@ impl Condemned {
         let mut condemned = Condemned {
             objects: HashSet::new(),
             packs: HashSet::new(),
+            looked: Stopwatch::start(),
         };
         condemned.look(kloset)?;
         Ok(condemned)
@@ -72,7 +81,11 @@ impl Condemned {
     /// nothing new.
     fn leave(&mut self, kloset: &Kloset, root: &Entry, interrupt: &Interrupt) -> Result<()> {
         for _ in 0..ROUNDS {
-            if !self.look(kloset)? {
+            let is_old = self.looked.elapsed() >= LOOK_AGE;
+            let is_new = self.look(kloset)?;
+            // In this order: who deletes packs takes their condemnation away after them.
+            let is_less = is_old && self.look_for_packs(kloset)?;
+            if !is_new && !is_less {
                 return Ok(());
             }
             copying(kloset, interrupt, |copier| {
@@ -91,8 +104,19 @@ impl Condemned {
         ))
     }
 
+    /// Hides the packs that are no longer there. False if there are none.
+    fn look_for_packs(&self, kloset: &Kloset) -> Result<bool> {
+        let index = kloset.index()?;
+        // What lived in them has been copied to others.
+        kloset.fill(index)?;
+        let before = index.packs_in_use().count();
+        kloset.hide_absent_packs(index)?;
+        Ok(index.packs_in_use().count() < before)
+    }
+
     /// Reads the condemnations that are new, and hides their packs. False if they name none.
     fn look(&mut self, kloset: &Kloset) -> Result<bool> {
+        self.looked = Stopwatch::start();
         let mut new = HashSet::new();
         for object in objects(kloset)? {
             if self.objects.insert(object.id)
