@@ -192,6 +192,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
         errors,
         program: options.program.clone(),
         revision: 0,
+        synced_ns: None,
     };
     condemned.check_none_since(kloset)?;
     let published_bytes = snapshot::publish(kloset, &snapshot)?;
