@@ -17,42 +17,43 @@
 //!
 //! **Getting.** A [`BlobReader`] keeps a bounded number of decoded blocks. Two threads
 //! that want the same block wait for one decoding of it. A chunk that is stored twice
-//! is read from the second place when the first is damaged.
+//! is read from the second place when the first is damaged. Of a store behind a network,
+//! blocks of trees are [copied](super::copies) to this machine, by whoever puts or gets them,
+//! and other blocks are read [ahead](ahead) of need.
 
-use std::collections::{HashMap, HashSet};
+mod ahead;
+mod decoded;
+mod ledger;
+
+use std::collections::HashSet;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use super::Kloset;
 use super::codec::{Decoder, Encoder};
+use super::copies::{Copies, Draft, Original};
 use super::index::{Index, Place};
 use super::index_object;
 use super::pack::{FinishedPack, PackWriter, read_table};
-use super::pipeline::{lock, send};
+use super::pipeline::{each_at_once, lock, send};
 use super::progress::{Counters, add};
 use super::seal::Part;
 use super::table::{ChunkEntry, PackKind, PackTable};
 use crate::error::{During, Error, Kind, Result};
-use crate::store::Area;
+use crate::store::{Area, Distance};
 use crate::util::Id;
+
+use ahead::Ahead;
+use decoded::{Block, Decoded, slice};
+use ledger::Ledger;
 
 /// Plain bytes at which a block is sealed. A kernel tree takes 207 MB in blocks of 1 MiB, 202 in
 /// these, 200 in 4 MiB, while the smallest file costs one block to read.
 pub const BLOCK_BYTES: usize = 2 << 20;
 /// Chunks at which a block is sealed, however small they are.
 const BLOCK_CHUNKS: usize = 1 << 14;
-/// Packed bytes after which an index object is published.
-const LEDGER_BYTES: u64 = 1 << 30;
-/// Chunks after which an index object is published, whatever their size: 100,000 take 4 MB of memory.
-const LEDGER_CHUNKS: usize = 100_000;
-/// Age at which an index object is published.
-const LEDGER_AGE: Duration = Duration::from_secs(300);
 /// Locks that the chunks on their way are spread over, so that workers rarely wait.
 const SHARDS: usize = 64;
-
-/// Blocks kept at most, however small they are: the one to drop is searched for in line.
-const SLOTS: usize = 512;
 
 /// What the threads that put chunks share.
 pub struct Writing<'a> {
@@ -63,33 +64,6 @@ pub struct Writing<'a> {
     pending: [Mutex<HashSet<Id>>; SHARDS],
     ledger: Mutex<Ledger>,
     counters: &'a Counters,
-}
-
-/// Packs that are published, but that no index object tells of.
-struct Ledger {
-    tables: Vec<PackTable>,
-    chunks: usize,
-    bytes: u64,
-    since: Instant,
-}
-
-impl Ledger {
-    /// A ledger with nothing in it.
-    fn new() -> Ledger {
-        Ledger {
-            tables: Vec::new(),
-            chunks: 0,
-            bytes: 0,
-            since: Instant::now(),
-        }
-    }
-
-    /// Whether an index object should be published now.
-    fn is_due(&self) -> bool {
-        self.bytes >= LEDGER_BYTES
-            || self.chunks >= LEDGER_CHUNKS
-            || self.since.elapsed() >= LEDGER_AGE
-    }
 }
 
 impl<'a> Writing<'a> {
@@ -105,10 +79,16 @@ impl<'a> Writing<'a> {
         })
     }
 
-    /// Publishes `pack`, after which its chunks can be found. The storing thread's work.
-    pub fn store(&self, pack: FinishedPack) -> Result<()> {
+    /// Publishes a pack, after which its chunks can be found. The work of storing threads, of
+    /// which there may be several.
+    pub fn store(&self, Outgoing { pack, drafts }: Outgoing) -> Result<()> {
         let table = pack.publish()?;
         add(&self.counters.stored_bytes, table.size_bytes);
+        if let Some(copies) = self.kloset.copies() {
+            for (offset, draft) in drafts {
+                copies.name(draft, Original::Block(table.pack, offset));
+            }
+        }
         self.index.insert(&table)?;
         for chunk in table.blocks.iter().flat_map(|block| &block.chunks) {
             lock(self.shard(&chunk.id)).remove(&chunk.id);
@@ -119,23 +99,23 @@ impl<'a> Writing<'a> {
     /// Takes in packs that were published by a backup that was killed before it could publish an
     /// index object, so that what it stored is not stored again.
     pub fn adopt(&self, packs: &HashSet<Id>) -> Result<()> {
-        for pack in packs {
+        let packs: Vec<Id> = packs.iter().copied().collect();
+        each_at_once(&packs, self.kloset.connections(), |pack| {
             match read_table(self.kloset.store(), self.kloset.sealer(), *pack) {
                 Ok(table) => {
                     self.index.insert(&table)?;
-                    self.enter(table)?;
+                    self.enter(table)
                 }
                 // What cannot be read is no use to anyone, and check tells of it.
-                Err(error) if error.is_of_one_object() => {}
-                Err(error) => return Err(error),
+                Err(error) if error.is_of_one_object() => Ok(()),
+                Err(error) => Err(error),
             }
-        }
-        Ok(())
+        })
     }
 
     /// Publishes an index object with whatever no other tells of yet.
     pub fn publish_index(&self) -> Result<()> {
-        let ledger = std::mem::replace(&mut *lock(&self.ledger), Ledger::new());
+        let ledger = lock(&self.ledger).take();
         self.publish_ledger(ledger)
     }
 
@@ -146,16 +126,8 @@ impl<'a> Writing<'a> {
 
     /// Notes a published pack, and publishes an index object when it is time.
     fn enter(&self, table: PackTable) -> Result<()> {
-        let mut ledger = lock(&self.ledger);
-        ledger.chunks += table.chunk_count();
-        ledger.bytes += table.size_bytes;
-        ledger.tables.push(table);
-        if !ledger.is_due() {
-            return Ok(());
-        }
-        let due = std::mem::replace(&mut *ledger, Ledger::new());
-        drop(ledger);
-        self.publish_ledger(due)
+        let due = lock(&self.ledger).enter(table);
+        due.map_or(Ok(()), |due| self.publish_ledger(due))
     }
 
     /// Publishes what `ledger` holds as one index object. If that fails, its packs are entered
@@ -201,6 +173,13 @@ pub enum Put {
     Known,
 }
 
+/// A pack on its way to a storing thread.
+pub struct Outgoing {
+    pack: FinishedPack,
+    /// Copies of its blocks, with their offsets, that are named when the pack is published.
+    drafts: Vec<(u32, Draft)>,
+}
+
 /// One thread's open block and open pack.
 pub struct Packer<'a> {
     writing: &'a Writing<'a>,
@@ -210,15 +189,16 @@ pub struct Packer<'a> {
     chunks: Vec<ChunkEntry>,
     sealed: Vec<u8>,
     pack: Option<PackWriter>,
-    finished: SyncSender<FinishedPack>,
+    drafts: Vec<(u32, Draft)>,
+    finished: SyncSender<Outgoing>,
 }
 
 impl<'a> Packer<'a> {
-    /// A packer with nothing open, whose packs go to the storing thread through `finished`.
+    /// A packer with nothing open, whose packs go to the storing threads through `finished`.
     pub fn new(
         writing: &'a Writing<'a>,
         kind: PackKind,
-        finished: SyncSender<FinishedPack>,
+        finished: SyncSender<Outgoing>,
     ) -> Result<Packer<'a>> {
         Ok(Packer {
             writing,
@@ -228,6 +208,7 @@ impl<'a> Packer<'a> {
             chunks: Vec::new(),
             sealed: Vec::new(),
             pack: None,
+            drafts: Vec::new(),
             finished,
         })
     }
@@ -266,68 +247,60 @@ impl<'a> Packer<'a> {
             Some(pack) => pack,
             none => none.insert(PackWriter::new(kloset.store(), self.kind)?),
         };
-        pack.append(&self.sealed, std::mem::take(&mut self.chunks))?; // [5]
+        let offset = pack.append(&self.sealed, std::mem::take(&mut self.chunks))?; // [5]
+        let is_full = pack.is_full();
         self.plain.clear();
-        match pack.is_full() {
+        if let (PackKind::Tree, Some(copies)) = (self.kind, kloset.copies()) {
+            let draft = copies.draft(&self.sealed);
+            self.drafts.extend(draft.map(|draft| (offset, draft)));
+        }
+        match is_full {
             true => self.finish_pack(),
             false => Ok(()),
         }
     }
 
-    /// Hands the pack to the storing thread.
+    /// Hands the pack to the storing threads.
     fn finish_pack(&mut self) -> Result<()> {
         let Some(pack) = self.pack.take() else {
             return Ok(());
         };
-        let finished = pack.finish(
-            self.writing.kloset.sealer(),
-            &mut self.encoder,
-            &mut self.sealed,
-        )?;
-        send(&self.finished, finished) // [6]
+        let sealer = self.writing.kloset.sealer();
+        let pack = pack.finish(sealer, &mut self.encoder, &mut self.sealed)?;
+        let drafts = std::mem::take(&mut self.drafts);
+        send(&self.finished, Outgoing { pack, drafts }) // [6]
     }
 }
-
-/// A decoded block, shared by those who read from it.
-type Block = Arc<Vec<u8>>;
-/// Where a block is: its pack and its offset in it.
-type BlockKey = (Id, u32);
 
 /// Reads chunks, keeping the blocks that were decoded last. May be used from several threads.
 pub struct BlobReader<'a> {
     kloset: &'a Kloset,
-    cache: Mutex<Cache>,
+    /// Nothing if only the store itself is to be read.
+    copies: Option<&'a Copies>,
+    /// For a store behind a network.
+    ahead: Option<Ahead>,
+    decoded: Mutex<Decoded>,
     decoders: Mutex<Vec<(Decoder, Vec<u8>)>>,
-}
-
-/// Decoded blocks, by place, and in the order in which they were last used.
-struct Cache {
-    slots: HashMap<BlockKey, Slot>,
-    clock: u64,
-    bytes: usize,
-    limit_bytes: usize,
-}
-
-/// One block of the cache: empty while somebody, who holds its lock, decodes it.
-struct Slot {
-    block: Arc<Mutex<Option<Block>>>,
-    used: u64,
-    bytes: usize,
 }
 
 impl<'a> BlobReader<'a> {
     /// A reader that keeps up to `limit_bytes` of decoded blocks.
     pub fn new(kloset: &'a Kloset, limit_bytes: usize) -> Result<BlobReader<'a>> {
-        let cache = Cache {
-            slots: HashMap::new(),
-            clock: 0,
-            bytes: 0,
-            limit_bytes,
-        };
+        Ok(BlobReader {
+            copies: kloset.copies(),
+            ..BlobReader::of_store(kloset, limit_bytes)?
+        })
+    }
+
+    /// The same, of the store itself: copies on this machine tell nothing of how it is.
+    pub fn of_store(kloset: &'a Kloset, limit_bytes: usize) -> Result<BlobReader<'a>> {
         kloset.index()?;
+        let is_remote = kloset.store().manner().distance == Distance::Remote;
         Ok(BlobReader {
             kloset,
-            cache: Mutex::new(cache),
+            copies: None,
+            ahead: is_remote.then(|| Ahead::new(kloset.shared_store())),
+            decoded: Mutex::new(Decoded::new(limit_bytes)),
             decoders: Mutex::default(),
         })
     }
@@ -390,20 +363,16 @@ impl<'a> BlobReader<'a> {
         })
     }
 
-    /// The block that holds the chunk at `place`, once the chunk proved to be there.
+    /// The block that holds the chunk at `place`, once the chunk proved to be there. If it was
+    /// read from a copy, that is thrown away, and the store asked.
     fn at(&self, id: &Id, place: &Place) -> Result<Block> {
-        let read = || -> Result<Block> {
-            let block = self.block(place)?;
-            let end = place.start as usize + place.length as usize;
-            if end > block.len() || self.kloset.chunk_id(slice(&block, place)) != *id {
-                return Err(Error::corrupt(format!(
-                    "chunk {} is not what was stored",
-                    id.short()
-                ))); // [4]
+        let read = match self.proven(id, place) {
+            Err(error) if error.kind() == Kind::Corrupt && self.forget_copy(place) => {
+                self.proven(id, place)
             }
-            Ok(block)
+            read => read,
         };
-        read().during(|| {
+        read.during(|| {
             format!(
                 "read pack {}: block at {}",
                 place.pack.short(),
@@ -412,24 +381,57 @@ impl<'a> BlobReader<'a> {
         })
     }
 
-    /// The decoded block at `place`, from the cache if it is there.
+    /// # Errors
+    /// [`Kind::Corrupt`] unless the chunk is at `place`.
+    fn proven(&self, id: &Id, place: &Place) -> Result<Block> {
+        let block = self.block(place)?;
+        let end = place.start as usize + place.length as usize;
+        if end > block.len() || self.kloset.chunk_id(slice(&block, place)) != *id {
+            return Err(Error::corrupt(format!(
+                "chunk {} is not what was stored",
+                id.short()
+            ))); // [4]
+        }
+        Ok(block)
+    }
+
+    /// Throws away what is known of the block at `place`. False if there was no copy of it.
+    fn forget_copy(&self, place: &Place) -> bool {
+        let forgotten = self
+            .copy_of(place)
+            .is_some_and(|(copies, original)| copies.forget(original));
+        if forgotten {
+            lock(&self.decoded).forget(place);
+        }
+        forgotten
+    }
+
+    /// Where a copy of the block at `place` is, or would be: those of trees are worth one.
+    fn copy_of(&self, place: &Place) -> Option<(&'a Copies, Original)> {
+        let copies = self.copies?;
+        let pack = self.kloset.index().ok()?.pack(&place.pack)?;
+        let original = Original::Block(place.pack, place.block_offset);
+        (pack.kind == PackKind::Tree).then_some((copies, original))
+    }
+
+    /// The decoded block at `place`, if need be decoded now.
     fn block(&self, place: &Place) -> Result<Block> {
-        let slot = lock(&self.cache).slot((place.pack, place.block_offset));
+        let slot = lock(&self.decoded).slot(place);
         let mut held = lock(&slot);
         if let Some(block) = &*held {
             return Ok(block.clone());
         }
-        let decoded = self.decode(place);
-        let mut cache = lock(&self.cache);
-        match decoded {
+        let plain = self.decode(place);
+        let mut decoded = lock(&self.decoded);
+        match plain {
             Ok(plain) => {
                 let block = Arc::new(plain);
                 *held = Some(block.clone());
-                cache.filled((place.pack, place.block_offset), block.len());
+                decoded.filled(place, block.len());
                 Ok(block)
             }
             Err(error) => {
-                cache.slots.remove(&(place.pack, place.block_offset));
+                decoded.forget(place);
                 Err(error)
             }
         }
@@ -442,55 +444,55 @@ impl<'a> BlobReader<'a> {
             Some(idle) => idle,
             None => (Decoder::new()?, Vec::new()),
         };
-        sealed.resize(place.sealed_bytes as usize, 0);
-        let offset = u64::from(place.block_offset);
-        self.kloset
-            .store()
-            .read_at(Area::Packs, place.pack, offset, &mut sealed)?; // [2]
-        let mut plain = Vec::new();
-        decoder.decode(self.kloset.sealer(), Part::Block, &mut sealed, &mut plain)?; // [3]
+        let plain = match self.decode_copy(place, &mut decoder) {
+            Some(plain) => plain,
+            None => self.decode_stored(place, &mut decoder, &mut sealed)?,
+        };
         lock(&self.decoders).push((decoder, sealed));
         Ok(plain)
     }
-}
 
-impl Cache {
-    /// The slot for `key`, empty if it is new.
-    fn slot(&mut self, key: BlockKey) -> Arc<Mutex<Option<Block>>> {
-        self.clock += 1;
-        let used = self.clock;
-        let slot = self.slots.entry(key).or_insert_with(|| Slot {
-            block: Arc::default(),
-            used,
-            bytes: 0,
-        });
-        slot.used = used;
-        slot.block.clone()
+    /// What the copy of the block at `place` holds, if there is a good one.
+    fn decode_copy(&self, place: &Place, decoder: &mut Decoder) -> Option<Vec<u8>> {
+        let (copies, original) = self.copy_of(place)?;
+        let (mut sealed, mut plain) = (copies.read(original)?, Vec::new());
+        let opened = decoder.decode(self.kloset.sealer(), Part::Block, &mut sealed, &mut plain);
+        if opened.is_err() {
+            copies.forget(original);
+        }
+        opened.ok().map(|()| plain)
     }
 
-    /// Notes that the slot for `key` now holds `bytes`, and drops what was used longest ago.
-    fn filled(&mut self, key: BlockKey, bytes: usize) {
-        if let Some(slot) = self.slots.get_mut(&key) {
-            self.bytes += bytes - slot.bytes;
-            slot.bytes = bytes;
+    /// What the block at `place` holds in the store. Of trees, a copy is kept.
+    fn decode_stored(
+        &self,
+        place: &Place,
+        decoder: &mut Decoder,
+        sealed: &mut Vec<u8>,
+    ) -> Result<Vec<u8>> {
+        sealed.resize(place.sealed_bytes as usize, 0);
+        self.read_sealed(place, sealed)?; // [2]
+        let copy = self
+            .copy_of(place)
+            .and_then(|(copies, original)| Some((copies, original, copies.draft(sealed)?)));
+        let mut plain = Vec::new();
+        decoder.decode(self.kloset.sealer(), Part::Block, sealed, &mut plain)?; // [3]
+        if let Some((copies, original, draft)) = copy {
+            copies.name(draft, original);
         }
-        while self.bytes > self.limit_bytes || self.slots.len() > SLOTS {
-            let idle = |(_, slot): &(&BlockKey, &Slot)| slot.bytes > 0;
-            let oldest = self
-                .slots
-                .iter()
-                .filter(idle)
-                .min_by_key(|(_, slot)| slot.used)
-                .map(|(key, _)| *key);
-            let Some(slot) = oldest.and_then(|oldest| self.slots.remove(&oldest)) else {
-                return;
-            };
-            self.bytes -= slot.bytes;
+        Ok(plain)
+    }
+
+    /// Fills `sealed` with the sealed bytes of the block at `place`.
+    fn read_sealed(&self, place: &Place, sealed: &mut [u8]) -> Result<()> {
+        let offset = u64::from(place.block_offset);
+        match &self.ahead {
+            Some(ahead) => {
+                let pack = self.kloset.index()?.pack(&place.pack);
+                let end = pack.map(|pack| pack.size_bytes);
+                ahead.read(place.pack, end, offset, sealed)
+            }
+            None => (self.kloset.store()).read_at(Area::Packs, place.pack, offset, sealed),
         }
     }
-}
-
-/// The bytes of the chunk at `place` in its block.
-fn slice<'a>(block: &'a Block, place: &Place) -> &'a [u8] {
-    &block[place.start as usize..][..place.length as usize]
 }

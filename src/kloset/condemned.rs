@@ -70,12 +70,14 @@ impl Condemned {
 /// holder of the key made.
 pub(super) fn read(kloset: &Kloset, id: Id) -> Result<Option<Vec<Id>>> {
     let read = || -> Result<Option<Vec<Id>>> {
-        let bytes = object::check_name(id, kloset.store().get(Area::Condemned, id)?)?;
-        let body = object::decode(kloset.sealer(), Part::Condemned, id, bytes);
-        match body.and_then(|body| decode(&body)) {
-            Err(error) if error.kind() == Kind::Corrupt => Ok(None),
-            packs => packs.map(Some),
-        }
+        kloset.get_listed(Area::Condemned, id, |bytes| {
+            let bytes = object::check_name(id, bytes)?;
+            let body = object::decode(kloset.sealer(), Part::Condemned, id, bytes);
+            match body.and_then(|body| decode(&body)) {
+                Err(error) if error.kind() == Kind::Corrupt => Ok(None),
+                packs => packs.map(Some),
+            }
+        })
     };
     read().during(|| format!("read condemnation {}", id.short()))
 }

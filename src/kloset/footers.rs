@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use super::Kloset;
 use super::index::{Index, Place};
 use super::pack;
-use super::pipeline::lock;
+use super::pipeline::{each_at_once, lock};
 use super::progress::Event;
 use crate::error::{During, Error, Kind, Result};
 use crate::store::Area;
@@ -122,17 +122,16 @@ impl Kloset {
 
     /// Adds to `index` what is in `packs`. One whose footer is damaged is told of and passed over.
     fn add_footers<'a>(&self, index: &Index, packs: impl Iterator<Item = &'a Id>) -> Result<()> {
-        for pack in packs {
-            match pack::read_table(self.store(), &self.sealer, *pack)
-                .and_then(|table| index.insert(&table))
-            {
-                Ok(()) => {}
+        let packs: Vec<Id> = packs.copied().collect();
+        each_at_once(&packs, self.connections(), |pack| {
+            let table = pack::read_table(self.store(), &self.sealer, *pack);
+            match table.and_then(|table| index.insert(&table)) {
                 Err(error) if error.is_of_one_object() => {
                     self.observer.event(&Event::Warning(&error));
+                    Ok(())
                 }
-                Err(error) => return Err(error),
+                outcome => outcome,
             }
-        }
-        Ok(())
+        })
     }
 }

@@ -6,12 +6,13 @@
 //! | how files are cut into chunks | [`chunker`] |
 //! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`file`], [`tree`], [`snapshot`], [`config`] |
 //! | where each chunk is | [`index`], and `footers` when that is lost or lies |
+//! | what is remembered of a store behind a network | `copies` |
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
 //! | which snapshot, and what in it, is meant | [`query`], [`select`] |
 //! | what people ask for | [`backup`], [`restore`], [`archive`], [`check`], [`compare`], [`locate`], [`digest`], [`dup`], [`inspect`] |
 //!
-//! It has never heard of files on this machine (but for the directory its index is
-//! cached in), of SSH, or of a terminal: stores, sources and destinations are handed in.
+//! It has never heard of files on this machine (but for the directory it caches things
+//! in), of SSH, or of a terminal: stores, sources and destinations are handed in.
 
 pub mod archive;
 pub mod backup;
@@ -25,6 +26,7 @@ pub mod compare;
 pub mod condemned;
 pub mod config;
 pub mod contents;
+mod copies;
 pub mod decompress;
 pub mod digest;
 pub mod dup;
@@ -61,14 +63,22 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use chunker::{Chunker, Gear};
 use config::Config;
+use copies::{Copies, Original};
 use index::{Index, Known};
 use master::{Key, Purpose};
+use pipeline::{each_at_once, lock};
 use progress::{Event, Observer};
 use seal::Sealer;
 
 use crate::error::{During, Error, Kind, Result};
-use crate::store::{Area, Store};
+use crate::store::{Area, Distance, Store};
 use crate::util::Id;
+
+/// Calls to a store that are worth making at once, however many it thinks it bears: each costs
+/// memory for its answer.
+const CONNECTIONS_LIMIT: usize = 32;
+/// Index objects that are read at once: each may take some 10 MB of memory.
+const INDEX_READERS: usize = 4;
 
 /// A store whose contents can be read and added to. May be used from several threads.
 pub struct Kloset {
@@ -80,6 +90,8 @@ pub struct Kloset {
     chunker: Chunker,
     tree_chunker: Chunker,
     cache: Option<PathBuf>,
+    /// Only of a store behind a network, and only if there is a cache.
+    copies: Option<Copies>,
     index: OnceLock<Index>,
     /// Held for reading by who looks something up, for writing while a damaged cache is rebuilt
     /// or footers are read.
@@ -109,13 +121,17 @@ impl Kloset {
     ) -> Result<Kloset> {
         let config = Config::decode(config_bytes).during(|| "CONFIG")?;
         Config::authenticate(config_bytes, &master).during(|| "CONFIG")?;
+        let cache = cache.map(|cache| cache.join(&config.store_id));
+        let remote = store.manner().distance == Distance::Remote;
+        let copies = cache.as_ref().filter(|_| remote);
         let gear = || Gear::new(master.derive(Purpose::Gear).bytes());
         Ok(Kloset {
             sealer: Sealer::new(&master, config.key_id()?),
             chunk_key: master.derive(Purpose::ChunkId),
             chunker: Chunker::new(gear(), config.chunking())?,
             tree_chunker: Chunker::new(gear(), config.tree_chunking())?,
-            cache: cache.map(|cache| cache.join(&config.store_id)),
+            copies: copies.map(|cache| Copies::new(cache.join("copies"))),
+            cache,
             index: OnceLock::new(),
             rebuilding: RwLock::default(),
             footers_read: AtomicBool::new(false),
@@ -132,6 +148,46 @@ impl Kloset {
     /// The store itself.
     pub fn store(&self) -> &dyn Store {
         &*self.store
+    }
+
+    /// The store, for threads that may outlive a call.
+    fn shared_store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
+    /// How many calls to the store are worth making at once: 1 for a directory.
+    pub fn connections(&self) -> usize {
+        self.store.manner().connections.clamp(1, CONNECTIONS_LIMIT)
+    }
+
+    /// Copies of what is in the store, if it is worth having any.
+    fn copies(&self) -> Option<&Copies> {
+        self.copies.as_ref()
+    }
+
+    /// What `parse` makes of an object of the store that was listed, from a copy if there is a
+    /// good one.
+    ///
+    /// # Errors
+    /// Those of the store, and of `parse`, which is to verify the bytes.
+    fn get_listed<T>(&self, area: Area, id: Id, parse: impl Fn(Vec<u8>) -> Result<T>) -> Result<T> {
+        let Some(copies) = &self.copies else {
+            return parse(self.store.get(area, id)?);
+        };
+        let original = Original::Object(area, id);
+        if let Some(bytes) = copies.read(original) {
+            match parse(bytes) {
+                Ok(parsed) => return Ok(parsed),
+                Err(_) => copies.forget(original),
+            };
+        }
+        let bytes = self.store.get(area, id)?;
+        let draft = copies.draft(&bytes);
+        let parsed = parse(bytes)?;
+        if let Some(draft) = draft {
+            copies.name(draft, original);
+        }
+        Ok(parsed)
     }
 
     /// The facts of the store.
@@ -298,27 +354,34 @@ impl Kloset {
     /// once, and the footers of packs that no other index object covers are read instead.
     fn fill(&self, index: &Index) -> Result<()> {
         let live = self.names(Area::Index)?;
-        let mut damaged = None;
-        for object in live.iter().filter(|object| !index.covers(**object)) {
+        let missing: Vec<Id> = live
+            .iter()
+            .copied()
+            .filter(|id| !index.covers(*id))
+            .collect();
+        let damaged = Mutex::new(None);
+        let readers = self.connections().min(INDEX_READERS);
+        each_at_once(&missing, readers, |object| {
+            let note = |error| {
+                *lock(&damaged) = Some(error);
+                Ok(())
+            };
             let tables = match index_object::read(self, *object) {
                 Ok(tables) => tables,
-                Err(error) if error.kind() == Kind::NotFound => continue,
-                Err(error) if error.is_of_one_object() => {
-                    damaged = Some(error);
-                    continue;
-                }
+                Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+                Err(error) if error.is_of_one_object() => return note(error),
                 Err(error) => return Err(error),
             };
             match index.add_object(*object, &tables) {
-                Err(error) if error.kind() == Kind::Corrupt => damaged = Some(error),
-                outcome => outcome?,
+                Err(error) if error.kind() == Kind::Corrupt => note(error),
+                outcome => outcome,
             }
-        }
+        })?;
         index.retain_objects(&live);
         if let Err(error) = index.save() {
             self.observer.event(&Event::Warning(&error));
         }
-        if let Some(error) = damaged {
+        if let Some(error) = damaged.into_inner().unwrap_or_else(PoisonError::into_inner) {
             self.read_footers(index, &error)?;
         }
         if self.present_only.load(Ordering::Relaxed) {

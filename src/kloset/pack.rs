@@ -61,8 +61,10 @@ impl PackWriter {
         Ok(pack)
     }
 
-    /// Appends a sealed block that holds `chunks`.
-    pub fn append(&mut self, sealed: &[u8], chunks: Vec<ChunkEntry>) -> Result<()> {
+    /// Appends a sealed block that holds `chunks`, and tells where in the pack it begins.
+    pub fn append(&mut self, sealed: &[u8], chunks: Vec<ChunkEntry>) -> Result<u32> {
+        let too_long = || Error::new(Kind::Failed, "a pack of over 4 GiB");
+        let offset = u32::try_from(self.written_bytes).map_err(|_| too_long())?;
         let sealed_bytes = u32::try_from(sealed.len())
             .map_err(|_| Error::new(Kind::Failed, "a block of over 4 GiB"))?;
         self.write(sealed)?;
@@ -71,7 +73,7 @@ impl PackWriter {
             sealed_bytes,
             chunks,
         });
-        Ok(())
+        Ok(offset)
     }
 
     /// Whether the pack is large enough to be finished.

@@ -5,10 +5,14 @@
 //! throws away what comes, so nobody upstream is left blocked, while whoever is first
 //! in the line looks at [`Trouble::check`] and stops sending. So every pipeline ends
 //! from its beginning, in order, whatever went wrong where.
+//!
+//! What needs no pipeline, since the items are known and independent of each other, is done
+//! [at once](each_at_once).
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
@@ -153,6 +157,38 @@ impl Window {
     }
 }
 
+/// Calls `work` with every one of `items`, in as many `threads`, in any order: to wait for
+/// several answers of a store at once. With one thread, here and in their order.
+///
+/// # Errors
+/// Those of `work`, the first of which stops all threads.
+pub fn each_at_once<T: Sync>(
+    items: &[T],
+    threads: usize,
+    work: impl Fn(&T) -> Result<()> + Sync,
+) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let worker = || -> Result<()> {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if failed.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            work(item).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let others = (1..threads.min(items.len())).map(|_| scope.spawn(worker));
+        let others: Vec<_> = others.collect();
+        let own = worker();
+        let join = |other: thread::ScopedJoinHandle<'_, Result<()>>| {
+            other.join().expect("a worker does not panic")
+        };
+        others.into_iter().map(join).fold(own, Result::and)
+    })
+}
+
 /// The lock, whatever a thread that panicked left behind it: what these locks guard is whole
 /// at all times.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -181,6 +217,29 @@ mod tests {
         interrupt.set();
         trouble.note::<()>(Err(Error::new(Kind::Interrupted, "stopped")));
         assert_eq!(trouble.outcome().unwrap_err().to_string(), "interrupted");
+    }
+
+    #[test]
+    fn all_is_done_once_and_the_first_error_stops_it() {
+        let items: Vec<usize> = (0..100).collect();
+        for threads in [1, 3, 200] {
+            let done = Mutex::new(Vec::new());
+            let work = |item: &usize| {
+                lock(&done).push(*item);
+                Ok(())
+            };
+            each_at_once(&items, threads, work).unwrap();
+            let mut done = done.into_inner().unwrap();
+            done.sort_unstable();
+            assert_eq!(done, items);
+        }
+        let tried = AtomicUsize::new(0);
+        let failing = |_: &usize| {
+            tried.fetch_add(1, Ordering::Relaxed);
+            Err(Error::new(Kind::Failed, "no"))
+        };
+        assert!(each_at_once(&items, 2, failing).is_err());
+        assert!(tried.into_inner() <= 2);
     }
 
     #[test]

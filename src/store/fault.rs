@@ -15,12 +15,13 @@
 //! ```
 //!
 //! Calls are counted by kind too, so that a test can say how many requests some
-//! work may cost.
+//! work may cost; and it can pass for a store behind a network, which is used with
+//! more thought.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Area, Manner, Object, Store, Upload};
+use super::{Area, Distance, Manner, Object, Store, Upload};
 use crate::error::{Error, Kind, Result};
 use crate::util::Id;
 
@@ -89,6 +90,7 @@ const CALLS: usize = Call::Delete as usize + 1;
 pub struct FaultStore {
     inner: Arc<dyn Store>,
     state: Arc<State>,
+    manner: Manner,
 }
 
 /// Shared with uploads, which outlive the call that started them.
@@ -155,12 +157,33 @@ impl FaultStore {
         let calls = [const { AtomicU64::new(0) }; CALLS];
         FaultStore {
             inner: store.clone(),
+            manner: store.manner(),
             state: Arc::new(State {
                 calls,
                 changes,
                 reads,
             }),
         }
+    }
+
+    /// Passes for a store that is behind a network, over so many `connections`.
+    pub fn remote(self, connections: usize) -> FaultStore {
+        let distance = Distance::Remote;
+        FaultStore {
+            manner: Manner {
+                distance,
+                connections,
+            },
+            ..self
+        }
+    }
+
+    /// How many requests a store behind a network would have had to make: one for each call, and
+    /// one for an upload, when that is committed.
+    pub fn requests(&self) -> u64 {
+        let calls = self.state.calls.iter();
+        let all: u64 = calls.map(|calls| calls.load(Ordering::SeqCst)).sum();
+        all - self.calls(Call::Upload)
     }
 
     /// How many calls of this kind were made, failed ones included.
@@ -285,7 +308,7 @@ impl Store for FaultStore {
     }
 
     fn manner(&self) -> Manner {
-        self.inner.manner()
+        self.manner
     }
 
     fn list_after(

@@ -3,11 +3,13 @@
 //! ```text
 //! walk -> batches -> read and cut -> jobs -> hash, look up, compress, seal -> results -> trees -> snapshot
 //! 1 thread          1 to 4 threads          one thread a processor                    this thread
-//!                                                  `-> packs -> publish: 1 thread
+//!                                                  `-> packs -> publish: as many threads as
+//!                                                      the store has connections, 1 for a directory
 //! ```
 //!
 //! Every arrow is a bounded channel, so a slow store slows the readers down and memory
-//! does not depend on what is backed up. A batch is what lies next to each other in the
+//! does not depend on what is backed up: packs on their way lie in files of the store's, and
+//! what is in memory of each is its table. A batch is what lies next to each other in the
 //! walk, about [`out::BATCH_BYTES`] of files; readers and workers may finish batches in any order,
 //! and [`assemble`] puts the results back into that of the walk, in which directories
 //! are a stack. What is unchanged since the last snapshot passes through without being read,
@@ -34,12 +36,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Kloset;
-use super::blob::{BlobReader, Packer, Writing};
+use super::blob::{BlobReader, Outgoing, Packer, Writing};
 use super::condemned::Condemned;
 use super::failures::Failures;
 use super::master::random;
-use super::pack::FinishedPack;
-use super::pipeline::{Trouble, Window, shared_channel};
+use super::pipeline::{Shared, Trouble, Window, shared_channel};
 use super::progress::{add, read as read_counter};
 use super::snapshot::{self, Labels, Snapshot};
 use super::table::PackKind;
@@ -68,7 +69,7 @@ const BUFFER_BYTES: usize = 5 << 20;
 const BATCHES: usize = 4;
 /// Batches that may be finished before one that comes earlier in the walk.
 const WINDOW: u64 = 64;
-/// Finished packs that may wait for the storing thread.
+/// Finished packs that may wait for a storing thread.
 const PACKS_WAITING: usize = 2;
 
 /// Whether to do something that is off unless asked for.
@@ -161,11 +162,12 @@ pub struct Summary {
 pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Summary> {
     let started = Instant::now();
     let time_ns = options.time_ns.unwrap_or_else(now_ns);
-    let condemned = Condemned::hide(kloset)?;
-    let orphans = kloset.trust_present_packs_only()?;
-    let orphans = orphans.difference(condemned.packs()).copied().collect();
+    let Beginning {
+        condemned,
+        orphans,
+        previous,
+    } = begin(kloset, source, options)?;
     let blobs = BlobReader::new(kloset, TREE_CACHE_BYTES)?;
-    let previous = previous::find(kloset, source, options)?;
     expect(kloset, previous.as_ref());
     let failures = Failures::new(kloset.observer());
     let outcome = Pipeline {
@@ -208,6 +210,41 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
         errors: error_count,
         duration: started.elapsed(),
         ..outcome.summary
+    })
+}
+
+/// What a backup has to know of the store before it begins.
+struct Beginning {
+    condemned: Condemned,
+    /// Packs that no index object tells of.
+    orphans: HashSet<Id>,
+    previous: Option<Snapshot>,
+}
+
+/// Learns what is in the store. Condemnations are listed before packs: who deletes a condemned pack
+/// takes its condemnation away after it, so a pack that is seen and whose condemnation is
+/// not, is none. Snapshots may be read at the same time, if the store bears it: the last one only saves work.
+fn begin(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Beginning> {
+    let packs = || -> Result<(Condemned, HashSet<Id>)> {
+        let condemned = Condemned::hide(kloset)?;
+        let orphans = kloset.trust_present_packs_only()?;
+        let orphans = orphans.difference(condemned.packs()).copied().collect();
+        Ok((condemned, orphans))
+    };
+    let previous = || previous::find(kloset, source, options);
+    let (packs, previous) = match kloset.connections() {
+        1 => (packs(), previous()),
+        _ => thread::scope(|scope| {
+            let packs = scope.spawn(packs);
+            let previous = previous();
+            (packs.join().expect("what lists does not panic"), previous)
+        }),
+    };
+    let (condemned, orphans) = packs?;
+    Ok(Beginning {
+        condemned,
+        orphans,
+        previous: previous?,
     })
 }
 
@@ -274,15 +311,11 @@ impl Pipeline<'_> {
         let writing = Writing::new(self.kloset, level)?;
         writing.adopt(orphans)?;
         let trouble = Trouble::new(self.options.interrupt.clone());
-        let (finished, packs) = sync_channel::<FinishedPack>(PACKS_WAITING);
+        let (finished, packs) = shared_channel(PACKS_WAITING);
         let outcome = thread::scope(|scope| {
-            scope.spawn(|| {
-                for pack in packs {
-                    if !trouble.has_failed() {
-                        trouble.note(writing.store(pack));
-                    }
-                }
-            });
+            for _ in 0..self.kloset.connections() {
+                scope.spawn(|| store_packs(&writing, &packs, &trouble));
+            }
             let stages = Stages {
                 pipeline: self,
                 writing: &writing,
@@ -299,6 +332,15 @@ impl Pipeline<'_> {
     }
 }
 
+/// One storing thread: publishes packs until there are no more. In trouble, throws them away.
+fn store_packs(writing: &Writing<'_>, packs: &Shared<Outgoing>, trouble: &Trouble) {
+    while let Some(pack) = packs.next() {
+        if !trouble.has_failed() {
+            trouble.note(writing.store(pack));
+        }
+    }
+}
+
 /// The stages from the walk to the trees.
 struct Stages<'a> {
     pipeline: &'a Pipeline<'a>,
@@ -309,11 +351,7 @@ struct Stages<'a> {
 
 impl Stages<'_> {
     /// Runs them; this thread assembles.
-    fn run(
-        &self,
-        finished: SyncSender<FinishedPack>,
-        previous: Option<Snapshot>,
-    ) -> Result<Outcome> {
+    fn run(&self, finished: SyncSender<Outgoing>, previous: Option<Snapshot>) -> Result<Outcome> {
         let Pipeline {
             kloset, options, ..
         } = *self.pipeline;

@@ -203,7 +203,7 @@ fn each(context: &Context<'_>, area: Area) -> Result<Vec<(Id, u64)>> {
 }
 
 /// The bytes of a small object, once they proved to be those of its name.
-fn whole(context: &Context<'_>, area: Area, id: Id) -> Result<Vec<u8>> {
+pub(super) fn whole(context: &Context<'_>, area: Area, id: Id) -> Result<Vec<u8>> {
     let bytes = context.store.get(area, id)?;
     context.read(bytes.len() as u64);
     check_name(id, bytes)

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::vec::IntoIter;
 
+use super::objects::whole;
 use super::{Context, Looked, Target, is_damage};
 use crate::error::{Error, Result};
 use crate::kloset::Kloset;
@@ -94,7 +95,7 @@ pub(super) fn follow(
     good: &Index,
     targets: &[Target],
 ) -> Result<()> {
-    let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
+    let blobs = BlobReader::of_store(kloset, CACHE_BYTES)?;
     let mut follower = Follower {
         context,
         blobs: &blobs,
@@ -300,7 +301,7 @@ pub(super) fn packs_of(
     kloset: &Kloset,
     targets: &[Target],
 ) -> Result<HashSet<Id>> {
-    let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
+    let blobs = BlobReader::of_store(kloset, CACHE_BYTES)?;
     let mut collector = Collector {
         context,
         kloset,
@@ -311,7 +312,8 @@ pub(super) fn packs_of(
     for target in targets {
         let object = target.stored.object;
         context.count(|summary| summary.objects += 1);
-        let read = snapshot::read(kloset, object);
+        let read = whole(context, Area::Snapshots, object)
+            .and_then(|bytes| snapshot::parse(kloset, object, bytes));
         if !matches!(
             context.object(Area::Snapshots, object, read)?,
             Looked::Good(_)

@@ -234,6 +234,12 @@ impl Index {
         }
     }
 
+    /// What is known of the pack, unless it is hidden.
+    pub fn pack(&self, pack: &Id) -> Option<PackInfo> {
+        let packs = self.packs();
+        packs.visible(packs.number(pack)?)
+    }
+
     /// Hides `packs` in this process, from now on: they are condemned.
     pub fn exclude_packs(&self, packs: &HashSet<Id>) {
         self.packs_mut().exclude(packs);

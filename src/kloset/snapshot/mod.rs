@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::Kloset;
 use super::cbor::{Reader, Writer};
+use super::copies::Original;
 use super::object;
 use super::seal::Part;
 use super::tree::{Entry, Totals};
@@ -294,9 +295,11 @@ fn failures(reader: &mut Reader<'_>) -> Result<Vec<Failure>> {
 pub fn publish(kloset: &Kloset, snapshot: &Snapshot) -> Result<u64> {
     let publish = || -> Result<u64> {
         let bytes = object::encode(kloset.sealer(), Part::Snapshot, &snapshot.encode())?;
-        kloset
-            .store()
-            .put(Area::Snapshots, Id::of(&bytes), &bytes)?;
+        let id = Id::of(&bytes);
+        kloset.store().put(Area::Snapshots, id, &bytes)?;
+        if let Some(copies) = kloset.copies() {
+            copies.keep(Original::Object(Area::Snapshots, id), &bytes);
+        }
         Ok(bytes.len() as u64)
     };
     publish().during(|| format!("publish snapshot {}", snapshot.id.short()))
@@ -311,7 +314,7 @@ enum Detail {
     Brief,
 }
 
-/// The snapshot in the object `object`.
+/// The snapshot in the object `object`, which was listed.
 ///
 /// # Errors
 /// [`crate::error::Kind::Corrupt`] unless every byte is what was stored.
@@ -321,21 +324,22 @@ pub fn read(kloset: &Kloset, object: Id) -> Result<Snapshot> {
 
 /// The same, of an object whose bytes were read already.
 pub fn parse(kloset: &Kloset, object: Id, bytes: Vec<u8>) -> Result<Snapshot> {
-    parse_as(kloset, object, bytes, Detail::Full)
+    decode_object(kloset, object, bytes, Detail::Full).during(|| reading(object))
 }
 
 /// As [`read`], in as much detail as is asked for.
 fn read_as(kloset: &Kloset, object: Id, detail: Detail) -> Result<Snapshot> {
-    let bytes = kloset.store().get(Area::Snapshots, object);
-    let bytes = bytes.during(|| reading(object))?;
-    parse_as(kloset, object, bytes, detail)
+    kloset
+        .get_listed(Area::Snapshots, object, |bytes| {
+            decode_object(kloset, object, bytes, detail)
+        })
+        .during(|| reading(object))
 }
 
-/// As [`parse`], in as much detail as is asked for.
-fn parse_as(kloset: &Kloset, object: Id, bytes: Vec<u8>, detail: Detail) -> Result<Snapshot> {
+/// What `bytes` hold, in as much detail as is asked for.
+fn decode_object(kloset: &Kloset, object: Id, bytes: Vec<u8>, detail: Detail) -> Result<Snapshot> {
     object::decode(kloset.sealer(), Part::Snapshot, object, bytes)
         .and_then(|body| Snapshot::decode(&body, detail))
-        .during(|| reading(object))
 }
 
 /// What is being done when a snapshot cannot be read.

@@ -33,9 +33,10 @@ pub struct Stored {
     pub snapshot: Snapshot,
 }
 
-/// Threads that read snapshots: their objects are small, and each costs a wait for the store.
+/// Threads that read snapshots, or as many as the store has connections, if these are more: the
+/// objects are small, and each costs a wait for the store.
 const READERS: usize = 4;
-/// Fewer objects than this are read before a second thread has begun.
+/// Fewer objects than this are read from this machine before a second thread has begun.
 const FEW_OBJECTS: usize = 16;
 
 /// Every snapshot that can be read, oldest first, without the list of its errors. An object that
@@ -46,10 +47,9 @@ pub fn list(kloset: &Kloset, observer: &dyn Observer) -> Result<(Vec<Stored>, u6
         objects.push(object);
         Ok(())
     })?;
-    let readers = if objects.len() < FEW_OBJECTS {
-        1
-    } else {
-        READERS
+    let readers = match (kloset.connections(), objects.len()) {
+        (1, ..FEW_OBJECTS) => 1,
+        (connections, count) => connections.max(READERS).min(count),
     };
     let next = AtomicUsize::new(0);
     let reader = || read_some(kloset, observer, &objects, &next);

@@ -1,0 +1,399 @@
+//! Reading sealed bytes ahead of need, from a store where each read costs a round trip.
+//!
+//! Neighbours in a tree lie next to each other in packs, so whoever read up to some byte of a
+//! pack will want what follows, mostly. As an operating system does with files:
+//!
+//! 1. the first read of a pack takes just what is wanted, for it may be all;
+//! 2. one that goes on where the last ended takes twice as much as that, up to
+//!    [`WINDOW_BYTES`], so that several blocks come in one answer;
+//! 3. and while what came is used, what follows is fetched by a thread of ours, so that
+//!    even somebody who reads one thing after the other does not wait.
+//!
+//! What was read is kept in *windows*, in memory, [`LIMIT_BYTES`] of them at most, beside what
+//! readers are waiting for themselves. Those that were used up go first. A window that cannot be
+//! read says nothing about what is wanted of it, so that is then read alone, and its error counts.
+//!
+//! Nothing here looks into the bytes.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+
+use crate::error::Result;
+use crate::kloset::pipeline::lock;
+use crate::store::{Area, Store};
+use crate::util::Id;
+
+/// The largest window: at 20 ms a round trip, one at a time, 100 MB a second; and a few blocks.
+const WINDOW_BYTES: u64 = 2 << 20;
+/// What windows may take together: two or three packs that are read in turns, as the threads of
+/// a backup wrote them.
+const LIMIT_BYTES: u64 = 16 << 20;
+/// Packs of which it is known how far they were read; beyond that it is forgotten of all.
+const RUNS: usize = 256;
+/// Windows that are fetched ahead at the same time, by a thread each.
+const FETCHERS: usize = 2;
+
+/// Reads packs of one store. May be used from several threads.
+pub(super) struct Ahead {
+    shared: Arc<Shared>,
+    /// To the threads that fetch, which begin when there is something for them to do, and end
+    /// when this does.
+    fetchers: OnceLock<SyncSender<Wanted>>,
+}
+
+/// What readers and fetchers share.
+struct Shared {
+    store: Arc<dyn Store>,
+    state: Mutex<State>,
+    /// A window was filled, or given up.
+    moved: Condvar,
+}
+
+/// Part of a pack that is to become a window.
+struct Wanted {
+    pack: Id,
+    range: Range<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    /// So few that they are searched in line. No two of a pack overlap.
+    windows: Vec<Window>,
+    runs: HashMap<Id, Run>,
+    clock: u64,
+}
+
+/// Part of a pack.
+struct Window {
+    pack: Id,
+    range: Range<u64>,
+    /// Nothing while somebody fetches them.
+    bytes: Option<Arc<Vec<u8>>>,
+    /// When it was last used; 0 once its last byte was.
+    used: u64,
+}
+
+/// How far a pack was read.
+#[derive(Clone, Copy)]
+struct Run {
+    /// Where the last window ends.
+    end: u64,
+    /// How long that is.
+    bytes: u64,
+    /// Whether it went on where the one before ended.
+    goes_on: bool,
+}
+
+impl Ahead {
+    /// Reads `store`.
+    pub(super) fn new(store: Arc<dyn Store>) -> Ahead {
+        Ahead {
+            shared: Arc::new(Shared {
+                store,
+                state: Mutex::default(),
+                moved: Condvar::new(),
+            }),
+            fetchers: OnceLock::new(),
+        }
+    }
+
+    /// As [`Store::read_at`] of a pack, which ends at `end`, as far as is known.
+    pub(super) fn read(
+        &self,
+        pack: Id,
+        end: Option<u64>,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<()> {
+        let last = offset + buffer.len() as u64;
+        let end = end.unwrap_or(last).max(last);
+        let mut at = offset;
+        while at < last {
+            let (bytes, start) = self.shared.window(pack, at..last, end)?;
+            let from = &bytes[(at - start) as usize..];
+            let to = &mut buffer[(at - offset) as usize..];
+            let count = from.len().min(to.len());
+            to[..count].copy_from_slice(&from[..count]);
+            at += count as u64;
+        }
+        if let Some(wanted) = self.shared.next(pack, last, end) {
+            self.fetch(wanted);
+        }
+        Ok(())
+    }
+
+    /// Has a window fetched that is noted already.
+    fn fetch(&self, wanted: Wanted) {
+        let fetchers = self.fetchers.get_or_init(|| {
+            let (sender, receiver) = sync_channel(FETCHERS);
+            let receiver = Arc::new(Mutex::new(receiver));
+            for _ in 0..FETCHERS {
+                let (shared, receiver) = (self.shared.clone(), receiver.clone());
+                thread::spawn(move || fetcher(&shared, &receiver));
+            }
+            sender
+        });
+        if let Err(refused) = fetchers.try_send(wanted) {
+            use std::sync::mpsc::TrySendError::{Disconnected, Full};
+            let (Full(wanted) | Disconnected(wanted)) = refused;
+            self.shared.give_up(&wanted);
+        }
+    }
+}
+
+/// Fetches windows until nobody can want any more.
+fn fetcher(shared: &Shared, wanted: &Mutex<Receiver<Wanted>>) {
+    loop {
+        let next = lock(wanted).recv();
+        let Ok(wanted) = next else { return };
+        // Whoever wants it will meet the same error, and tell of it.
+        let _ = shared.fill(&wanted);
+    }
+}
+
+impl Shared {
+    /// The bytes of a window that begins at the second value, or before, and has the first byte of
+    /// `needed`: one that is there, or a new one, which ends at `end` at the latest.
+    fn window(&self, pack: Id, needed: Range<u64>, end: u64) -> Result<(Arc<Vec<u8>>, u64)> {
+        let mut state = lock(&self.state);
+        while let Some(at) = state.find(pack, needed.start) {
+            let clock = state.tick();
+            let window = &mut state.windows[at];
+            if let Some(bytes) = window.bytes.clone() {
+                let is_used_up = needed.end >= window.range.end;
+                window.used = if is_used_up { 0 } else { clock };
+                return Ok((bytes, window.range.start));
+            }
+            state = self.wait(state);
+        }
+        let range = state.plan(pack, &needed, end);
+        drop(state);
+        let start = range.start;
+        let wanted = Wanted { pack, range };
+        let filled = match self.fill(&wanted) {
+            Err(error) if error.is_of_one_object() && wanted.range.end > needed.end => {
+                let mut bytes = vec![0; (needed.end - start) as usize];
+                let read = self.store.read_at(Area::Packs, pack, start, &mut bytes);
+                read.map(|()| Arc::new(bytes))
+            }
+            filled => filled,
+        };
+        filled.map(|bytes| (bytes, start))
+    }
+
+    /// The window to fetch while somebody uses what came before `at`; noted already.
+    fn next(&self, pack: Id, at: u64, end: u64) -> Option<Wanted> {
+        let mut state = lock(&self.state);
+        let run = *state.runs.get(&pack)?;
+        // Half of a window is left to be used, or less.
+        let is_due = run.goes_on && at + run.bytes / 2 >= run.end && run.end < end;
+        let is_full = state.bytes() + WINDOW_BYTES > LIMIT_BYTES && !state.make_room();
+        if !is_due || is_full || state.find(pack, run.end).is_some() {
+            return None;
+        }
+        let range = state.plan(pack, &(run.end..run.end + 1), end);
+        Some(Wanted { pack, range })
+    }
+
+    /// Reads what is wanted into its window, or takes that away.
+    fn fill(&self, wanted: &Wanted) -> Result<Arc<Vec<u8>>> {
+        let unless_filled = Unfilled(self, wanted);
+        let mut bytes = vec![0; (wanted.range.end - wanted.range.start) as usize];
+        self.store
+            .read_at(Area::Packs, wanted.pack, wanted.range.start, &mut bytes)?;
+        std::mem::forget(unless_filled);
+        let bytes = Arc::new(bytes);
+        let mut state = lock(&self.state);
+        state.make_room();
+        let used = state.tick();
+        if let Some(at) = state.find(wanted.pack, wanted.range.start) {
+            let window = &mut state.windows[at];
+            (window.bytes, window.used) = (Some(bytes.clone()), used);
+        }
+        self.moved.notify_all();
+        Ok(bytes)
+    }
+
+    /// Takes away a window that nobody fills.
+    fn give_up(&self, wanted: &Wanted) {
+        let mut state = lock(&self.state);
+        if let Some(at) = state.find(wanted.pack, wanted.range.start) {
+            state.windows.swap_remove(at);
+        }
+        state.runs.remove(&wanted.pack);
+        self.moved.notify_all();
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let waited = self.moved.wait(state);
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A window that is being filled. Whatever keeps it from being, those who wait for it go on.
+struct Unfilled<'a>(&'a Shared, &'a Wanted);
+
+impl Drop for Unfilled<'_> {
+    fn drop(&mut self) {
+        self.0.give_up(self.1);
+    }
+}
+
+impl State {
+    /// The window that has the byte `at` of `pack`.
+    fn find(&self, pack: Id, at: u64) -> Option<usize> {
+        self.windows
+            .iter()
+            .position(|window| window.pack == pack && window.range.contains(&at))
+    }
+
+    /// Notes a window that begins where `needed` does, and tells how far it goes.
+    fn plan(&mut self, pack: Id, needed: &Range<u64>, end: u64) -> Range<u64> {
+        let needed_bytes = needed.end - needed.start;
+        let last = self.runs.get(&pack).copied();
+        let goes_on = last.is_some_and(|last| last.end == needed.start);
+        let bytes = match last.filter(|_| goes_on) {
+            Some(last) => (2 * last.bytes).min(WINDOW_BYTES).max(needed_bytes),
+            None => needed_bytes,
+        };
+        let others = self.windows.iter().filter(|window| window.pack == pack);
+        let starts = others.map(|window| window.range.start);
+        let next = starts.filter(|start| *start > needed.start).min();
+        let range = needed.start..(needed.start + bytes).min(end).min(next.unwrap_or(end));
+        if self.runs.len() >= RUNS {
+            self.runs.clear();
+        }
+        let run = Run {
+            end: range.end,
+            bytes: range.end - range.start,
+            goes_on,
+        };
+        self.runs.insert(pack, run);
+        let used = self.tick();
+        self.windows.push(Window {
+            pack,
+            range: range.clone(),
+            bytes: None,
+            used,
+        });
+        range
+    }
+
+    /// Takes windows away until there is room for another, those used longest ago first. False if too much is
+    /// on its way.
+    fn make_room(&mut self) -> bool {
+        while self.bytes() + WINDOW_BYTES > LIMIT_BYTES {
+            let idle = self.windows.iter().enumerate();
+            let idle = idle.filter(|(_, window)| window.bytes.is_some());
+            let Some((oldest, _)) = idle.min_by_key(|(_, window)| window.used) else {
+                return false;
+            };
+            self.windows.swap_remove(oldest);
+        }
+        true
+    }
+
+    /// Length of all windows.
+    fn bytes(&self) -> u64 {
+        let lengths = self.windows.iter();
+        lengths
+            .map(|window| window.range.end - window.range.start)
+            .sum()
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fault::{Call, FaultStore};
+    use crate::store::memory::MemoryStore;
+
+    const BLOCK: usize = 100 << 10;
+
+    /// A store with a pack of so many blocks, its name and its bytes.
+    fn stored(blocks: usize) -> (Arc<FaultStore>, Id, Vec<u8>) {
+        let mut bytes = vec![0; blocks * BLOCK];
+        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+        let store = MemoryStore::new();
+        store.prepare().unwrap();
+        let id = Id::of(&bytes);
+        store.put(Area::Packs, id, &bytes).unwrap();
+        let store: Arc<dyn Store> = Arc::new(store);
+        (Arc::new(FaultStore::counting(&store)), id, bytes)
+    }
+
+    fn block(ahead: &Ahead, pack: Id, end: u64, number: usize) -> Result<Vec<u8>> {
+        let mut buffer = vec![0; BLOCK];
+        ahead.read(pack, Some(end), (number * BLOCK) as u64, &mut buffer)?;
+        Ok(buffer)
+    }
+
+    #[test]
+    fn blocks_in_a_row_come_in_few_reads_and_unharmed() {
+        let (store, id, bytes) = stored(160);
+        let ahead = Ahead::new(store.clone());
+        for (number, expected) in bytes.chunks(BLOCK).enumerate() {
+            let read = block(&ahead, id, bytes.len() as u64, number).unwrap();
+            assert!(read == expected, "block {number}");
+        }
+        let reads = store.calls(Call::ReadAt);
+        assert!(reads <= 16, "{reads} reads of 16 MB");
+    }
+
+    #[test]
+    fn blocks_here_and_there_are_read_alone() {
+        let (store, id, bytes) = stored(40);
+        let ahead = Ahead::new(store.clone());
+        for number in [30, 10, 20, 0, 39] {
+            let read = block(&ahead, id, bytes.len() as u64, number).unwrap();
+            assert!(read == bytes[number * BLOCK..][..BLOCK]);
+        }
+        let state = lock(&ahead.shared.state);
+        assert_eq!(
+            (store.calls(Call::ReadAt), state.bytes()),
+            (5, 5 * BLOCK as u64)
+        );
+    }
+
+    #[test]
+    fn several_threads_and_packs_get_what_they_ask_for_in_bounded_memory() {
+        let (store, id, bytes) = stored(200);
+        let ahead = Ahead::new(store);
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                let (ahead, bytes) = (&ahead, &bytes);
+                scope.spawn(move || {
+                    for number in (thread..200).step_by(4) {
+                        let read = block(ahead, id, bytes.len() as u64, number).unwrap();
+                        assert!(read == bytes[number * BLOCK..][..BLOCK]);
+                        let state = lock(&ahead.shared.state);
+                        assert!(state.bytes() <= LIMIT_BYTES + 4 * WINDOW_BYTES);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_pack_that_ends_early_loses_only_what_is_missing() {
+        let (store, id, bytes) = stored(4);
+        let ahead = Ahead::new(store);
+        for number in 0..4 {
+            // Twice as long as it is, the index says.
+            let read = block(&ahead, id, 2 * bytes.len() as u64, number).unwrap();
+            assert!(read == bytes[number * BLOCK..][..BLOCK]);
+        }
+        for _ in 0..2 {
+            assert!(block(&ahead, id, 2 * bytes.len() as u64, 4).is_err());
+        }
+        assert!(block(&ahead, Id([1; 32]), 1 << 20, 0).is_err());
+    }
+}
