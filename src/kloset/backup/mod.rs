@@ -52,14 +52,16 @@ use crate::util::Id;
 use crate::util::clock::now_ns;
 use crate::util::interrupt::Interrupt;
 
-use assemble::Assembler;
 use job::Buffers;
-use linked::Linked;
 use out::Out;
 use read::Reader;
 use walk::Walker;
 
+pub(super) use assemble::Assembler;
+pub(super) use job::{Done, End, Step};
+pub(super) use linked::Linked;
 pub use previous::Compare;
+pub(super) use previous::OldDirectory;
 
 /// Decoded blocks of older trees that are kept while walking.
 const TREE_CACHE_BYTES: usize = 8 << 20;
@@ -333,7 +335,7 @@ impl Pipeline<'_> {
 }
 
 /// One storing thread: publishes packs until there are no more. In trouble, throws them away.
-fn store_packs(writing: &Writing<'_>, packs: &Shared<Outgoing>, trouble: &Trouble) {
+pub(super) fn store_packs(writing: &Writing<'_>, packs: &Shared<Outgoing>, trouble: &Trouble) {
     while let Some(pack) = packs.next() {
         if !trouble.has_failed() {
             trouble.note(writing.store(pack));

@@ -18,7 +18,7 @@ use crate::error::{During, Error, Result};
 use crate::store::Area;
 use crate::util::Id;
 
-pub use stored::{Stored, amend, list, one_each, remove};
+pub use stored::{Stored, amend, list, one_each, remove, revise};
 
 /// Errors kept in a snapshot; beyond it they are only counted.
 pub const ERRORS_LIMIT: usize = 1000;
