@@ -55,7 +55,7 @@ pub mod sync;
 pub mod table;
 pub mod tree;
 
-pub use locked::{Locked, Protection, create, refuse_existing};
+pub use locked::{Locked, Protection, create, create_sibling, refuse_existing};
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
