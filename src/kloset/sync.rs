@@ -115,7 +115,7 @@ pub fn run(
     let by_id = |stored: Stored| (stored.snapshot.id, stored);
     let there: HashMap<Id, Stored> = there.into_iter().map(by_id).collect();
     let mut sync = Sync {
-        way: Way::between(from, to, snapshots, &there, options)?,
+        way: Way::between(from, to, &condemned, snapshots, &there, options)?,
         from,
         to,
         condemned,
@@ -175,12 +175,18 @@ impl<'a> Way<'a> {
     fn between(
         from: &'a Kloset,
         to: &'a Kloset,
+        condemned: &Condemned,
         snapshots: &[Stored],
         there: &HashMap<Id, Stored>,
         options: &'a Options,
     ) -> Result<Way<'a>> {
         if from.is_sibling_of(to) {
-            return Ok(Way::Whole(Whole::new(from, to, options)?));
+            return Ok(Way::Whole(Whole::new(
+                from,
+                to,
+                condemned.packs(),
+                options,
+            )?));
         }
         let mut reseal = Reseal::new(from, to, options)?;
         for stored in snapshots {

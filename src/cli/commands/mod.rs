@@ -25,6 +25,7 @@ pub mod pkg;
 pub mod prune;
 pub mod restore;
 pub mod rm;
+pub mod sync;
 pub mod tag;
 pub mod version;
 
@@ -47,6 +48,7 @@ pub static COMMANDS: &[Command] = &[
     rm::COMMAND,
     prune::COMMAND,
     dup::COMMAND,
+    sync::COMMAND,
     tag::COMMAND,
     key::COMMAND,
     configure::STORE,

@@ -1,7 +1,6 @@
 //! Packs on their way from one sibling to another.
 
-use std::collections::HashMap;
-use std::collections::hash_map;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::mpsc::SyncSender;
 
@@ -13,6 +12,7 @@ use crate::kloset::index::{Index, Place};
 use crate::kloset::object::misnamed;
 use crate::kloset::pack::read_end;
 use crate::kloset::pipeline::{Shared, lock, send};
+use crate::kloset::progress::Event;
 use crate::kloset::table::{PackKind, PackTable};
 use crate::store::Area;
 use crate::util::Id;
@@ -39,19 +39,19 @@ pub(super) struct Transfers<'a> {
 struct State {
     /// Packs that wait to be copied or are being copied, and what is wanted of each.
     under_way: HashMap<Id, Vec<Stranded>>,
-    /// Packs that cannot be copied, and why.
-    unfit: HashMap<Id, Error>,
-    /// What was wanted of these.
+    /// Packs that must not, or cannot, be copied.
+    unfit: HashSet<Id>,
+    /// What was wanted of these, and is in no other.
     stranded: Vec<Stranded>,
 }
 
 impl<'a> Transfers<'a> {
-    /// Nothing under way yet.
+    /// Nothing under way yet, and no pack of `unfit` ever.
     pub(super) fn new(
         from: &'a Kloset,
         to: &'a Kloset,
         writing: &'a Writing<'a>,
-        unfit: HashMap<Id, Error>,
+        unfit: HashSet<Id>,
     ) -> Transfers<'a> {
         let state = State {
             unfit,
@@ -116,7 +116,7 @@ impl<'a> Transfers<'a> {
             return Ok(None);
         }
         let state = &mut *lock(&self.state);
-        let is_fit = |place: &&Place| !state.unfit.contains_key(&place.pack);
+        let is_fit = |place: &&Place| !state.unfit.contains(&place.pack);
         let Some(place) = places.iter().find(is_fit) else {
             state.stranded.push(wanted);
             return Ok(None);
@@ -143,11 +143,12 @@ impl<'a> Transfers<'a> {
                 Ok(())
             }
             Err(Stop::Lost(error)) => {
+                let failed = error.during("its chunks are copied one by one");
+                self.to.observer().event(&Event::Warning(&failed));
                 let state = &mut *lock(&self.state);
-                if let hash_map::Entry::Occupied(wanted) = state.under_way.entry(pack) {
-                    state.stranded.extend(wanted.remove());
-                }
-                state.unfit.insert(pack, error);
+                let wanted = state.under_way.remove(&pack);
+                state.stranded.extend(wanted.unwrap_or_default());
+                state.unfit.insert(pack);
                 Ok(())
             }
             Err(fatal) => Err(fatal),
@@ -184,10 +185,16 @@ impl<'a> Transfers<'a> {
         Ok(table)
     }
 
-    /// What could not be copied: packs, and what was wanted of them.
-    pub(super) fn into_rest(self) -> (HashMap<Id, Error>, Vec<Stranded>) {
+    /// Chunks that turned out to be in no pack that can be copied, each once.
+    pub(super) fn stranded(&self) -> Vec<Stranded> {
+        std::mem::take(&mut lock(&self.state).stranded)
+    }
+
+    /// Packs that must not, or cannot, be copied.
+    pub(super) fn into_unfit(self) -> HashSet<Id> {
         let state = self.state.into_inner();
-        let state = state.unwrap_or_else(std::sync::PoisonError::into_inner);
-        (state.unfit, state.stranded)
+        state
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .unfit
     }
 }

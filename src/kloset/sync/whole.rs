@@ -5,27 +5,31 @@
 //! compared with its name on the way, and with its footer it can be found over there; nothing
 //! else of it is opened.
 //!
-//! A damaged pack cannot be copied, since its bytes would have another name. Chunks that are
-//! in no good pack are read one by one instead, and go into packs of their own: so only
-//! those snapshots fail that need what is damaged.
+//! A damaged pack cannot be copied, since its bytes would have another name. One that is
+//! condemned over there must not be counted on, and is not another when it is copied again.
+//! Chunks that are in no other pack are read one by one instead, and go into packs of their
+//! own. So only those snapshots fail that need what is damaged.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::mpsc::SyncSender;
 use std::thread;
 
 use super::Options;
 use super::below::Below;
 use super::course::{Course, Stop, lost};
 use super::transfer::{Stranded, Transfers};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::kloset::Kloset;
 use crate::kloset::backup::store_packs;
-use crate::kloset::blob::{Packer, Writing};
+use crate::kloset::blob::{BlobReader, Outgoing, Packer, Writing};
 use crate::kloset::pipeline::shared_channel;
 use crate::kloset::progress::{add, read as read_counter};
 use crate::kloset::snapshot::Snapshot;
 use crate::kloset::table::PackKind;
 use crate::util::Id;
 
+/// Decoded blocks that are kept of packs that cannot be copied.
+const CACHE_BYTES: usize = 8 << 20;
 /// Packs that are copied at the same time at most: each has a buffer.
 const TRANSFERS_LIMIT: usize = 8;
 /// And at least, so that one can be read while another is being made durable.
@@ -37,20 +41,28 @@ pub(super) struct Whole<'a> {
     to: &'a Kloset,
     options: &'a Options,
     below: Below<'a>,
-    /// Packs that could not be copied, and why.
-    unfit: HashMap<Id, Error>,
+    /// For single chunks.
+    blobs: BlobReader<'a>,
+    /// Packs that must not, or cannot, be copied.
+    unfit: HashSet<Id>,
 }
 
 impl<'a> Whole<'a> {
-    /// From `from` to `to`.
-    pub(super) fn new(from: &'a Kloset, to: &'a Kloset, options: &'a Options) -> Result<Whole<'a>> {
+    /// From `from` to `to`, where `condemned` packs may go soon.
+    pub(super) fn new(
+        from: &'a Kloset,
+        to: &'a Kloset,
+        condemned: &HashSet<Id>,
+        options: &'a Options,
+    ) -> Result<Whole<'a>> {
         let counters = to.observer().counters();
         Ok(Whole {
             from,
             to,
             options,
+            blobs: BlobReader::new(from, CACHE_BYTES)?,
             below: Below::new(from, Some(counters), options.interrupt.clone())?,
-            unfit: HashMap::new(),
+            unfit: condemned.clone(),
         })
     }
 
@@ -60,7 +72,6 @@ impl<'a> Whole<'a> {
         let before = (read_counter(&counters.files), read_counter(&counters.bytes));
         let writing = Writing::new(self.to, self.to.config().compression)?;
         let moved = self.transfer(snapshot, &writing);
-        let moved = moved.and_then(|stranded| self.save(&stranded, &writing));
         // What came across is worth finding, whatever became of the rest.
         let published = writing.publish_index();
         if moved.is_err() {
@@ -82,80 +93,97 @@ impl<'a> Whole<'a> {
         Ok(())
     }
 
-    /// Copies packs, several at once. Returns the chunks that are in none that can be copied.
-    fn transfer(
-        &mut self,
-        snapshot: &Snapshot,
-        writing: &Writing<'_>,
-    ) -> Result<Vec<Stranded>, Stop> {
+    /// Copies packs, several at once, and the chunks that are in none that can be copied.
+    fn transfer(&mut self, snapshot: &Snapshot, writing: &Writing<'_>) -> Result<(), Stop> {
         let connections = self.from.connections().max(self.to.connections());
         let threads = connections.clamp(TRANSFERS_LEAST, TRANSFERS_LIMIT);
         let course = Course::new(self.options.interrupt.clone());
+        let (finished, new_packs) = shared_channel(1);
         let (queue, packs) = shared_channel(threads);
         let unfit = std::mem::take(&mut self.unfit);
         let transfers = Transfers::new(self.from, self.to, writing, unfit);
+        let Whole { blobs, below, .. } = self;
         thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| transfers.run(&packs, &course));
-            }
-            course.note(self.below.each(&snapshot.root, &mut |chunk, kind| {
-                course.trouble.check()?;
-                transfers.want(chunk, kind, &queue)
+            scope.spawn(|| store_packs(writing, &new_packs, &course.trouble));
+            let saver = Saver::new(blobs, writing, finished).map_err(Stop::from);
+            course.note(saver.and_then(|mut saver| {
+                thread::scope(|scope| {
+                    for _ in 0..threads {
+                        scope.spawn(|| transfers.run(&packs, &course));
+                    }
+                    let mut walk = Walk {
+                        transfers: &transfers,
+                        course: &course,
+                        saver: &mut saver,
+                        queue,
+                    };
+                    below.each(&snapshot.root, &mut |chunk, kind| walk.want(chunk, kind))
+                })?;
+                saver.save(transfers.stranded())?;
+                saver.finish()
             }));
-            drop(queue);
         });
-        let (unfit, stranded) = transfers.into_rest();
-        self.unfit = unfit;
-        course.outcome()?;
-        Ok(stranded)
-    }
-
-    /// Copies single chunks.
-    fn save(&self, stranded: &[Stranded], writing: &Writing<'_>) -> Result<(), Stop> {
-        if stranded.is_empty() {
-            return Ok(());
-        }
-        let course = Course::new(self.options.interrupt.clone());
-        let (finished, packs) = shared_channel(1);
-        thread::scope(|scope| {
-            scope.spawn(|| store_packs(writing, &packs, &course.trouble));
-            for kind in [PackKind::Data, PackKind::Tree] {
-                let of_kind = stranded.iter().filter(|stranded| stranded.kind == kind);
-                let chunks = of_kind.map(|stranded| stranded.chunk);
-                let packer = Packer::new(writing, kind, finished.clone());
-                let packer = packer.map_err(Stop::from);
-                course.note(packer.and_then(|packer| self.save_in(packer, chunks, &course)));
-            }
-            drop(finished);
-        });
+        self.unfit = transfers.into_unfit();
         course.outcome()
     }
+}
 
-    /// Copies `chunks` into packs of one kind.
-    fn save_in(
-        &self,
-        mut packer: Packer<'_>,
-        mut chunks: impl Iterator<Item = Id>,
-        course: &Course,
-    ) -> Result<(), Stop> {
-        chunks.try_for_each(|chunk| {
-            course.trouble.check()?;
-            self.save_one(chunk, &mut packer)
-        })?;
-        Ok(packer.flush()?)
+/// What each chunk of a snapshot is asked for, until nobody asks any more.
+struct Walk<'a, 'b> {
+    transfers: &'a Transfers<'a>,
+    course: &'a Course,
+    saver: &'a mut Saver<'b>,
+    queue: SyncSender<Id>,
+}
+
+impl Walk<'_, '_> {
+    /// Sees to it that `chunk` gets across, and tells how long it is.
+    fn want(&mut self, chunk: Id, kind: PackKind) -> Result<u32, Stop> {
+        self.course.trouble.check()?;
+        let length = self.transfers.want(chunk, kind, &self.queue)?;
+        self.saver.save(self.transfers.stranded())?;
+        Ok(length)
+    }
+}
+
+/// Copies single chunks.
+struct Saver<'a> {
+    blobs: &'a BlobReader<'a>,
+    data: Packer<'a>,
+    trees: Packer<'a>,
+}
+
+impl<'a> Saver<'a> {
+    /// From `blobs` to wherever `writing` is to.
+    fn new(
+        blobs: &'a BlobReader<'a>,
+        writing: &'a Writing<'a>,
+        finished: SyncSender<Outgoing>,
+    ) -> Result<Saver<'a>> {
+        Ok(Saver {
+            blobs,
+            data: Packer::new(writing, PackKind::Data, finished.clone())?,
+            trees: Packer::new(writing, PackKind::Tree, finished)?,
+        })
     }
 
-    /// Copies one chunk.
-    fn save_one(&self, chunk: Id, packer: &mut Packer<'_>) -> Result<(), Stop> {
-        let put = |plain: &[u8]| Ok(packer.put(plain));
-        let read = self.below.blobs.with(&chunk, put);
-        let (id, _) = read.map_err(lost)??;
-        match id == chunk {
-            true => Ok(()),
-            false => Err(Stop::Fatal(Error::new(
-                Kind::Failed,
-                "a sibling names a chunk otherwise: a mistake in this program",
-            ))),
+    /// Copies these.
+    fn save(&mut self, stranded: Vec<Stranded>) -> Result<(), Stop> {
+        for Stranded { chunk, kind } in stranded {
+            let packer = match kind {
+                PackKind::Data => &mut self.data,
+                PackKind::Tree => &mut self.trees,
+            };
+            let read = self.blobs.with(&chunk, |plain| Ok(packer.put(plain)));
+            // Of the same key, so it has the same id there.
+            read.map_err(lost)??;
         }
+        Ok(())
+    }
+
+    /// Stores what is open.
+    fn finish(mut self) -> Result<(), Stop> {
+        self.data.flush()?;
+        Ok(self.trees.flush()?)
     }
 }
