@@ -7,9 +7,10 @@ use std::ops::ControlFlow;
 use std::thread;
 
 use super::Kloset;
-use super::blob::{BlobReader, Outgoing, Packer, Put, Writing};
+use super::backup::store_packs;
+use super::blob::{BlobReader, Packer, Put, Writing};
 use super::index::Place;
-use super::pipeline::{Shared, Trouble, shared_channel};
+use super::pipeline::{Trouble, shared_channel};
 use super::table::PackKind;
 use crate::error::{Error, Kind, Result};
 use crate::util::Id;
@@ -62,15 +63,6 @@ pub(super) fn copying<T>(
     trouble.note(writing.publish_index());
     trouble.outcome()?;
     Ok(outcome.expect("without trouble there is an outcome"))
-}
-
-/// Publishes packs, until there are no more.
-pub(super) fn store_packs(writing: &Writing<'_>, packs: &Shared<Outgoing>, trouble: &Trouble) {
-    while let Some(pack) = packs.next() {
-        if !trouble.has_failed() {
-            trouble.note(writing.store(pack));
-        }
-    }
 }
 
 impl Copier<'_> {

@@ -25,4 +25,5 @@ mod review_backup;
 mod review_check;
 mod review_restore;
 mod revised;
+mod sync;
 mod wrapped;

@@ -26,6 +26,7 @@ pub mod pkg;
 pub mod prune;
 pub mod restore;
 pub mod rm;
+pub mod sync;
 pub mod tag;
 pub mod version;
 
@@ -49,6 +50,7 @@ pub static COMMANDS: &[Command] = &[
     prune::COMMAND,
     maintenance::COMMAND,
     dup::COMMAND,
+    sync::COMMAND,
     tag::COMMAND,
     key::COMMAND,
     configure::STORE,

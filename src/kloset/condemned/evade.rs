@@ -61,7 +61,7 @@ impl Condemned {
     /// [`Kind::Unavailable`] if something it needs was deleted meanwhile: made again, it is
     /// stored anew.
     pub fn publish(
-        mut self,
+        &mut self,
         kloset: &Kloset,
         snapshot: &Snapshot,
         interrupt: &Interrupt,
