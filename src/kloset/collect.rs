@@ -34,7 +34,8 @@
 //!  4. publishes new condemnations: of packs in which nothing is marked, and of packs of which
 //!     everything that is marked was copied out. None that is younger than the grace is among them;
 //!  5. replaces index objects that tell of packs that are gone; and
-//!  6. takes away condemnations of which no pack is there.
+//!  6. takes away condemnations of which no pack is there. Another, that says so, takes the place of each
+//!     for one more grace.
 //!
 //! # Why nothing live is lost
 //!
@@ -78,10 +79,11 @@
 //! are younger than the grace is no matter of safety: it spares such a backup the copying. One that
 //! takes longer finds them condemned, and copies.
 //!
-//! **A sync** that copies objects as they are gives a name again that may have been deleted. It never takes a
-//! name that is condemned, and a maintenance looks before each deletion whether the condemnation
-//! is still there: it is taken away only after its packs are gone, so whoever puts a pack again after that
-//! puts it out of reach of a maintenance that began before.
+//! **A sync** that copies objects as they are gives a name again that may have been deleted here, and somebody may
+//! be about to delete it once more. It never takes a name that is condemned, and a name stays condemned
+//! for a grace after its pack is gone (step 6); and a maintenance looks right before each deletion whether the condemnation
+//! by which it deletes is still there. So it hits what a sync put only if a grace passes between that look and the
+//! deletion that follows it: this is the one place where a short gap alone is relied on, and only where there is such a sync.
 //!
 //! # What a stop leaves
 //!

@@ -8,8 +8,11 @@
 //! when it begins, so that what lies in them is stored anew, and [looks again](Condemned::publish)
 //! before it publishes, and after.
 //!
-//! Body: `{0: pack ids in one byte string, 1: salt}`. The salt makes each condemnation an object of its
-//! own: an older one of the same packs would make it look older than it is.
+//! Body: `{0: pack ids in one byte string, 1: salt, 2: 1 if the packs are gone}`. The salt makes each
+//! condemnation an object of its own: an older one of the same packs would make it look older than
+//! it is. Once packs are gone, a condemnation that says so takes the place of the one that doomed
+//! them, for another grace: until then no sync gives their names again, which somebody may be
+//! about to delete.
 
 mod evade;
 
@@ -31,6 +34,8 @@ pub use evade::Condemned;
 const PACKS: u64 = 0;
 /// The key of the salt.
 const SALT: u64 = 1;
+/// The key of whether the packs are gone.
+const GONE: u64 = 2;
 /// Random bytes in each.
 const SALT_BYTES: usize = 16;
 /// Packs that one condemnation names at most: 3 MB.
@@ -44,6 +49,17 @@ pub(super) struct Condemnation {
     pub(super) since_ns: i64,
     /// The packs.
     pub(super) packs: Vec<Id>,
+    /// What has become of them.
+    pub(super) fate: Fate,
+}
+
+/// What has become of condemned packs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// They wait.
+    Doomed,
+    /// They were deleted.
+    Gone,
 }
 
 /// Every condemnation in the store. What is none, although it is whole, was put there by someone
@@ -64,7 +80,7 @@ pub(super) fn names_readable(kloset: &Kloset) -> Result<HashSet<Id>> {
     let mut packs = HashSet::new();
     for object in objects(kloset)? {
         match read(kloset, object.id) {
-            Ok(named) => packs.extend(named.into_iter().flatten()),
+            Ok(named) => packs.extend(named.into_iter().flat_map(|(packs, _)| packs)),
             Err(error) if error.is_of_one_object() => {}
             Err(error) => return Err(error),
         }
@@ -86,10 +102,11 @@ pub(super) fn objects(kloset: &Kloset) -> Result<Vec<Object>> {
 /// The condemnation in an object that was listed, unless it is gone or no condemnation.
 pub(super) fn read_listed(kloset: &Kloset, object: Object) -> Result<Option<Condemnation>> {
     match read(kloset, object.id) {
-        Ok(Some(packs)) => Ok(Some(Condemnation {
+        Ok(Some((packs, fate))) => Ok(Some(Condemnation {
             object: object.id,
             since_ns: object.modified_ns,
             packs,
+            fate,
         })),
         Ok(None) => {
             let foreign = foreign(object.id);
@@ -103,9 +120,9 @@ pub(super) fn read_listed(kloset: &Kloset, object: Object) -> Result<Option<Cond
 }
 
 /// Condemns `packs`, of which there are at most [`PACKS_LIMIT`]; durable on return.
-pub(super) fn publish(kloset: &Kloset, packs: &[Id]) -> Result<Object> {
+pub(super) fn publish(kloset: &Kloset, packs: &[Id], fate: Fate) -> Result<Object> {
     let publish = || -> Result<Object> {
-        let bytes = object::encode(kloset.sealer(), Part::Condemned, &encode(packs)?)?;
+        let bytes = object::encode(kloset.sealer(), Part::Condemned, &encode(packs, fate)?)?;
         let id = Id::of(&bytes);
         kloset.store().put(Area::Condemned, id, &bytes)?;
         kloset.store().stat(Area::Condemned, id)
@@ -117,17 +134,17 @@ pub(super) fn publish(kloset: &Kloset, packs: &[Id]) -> Result<Object> {
 /// condemnation of nothing was published just now, which is then taken away.
 pub(super) fn store_now_ns(kloset: &Kloset) -> Result<i64> {
     let now = || -> Result<i64> {
-        let probe = publish(kloset, &[])?;
+        let probe = publish(kloset, &[], Fate::Gone)?;
         kloset.store().delete(Area::Condemned, probe.id)?;
         Ok(probe.modified_ns)
     };
     now().during(|| "ask for the time of the store")
 }
 
-/// The packs that the condemnation `id` names; nothing if it is whole, and yet not one that a
+/// The packs that the condemnation `id` names, and their fate; nothing if it is whole, and yet not one that a
 /// holder of the key made.
-pub(super) fn read(kloset: &Kloset, id: Id) -> Result<Option<Vec<Id>>> {
-    let read = || -> Result<Option<Vec<Id>>> {
+pub(super) fn read(kloset: &Kloset, id: Id) -> Result<Option<(Vec<Id>, Fate)>> {
+    let read = || -> Result<Option<(Vec<Id>, Fate)>> {
         kloset.get_listed(Area::Condemned, id, |bytes| {
             let bytes = object::check_name(id, bytes)?;
             let body = object::decode(kloset.sealer(), Part::Condemned, id, bytes);
@@ -147,25 +164,31 @@ fn foreign(object: Id) -> Error {
 }
 
 /// The body that names `packs`.
-fn encode(packs: &[Id]) -> Result<Vec<u8>> {
+fn encode(packs: &[Id], fate: Fate) -> Result<Vec<u8>> {
     let salt: [u8; SALT_BYTES] = random()?;
     let mut body = Vec::new();
     let mut writer = Writer::new(&mut body);
-    writer.map(2).u64(PACKS).ids(packs);
+    let is_gone = fate == Fate::Gone;
+    writer.map(2 + usize::from(is_gone)).u64(PACKS).ids(packs);
     writer.u64(SALT).bytes(&salt);
+    if is_gone {
+        writer.u64(GONE).u64(1);
+    }
     Ok(body)
 }
 
-/// The packs that a body names: the inverse of [`encode`], but for the salt.
-fn decode(body: &[u8]) -> Result<Vec<Id>> {
+/// What a body tells: the inverse of [`encode`], but for the salt.
+fn decode(body: &[u8]) -> Result<(Vec<Id>, Fate)> {
     let mut reader = Reader::new(body);
-    let mut packs = Vec::new();
+    let (mut packs, mut fate) = (Vec::new(), Fate::Doomed);
     for _ in 0..reader.map()? {
         match reader.u64()? {
             PACKS => packs = reader.ids()?,
+            GONE if reader.u64()? == 1 => fate = Fate::Gone,
+            GONE => {}
             _ => reader.skip()?,
         }
     }
     reader.end()?;
-    Ok(packs)
+    Ok((packs, fate))
 }

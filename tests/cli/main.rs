@@ -22,6 +22,7 @@ mod key;
 mod kill;
 mod locate;
 mod ls;
+mod maintenance;
 mod metadata;
 mod mounted;
 mod names;

@@ -18,6 +18,7 @@ mod harness;
 mod heal;
 mod incremental;
 mod inspect;
+mod interleaved;
 mod lies;
 mod locate;
 mod poison;

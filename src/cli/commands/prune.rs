@@ -43,11 +43,6 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     };
     let kloset = opening::kloset(globals, &globals.watch())?;
     let (snapshots, damaged) = snapshot::list(&kloset, kloset.observer())?;
-    if damaged > 0 && args.is_on("apply") {
-        // What cannot be read may be what is worth keeping, or may be what others are kept for.
-        let words = "there are snapshots that cannot be read, so none is removed";
-        return Err(Error::corrupt(words));
-    }
     let groups = query.judge_warily(&snapshots);
     grouping::print(globals, asked.group_by, &groups, "verdict", Line::new)?;
     let done = Done::new(&groups);
@@ -196,23 +191,19 @@ impl fmt::Display for Line {
 /// `keep   TIME ID SIZE ROOTS REASON`.
 fn shown(verdict: &Verdict<'_>) -> String {
     let snapshot = &verdict.stored.snapshot;
-    let verb = match (verdict.trust, verdict.is_match) {
-        (Trust::Suspicious, _) => "suspect",
-        (_, true) => "keep",
-        (_, false) => "remove",
-    };
+    let verb = if verdict.is_match { "keep" } else { "remove" };
     let (time, id) = (human::time(snapshot.time_ns), snapshot.id.short());
     let size = human::size(snapshot.totals().bytes);
     let roots: Vec<String> = snapshot.roots.iter().map(|root| printable(root)).collect();
     let (roots, reason) = (roots.join(", "), reason(verdict));
-    format!("{verb:<7} {time} {id} {size:>10} {roots} {reason}")
+    format!("{verb:<6} {time} {id} {size:>10} {roots} {reason}")
 }
 
 /// The shortest period that keeps the snapshot; else the shortest in which it came too late;
 /// else a dash. Of one that is suspicious, when the store says that it came.
 fn reason(verdict: &Verdict<'_>) -> String {
     if verdict.trust == Trust::Suspicious {
-        return format!("published={}", human::time(verdict.stored.published_ns));
+        return format!("suspicious={}", human::time(verdict.stored.published_ns));
     }
     let standings = &verdict.standings;
     let matched = standings.iter().find(|standing| standing.is_match());
@@ -253,7 +244,10 @@ impl fmt::Display for Done {
         let all = counted(self.snapshots, "snapshot", "snapshots");
         let (kept, others) = (self.kept, self.snapshots - self.kept);
         match self.is_applied {
-            false => write!(f, "prune: of {all}, {kept} would be kept and {others} removed"),
+            false => write!(
+                f,
+                "prune: of {all}, {kept} would be kept and {others} removed"
+            ),
             true => write!(
                 f,
                 "prune: of {all}, {kept} kept and {others} removed; maintenance will free what only they needed"

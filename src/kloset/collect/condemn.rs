@@ -8,7 +8,7 @@ use super::mover::Mover;
 use super::{Options, Summary};
 use crate::error::{During, Kind, Result};
 use crate::kloset::Kloset;
-use crate::kloset::condemned::{self, PACKS_LIMIT};
+use crate::kloset::condemned::{self, Fate, PACKS_LIMIT};
 use crate::kloset::copier::copying;
 use crate::kloset::pack::PACK_BYTES;
 use crate::kloset::progress::Event;
@@ -189,7 +189,7 @@ impl Condemner<'_, '_> {
             self.look.marks.check()?;
             let packs: Vec<Id> = part.iter().map(|candidate| candidate.pack).collect();
             if !self.options.is_dry {
-                let object = condemned::publish(self.kloset, &packs)?;
+                let object = condemned::publish(self.kloset, &packs, Fate::Doomed)?;
                 self.summary
                     .condemned(object.modified_ns, self.options.grace);
             }

@@ -11,7 +11,7 @@ use super::mover::{Mover, Needed};
 use super::{Options, Summary};
 use crate::error::{During, Kind, Result};
 use crate::kloset::Kloset;
-use crate::kloset::condemned::{self, Condemnation};
+use crate::kloset::condemned::{self, Condemnation, Fate};
 use crate::kloset::copier::copying;
 use crate::kloset::progress::{Event, add};
 use crate::store::Area;
@@ -175,15 +175,20 @@ impl<'a> Deleter<'a, '_> {
 }
 
 /// Takes away the condemnations whose grace is over and whose packs are gone. Until then they tell
-/// why packs are gone that index objects tell of.
+/// why packs are gone that index objects tell of. One that says that they are gone takes the place
+/// of one that does not, unless nobody else is there to care.
 pub(super) fn condemnations(kloset: &Kloset, options: &Options, look: &Look<'_>) -> Result<()> {
     for condemnation in look.condemnations.iter().filter(|each| look.is_over(each)) {
         options.interrupt.check()?;
-        if are_gone(kloset, look, &condemnation.packs)? && !options.is_dry {
-            kloset
-                .store()
-                .delete(Area::Condemned, condemnation.object)?;
+        if options.is_dry || !are_gone(kloset, look, &condemnation.packs)? {
+            continue;
         }
+        if condemnation.fate == Fate::Doomed && !options.grace.is_zero() {
+            condemned::publish(kloset, &condemnation.packs, Fate::Gone)?;
+        }
+        kloset
+            .store()
+            .delete(Area::Condemned, condemnation.object)?;
     }
     Ok(())
 }

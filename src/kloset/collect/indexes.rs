@@ -24,8 +24,8 @@ const SMALL_MANY: usize = 16;
 /// Chunks after which an index object is full: 4 MB of memory.
 const FULL_CHUNKS: usize = 100_000;
 
-/// Replaces what should be. That there is no room for it is no reason to fail, but then the answer is
-/// false.
+/// Replaces what should be. Whether none tells of packs that are gone any more: not if there is no room
+/// to replace it, which is no reason to fail, nor if it is new, or cannot be read.
 pub(super) fn merge(
     kloset: &Kloset,
     options: &Options,
@@ -40,10 +40,10 @@ pub(super) fn merge(
         chunks: 0,
         published: HashSet::new(),
     };
-    let old = merger.replaceable()?;
+    let (old, all_known) = merger.replaceable()?;
     if options.is_dry {
         summary.merged_indexes += old.len() as u64;
-        return Ok(true);
+        return Ok(all_known);
     }
     match merger.replace(&old) {
         Err(error) if error.kind() == Kind::NoSpace => {
@@ -53,7 +53,7 @@ pub(super) fn merge(
         }
         replaced => {
             summary.merged_indexes += replaced?;
-            Ok(true)
+            Ok(all_known)
         }
     }
 }
@@ -70,19 +70,21 @@ struct Merger<'a> {
 }
 
 impl Merger<'_> {
-    /// The index objects that tell of a pack that is gone, and the small ones if they are many.
-    fn replaceable(&self) -> Result<Vec<Id>> {
+    /// The index objects that tell of a pack that is gone, and the small ones if they are many; and
+    /// whether of all of them it is known what they tell.
+    fn replaceable(&self) -> Result<(Vec<Id>, bool)> {
         let objects = listed(self.kloset, Area::Index)?;
         let is_small = |object: &&Object| object.size_bytes < SMALL_BYTES;
         let many = objects.iter().filter(is_small).count() >= SMALL_MANY;
-        let mut replaceable = Vec::new();
+        let (mut replaceable, mut all_known) = (Vec::new(), true);
         for object in &objects {
             self.options.interrupt.check()?;
+            all_known &= self.look.index.covers(object.id);
             if many && is_small(&object) || self.tells_of_gone(object.id)? {
                 replaceable.push(object.id);
             }
         }
-        Ok(replaceable)
+        Ok((replaceable, all_known))
     }
 
     /// Whether the index knows that a pack this object tells of is gone.
