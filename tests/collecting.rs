@@ -72,6 +72,8 @@ struct Maker {
     known: Packs,
     view: Packs,
     is_visible: bool,
+    /// Whether it was a grace or more after the look before.
+    is_late: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -197,9 +199,8 @@ impl State {
         let counts = |actor: &Actor| match actor {
             Actor::Maker(maker) => {
                 let in_gap = maker.step != MakerStep::Done;
-                let late = self.clock - maker.free_at >= GRACE;
                 let may_be_taken_back =
-                    in_gap && late && !matches!(rule, Rule::ShortGap | Rule::LookAgain);
+                    in_gap && maker.is_late && !matches!(rule, Rule::ShortGap | Rule::LookAgain);
                 maker.is_visible && !may_be_taken_back
             }
             _ => false,
@@ -235,7 +236,7 @@ impl State {
 }
 
 impl Maker {
-    fn new(is_sync: bool) -> Actor {
+    fn actor(is_sync: bool) -> Actor {
         Actor::Maker(Maker {
             step: MakerStep::Look,
             is_sync,
@@ -244,6 +245,7 @@ impl Maker {
             known: 0,
             view: 0,
             is_visible: false,
+            is_late: false,
         })
     }
 
@@ -318,6 +320,7 @@ impl Maker {
             },
             Publish => {
                 self.is_visible = true;
+                self.is_late = state.clock - self.free_at >= GRACE;
                 LookLast
             }
             LookLast => {
@@ -351,7 +354,7 @@ impl Maker {
 }
 
 impl Maintenance {
-    fn new(prefers_last: bool, repacks: bool) -> Actor {
+    fn actor(prefers_last: bool, repacks: bool) -> Actor {
         Actor::Maintenance(Maintenance {
             step: Step::Look,
             prefers_last,
@@ -701,11 +704,11 @@ fn quick(mut actor: Actor) -> Actor {
 fn cases() -> Vec<(&'static str, State)> {
     let remover = || Actor::Remover { is_done: false };
     let (first, last) = (
-        || Maintenance::new(false, false),
-        || Maintenance::new(true, false),
+        || Maintenance::actor(false, false),
+        || Maintenance::actor(true, false),
     );
-    let repacker = || Maintenance::new(true, true);
-    let (backup, sync) = (|| Maker::new(false), || Maker::new(true));
+    let repacker = || Maintenance::actor(true, true);
+    let (backup, sync) = (|| Maker::actor(false), || Maker::actor(true));
     vec![
         (
             "a backup, a removal, a maintenance that condemns and one that deletes",
@@ -756,7 +759,6 @@ fn no_interleaving_loses_a_chunk() {
     for (name, state) in cases() {
         match explore(state, Rule::All) {
             Ok(states) => {
-                println!("{name}: {states} states");
                 assert!(states > 100, "{name}: only {states} states");
             }
             Err(state) => panic!("{name}: {state:#?}"),
@@ -773,7 +775,7 @@ fn every_rule_is_needed() {
         (Rule::ListAgain, "a backup that takes long"),
         (Rule::ShortGap, "a backup, a removal"),
         (Rule::Grace, "a backup, a removal"),
-        (Rule::SnapshotsLast, "two backups"),
+        (Rule::SnapshotsLast, "a backup, a removal"),
         (Rule::RelyOnUncondemned, "two copies, each condemned"),
         (Rule::LookBeforeDeleting, "two copies, one condemned"),
         (

@@ -9,7 +9,7 @@ use plakar::kloset::collect::{self, Options, Summary};
 use plakar::kloset::{Locked, snapshot};
 use plakar::store::fault::{Fault, FaultStore, Lasting, ReadFault};
 use plakar::store::memory::MemoryStore;
-use plakar::store::{Area, Store};
+use plakar::store::{Area, Object, Store};
 use plakar::util::Id;
 use plakar::util::interrupt::Interrupt;
 use tempfile::TempDir;
@@ -470,4 +470,118 @@ fn no_more_is_copied_than_allowed() {
     let summary = maintain_as(&store, &none).unwrap();
     assert_eq!(summary.repacked_bytes, 0, "{summary:?}");
     assert_restores(&store, kept, &expected, "nothing copied");
+}
+
+/// A store whose clock is off.
+struct Shifted {
+    inner: Arc<dyn Store>,
+    by_ns: i64,
+}
+
+impl Shifted {
+    fn shift(&self, object: Object) -> Object {
+        Object {
+            modified_ns: object.modified_ns + self.by_ns,
+            ..object
+        }
+    }
+}
+
+impl Store for Shifted {
+    fn location(&self) -> &str {
+        self.inner.location()
+    }
+
+    fn prepare(&self) -> Result<()> {
+        self.inner.prepare()
+    }
+
+    fn put_config(&self, bytes: &[u8]) -> Result<()> {
+        self.inner.put_config(bytes)
+    }
+
+    fn get_config(&self) -> Result<Vec<u8>> {
+        self.inner.get_config()
+    }
+
+    fn upload(&self, area: Area) -> Result<Box<dyn plakar::store::Upload>> {
+        self.inner.upload(area)
+    }
+
+    fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
+        self.inner.get(area, id)
+    }
+
+    fn read_at(&self, area: Area, id: Id, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.inner.read_at(area, id, offset, buffer)
+    }
+
+    fn stat(&self, area: Area, id: Id) -> Result<Object> {
+        self.inner.stat(area, id).map(|object| self.shift(object))
+    }
+
+    fn list_after(
+        &self,
+        area: Area,
+        after: Option<Id>,
+        each: &mut dyn FnMut(Object) -> Result<()>,
+    ) -> Result<()> {
+        self.inner
+            .list_after(area, after, &mut |object| each(self.shift(object)))
+    }
+
+    fn delete(&self, area: Area, id: Id) -> Result<()> {
+        self.inner.delete(area, id)
+    }
+}
+
+#[test]
+fn a_clock_that_is_a_year_off_makes_no_difference() {
+    const YEAR_NS: i64 = 365 * 86_400 * 1_000_000_000;
+    for by_ns in [-YEAR_NS, YEAR_NS] {
+        let (memory, _tree, kept, expected) = half_dead();
+        // The store's clock is off, and the machines that use it are right; or the other way round.
+        let store: Arc<dyn Store> = Arc::new(Shifted {
+            inner: shared(&memory),
+            by_ns,
+        });
+        assert!(maintain(&store).unwrap().condemned_packs > 0);
+        memory.age(6 * DAY);
+        assert_eq!(maintain(&store).unwrap().freed_packs, 0, "{by_ns}");
+        memory.age(2 * DAY);
+        assert!(maintain(&store).unwrap().freed_packs > 0, "{by_ns}");
+        assert_restores(&store, kept, &expected, "a year off");
+        assert_intact(&store, "a year off");
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_while_a_backup_runs_makes_it_fail_and_nothing_else() {
+    let (memory, tree) = (new_store(), small_tree());
+    let store = shared(&memory);
+    write_noise(&tree, "large", 60, 200_000);
+    let first = backup(&store, tree.path()).unwrap().snapshot;
+    remove(&store, first);
+    memory.age(8 * DAY);
+    // Condemned right after the backup looked, and deleted before it publishes.
+    let (beside, clock) = (store.clone(), memory.clone());
+    let once = std::sync::Once::new();
+    let busy: Arc<dyn Store> = Arc::new(Beside {
+        inner: store.clone(),
+        after_list: Box::new(move |area| {
+            if area == Area::Packs {
+                once.call_once(|| {
+                    maintain(&beside).unwrap();
+                    clock.age(400 * DAY);
+                    assert!(maintain(&beside).unwrap().freed_packs > 0);
+                });
+            }
+        }),
+    });
+    let error = backup(&busy, tree.path()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert!(error.to_string().contains("run it again"), "{error}");
+    assert!(objects(&*store, Area::Snapshots).is_empty());
+    let again = backup(&store, tree.path()).unwrap();
+    assert_restores(&store, again.snapshot, &listing(tree.path()), "again");
 }
