@@ -9,7 +9,7 @@
 //! | what is remembered of a store behind a network | `copies` |
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
 //! | which snapshot, and what in it, is meant | [`query`], [`select`] |
-//! | what people ask for | [`backup`], [`restore`], [`archive`], [`check`], [`compare`], [`locate`], [`digest`], [`dup`], [`sync`], [`inspect`] |
+//! | what people ask for | [`backup`], [`restore`], [`archive`], [`check`], [`compare`], [`locate`], [`digest`], [`dup`], [`sync`], [`repair`], [`inspect`] |
 //!
 //! It has never heard of files on this machine (but for the directory it caches things
 //! in), of SSH, or of a terminal: stores, sources and destinations are handed in.
@@ -46,6 +46,7 @@ pub mod pack;
 pub mod pipeline;
 pub mod progress;
 pub mod query;
+pub mod repair;
 pub mod restore;
 pub mod seal;
 pub mod select;

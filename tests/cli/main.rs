@@ -37,6 +37,7 @@ mod restore;
 mod rm;
 mod seen;
 mod stream;
+mod sync;
 mod tag;
 mod terminal;
 mod usage;
