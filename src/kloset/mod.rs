@@ -82,6 +82,17 @@ const CONNECTIONS_LIMIT: usize = 32;
 /// Index objects that are read at once: each may take some 10 MB of memory.
 const INDEX_READERS: usize = 4;
 
+/// How many calls to `store` are worth making at once: 1 for a directory.
+fn connections(store: &dyn Store) -> usize {
+    store.manner().connections.clamp(1, CONNECTIONS_LIMIT)
+}
+
+/// How many threads a stage needs that computes with what it reads of `store`: `workers`, or, so
+/// that enough answers are waited for at once, more, but no more than `limit`.
+fn readers(store: &dyn Store, workers: usize, limit: usize) -> usize {
+    workers.max(connections(store).min(limit))
+}
+
 /// A store whose contents can be read and added to. May be used from several threads.
 pub struct Kloset {
     store: Arc<dyn Store>,
@@ -178,7 +189,7 @@ impl Kloset {
 
     /// How many calls to the store are worth making at once: 1 for a directory.
     pub fn connections(&self) -> usize {
-        self.store.manner().connections.clamp(1, CONNECTIONS_LIMIT)
+        connections(&*self.store)
     }
 
     /// Copies of what is in the store, if it is worth having any.

@@ -111,15 +111,14 @@ pub fn run(kloset: &Kloset, options: &Options, told: Told<'_>) -> Result<Summary
     let Survey {
         summary: checked,
         good,
-        snapshots,
-    } = check::survey(&reading, &options.check)?;
-    let lossy = |stored: &&Stored| checked.lossy.contains(&stored.snapshot.id);
-    for stored in snapshots.iter().filter(lossy) {
+        targets,
+    } = check::survey(&reading, None, &options.check)?;
+    let snapshots = || targets.iter().map(|target| &target.stored);
+    for stored in snapshots().filter(|stored| checked.lossy.contains(&stored.snapshot.id)) {
         options.check.interrupt.check()?;
         summary.lossy_snapshots += 1;
-        let is_known = snapshots
-            .iter()
-            .any(|other| other.snapshot.labels.tags.contains(&tag(&stored.snapshot)));
+        let tag = tag(&stored.snapshot);
+        let is_known = snapshots().any(|other| other.snapshot.labels.tags.contains(&tag));
         let repaired = match options.mode {
             _ if is_known => {
                 summary.repaired_before += 1;

@@ -33,6 +33,7 @@ mod prepared;
 mod process;
 mod prune;
 mod query;
+mod repair;
 mod restore;
 mod rm;
 mod seen;

@@ -20,6 +20,8 @@ mod inspect;
 mod lies;
 mod locate;
 mod poison;
+mod remote;
+mod repair;
 mod review_backup;
 mod review_check;
 mod review_restore;

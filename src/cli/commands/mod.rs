@@ -23,6 +23,7 @@ pub mod logout;
 pub mod ls;
 pub mod pkg;
 pub mod prune;
+pub mod repair;
 pub mod restore;
 pub mod rm;
 pub mod sync;
@@ -45,6 +46,7 @@ pub static COMMANDS: &[Command] = &[
     restore::COMMAND,
     archive::COMMAND,
     check::COMMAND,
+    repair::COMMAND,
     rm::COMMAND,
     prune::COMMAND,
     dup::COMMAND,

@@ -129,7 +129,10 @@ impl<'a> Rebuild<'a> {
                     lost.add(&path, &Error::corrupt("too deep"));
                 }
             } else if !self.next_chunk(frame, &path, lost)? {
-                let Some(Frame { mut entry, tree, .. }) = open.pop() else {
+                let Some(Frame {
+                    mut entry, tree, ..
+                }) = open.pop()
+                else {
                     break;
                 };
                 entry.tree = tree.finish(packer, self.to)?;

@@ -77,7 +77,9 @@ fn replace(
         }
     }
     let needless = found.stale.iter().chain(&found.damaged);
-    needless.copied().try_for_each(|object| remove(kloset, object))
+    needless
+        .copied()
+        .try_for_each(|object| remove(kloset, object))
 }
 
 /// Removes an index object, if that is allowed.
