@@ -29,7 +29,7 @@ fn a_backup_heals_what_a_check_found_damaged() {
         .says(&format!("{}:", &second[..8]))
         .says("/d/late");
     let healing = sandbox.run(&["at", "st", "backup", "-json", "d"]).ended(0);
-    let healing = healing.says("the last check found 1 pack damaged");
+    let healing = healing.prints("the last check found 1 pack damaged");
     let stored = healing.object("summary")["new_bytes"].as_u64();
     assert_eq!(stored, Some(300_000), "what was lost, and nothing else");
     let checked = sandbox.run(&["at", "st", "check", "-json"]).ended(65);
@@ -90,10 +90,6 @@ fn what_is_left_of_a_snapshot_becomes_another() {
         ])
         .ended(0)
         .prints(&repaired);
-    sandbox
-        .run(&["at", "st", "diff", "-recursive", &first, &repaired])
-        .ended(0)
-        .silent();
     sandbox
         .run(&["at", "st", "info", "-errors", &repaired])
         .ended(0)
