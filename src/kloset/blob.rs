@@ -23,6 +23,7 @@
 
 mod ahead;
 mod decoded;
+mod exact;
 mod ledger;
 
 use std::collections::HashSet;

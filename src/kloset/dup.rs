@@ -56,10 +56,10 @@ fn is_there(kloset: &Kloset, original: &Stored) -> Result<()> {
 }
 
 /// Removes the snapshot `id`.
-fn take_back(kloset: &Kloset, id: Id) -> Result<()> {
+pub(super) fn take_back(kloset: &Kloset, id: Id) -> Result<()> {
     let (snapshots, _) = snapshot::list(kloset, kloset.observer())?;
     let mut copies = snapshots.iter().filter(|stored| stored.snapshot.id == id);
     copies
         .try_for_each(|copy| snapshot::remove(kloset, copy))
-        .during(|| format!("take the copy {} back", id.short()))
+        .during(|| format!("take snapshot {} back", id.short()))
 }

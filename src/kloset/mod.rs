@@ -10,6 +10,7 @@
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
 //! | which snapshot, and what in it, is meant | [`query`], [`select`] |
 //! | what people ask for | [`backup`], [`restore`], [`archive`], [`check`], [`compare`], [`locate`], [`digest`], [`dup`], [`sync`], [`repair`], [`inspect`] |
+//! | what nobody needs any more is deleted, and nothing else | [`collect`], [`condemned`] |
 //!
 //! It has never heard of files on this machine (but for the directory it caches things
 //! in), of SSH, or of a terminal: stores, sources and destinations are handed in.
@@ -22,10 +23,12 @@ pub mod cbor;
 pub mod check;
 pub mod chunker;
 pub mod codec;
+pub mod collect;
 pub mod compare;
 pub mod condemned;
 pub mod config;
 pub mod contents;
+mod copier;
 mod copies;
 pub mod decompress;
 pub mod digest;

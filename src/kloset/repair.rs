@@ -151,14 +151,13 @@ fn tag(original: &Snapshot) -> String {
 fn repair(reading: &Kloset, good: &Index, original: &Stored, options: &Options) -> Result<Id> {
     let repair = || -> Result<Id> {
         let writing = reading.afresh()?;
-        let condemned = Condemned::hide(&writing)?;
+        let mut condemned = Condemned::hide(&writing)?;
         writing.trust_present_packs_only()?;
         let whole = snapshot::read(reading, original.object)?;
         let rebuild = Rebuild::new(reading, &writing, good, &options.check.interrupt)?;
         let (root, lost) = rebuild.run(&whole.root)?;
         let repaired = repaired(whole, root, lost, options)?;
-        condemned.check_none_since(&writing)?;
-        snapshot::publish(&writing, &repaired)?;
+        condemned.publish(&writing, &repaired, &options.check.interrupt)?;
         writing.save_index();
         dup::keep_beside(&writing, original, repaired.id)?;
         Ok(repaired.id)

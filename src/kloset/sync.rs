@@ -10,8 +10,8 @@
 //!
 //! Either way only what the other store does not have, and in a backup's order: packs,
 //! then the index object that tells of them, then the snapshot. What is
-//! condemned over there does not count as being there, as for any backup, and just before each
-//! snapshot is published it is made sure that nothing was condemned since. So a sync is safe
+//! condemned over there does not count as being there, as for any backup, and each snapshot is
+//! published with the same care ([`Condemned::publish`]). So a sync is safe
 //! beside anything else that goes on in either store, and one that was interrupted finds
 //! what it moved when it is run again.
 //!
@@ -115,12 +115,13 @@ pub fn run(
     let by_id = |stored: Stored| (stored.snapshot.id, stored);
     let there: HashMap<Id, Stored> = there.into_iter().map(by_id).collect();
     let mut sync = Sync {
-        way: Way::between(from, to, &condemned, snapshots, &there, options)?,
+        way: Way::between(from, to, snapshots, &there, options)?,
         from,
         to,
         condemned,
         there,
         failures: Failures::new(to.observer()),
+        interrupt: options.interrupt.clone(),
     };
     sync.expect(snapshots);
     let mut summary = Summary::default();
@@ -175,18 +176,12 @@ impl<'a> Way<'a> {
     fn between(
         from: &'a Kloset,
         to: &'a Kloset,
-        condemned: &Condemned,
         snapshots: &[Stored],
         there: &HashMap<Id, Stored>,
         options: &'a Options,
     ) -> Result<Way<'a>> {
         if from.is_sibling_of(to) {
-            return Ok(Way::Whole(Whole::new(
-                from,
-                to,
-                condemned.packs(),
-                options,
-            )?));
+            return Ok(Way::Whole(Whole::new(from, to, options)?));
         }
         let mut reseal = Reseal::new(from, to, options)?;
         for stored in snapshots {
@@ -198,9 +193,11 @@ impl<'a> Way<'a> {
     }
 
     /// Copies all that `snapshot` needs, and returns its root as it is over there.
-    fn copy(&mut self, snapshot: &Snapshot) -> Result<Entry, Stop> {
+    fn copy(&mut self, snapshot: &Snapshot, condemned: &Condemned) -> Result<Entry, Stop> {
         match self {
-            Way::Whole(whole) => whole.copy(snapshot).map(|()| snapshot.root.clone()),
+            Way::Whole(whole) => whole
+                .copy(snapshot, condemned.packs())
+                .map(|()| snapshot.root.clone()),
             Way::Reseal(reseal) => reseal.copy(snapshot),
         }
     }
@@ -214,6 +211,7 @@ struct Sync<'a> {
     condemned: Condemned,
     there: HashMap<Id, Stored>,
     failures: Failures<'a>,
+    interrupt: Interrupt,
 }
 
 impl Sync<'_> {
@@ -249,14 +247,13 @@ impl Sync<'_> {
     /// Copies all it needs, then publishes it.
     fn copy(&mut self, stored: &Stored) -> Result<Outcome, Stop> {
         let whole = snapshot::read(self.from, stored.object).map_err(lost)?;
-        let root = self.way.copy(&whole)?;
+        let root = self.way.copy(&whole, &self.condemned)?;
         let copy = Snapshot {
             root,
             synced_ns: Some(now_ns()),
             ..whole
         };
-        self.condemned.check_none_since(self.to)?;
-        let bytes = snapshot::publish(self.to, &copy)?;
+        let bytes = self.condemned.publish(self.to, &copy, &self.interrupt)?;
         add(&self.to.observer().counters().stored_bytes, bytes);
         if let Way::Reseal(reseal) = &mut self.way {
             reseal.note_copy(&stored.snapshot, &copy.root);

@@ -7,6 +7,7 @@
 mod archive;
 mod artificial;
 mod changes;
+mod collect;
 mod compare;
 mod contents;
 mod crash;

@@ -167,11 +167,7 @@ fn a_snapshot_without_what_was_lost_is_made_and_the_original_stays() {
         assert_eq!(again.summary.repaired_before, 1);
         let (summary, watcher) = check(&store);
         assert_eq!(summary.lossy, [second], "{:?}", watcher.heard());
-        assert_eq!(
-            summary.damaged_objects,
-            u64::from(how == "damaged"),
-            "{how}"
-        );
+        assert_eq!(summary.damaged_objects > 0, how == "damaged");
     }
 }
 

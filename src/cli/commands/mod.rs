@@ -21,6 +21,7 @@ pub mod locate;
 pub mod login;
 pub mod logout;
 pub mod ls;
+pub mod maintenance;
 pub mod pkg;
 pub mod prune;
 pub mod repair;
@@ -49,6 +50,7 @@ pub static COMMANDS: &[Command] = &[
     repair::COMMAND,
     rm::COMMAND,
     prune::COMMAND,
+    maintenance::COMMAND,
     dup::COMMAND,
     sync::COMMAND,
     tag::COMMAND,

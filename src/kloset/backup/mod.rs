@@ -42,7 +42,7 @@ use super::failures::Failures;
 use super::master::random;
 use super::pipeline::{Shared, Trouble, Window, shared_channel};
 use super::progress::{add, read as read_counter};
-use super::snapshot::{self, Labels, Snapshot};
+use super::snapshot::{Labels, Snapshot};
 use super::table::PackKind;
 use super::tree::{Entry, Totals};
 use crate::connector::Source;
@@ -165,7 +165,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
     let started = Instant::now();
     let time_ns = options.time_ns.unwrap_or_else(now_ns);
     let Beginning {
-        condemned,
+        mut condemned,
         orphans,
         previous,
     } = begin(kloset, source, options)?;
@@ -198,8 +198,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
         revision: 0,
         synced_ns: None,
     };
-    condemned.check_none_since(kloset)?;
-    let published_bytes = snapshot::publish(kloset, &snapshot)?;
+    let published_bytes = condemned.publish(kloset, &snapshot, &options.interrupt)?;
     kloset.save_index();
     let counters = kloset.observer().counters();
     add(&counters.stored_bytes, published_bytes);

@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use super::Kloset;
 use super::bad_packs;
+use super::condemned;
 use super::failures::Failures;
 use super::index::Index;
 use super::pipeline::{Trouble, lock};
@@ -162,9 +163,12 @@ fn check(
     let good = Index::open(None);
     let snapshots = match targets {
         None => {
+            // Before anything else: index objects go on telling of packs that are being deleted,
+            // until their condemnation goes.
+            let condemned = condemned::names_readable(kloset)?;
             let snapshots = objects::readable_snapshots(context, kloset)?;
             objects::check_small(context, kloset)?;
-            objects::check_all_packs(context, kloset, &good)?;
+            objects::check_all_packs(context, kloset, &condemned, &good)?;
             snapshots
         }
         Some(targets) => {

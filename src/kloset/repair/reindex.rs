@@ -9,9 +9,9 @@ use super::{Mode, Options, Summary};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::Kloset;
 use crate::kloset::blob::Writing;
-use crate::kloset::index_object;
 use crate::kloset::progress::Event;
 use crate::kloset::table::PackTable;
+use crate::kloset::{condemned, index_object};
 use crate::store::Area;
 use crate::util::Id;
 
@@ -28,13 +28,16 @@ pub(super) fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
     // In this order: packs that an index object tells of were there when it was published.
     let objects = kloset.names(Area::Index)?;
     let present = kloset.names(Area::Packs)?;
+    // The collector deletes packs before it takes them out of the index.
+    let condemned = condemned::names_readable(kloset)?;
+    let is_lost = |pack: Id| !present.contains(&pack) && !condemned.contains(&pack);
     let mut found = Found::default();
     for object in objects {
         options.check.interrupt.check()?;
         match index_object::read(kloset, object) {
             Ok(tables) => {
                 let mut packs = tables.iter().map(|table| table.pack);
-                if packs.clone().any(|pack| !present.contains(&pack)) {
+                if packs.clone().any(is_lost) {
                     found.stale.push(object);
                 }
                 found.indexed.extend(packs.by_ref());

@@ -48,13 +48,8 @@ pub(super) struct Whole<'a> {
 }
 
 impl<'a> Whole<'a> {
-    /// From `from` to `to`, where `condemned` packs may go soon.
-    pub(super) fn new(
-        from: &'a Kloset,
-        to: &'a Kloset,
-        condemned: &HashSet<Id>,
-        options: &'a Options,
-    ) -> Result<Whole<'a>> {
+    /// From `from` to `to`.
+    pub(super) fn new(from: &'a Kloset, to: &'a Kloset, options: &'a Options) -> Result<Whole<'a>> {
         let counters = to.observer().counters();
         Ok(Whole {
             from,
@@ -62,12 +57,18 @@ impl<'a> Whole<'a> {
             options,
             blobs: BlobReader::new(from, CACHE_BYTES)?,
             below: Below::new(from, Some(counters), options.interrupt.clone())?,
-            unfit: condemned.clone(),
+            unfit: HashSet::new(),
         })
     }
 
     /// Copies everything that `snapshot` needs, and publishes an index object that tells of it.
-    pub(super) fn copy(&mut self, snapshot: &Snapshot) -> Result<(), Stop> {
+    /// Packs that are `condemned` over there, and hidden, do not count.
+    pub(super) fn copy(
+        &mut self,
+        snapshot: &Snapshot,
+        condemned: &HashSet<Id>,
+    ) -> Result<(), Stop> {
+        self.unfit.extend(condemned);
         let counters = self.to.observer().counters();
         let before = (read_counter(&counters.files), read_counter(&counters.bytes));
         let writing = Writing::new(self.to, self.to.config().compression)?;
