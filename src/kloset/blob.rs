@@ -116,7 +116,6 @@ impl<'a> Writing<'a> {
 
     /// Takes in a pack that was just published as it is, and not made here.
     pub fn admit(&self, table: PackTable) -> Result<()> {
-        add(&self.counters.stored_bytes, table.size_bytes);
         self.index.insert(&table)?;
         self.enter(table)
     }

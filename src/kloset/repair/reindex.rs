@@ -1,7 +1,8 @@
 //! Index objects made anew from what the footers of packs say.
 //!
-//! New ones are published before old ones are removed, so that an interruption leaves too
-//! many. Where nothing can be removed, the old ones stay, and cost a warning at each run.
+//! Those that can be read are removed after what takes their place was published, so that an
+//! interruption leaves too many. Where nothing can be removed they stay, and cost a warning at each
+//! run.
 
 use std::collections::HashSet;
 
@@ -62,13 +63,19 @@ pub(super) fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
     })
 }
 
-/// Publishes what is missing, then removes what is of no use.
+/// Publishes what is missing, and removes what is of no use.
 fn replace(
     kloset: &Kloset,
     found: &Found,
     unindexed: &HashSet<Id>,
     present: &HashSet<Id>,
 ) -> Result<()> {
+    // Before anything is published: an object that tells the same of the same packs has the
+    // name of the damaged one, and would not be put in its place.
+    found
+        .damaged
+        .iter()
+        .try_for_each(|object| remove(kloset, *object))?;
     let writing = Writing::new(kloset, kloset.config().compression)?;
     writing.adopt(unindexed)?;
     writing.publish_index()?;
@@ -79,10 +86,10 @@ fn replace(
             index_object::publish(kloset, &tables)?;
         }
     }
-    let needless = found.stale.iter().chain(&found.damaged);
-    needless
-        .copied()
-        .try_for_each(|object| remove(kloset, object))
+    found
+        .stale
+        .iter()
+        .try_for_each(|object| remove(kloset, *object))
 }
 
 /// Removes an index object, if that is allowed.

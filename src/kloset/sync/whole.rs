@@ -6,7 +6,7 @@
 //! else of it is opened.
 //!
 //! A damaged pack cannot be copied, since its bytes would have another name. One that is
-//! condemned over there must not be counted on, and is not another when it is copied again.
+//! condemned or damaged over there must not be counted on, and is not another when it is copied again.
 //! Chunks that are in no other pack are read one by one instead, and go into packs of their
 //! own. So only those snapshots fail that need what is damaged.
 
@@ -19,13 +19,13 @@ use super::below::Below;
 use super::course::{Course, Stop, lost};
 use super::transfer::{Stranded, Transfers};
 use crate::error::Result;
-use crate::kloset::Kloset;
 use crate::kloset::backup::store_packs;
 use crate::kloset::blob::{BlobReader, Outgoing, Packer, Writing};
 use crate::kloset::pipeline::shared_channel;
 use crate::kloset::progress::{add, read as read_counter};
 use crate::kloset::snapshot::Snapshot;
 use crate::kloset::table::PackKind;
+use crate::kloset::{Kloset, bad_packs};
 use crate::util::Id;
 
 /// Decoded blocks that are kept of packs that cannot be copied.
@@ -57,7 +57,7 @@ impl<'a> Whole<'a> {
             options,
             blobs: BlobReader::new(from, CACHE_BYTES)?,
             below: Below::new(from, Some(counters), options.interrupt.clone())?,
-            unfit: HashSet::new(),
+            unfit: bad_packs::read(to).into_iter().collect(),
         })
     }
 
