@@ -23,15 +23,16 @@ test:
 
 # Our parts beside the crates that do their work.
 bench:
-	$(CARGO) bench $(CARGOFLAGS) --bench chunker --bench stages --bench index
+	$(CARGO) bench $(CARGOFLAGS) --bench chunker --bench stages --bench index --bench remote
 	@echo 'beside other programs: make bench-peers, told by tests/bench/compare.py -h'
 
 # The program beside others, which are fetched, and so is what is backed up: 10 GB of disk
 # and half an hour. Debian, as root; everything stays below $$BENCH, target/bench by default.
 bench-peers: all
-	tests/bench/peers.sh restic borg
+	tests/bench/peers.sh restic rest-server borg
 	tests/bench/corpora.sh linux
 	tests/bench/compare.py
+	tests/bench/http.py
 
 # Backs up a directory, checks it, restores it and compares, in a temporary directory.
 demo:

@@ -76,11 +76,8 @@ pub fn kloset(globals: &Globals, watch: &Arc<Watch>) -> Result<Kloset> {
 /// The kloset at `place`, with the passphrase that unlocked it.
 pub fn unlocked(globals: &Globals, place: &Place, watch: &Arc<Watch>) -> Result<Opened> {
     let locked = Locked::new(store_at(globals, place)?)?;
-    let (key, passphrase) = match locked.plaintext_key()? {
-        Some(key) => {
-            refuse_downgrade(globals, place, &locked)?;
-            (key, None)
-        }
+    let (key, passphrase) = match plaintext_key(globals, place, &locked)? {
+        Some(key) => (key, None),
         None => ask(globals, place, &locked, watch)?,
     };
     let kloset = locked.open(key, cache(globals), watch.clone())?;
@@ -130,25 +127,38 @@ fn shared_or_typed(
 /// The kloset that the user named, unless somebody would have to type its passphrase: then
 /// there is nothing.
 pub fn unasked(globals: &Globals, watch: &Arc<Watch>) -> Result<Option<Kloset>> {
+    unlocked_unasked(globals, Locked::new(store(globals)?)?, watch)
+}
+
+/// The same, of the store that the user named, which is `locked`.
+pub fn unlocked_unasked(
+    globals: &Globals,
+    locked: Locked,
+    watch: &Arc<Watch>,
+) -> Result<Option<Kloset>> {
     let place = globals.place()?;
-    let locked = Locked::new(store_at(globals, &place)?)?;
-    if locked.plaintext_key()?.is_some() {
-        return Ok(Some(unlocked(globals, &place, watch)?.kloset));
-    }
-    let Some(passphrase) = globals.given_passphrase(&place)? else {
-        return Ok(None);
+    let key = match plaintext_key(globals, &place, &locked)? {
+        Some(key) => key,
+        None => match globals.given_passphrase(&place)? {
+            Some(passphrase) => key(&locked, &passphrase, watch)?,
+            None => return Ok(None),
+        },
     };
-    let key = key(&locked, &passphrase, watch)?;
     locked.open(key, cache(globals), watch.clone()).map(Some)
 }
 
+/// The key of a store that hides nothing.
+///
 /// # Errors
 /// [`Kind::Denied`] if a passphrase was given for a store that says it has none. Whoever can
 /// write to a store could put such a CONFIG in the place of the true one, and would read all
 /// that later backups send there.
-fn refuse_downgrade(globals: &Globals, place: &Place, locked: &Locked) -> Result<()> {
+fn plaintext_key(globals: &Globals, place: &Place, locked: &Locked) -> Result<Option<Key>> {
+    let Some(key) = locked.plaintext_key()? else {
+        return Ok(None);
+    };
     match globals.given_passphrase(place)? {
-        None => Ok(()),
+        None => Ok(Some(key)),
         Some(_) => Err(downgraded(locked)),
     }
 }

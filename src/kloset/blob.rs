@@ -97,16 +97,12 @@ impl<'a> Writing<'a> {
         self.enter(table)
     }
 
-    /// Takes in packs that were published by a backup that was killed before it could publish an
-    /// index object, so that what it stored is not stored again.
+    /// Takes in packs of a writer that was killed before it could publish an index object.
     pub fn adopt(&self, packs: &HashSet<Id>) -> Result<()> {
         let packs: Vec<Id> = packs.iter().copied().collect();
         each_at_once(&packs, self.kloset.connections(), |pack| {
             match read_table(self.kloset.store(), self.kloset.sealer(), *pack) {
-                Ok(table) => {
-                    self.index.insert(&table)?;
-                    self.enter(table)
-                }
+                Ok(table) => self.admit(table),
                 // What cannot be read is no use to anyone, and check tells of it.
                 Err(error) if error.is_of_one_object() => Ok(()),
                 Err(error) => Err(error),
@@ -116,7 +112,6 @@ impl<'a> Writing<'a> {
 
     /// Takes in a pack that was just published as it is, and not made here.
     pub fn admit(&self, table: PackTable) -> Result<()> {
-        add(&self.counters.stored_bytes, table.size_bytes);
         self.index.insert(&table)?;
         self.enter(table)
     }
@@ -144,8 +139,7 @@ impl<'a> Writing<'a> {
         if ledger.tables.is_empty() {
             return Ok(());
         }
-        let published = index_object::publish(self.kloset, &ledger.tables);
-        let (object, size_bytes) = match published {
+        let (object, size_bytes) = match index_object::publish(self.kloset, &ledger.tables) {
             Ok(published) => published,
             Err(error) => {
                 lock(&self.ledger).tables.extend(ledger.tables);

@@ -82,16 +82,21 @@ pub fn owners(kloset: &Kloset) -> Result<Vec<(Id, SlotInfo, Owner)>> {
 
 /// What can be told of every intact slot.
 pub fn list(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<(Id, SlotInfo)>> {
+    Ok(infos(&slots(store, observer)?, observer))
+}
+
+/// The same, of slots that were read.
+pub fn infos(slots: &[(Id, Vec<u8>)], observer: &dyn Observer) -> Vec<(Id, SlotInfo)> {
     let mut infos = Vec::new();
-    for (id, slot) in slots(store, observer)? {
-        match slot::inspect(&slot) {
-            Ok(info) => infos.push((id, info)),
+    for (id, slot) in slots {
+        match slot::inspect(slot) {
+            Ok(info) => infos.push((*id, info)),
             Err(error) => observer.event(&Event::Warning(
                 &error.during(format!("read key slot {}", id.short())),
             )),
         }
     }
-    Ok(infos)
+    infos
 }
 
 /// Lets `passphrase` open the store too, and returns the name of its slot.

@@ -3,7 +3,7 @@
 //! Nothing but CONFIG and key slots is read or written here.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::config::Config;
 use super::master::{self, Key};
@@ -112,6 +112,8 @@ pub struct Locked {
     store: Arc<dyn Store>,
     config_bytes: Vec<u8>,
     config: Config,
+    /// Read when first asked for, and once: several passphrases may be tried.
+    slots: OnceLock<Vec<(Id, Vec<u8>)>>,
 }
 
 impl Locked {
@@ -131,6 +133,7 @@ impl Locked {
             store,
             config_bytes,
             config,
+            slots: OnceLock::new(),
         })
     }
 
@@ -142,6 +145,20 @@ impl Locked {
     /// What CONFIG says, which nobody has vouched for yet.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Length of CONFIG.
+    pub fn config_bytes(&self) -> u64 {
+        self.config_bytes.len() as u64
+    }
+
+    /// The bytes of every key slot, as [`keyring::slots`].
+    pub fn slots(&self, observer: &dyn Observer) -> Result<&[(Id, Vec<u8>)]> {
+        if self.slots.get().is_none() {
+            let slots = keyring::slots(&*self.store, observer)?;
+            let _ = self.slots.set(slots);
+        }
+        Ok(self.slots.get().expect("just read"))
     }
 
     /// The key of a store that hides nothing.
@@ -157,11 +174,11 @@ impl Locked {
     /// [`Kind::Corrupt`] if there is no slot that could be tried.
     pub fn unlock(&self, passphrase: &[u8], observer: &dyn Observer) -> Result<Option<Key>> {
         let mut tried = 0;
-        for (id, slot) in keyring::slots(&*self.store, observer)? {
-            match slot::unwrap(&slot, passphrase) {
+        for (id, slot) in self.slots(observer)? {
+            match slot::unwrap(slot, passphrase) {
                 Ok(Some(key)) => match Config::authenticate(&self.config_bytes, &key) {
                     Ok(()) => return Ok(Some(key)),
-                    Err(_) => observer.event(&Event::Warning(&foreign(id))),
+                    Err(_) => observer.event(&Event::Warning(&foreign(*id))),
                 },
                 Ok(None) => tried += 1,
                 Err(error) => observer.event(&Event::Warning(

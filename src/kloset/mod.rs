@@ -9,7 +9,7 @@
 //! | what is remembered of a store behind a network | `copies` |
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
 //! | which snapshot, and what in it, is meant | [`query`], [`select`] |
-//! | what people ask for | [`backup`], [`restore`], [`archive`], [`check`], [`compare`], [`locate`], [`digest`], [`dup`], [`sync`], [`inspect`] |
+//! | what people ask for | [`backup`], [`restore`], [`archive`], [`check`], [`compare`], [`locate`], [`digest`], [`dup`], [`sync`], [`repair`], [`inspect`] |
 //! | what nobody needs any more is deleted, and nothing else | [`collect`], [`condemned`] |
 //!
 //! It has never heard of files on this machine (but for the directory it caches things
@@ -49,6 +49,7 @@ pub mod pack;
 pub mod pipeline;
 pub mod progress;
 pub mod query;
+pub mod repair;
 pub mod restore;
 pub mod seal;
 pub mod select;
@@ -83,6 +84,17 @@ use crate::util::Id;
 const CONNECTIONS_LIMIT: usize = 32;
 /// Index objects that are read at once: each may take some 10 MB of memory.
 const INDEX_READERS: usize = 4;
+
+/// How many calls to `store` are worth making at once: 1 for a directory.
+fn connections(store: &dyn Store) -> usize {
+    store.manner().connections.clamp(1, CONNECTIONS_LIMIT)
+}
+
+/// How many threads a stage needs that computes with what it reads of `store`: `workers`, or, so
+/// that enough answers are waited for at once, more, but no more than `limit`.
+fn readers(store: &dyn Store, workers: usize, limit: usize) -> usize {
+    workers.max(connections(store).min(limit))
+}
 
 /// A store whose contents can be read and added to. May be used from several threads.
 pub struct Kloset {
@@ -180,7 +192,7 @@ impl Kloset {
 
     /// How many calls to the store are worth making at once: 1 for a directory.
     pub fn connections(&self) -> usize {
-        self.store.manner().connections.clamp(1, CONNECTIONS_LIMIT)
+        connections(&*self.store)
     }
 
     /// Copies of what is in the store, if it is worth having any.

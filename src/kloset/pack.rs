@@ -155,8 +155,8 @@ pub fn read_end(store: &dyn Store, sealer: &Sealer, pack: Id) -> Result<(PackTab
     read().during(|| format!("read the footer of pack {}", pack.short()))
 }
 
-/// The sealed footer and what is behind it.
-fn read_tail(store: &dyn Store, pack: Id, size_bytes: u64) -> Result<Vec<u8>> {
+/// The sealed footer of a pack of `size_bytes` and what is behind it, mostly in one read.
+pub fn read_tail(store: &dyn Store, pack: Id, size_bytes: u64) -> Result<Vec<u8>> {
     let mut tail = vec![0; size_bytes.min(TAIL_GUESS_BYTES) as usize];
     store.read_at(Area::Packs, pack, size_bytes - tail.len() as u64, &mut tail)?;
     let wanted = footer_bytes(&tail, size_bytes)? + TRAILER_BYTES;

@@ -10,10 +10,13 @@
 //!
 //! Either way only what the other store does not have, and in a backup's order: packs,
 //! then the index object that tells of them, then the snapshot. What is
-//! condemned over there does not count as being there, as for any backup, and just before each
-//! snapshot is published it is made sure that nothing was condemned since. So a sync is safe
+//! condemned over there does not count as being there, as for any backup, and each snapshot is
+//! published with the same care ([`Condemned::publish`]). So a sync is safe
 //! beside anything else that goes on in either store, and one that was interrupted finds
 //! what it moved when it is run again.
+//!
+//! If packs are missing over there, or were found damaged by a check, what lay in them is brought
+//! again, for snapshots too that are there already.
 //!
 //! A snapshot of which something is damaged or lost is told of and left out; the others go on.
 //! What is the matter with a whole store ends the sync.
@@ -110,16 +113,17 @@ pub fn run(
     let counters = to.observer().counters();
     let stored_before = read_counter(&counters.stored_bytes);
     let condemned = Condemned::hide(to)?;
-    adopt_orphans(to, &condemned)?;
+    let is_holey = adopt_orphans(to, &condemned)?;
     let (there, _) = snapshot::list(to, to.observer())?;
     let by_id = |stored: Stored| (stored.snapshot.id, stored);
     let there: HashMap<Id, Stored> = there.into_iter().map(by_id).collect();
     let mut sync = Sync {
-        way: Way::between(from, to, &condemned, snapshots, &there, options)?,
+        way: Way::between(from, to, snapshots, &there, options)?,
         from,
         to,
         condemned,
         there,
+        is_holey,
         failures: Failures::new(to.observer()),
         interrupt: options.interrupt.clone(),
     };
@@ -142,13 +146,16 @@ pub fn run(
 }
 
 /// Takes in what a writer that was interrupted left in `to`, and hides what lies in packs that
-/// are no longer there.
-fn adopt_orphans(to: &Kloset, condemned: &Condemned) -> Result<()> {
+/// are no longer there, or that the last check found damaged. Tells whether there are any.
+fn adopt_orphans(to: &Kloset, condemned: &Condemned) -> Result<bool> {
+    let told = to.index()?.packs_in_use().count();
     let orphans = to.trust_present_packs_only()?;
     let orphans = orphans.difference(condemned.packs()).copied().collect();
     let writing = Writing::new(to, to.config().compression)?;
+    let visible = to.index()?.packs_in_use().count();
     writing.adopt(&orphans)?;
-    writing.publish_index()
+    writing.publish_index()?;
+    Ok(visible < told)
 }
 
 impl Summary {
@@ -176,18 +183,12 @@ impl<'a> Way<'a> {
     fn between(
         from: &'a Kloset,
         to: &'a Kloset,
-        condemned: &Condemned,
         snapshots: &[Stored],
         there: &HashMap<Id, Stored>,
         options: &'a Options,
     ) -> Result<Way<'a>> {
         if from.is_sibling_of(to) {
-            return Ok(Way::Whole(Whole::new(
-                from,
-                to,
-                condemned.packs(),
-                options,
-            )?));
+            return Ok(Way::Whole(Whole::new(from, to, options)?));
         }
         let mut reseal = Reseal::new(from, to, options)?;
         for stored in snapshots {
@@ -199,9 +200,11 @@ impl<'a> Way<'a> {
     }
 
     /// Copies all that `snapshot` needs, and returns its root as it is over there.
-    fn copy(&mut self, snapshot: &Snapshot) -> Result<Entry, Stop> {
+    fn copy(&mut self, snapshot: &Snapshot, condemned: &Condemned) -> Result<Entry, Stop> {
         match self {
-            Way::Whole(whole) => whole.copy(snapshot).map(|()| snapshot.root.clone()),
+            Way::Whole(whole) => whole
+                .copy(snapshot, condemned.packs())
+                .map(|()| snapshot.root.clone()),
             Way::Reseal(reseal) => reseal.copy(snapshot),
         }
     }
@@ -214,6 +217,8 @@ struct Sync<'a> {
     way: Way<'a>,
     condemned: Condemned,
     there: HashMap<Id, Stored>,
+    /// Whether something in there is known to be lost or damaged.
+    is_holey: bool,
     failures: Failures<'a>,
     interrupt: Interrupt,
 }
@@ -223,7 +228,7 @@ impl Sync<'_> {
     fn snapshot(&mut self, stored: &Stored) -> Result<Outcome> {
         let copied = match self.there.get(&stored.snapshot.id) {
             Some(there) if there.snapshot.revision >= stored.snapshot.revision => {
-                return Ok(Outcome::Present);
+                self.look_after(stored)
             }
             Some(there) => self.revise(stored, there),
             None => self.copy(stored),
@@ -241,6 +246,15 @@ impl Sync<'_> {
         }
     }
 
+    /// Brings what a snapshot that is there lost since.
+    fn look_after(&mut self, stored: &Stored) -> Result<Outcome, Stop> {
+        if self.is_holey {
+            let whole = snapshot::read(self.from, stored.object).map_err(lost)?;
+            self.way.copy(&whole, &self.condemned)?;
+        }
+        Ok(Outcome::Present)
+    }
+
     /// Says over there what people say of it here.
     fn revise(&self, stored: &Stored, there: &Stored) -> Result<Outcome, Stop> {
         let whole = snapshot::read(self.from, stored.object).map_err(lost)?;
@@ -251,7 +265,7 @@ impl Sync<'_> {
     /// Copies all it needs, then publishes it.
     fn copy(&mut self, stored: &Stored) -> Result<Outcome, Stop> {
         let whole = snapshot::read(self.from, stored.object).map_err(lost)?;
-        let root = self.way.copy(&whole)?;
+        let root = self.way.copy(&whole, &self.condemned)?;
         let copy = Snapshot {
             root,
             synced_ns: Some(now_ns()),

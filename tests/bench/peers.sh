@@ -1,12 +1,13 @@
 #!/bin/bash
-# Installs the programs that compare.py runs beside ours, under $BENCH, and
+# Installs the programs that compare.py and http.py run beside ours, under $BENCH, and
 # touches nothing else but for libraries to compile with. Debian, as root. May be
 # repeated: what is there already stays.
 #
-#   tests/bench/peers.sh [restic|borg|rustic|bupstash]...     (default: restic borg)
+#   tests/bench/peers.sh [restic|rest-server|borg|rustic|bupstash]...
+#                                                     (default: restic borg)
 #
-# restic is the one of Debian's unstable suite, unpacked and not installed; where
-# that suite cannot be had, that of the suite this machine has. borg comes from
+# restic and rest-server are those of Debian's unstable suite, unpacked and not installed;
+# where that suite cannot be had, restic is that of the suite this machine has. borg comes from
 # PyPI. rustic and bupstash come from crates.io and compile for ten minutes or more.
 #
 # BENCH is where everything goes (default: target/bench).
@@ -88,6 +89,14 @@ install_restic() {
     ln -sf "$BENCH/restic/usr/bin/restic" "$BENCH/bin/restic"
 }
 
+install_rest_server() {
+    local package=restic-rest-server
+    test -x "$BENCH/bin/rest-server" && return
+    prepare_sid
+    unpack "$package" apt_of_sid
+    ln -sf "$(find "$BENCH/$package" -type f -path '*bin/*' -print -quit)" "$BENCH/bin/rest-server"
+}
+
 install_borg() {
     need gcc libacl1-dev libssl-dev liblz4-dev libzstd-dev libxxhash-dev pkg-config \
         python3-dev python3-venv
@@ -112,6 +121,7 @@ test $# -gt 0 || set -- restic borg
 for peer in "$@"; do
     case $peer in
     restic) install_restic ;;
+    rest-server) install_rest_server ;;
     borg) install_borg ;;
     rustic) install_crate rustic rustic-rs 0.11.4 --no-default-features ;;
     bupstash)

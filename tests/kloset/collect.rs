@@ -265,7 +265,7 @@ fn a_store_that_lets_nobody_delete_says_so() {
 }
 
 /// A store that lets nobody delete.
-struct NoDelete(Arc<dyn Store>);
+pub(crate) struct NoDelete(pub(crate) Arc<dyn Store>);
 
 impl Store for NoDelete {
     fn location(&self) -> &str {

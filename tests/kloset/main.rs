@@ -22,6 +22,8 @@ mod interleaved;
 mod lies;
 mod locate;
 mod poison;
+mod remote;
+mod repair;
 mod review_backup;
 mod review_check;
 mod review_restore;

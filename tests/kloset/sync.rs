@@ -43,7 +43,7 @@ pub(super) fn beside(store: &Arc<dyn Store>, kin: Kin) -> MemoryStore {
     }
 }
 
-pub(super) fn try_open(store: &Arc<dyn Store>) -> Result<(Kloset, Arc<Watcher>)> {
+pub(crate) fn try_open(store: &Arc<dyn Store>) -> Result<(Kloset, Arc<Watcher>)> {
     let watcher = Arc::new(Watcher::default());
     let locked = Locked::new(store.clone())?;
     let key = locked.plaintext_key()?.unwrap();
@@ -108,7 +108,7 @@ pub(super) fn two_snapshots() -> (Arc<dyn Store>, [(Id, Listing); 2]) {
 }
 
 /// Every chunk id in every pack, so that what is stored twice shows.
-pub(super) fn chunks(store: &Arc<dyn Store>) -> Vec<Id> {
+pub(crate) fn chunks(store: &Arc<dyn Store>) -> Vec<Id> {
     let (kloset, _) = open(store);
     let mut chunks = Vec::new();
     for pack in objects(&**store, Area::Packs) {
@@ -124,7 +124,7 @@ pub(super) fn chunks(store: &Arc<dyn Store>) -> Vec<Id> {
     chunks
 }
 
-pub(super) fn is_each_once(chunks: &[Id]) -> bool {
+pub(crate) fn is_each_once(chunks: &[Id]) -> bool {
     chunks.windows(2).all(|pair| pair[0] != pair[1])
 }
 

@@ -24,6 +24,7 @@ pub mod ls;
 pub mod maintenance;
 pub mod pkg;
 pub mod prune;
+pub mod repair;
 pub mod restore;
 pub mod rm;
 pub mod sync;
@@ -46,6 +47,7 @@ pub static COMMANDS: &[Command] = &[
     restore::COMMAND,
     archive::COMMAND,
     check::COMMAND,
+    repair::COMMAND,
     rm::COMMAND,
     prune::COMMAND,
     maintenance::COMMAND,

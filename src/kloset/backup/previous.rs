@@ -128,6 +128,22 @@ impl<'a> OldDirectory<'a> {
     }
 }
 
+/// What to record of a directory on the way to the places, which was recorded as `old`. What
+/// else is in there is none of this backup's business. If that is all that changed it stays as
+/// it was, or else nearly every backup, of what did not change, would store the trees on the
+/// way anew: whoever backs up something in a home changes the home all the time.
+pub(super) fn on_the_way(new: Metadata, old: &Metadata) -> Metadata {
+    let lasting = |it: &Metadata| (it.kind, it.mode, it.uid, it.gid, it.inode, it.btime_ns);
+    match lasting(&new) == lasting(old) {
+        true => Metadata {
+            mtime_ns: old.mtime_ns,
+            ctime_ns: old.ctime_ns,
+            ..new
+        },
+        false => new,
+    }
+}
+
 /// Whether every chunk of the file `old` is still stored, so that a snapshot may refer to it.
 pub(super) fn is_stored(kloset: &Kloset, blobs: &BlobReader<'_>, old: &Entry) -> Result<bool> {
     // Only the last chunk is smaller than the smallest; lists could be made to stand for more.

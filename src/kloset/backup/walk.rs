@@ -224,6 +224,10 @@ impl<'a> Walker<'a> {
             Err(error) if self.frames.is_empty() => return Err(error),
             Err(error) => return self.ready_with_problem(name, metadata, error),
         };
+        let metadata = match (&scope, &old) {
+            (Scope::Way(_), Some(old)) => previous::on_the_way(metadata, &old.metadata),
+            _ => metadata,
+        };
         let mut entry = self.entry(name, metadata);
         let action = match &old {
             Some(old) if self.is_same(old, &entry.metadata) => "unchanged",

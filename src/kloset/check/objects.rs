@@ -2,55 +2,74 @@
 
 use std::collections::HashSet;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use super::reading::Reading;
 use super::{Context, Depth, Looked, Target};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::codec::Decoder;
 use crate::kloset::index::{Index, PackInfo};
 use crate::kloset::object::{check_name, misnamed};
-use crate::kloset::pack::{TRAILER_BYTES, check_head, decode_tail, footer_bytes};
-use crate::kloset::pipeline::{send, shared_channel};
+use crate::kloset::pack::{check_head, decode_tail, read_tail};
+use crate::kloset::pipeline::{each_at_once, lock, send, shared_channel};
 use crate::kloset::progress::{Event, add};
 use crate::kloset::seal::Part;
 use crate::kloset::snapshot::{self, Stored};
 use crate::kloset::table::{BlockTable, PACK_HEADER_BYTES, PackKind, PackTable};
-use crate::kloset::{Kloset, index_object, slot};
-use crate::store::Area;
+use crate::kloset::{Kloset, connections, index_object, readers, slot};
+use crate::store::{Area, Object};
 use crate::util::Id;
 
+/// Threads that decode, as far as they are there only to wait for a store behind a network: each
+/// has a few blocks in memory.
+const WORKERS_LIMIT: usize = 8;
+/// Objects that are read at once before packs are: index objects may take some 10 MB of memory.
+const OBJECTS_AT_ONCE: usize = 4;
 /// How much of an object is read at a time when nothing else says so.
 const PART_BYTES: u64 = 1 << 20;
 
 /// Checks every object that is small enough to be read whole, snapshots aside.
 pub(super) fn check_small(context: &Context<'_>, kloset: &Kloset) -> Result<()> {
-    for (id, _) in each(context, Area::Keys)? {
+    each_object(context, Area::Keys, |id, _| {
         let outcome = whole(context, Area::Keys, id).and_then(|bytes| slot::inspect(&bytes));
-        context.object(Area::Keys, id, outcome)?;
-    }
-    for (id, _) in each(context, Area::Index)? {
+        context.object(Area::Keys, id, outcome).map(drop)
+    })?;
+    each_object(context, Area::Index, |id, _| {
         let outcome = whole(context, Area::Index, id)
             .and_then(|bytes| index_object::parse(kloset, id, bytes));
-        context.object(Area::Index, id, outcome)?;
-    }
-    for (id, size_bytes) in each(context, Area::Condemned)? {
+        context.object(Area::Index, id, outcome).map(drop)
+    })?;
+    each_object(context, Area::Condemned, |id, size_bytes| {
         let outcome = hash(context, Area::Condemned, id, size_bytes);
-        context.object(Area::Condemned, id, outcome)?;
-    }
-    Ok(())
+        context.object(Area::Condemned, id, outcome).map(drop)
+    })
+}
+
+/// Calls `check` for every object of `area`, for several at once where the store bears it.
+fn each_object(
+    context: &Context<'_>,
+    area: Area,
+    check: impl Fn(Id, u64) -> Result<()> + Sync,
+) -> Result<()> {
+    let at_once = connections(context.store).min(OBJECTS_AT_ONCE);
+    let objects = each(context, area)?;
+    each_at_once(&objects, at_once, |(id, size_bytes)| {
+        check(*id, *size_bytes)
+    })
 }
 
 /// Checks every snapshot object, and returns the snapshots that can be read.
 pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Result<Vec<Target>> {
-    let mut readable = Vec::new();
-    for (id, _) in each(context, Area::Snapshots)? {
+    let readable = Mutex::new(Vec::new());
+    each_object(context, Area::Snapshots, |id, _| {
         let outcome = whole(context, Area::Snapshots, id)
             .and_then(|bytes| snapshot::parse(kloset, id, bytes));
         match context.object(Area::Snapshots, id, outcome)? {
             Looked::Good(mut snapshot) => {
                 // Of many snapshots at once they would be too much to hold.
                 snapshot.errors = Vec::new();
-                readable.push(Stored {
+                lock(&readable).push(Stored {
                     object: id,
                     older: Vec::new(),
                     published_ns: 0,
@@ -63,7 +82,11 @@ pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Resu
             }),
             Looked::Gone => {}
         }
-    }
+        Ok(())
+    })?;
+    let readable = readable
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     let whole = |stored| Target {
         stored,
         path: b"/".to_vec(),
@@ -88,13 +111,16 @@ pub(super) fn check_all_packs(
         context,
         packs.iter().map(|(_, size_bytes)| size_bytes).sum(),
     );
-    let packs: Vec<Id> = packs.into_iter().map(|(id, _)| id).collect();
     tell_of_unindexed(context, index, condemned, &packs)?;
-    in_parallel(context, packs.into_iter(), |decoder, plain, pack| {
-        let table = check_pack(context, kloset, decoder, plain, pack);
-        let table = context.object(Area::Packs, pack, table)?;
-        table.good().map_or(Ok(()), |table| good.insert(&table))
-    })
+    in_parallel(
+        context,
+        packs.into_iter(),
+        |decoder, plain, (pack, size_bytes)| {
+            let table = check_pack(context, kloset, decoder, plain, pack, size_bytes);
+            let table = context.object(Area::Packs, pack, table)?;
+            table.good().map_or(Ok(()), |table| good.insert(&table))
+        },
+    )
 }
 
 /// Checks `packs`, which somebody needs, and puts into `good` what can be relied on. One that is
@@ -110,7 +136,11 @@ pub(super) fn check_needed_packs(
     expect(context, sizes.map(|pack| pack.size_bytes).sum());
     context.count(|summary| summary.objects += packs.len() as u64);
     in_parallel(context, packs.iter().copied(), |decoder, plain, pack| {
-        let table = check_pack(context, kloset, decoder, plain, pack).map_err(as_missing);
+        let object = context.store.stat(Area::Packs, pack);
+        let table = object.and_then(|Object { size_bytes, .. }| {
+            check_pack(context, kloset, decoder, plain, pack, size_bytes)
+        });
+        let table = table.map_err(as_missing);
         let table = context.object(Area::Packs, pack, table)?;
         table.good().map_or(Ok(()), |table| good.insert(&table))
     })
@@ -160,7 +190,7 @@ fn in_parallel<T: Send>(
 ) -> Result<()> {
     let (sender, queue) = shared_channel::<T>(1);
     thread::scope(|scope| {
-        for _ in 0..context.options.workers {
+        for _ in 0..readers(context.store, context.options.workers, WORKERS_LIMIT) {
             scope.spawn(|| {
                 let mut decoder = context.trouble.note(Decoder::new());
                 let mut plain = Vec::new();
@@ -241,11 +271,11 @@ fn tell_of_unindexed(
     context: &Context<'_>,
     index: &Index,
     condemned: &HashSet<Id>,
-    packs: &[Id],
+    packs: &[(Id, u64)],
 ) -> Result<()> {
     let mut indexed = 0;
     for PackInfo { id, .. } in index.packs_in_use() {
-        match packs.binary_search(&id) {
+        match packs.binary_search_by_key(&id, |(pack, _)| *pack) {
             Ok(_) => indexed += 1,
             Err(_) if condemned.contains(&id) => {}
             Err(_) => {
@@ -262,15 +292,15 @@ fn tell_of_unindexed(
     Ok(())
 }
 
-/// Checks a pack, and returns the table of what is good in it.
+/// Checks a pack of `size_bytes`, and returns the table of what is good in it.
 fn check_pack(
     context: &Context<'_>,
     kloset: &Kloset,
     decoder: &mut Decoder,
     plain: &mut Vec<u8>,
     pack: Id,
+    size_bytes: u64,
 ) -> Result<PackTable> {
-    let size_bytes = context.store.stat(Area::Packs, pack)?.size_bytes;
     let (table, tail) = match footer(context, kloset, pack, size_bytes) {
         Ok(footer) => footer,
         // Without its table nothing in it can be told apart; its name still says something.
@@ -289,6 +319,7 @@ fn check_pack(
         plain,
         hasher: blake3::Hasher::new(),
         sealed: Vec::new(),
+        reading: Reading::new(context.store, &table),
     };
     let good = check
         .blocks(&table)
@@ -312,19 +343,8 @@ fn footer(
     pack: Id,
     size_bytes: u64,
 ) -> Result<(PackTable, Vec<u8>)> {
-    let mut trailer = vec![0; size_bytes.min(TRAILER_BYTES as u64) as usize];
-    context.store.read_at(
-        Area::Packs,
-        pack,
-        size_bytes - trailer.len() as u64,
-        &mut trailer,
-    )?;
-    let length = footer_bytes(&trailer, size_bytes)? + TRAILER_BYTES;
-    let mut tail = vec![0; length];
-    context
-        .store
-        .read_at(Area::Packs, pack, size_bytes - length as u64, &mut tail)?;
-    context.read(length as u64);
+    let tail = read_tail(context.store, pack, size_bytes)?;
+    context.read(tail.len() as u64);
     let table = decode_tail(kloset.sealer(), pack, size_bytes, tail.clone())?;
     Ok((table, tail))
 }
@@ -337,24 +357,19 @@ struct PackCheck<'a, 'b> {
     plain: &'b mut Vec<u8>,
     hasher: blake3::Hasher,
     sealed: Vec<u8>,
+    reading: Reading<'a>,
 }
 
 impl PackCheck<'_, '_> {
     /// Checks every block, and returns them with only the chunks that are good.
     fn blocks(&mut self, table: &PackTable) -> Result<Vec<BlockTable>> {
-        let mut head = [0; PACK_HEADER_BYTES as usize];
-        self.context
-            .store
-            .read_at(Area::Packs, table.pack, 0, &mut head)?;
-        self.hasher.update(&head);
-        check_head(&head)?;
+        self.reading.next(PACK_HEADER_BYTES, &mut self.sealed)?;
+        self.hasher.update(&self.sealed);
+        check_head(&self.sealed)?;
         let mut good = Vec::with_capacity(table.blocks.len());
-        for (number, (offset, block)) in table.offsets().enumerate() {
+        for (number, block) in table.blocks.iter().enumerate() {
             self.context.trouble.check()?;
-            self.sealed.resize(block.sealed_bytes as usize, 0);
-            self.context
-                .store
-                .read_at(Area::Packs, table.pack, offset, &mut self.sealed)?;
+            self.reading.next(block.sealed_bytes, &mut self.sealed)?;
             self.context.read(self.sealed.len() as u64);
             self.hasher.update(&self.sealed);
             let outcome = self

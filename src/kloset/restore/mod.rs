@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! walk the trees, make directories -> tasks -> decode, write, put attributes on
-//! this thread                                  one thread a processor
+//! this thread                                  one thread a processor, or more to hide
+//!                                              the waiting for a store behind a network
 //! then: further names of files, then: directories' attributes, deepest first
 //! ```
 //!
@@ -28,7 +29,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Kloset;
 use super::blob::BlobReader;
 use super::failures::Failures;
 use super::pipeline::{Trouble, lock, shared_channel};
@@ -36,12 +36,16 @@ use super::progress::{Event, add};
 use super::select;
 use super::snapshot::Snapshot;
 use super::tree::{Entry, Totals};
+use super::{Kloset, readers};
 use crate::connector::{Attributes, Destination, Lost, Permissions};
 use crate::error::{During, Error, Kind, Result};
 use crate::util::interrupt::Interrupt;
 
 /// Decoded blocks that are kept: neighbours in the walk share them.
 const CACHE_BYTES: usize = 24 << 20;
+/// Threads that decode and write, as far as they are there only to wait for a store behind a
+/// network: each has open directories and a block in memory.
+const WORKERS_LIMIT: usize = 8;
 /// Tasks that may wait for a worker.
 const TASKS_WAITING: usize = 4;
 
@@ -142,7 +146,8 @@ fn restore(context: &Context<'_>, entry: &Entry, destination: &dyn Destination) 
         .during(|| format!("open {}", destination.location()))?;
     let (sender, tasks) = shared_channel(TASKS_WAITING);
     let walked = thread::scope(|scope| {
-        for _ in 0..context.options.workers {
+        let kloset = context.kloset;
+        for _ in 0..readers(kloset.store(), context.options.workers, WORKERS_LIMIT) {
             scope.spawn(|| work::run(context, &tasks));
         }
         let walked = walk::contents(context, entry, root.clone(), made, sender);

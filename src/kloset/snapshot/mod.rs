@@ -80,8 +80,8 @@ pub struct Snapshot {
     pub program: String,
     /// How often what people say of it was changed since it was made.
     pub revision: u64,
-    /// When it was copied here from another store, by the clock of the machine that did it, in
-    /// nanoseconds since 1970; nothing where it was made.
+    /// When it was copied, from another store or another snapshot of this one, by the clock of
+    /// the machine that did it, in nanoseconds since 1970; nothing of one that a backup made.
     ///
     /// A copy arrives long after its time, as a snapshot does whose time was forged to have
     /// retention remove honest ones. This tells the two apart, as far as the key is in

@@ -23,7 +23,6 @@ use super::course::{Course, Stop, lost};
 use super::out::{Batch, Out};
 use super::translate::{Base, Translator};
 use crate::error::{Error, Kind, Result};
-use crate::kloset::Kloset;
 use crate::kloset::backup::{Assembler, Done, End, Linked, Step, store_packs};
 use crate::kloset::blob::{BlobReader, Outgoing, Packer, Put, Writing};
 use crate::kloset::pipeline::{Shared, Window, send, shared_channel};
@@ -31,6 +30,7 @@ use crate::kloset::progress::add;
 use crate::kloset::snapshot::Snapshot;
 use crate::kloset::table::PackKind;
 use crate::kloset::tree::Entry;
+use crate::kloset::{Kloset, readers};
 use crate::util::Id;
 
 /// Decoded blocks that are kept while reading, of contents and of trees.
@@ -147,8 +147,7 @@ impl Stages<'_> {
         base: Option<Base>,
         there: &mut Below<'_>,
     ) -> Result<Option<Entry>, Stop> {
-        let workers = self.from.connections().min(READERS_LIMIT);
-        let workers = workers.max(self.options.workers);
+        let workers = readers(self.from.store(), self.options.workers, READERS_LIMIT);
         let window = Window::new(WINDOW);
         let (batch_sender, batches) = shared_channel(BATCHES);
         let (done_sender, results) = sync_channel(2 * workers);

@@ -5,14 +5,14 @@ use std::sync::Mutex;
 use std::sync::mpsc::SyncSender;
 
 use super::course::{Course, Stop, lost};
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Kind, Result};
 use crate::kloset::Kloset;
 use crate::kloset::blob::Writing;
 use crate::kloset::index::{Index, Place};
 use crate::kloset::object::misnamed;
 use crate::kloset::pack::read_end;
 use crate::kloset::pipeline::{Shared, lock, send};
-use crate::kloset::progress::Event;
+use crate::kloset::progress::{Event, add};
 use crate::kloset::table::{PackKind, PackTable};
 use crate::store::Area;
 use crate::util::Id;
@@ -159,6 +159,18 @@ impl<'a> Transfers<'a> {
     fn copy(&self, pack: Id) -> Result<PackTable, Stop> {
         let (table, end) = read_end(self.from.store(), self.from.sealer(), pack).map_err(lost)?;
         let doing = || format!("copy pack {}", pack.short());
+        match self.to.store().stat(Area::Packs, pack) {
+            Err(error) if error.kind() == Kind::NotFound => {}
+            // Somebody else just copied it.
+            Ok(there) if there.size_bytes == table.size_bytes => return Ok(table),
+            // It lost its end, and putting an object that exists changes nothing.
+            Ok(_) => {
+                return Err(Stop::Lost(
+                    Error::corrupt("it is shorter there").during(doing()),
+                ));
+            }
+            Err(error) => return Err(error.during(doing()).into()),
+        }
         let mut upload = self.to.store().upload(Area::Packs).during(doing)?;
         let mut hasher = blake3::Hasher::new();
         let before_end = table.size_bytes - end.len() as u64;
@@ -182,6 +194,8 @@ impl<'a> Transfers<'a> {
             return Err(Stop::Lost(misnamed().during(doing())));
         }
         upload.commit(pack).during(doing)?;
+        let counters = self.to.observer().counters();
+        add(&counters.stored_bytes, table.size_bytes);
         Ok(table)
     }
 

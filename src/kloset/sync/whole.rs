@@ -6,7 +6,7 @@
 //! else of it is opened.
 //!
 //! A damaged pack cannot be copied, since its bytes would have another name. One that is
-//! condemned over there must not be counted on, and is not another when it is copied again.
+//! condemned or damaged over there must not be counted on, and is not another when it is copied again.
 //! Chunks that are in no other pack are read one by one instead, and go into packs of their
 //! own. So only those snapshots fail that need what is damaged.
 
@@ -19,13 +19,13 @@ use super::below::Below;
 use super::course::{Course, Stop, lost};
 use super::transfer::{Stranded, Transfers};
 use crate::error::Result;
-use crate::kloset::Kloset;
 use crate::kloset::backup::store_packs;
 use crate::kloset::blob::{BlobReader, Outgoing, Packer, Writing};
 use crate::kloset::pipeline::shared_channel;
 use crate::kloset::progress::{add, read as read_counter};
 use crate::kloset::snapshot::Snapshot;
 use crate::kloset::table::PackKind;
+use crate::kloset::{Kloset, bad_packs};
 use crate::util::Id;
 
 /// Decoded blocks that are kept of packs that cannot be copied.
@@ -48,13 +48,8 @@ pub(super) struct Whole<'a> {
 }
 
 impl<'a> Whole<'a> {
-    /// From `from` to `to`, where `condemned` packs may go soon.
-    pub(super) fn new(
-        from: &'a Kloset,
-        to: &'a Kloset,
-        condemned: &HashSet<Id>,
-        options: &'a Options,
-    ) -> Result<Whole<'a>> {
+    /// From `from` to `to`.
+    pub(super) fn new(from: &'a Kloset, to: &'a Kloset, options: &'a Options) -> Result<Whole<'a>> {
         let counters = to.observer().counters();
         Ok(Whole {
             from,
@@ -62,12 +57,18 @@ impl<'a> Whole<'a> {
             options,
             blobs: BlobReader::new(from, CACHE_BYTES)?,
             below: Below::new(from, Some(counters), options.interrupt.clone())?,
-            unfit: condemned.clone(),
+            unfit: bad_packs::read(to).into_iter().collect(),
         })
     }
 
     /// Copies everything that `snapshot` needs, and publishes an index object that tells of it.
-    pub(super) fn copy(&mut self, snapshot: &Snapshot) -> Result<(), Stop> {
+    /// Packs that are `condemned` over there, and hidden, do not count.
+    pub(super) fn copy(
+        &mut self,
+        snapshot: &Snapshot,
+        condemned: &HashSet<Id>,
+    ) -> Result<(), Stop> {
+        self.unfit.extend(condemned);
         let counters = self.to.observer().counters();
         let before = (read_counter(&counters.files), read_counter(&counters.bytes));
         let writing = Writing::new(self.to, self.to.config().compression)?;

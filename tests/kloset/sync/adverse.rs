@@ -15,7 +15,9 @@ use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
 use plakar::util::Id;
 
-use super::{BOTH, Kin, beside, chunks, is_each_once, stored, sync_all, try_sync, two_snapshots};
+use super::{
+    BOTH, Kin, beside, chunks, is_each_once, stored, sync_all, sync_these, try_sync, two_snapshots,
+};
 use crate::harness::*;
 
 /// More calls than anything here makes.
@@ -138,7 +140,7 @@ fn later_packs(from: &Arc<dyn Store>, snapshots: &[(Id, Listing)]) -> Vec<Id> {
     let to = shared(&beside(from, Kin::Sibling));
     let (there, watcher) = open(&to);
     let first = stored(from, snapshots[0].0);
-    super::sync_these(&here, &there, &[first], watcher).unwrap();
+    sync_these(&here, &there, &[first], watcher).unwrap();
     let needed = objects(&*to, Area::Packs);
     let all = objects(&**from, Area::Packs).into_iter();
     all.filter(|pack| !needed.contains(pack)).collect()
@@ -308,17 +310,46 @@ fn what_is_condemned_over_there_does_not_count_as_there() {
 }
 
 #[test]
-fn packs_that_were_lost_over_there_are_brought_again_with_the_next_snapshot() {
-    for kin in BOTH {
+fn what_was_lost_over_there_is_brought_again() {
+    let ways = ["gone", "cut", "found damaged"];
+    for (kin, how) in BOTH.into_iter().flat_map(|kin| ways.map(|how| (kin, how))) {
         let (from, snapshots) = two_snapshots();
-        let to = shared(&beside(&from, kin));
-        sync_all(&from, &to);
+        let (memory, cache) = (beside(&from, kin), scratch());
+        let to = shared(&memory);
+        let sync = || {
+            let (here, _) = open(&from);
+            let (there, watcher) = open_with_cache(&to, Some(cache.path()));
+            let all = plakar::kloset::select::all(&here).unwrap();
+            sync_these(&here, &there, &all, watcher).unwrap()
+        };
+        sync();
+        // Of one of the snapshots nothing but that is left.
         let last = stored(&to, snapshots[1].0).object;
         to.delete(Area::Snapshots, last).unwrap();
         for pack in objects(&*to, Area::Packs) {
-            to.delete(Area::Packs, pack).unwrap();
+            let damage = |bytes: &mut Vec<u8>| match how {
+                "cut" => bytes.truncate(bytes.len() - 1),
+                _ => bytes[40] ^= 1,
+            };
+            match how {
+                "gone" => to.delete(Area::Packs, pack).unwrap(),
+                _ => memory.damage(Area::Packs, pack, damage).unwrap(),
+            }
         }
-        sync_all(&from, &to);
-        assert_restores(&to, snapshots[1].0, &snapshots[1].1, &format!("{kin:?}"));
+        if how == "found damaged" {
+            let (there, _) = open_with_cache(&to, Some(cache.path()));
+            let found = plakar::kloset::check::run(&there, None, &check_options());
+            assert!(found.unwrap().is_damaged());
+        }
+        let synced = sync();
+        let when = format!("{kin:?}, {how}: {:?}", synced.watcher.heard());
+        assert_eq!(
+            (synced.summary.present, synced.summary.copied),
+            (1, 1),
+            "{when}"
+        );
+        for (id, expected) in &snapshots {
+            assert_restores(&to, *id, expected, &when);
+        }
     }
 }

@@ -97,16 +97,15 @@ struct Key {
 pub(super) fn print(globals: &Globals, watch: &Arc<Watch>) -> Result<Status> {
     let store = opening::store(globals)?;
     let locked = Locked::new(store.clone())?;
-    let slots = keyring::list(&*store, &**watch)?;
+    let slots = keyring::infos(locked.slots(&**watch)?, &**watch);
     let areas: Result<Vec<Contents>> = Area::ALL
         .iter()
         .map(|area| contents(&*store, *area))
         .collect();
-    let config_bytes = store.get_config()?.len() as u64;
     let keys = slots.iter().map(|(_, info)| key(info)).collect();
     let mut facts = Facts::new(store.location(), locked.config(), keys, areas?);
-    facts.bytes += config_bytes;
-    let held = held(globals, watch);
+    facts.bytes += locked.config_bytes();
+    let held = held(globals, locked, watch);
     if let Ok(Some(holdings)) = &held {
         facts.snapshots = holdings.snapshots;
         facts.held = Some(Held::new(holdings, facts.bytes));
@@ -116,8 +115,8 @@ pub(super) fn print(globals: &Globals, watch: &Arc<Watch>) -> Result<Status> {
 }
 
 /// What all snapshots hold, if that can be told without asking anybody.
-fn held(globals: &Globals, watch: &Arc<Watch>) -> Result<Option<Holdings>> {
-    match opening::unasked(globals, watch)? {
+fn held(globals: &Globals, locked: Locked, watch: &Arc<Watch>) -> Result<Option<Holdings>> {
+    match opening::unlocked_unasked(globals, locked, watch)? {
         Some(kloset) => {
             watch.show();
             let holdings = holdings(&kloset);
