@@ -135,12 +135,38 @@ impl Globals {
     ) -> Result<T> {
         match self.given_passphrase(place)? {
             Some(passphrase) => open(&passphrase),
-            None => {
-                let location = printable(place.location.to_string().as_bytes());
-                let prompt = format!("passphrase for {location}: ");
-                passphrase::ask(&prompt, &self.out, &self.interrupt, open)
-            }
+            None => self.unlock_typed(place, open),
         }
+    }
+
+    /// The same with what somebody types, three times.
+    pub fn unlock_typed<T>(
+        &self,
+        place: &Place,
+        open: impl FnMut(&Passphrase) -> Result<T>,
+    ) -> Result<T> {
+        let location = printable(place.location.to_string().as_bytes());
+        let prompt = format!("passphrase for {location}: ");
+        passphrase::ask(&prompt, &self.out, &self.interrupt, open)
+    }
+
+    /// The passphrase of `place`, the second store that a command works with, if it is
+    /// configured or in the environment. `-keyfile` is for the first.
+    pub fn peer_passphrase(&self, place: &Place) -> Result<Option<Passphrase>> {
+        match self.configured_passphrase(place)? {
+            Some(passphrase) => Ok(Some(passphrase)),
+            None => Ok(passphrase::of_variable("PLAKAR_PEER_PASSPHRASE")),
+        }
+    }
+
+    /// The passphrase for a new store at `place` that is to have the key of one that `shared`
+    /// opened: another one only if that is configured, or in the environment.
+    pub fn sibling_passphrase(&self, place: &Place, shared: Passphrase) -> Result<Passphrase> {
+        let other = match self.configured_passphrase(place)? {
+            Some(passphrase) => Some(passphrase),
+            None => passphrase::of_variable("PLAKAR_NEW_PASSPHRASE"),
+        };
+        Ok(other.unwrap_or(shared))
     }
 
     /// The passphrase of `place`, if nobody must be asked for it: in the key file that

@@ -98,6 +98,46 @@ pub fn unlocked(globals: &Globals, place: &Place, watch: &Arc<Watch>) -> Result<
     Ok(Opened { kloset, passphrase })
 }
 
+/// The kloset at `place`, the second that a command works with. Its passphrase is the one that
+/// is configured for it, or given for it in the environment; else the one that opened
+/// `first`, if it opens this too, as siblings often share one; else it is typed.
+pub fn peer(
+    globals: &Globals,
+    place: &Place,
+    first: &Opened,
+    watch: &Arc<Watch>,
+) -> Result<Opened> {
+    let locked = Locked::new(store_at(globals, place)?)?;
+    let given = globals.peer_passphrase(place)?;
+    let (key, passphrase) = match (locked.plaintext_key()?, given) {
+        (Some(_), Some(_)) => return Err(downgraded(&locked)),
+        (Some(key), None) => (key, None),
+        (None, Some(given)) => (key(&locked, &given, watch)?, Some(given)),
+        (None, None) => shared_or_typed(globals, place, &locked, first, watch)?,
+    };
+    let kloset = locked.open(key, cache(globals), watch.clone())?;
+    Ok(Opened { kloset, passphrase })
+}
+
+/// The key, by the passphrase that opened `first` or one that is typed.
+fn shared_or_typed(
+    globals: &Globals,
+    place: &Place,
+    locked: &Locked,
+    first: &Opened,
+    watch: &Watch,
+) -> Result<(Key, Option<Passphrase>)> {
+    if let Some(passphrase) = &first.passphrase
+        && let Some(key) = locked.unlock(passphrase, watch)?
+    {
+        return Ok((key, Some(passphrase.clone())));
+    }
+    let unlock = |passphrase: &Passphrase| -> Result<(Key, Option<Passphrase>)> {
+        Ok((key(locked, passphrase, watch)?, Some(passphrase.clone())))
+    };
+    globals.unlock_typed(place, unlock)
+}
+
 /// The kloset that the user named, unless somebody would have to type its passphrase: then
 /// there is nothing.
 pub fn unasked(globals: &Globals, watch: &Arc<Watch>) -> Result<Option<Kloset>> {
@@ -133,12 +173,15 @@ fn plaintext_key(globals: &Globals, place: &Place, locked: &Locked) -> Result<Op
     };
     match globals.given_passphrase(place)? {
         None => Ok(Some(key)),
-        Some(_) => Err(Error::new(
-            Kind::Denied,
-            "it is not encrypted, yet a passphrase was given: take that away to use it all the same",
-        )
-        .during(format!("open store {}", locked.location()))),
+        Some(_) => Err(downgraded(locked)),
     }
+}
+
+/// The error of a store that says it has no passphrase when one was given.
+fn downgraded(locked: &Locked) -> Error {
+    let cause =
+        "it is not encrypted, yet a passphrase was given: take that away to use it all the same";
+    Error::new(Kind::Denied, cause).during(format!("open store {}", locked.location()))
 }
 
 /// The key, and the passphrase that it took.

@@ -23,6 +23,7 @@
 
 mod ahead;
 mod decoded;
+mod exact;
 mod ledger;
 
 use std::collections::HashSet;
@@ -96,21 +97,23 @@ impl<'a> Writing<'a> {
         self.enter(table)
     }
 
-    /// Takes in packs that were published by a backup that was killed before it could publish an
-    /// index object, so that what it stored is not stored again.
+    /// Takes in packs of a writer that was killed before it could publish an index object.
     pub fn adopt(&self, packs: &HashSet<Id>) -> Result<()> {
         let packs: Vec<Id> = packs.iter().copied().collect();
         each_at_once(&packs, self.kloset.connections(), |pack| {
             match read_table(self.kloset.store(), self.kloset.sealer(), *pack) {
-                Ok(table) => {
-                    self.index.insert(&table)?;
-                    self.enter(table)
-                }
+                Ok(table) => self.admit(table),
                 // What cannot be read is no use to anyone, and check tells of it.
                 Err(error) if error.is_of_one_object() => Ok(()),
                 Err(error) => Err(error),
             }
         })
+    }
+
+    /// Takes in a pack that was just published as it is, and not made here.
+    pub fn admit(&self, table: PackTable) -> Result<()> {
+        self.index.insert(&table)?;
+        self.enter(table)
     }
 
     /// Publishes an index object with whatever no other tells of yet.
@@ -136,8 +139,7 @@ impl<'a> Writing<'a> {
         if ledger.tables.is_empty() {
             return Ok(());
         }
-        let published = index_object::publish(self.kloset, &ledger.tables);
-        let (object, size_bytes) = match published {
+        let (object, size_bytes) = match index_object::publish(self.kloset, &ledger.tables) {
             Ok(published) => published,
             Err(error) => {
                 lock(&self.ledger).tables.extend(ledger.tables);

@@ -59,11 +59,7 @@ impl Config {
             format: FORMAT,
             store_id: uuid(random()?),
             key_id: Id(random()?).to_string(),
-            created: human::time(
-                jiff::Timestamp::now()
-                    .as_second()
-                    .saturating_mul(1_000_000_000),
-            ),
+            created: now(),
             compression,
             chunk_minimum: 64 << 10,
             chunk_average: 256 << 10,
@@ -72,6 +68,15 @@ impl Config {
             tree_chunk_average: 16 << 10,
             tree_chunk_maximum: 64 << 10,
             plaintext_master_key: None,
+        })
+    }
+
+    /// The facts of a new store, made now, that has the same key and is used alike.
+    pub fn sibling(&self) -> Result<Config> {
+        Ok(Config {
+            store_id: uuid(random()?),
+            created: now(),
+            ..self.clone()
         })
     }
 
@@ -187,6 +192,12 @@ impl Config {
         self.chunking().check()?;
         self.tree_chunking().check()
     }
+}
+
+/// The time, to the second, as CONFIG tells it.
+fn now() -> String {
+    let seconds = jiff::Timestamp::now().as_second();
+    human::time(seconds.saturating_mul(1_000_000_000))
 }
 
 /// Hex digits of the MAC over `text`.

@@ -14,6 +14,7 @@ use super::snapshot::{self, Snapshot, Stored};
 use crate::error::{During, Error, Kind, Result};
 use crate::store::Area;
 use crate::util::Id;
+use crate::util::clock::now_ns;
 
 /// Publishes a copy of the snapshot with an id of its own, and returns that. Durable on return.
 ///
@@ -24,15 +25,22 @@ pub fn run(kloset: &Kloset, original: &Stored) -> Result<Id> {
         let copy = Snapshot {
             id: Id(random()?),
             revision: 0,
+            synced_ns: Some(now_ns()),
             ..snapshot::read(kloset, original.object)?
         };
         snapshot::publish(kloset, &copy)?;
-        match is_there(kloset, original) {
-            Ok(()) => Ok(copy.id),
-            Err(error) => take_back(kloset, copy.id).and(Err(error)),
-        }
+        keep_beside(kloset, original, copy.id)?;
+        Ok(copy.id)
     };
     dup().during(|| format!("dup {}", original.snapshot.id.short()))
+}
+
+/// Takes the snapshot `copy`, which was just published, back unless `original` is still there.
+///
+/// # Errors
+/// [`Kind::NotFound`] if it is not.
+pub(super) fn keep_beside(kloset: &Kloset, original: &Stored, copy: Id) -> Result<()> {
+    is_there(kloset, original).or_else(|error| take_back(kloset, copy).and(Err(error)))
 }
 
 /// # Errors
@@ -48,10 +56,10 @@ fn is_there(kloset: &Kloset, original: &Stored) -> Result<()> {
 }
 
 /// Removes the snapshot `id`.
-fn take_back(kloset: &Kloset, id: Id) -> Result<()> {
+pub(super) fn take_back(kloset: &Kloset, id: Id) -> Result<()> {
     let (snapshots, _) = snapshot::list(kloset, kloset.observer())?;
     let mut copies = snapshots.iter().filter(|stored| stored.snapshot.id == id);
     copies
         .try_for_each(|copy| snapshot::remove(kloset, copy))
-        .during(|| format!("take the copy {} back", id.short()))
+        .during(|| format!("take snapshot {} back", id.short()))
 }

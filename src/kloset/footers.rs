@@ -121,7 +121,11 @@ impl Kloset {
     }
 
     /// Adds to `index` what is in `packs`. One whose footer is damaged is told of and passed over.
-    fn add_footers<'a>(&self, index: &Index, packs: impl Iterator<Item = &'a Id>) -> Result<()> {
+    pub(super) fn add_footers<'a>(
+        &self,
+        index: &Index,
+        packs: impl Iterator<Item = &'a Id>,
+    ) -> Result<()> {
         let packs: Vec<Id> = packs.copied().collect();
         each_at_once(&packs, self.connections(), |pack| {
             let table = pack::read_table(self.store(), &self.sealer, *pack);

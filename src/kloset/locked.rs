@@ -42,9 +42,41 @@ pub fn refuse_existing(store: &dyn Store) -> Result<()> {
 /// [`Kind::Exists`] when something is there already.
 pub fn create(store: &dyn Store, protection: &Protection<'_>, compression: i32) -> Result<Config> {
     let master = Key::new(master::random()?);
-    let mut config = Config::new(compression)?;
+    establish(store, protection, Config::new(compression)?, &master)
+}
+
+/// Makes of an empty place a kloset with the key of `of`, that cuts and compresses as that does: a
+/// sibling, to which objects can be copied as they are.
+///
+/// # Errors
+/// As [`create`]; [`Kind::Usage`] if one were to hide what the other tells everyone: the
+/// key is the same.
+pub fn create_sibling(
+    store: &dyn Store,
+    protection: &Protection<'_>,
+    of: &Kloset,
+) -> Result<Config> {
+    let is_open = matches!(protection, Protection::Plaintext);
+    match (of.config().plaintext_master_key.is_some(), is_open) {
+        (true, false) => Err(Error::usage(
+            "it encrypts nothing, so everyone knows the key that a sibling would have",
+        )),
+        (false, true) => Err(Error::usage(
+            "its key is a secret, which a sibling that encrypts nothing would tell everyone",
+        )),
+        _ => establish(store, protection, of.config().sibling()?, of.master()),
+    }
+}
+
+/// Makes a kloset of an empty place.
+fn establish(
+    store: &dyn Store,
+    protection: &Protection<'_>,
+    mut config: Config,
+    master: &Key,
+) -> Result<Config> {
     let slot = match protection {
-        Protection::Passphrase(passphrase, info) => Some(slot::wrap(&master, passphrase, info)?),
+        Protection::Passphrase(passphrase, info) => Some(slot::wrap(master, passphrase, info)?),
         Protection::Plaintext => {
             config.plaintext_master_key = Some(Id(*master.bytes()).to_string());
             None
@@ -56,7 +88,7 @@ pub fn create(store: &dyn Store, protection: &Protection<'_>, compression: i32) 
     if let (Some(slot), Some(id)) = (slot, own) {
         store.put(Area::Keys, id, &slot)?;
     }
-    store.put_config(&config.encode(&master)?)?;
+    store.put_config(&config.encode(master)?)?;
     // Only now: of two who create at once, the one whose CONFIG it is keeps its slot. One that
     // cannot be deleted is no harm, for it does not count as a slot of this store.
     for slot in leftovers.into_iter().filter(|slot| Some(*slot) != own) {

@@ -9,7 +9,8 @@
 //! | what is remembered of a store behind a network | `copies` |
 //! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
 //! | which snapshot, and what in it, is meant | [`query`], [`select`] |
-//! | what people ask for | [`backup`], [`restore`], [`archive`], [`check`], [`compare`], [`locate`], [`digest`], [`dup`], [`inspect`] |
+//! | what people ask for | [`backup`], [`restore`], [`archive`], [`check`], [`compare`], [`locate`], [`digest`], [`dup`], [`sync`], [`repair`], [`inspect`] |
+//! | what nobody needs any more is deleted, and nothing else | [`collect`], [`condemned`] |
 //!
 //! It has never heard of files on this machine (but for the directory it caches things
 //! in), of SSH, or of a terminal: stores, sources and destinations are handed in.
@@ -22,10 +23,12 @@ pub mod cbor;
 pub mod check;
 pub mod chunker;
 pub mod codec;
+pub mod collect;
 pub mod compare;
 pub mod condemned;
 pub mod config;
 pub mod contents;
+mod copier;
 mod copies;
 pub mod decompress;
 pub mod digest;
@@ -46,18 +49,20 @@ pub mod pack;
 pub mod pipeline;
 pub mod progress;
 pub mod query;
+pub mod repair;
 pub mod restore;
 pub mod seal;
 pub mod select;
 pub mod slot;
 pub mod snapshot;
+pub mod sync;
 pub mod table;
 pub mod tree;
 
-pub use locked::{Locked, Protection, create, refuse_existing};
+pub use locked::{Locked, Protection, create, create_sibling, refuse_existing};
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
@@ -154,6 +159,25 @@ impl Kloset {
             master,
             observer,
         })
+    }
+
+    /// The same kloset with nothing known yet of where chunks are: what was hidden from this
+    /// one, as something a backup must not count on, that one reads.
+    pub fn afresh(&self) -> Result<Kloset> {
+        let config = self.config.encode(&self.master)?;
+        let cache = self.cache.as_deref().and_then(Path::parent);
+        Kloset::open(
+            self.store.clone(),
+            &config,
+            self.master.clone(),
+            cache.map(Path::to_owned),
+            self.observer.clone(),
+        )
+    }
+
+    /// Whether objects of `other` are as good here: it has the same key, under the same name.
+    pub fn is_sibling_of(&self, other: &Kloset) -> bool {
+        self.config.key_id == other.config.key_id && self.master.is(&other.master)
     }
 
     /// The store itself.

@@ -141,10 +141,16 @@ impl FinishedPack {
 /// # Errors
 /// [`Kind::Corrupt`] unless the end of the pack is intact.
 pub fn read_table(store: &dyn Store, sealer: &Sealer, pack: Id) -> Result<PackTable> {
-    let read = || -> Result<PackTable> {
+    read_end(store, sealer, pack).map(|(table, _)| table)
+}
+
+/// The same, and the bytes it was read from: the end of the pack, as it lies in the store.
+pub fn read_end(store: &dyn Store, sealer: &Sealer, pack: Id) -> Result<(PackTable, Vec<u8>)> {
+    let read = || -> Result<(PackTable, Vec<u8>)> {
         let size_bytes = store.stat(Area::Packs, pack)?.size_bytes;
         let tail = read_tail(store, pack, size_bytes)?;
-        decode_tail(sealer, pack, size_bytes, tail)
+        let table = decode_tail(sealer, pack, size_bytes, tail.clone())?;
+        Ok((table, tail))
     };
     read().during(|| format!("read the footer of pack {}", pack.short()))
 }

@@ -1,7 +1,7 @@
 //! What prune would keep, and why.
 
 use crate::harness::{Sandbox, store};
-use crate::query::backup;
+use crate::query::{backup, came_then};
 
 /// Three snapshots of one day and one of the next year, by two jobs.
 fn with_snapshots(name: &str) -> (Sandbox, String, Vec<String>) {
@@ -116,6 +116,7 @@ fn no_source_displaces_another_unless_that_is_meant() {
         sandbox.write(&format!("{place}/a"), b"hello");
         let words = ["at", &at, "backup", "-force-timestamp", time, place];
         sandbox.run(&words).ended(0);
+        came_then(&sandbox, &at, time);
     };
     backup("mail", "2024-02-29 01:00");
     backup("mail", "2024-02-29 02:00");
@@ -227,4 +228,80 @@ fn a_policy_is_where_flags_start_from() {
         .says("policies.toml: policy odd: ");
     run.says("\"per-dya\" (did you mean per-day?)");
     prune(&["none"]).ended(64).says("it would keep everything");
+}
+
+#[test]
+fn what_is_not_kept_goes_when_told_to() {
+    let (sandbox, at, ids) = with_snapshots("prune_apply");
+    let run = sandbox
+        .run(&["at", &at, "prune", "-apply", "-per-day", "1"])
+        .ended(0);
+    run.prints("remove 2024-02-29T12:00:00Z")
+        .prints("of 4 snapshots, 2 kept and 2 removed; maintenance will free");
+    let left = sandbox.run(&["at", &at, "ls", "-uuid"]).ended(0).stdout();
+    let is_left: Vec<bool> = ids.iter().map(|id| left.contains(id)).collect();
+    assert_eq!(is_left, [false, false, true, true], "{left}");
+    let again = sandbox
+        .run(&["at", &at, "prune", "-apply", "-per-day", "1"])
+        .ended(0);
+    again.prints("of 2 snapshots, 2 kept and 0 removed");
+    let none = ["at", &at, "prune", "-apply", "-days", "1"];
+    sandbox.run(&none).ended(64).says("-keep-none");
+    let left = sandbox.run(&["at", &at, "ls"]).ended(0).stdout();
+    assert_eq!(left.lines().count(), 2, "{left}");
+    let meant = [&none[..], &["-keep-none"]].concat();
+    sandbox.run(&meant).ended(0).prints("0 kept and 2 removed");
+    let left = sandbox.run(&["at", &at, "ls"]).ended(0).stdout();
+    assert_eq!(left, "");
+}
+
+/// The attack of restic's issue 22057: somebody who can only add makes snapshots of nothing that
+/// say to be the newest of every period, and waits for the owner to remove the others.
+#[test]
+fn forged_times_remove_no_honest_snapshot() {
+    let sandbox = Sandbox::with_store("prune_forged");
+    let at = store("prune_forged");
+    sandbox.write("d/a", b"honest");
+    let honest: Vec<String> = (1..=5)
+        .map(|day| backup(&sandbox, &at, &format!("2024-03-0{day} 02:00"), &[]))
+        .collect();
+    sandbox.write("d/a", b"worthless");
+    let forge = |time: &str| {
+        let words = ["at", &at, "backup", "-json", "-force-timestamp", time, "d"];
+        let summary = sandbox.run(&words).ended(0).object("summary");
+        summary["snapshot"].as_str().map(str::to_owned)
+    };
+    let mut forged: Vec<String> = (1..=5)
+        .filter_map(|day| forge(&format!("2024-03-0{day} 23:59:59")))
+        .collect();
+    forged.extend(forge("2099-12-31 23:59:59"));
+    for flags in [
+        &["-per-day", "1"][..],
+        &["-per-year", "5"],
+        &["-years", "900", "-per-week", "4"],
+    ] {
+        let words = [&["at", &at, "prune"], flags].concat();
+        let run = sandbox.run(&words).ended(0);
+        run.says("6 snapshots came to the store at another time than they say, and are kept");
+    }
+    let words = ["at", &at, "prune", "-apply", "-per-day", "1"];
+    let lines = sandbox.run(&words).ended(0).stdout();
+    assert_eq!(lines.matches(" suspicious=").count(), 6, "{lines}");
+    assert!(lines.contains("11 kept and 0 removed"), "{lines}");
+    let left = sandbox.run(&["at", &at, "ls", "-uuid"]).ended(0).stdout();
+    assert!(
+        honest.iter().chain(&forged).all(|id| left.contains(id)),
+        "{left}"
+    );
+    // Those of which the owner disposes go by their names.
+    let words = [
+        &["at", &at, "rm", "-apply"][..],
+        &forged.iter().map(String::as_str).collect::<Vec<_>>(),
+    ]
+    .concat();
+    sandbox.run(&words).ended(0);
+    sandbox
+        .run(&["at", &at, "prune", "-apply", "-per-day", "1"])
+        .ended(0)
+        .says_nothing();
 }

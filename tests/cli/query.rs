@@ -1,5 +1,9 @@
 //! Queries, in the commands that take one.
 
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
 use crate::harness::{Sandbox, store};
 
 /// Backs `d` up as if it were `time` and tells the id of the snapshot.
@@ -8,7 +12,25 @@ pub(crate) fn backup(sandbox: &Sandbox, at: &str, time: &str, flags: &[&str]) ->
     let words = [&words[..], flags, &["d"]].concat();
     let summary = sandbox.run(&words).ended(0).object("summary");
     let snapshot = summary["snapshot"].as_str().map(str::to_owned);
+    came_then(sandbox, at, time);
     snapshot.expect("a backup names its snapshot")
+}
+
+/// Makes the store in a directory say that its newest snapshot came at `time`, so that it is no
+/// suspicious one.
+pub(crate) fn came_then(sandbox: &Sandbox, at: &str, time: &str) {
+    let Ok(entries) = fs::read_dir(sandbox.path(at).join("snapshots")) else {
+        return;
+    };
+    let modified = |path: &PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified());
+    let paths = entries.flatten().map(|entry| entry.path());
+    let newest = paths.max_by_key(|path| modified(path).ok());
+    let newest = newest.expect("there is a snapshot");
+    let touch = Command::new("touch")
+        .args(["-d", &format!("{time} UTC")])
+        .arg(newest)
+        .status();
+    assert!(touch.is_ok_and(|status| status.success()));
 }
 
 /// The ids that `ls` prints with `flags`, in its order.

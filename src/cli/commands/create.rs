@@ -1,8 +1,12 @@
 //! `plakar create`: make an empty store.
 
+use std::ffi::{OsStr, OsString};
+
 use crate::cli::cost::{self, KDF_MEMORY, KDF_PASSES};
 use crate::cli::passphrase::Weak;
 use crate::cli::{Args, Command, Flag, Globals, Status, opening};
+use crate::config::Role;
+use crate::config::place::Place;
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::codec::{DEFAULT_LEVEL, LEVELS};
 use crate::kloset::slot::SlotInfo;
@@ -12,11 +16,16 @@ use crate::util::clock;
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "create",
-    synopsis: "[-plaintext] [-compression LEVEL] [-kdf-memory MIB] [-kdf-passes N] \
-               [-label NAME] [-weak-passphrase]",
+    synopsis: "[-plaintext] [-from STORE] [-compression LEVEL] [-kdf-memory MIB] \
+               [-kdf-passes N] [-label NAME] [-weak-passphrase]",
     about: "make an empty store",
     flags: &[
         Flag::switch("plaintext", "encrypt nothing: anyone can read the store"),
+        Flag::value(
+            "from",
+            "STORE",
+            "give it the key of STORE, so that sync copies objects as they are",
+        ),
         Flag::value(
             "compression",
             "LEVEL",
@@ -37,6 +46,7 @@ const PLAINTEXT: &str = "-plaintext: nothing in this store is encrypted, and who
 
 struct Opts {
     is_plaintext: bool,
+    from: Option<OsString>,
     level: i32,
     info: SlotInfo,
     weak: Weak,
@@ -55,8 +65,13 @@ impl Opts {
                 "-{name} is about a passphrase, and -plaintext has none"
             )));
         }
+        let from = args.value("from").map(OsStr::to_owned);
+        if from.is_some() && args.value("compression").is_some() {
+            return Err(args.usage("-compression is that of the store that -from names"));
+        }
         Ok(Opts {
             is_plaintext,
+            from,
             level: level(args).during(|| args.path())?.unwrap_or(DEFAULT_LEVEL),
             info: SlotInfo {
                 label: args.text("label")?.unwrap_or_default(),
@@ -86,6 +101,10 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     let opts = Opts::from(&args)?;
     let place = globals.place()?;
     let store = opening::store_at(globals, &place)?;
+    if let Some(from) = &opts.from {
+        let from = globals.place_of(Role::Store, from)?;
+        return create_sibling(globals, &place, &from, opts);
+    }
     if opts.is_plaintext {
         globals.out.warning(&Error::new(Kind::Failed, PLAINTEXT));
         kloset::create(&*store, &Protection::Plaintext, opts.level)?;
@@ -95,5 +114,30 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     let passphrase = globals.new_passphrase(&place, opts.weak)?;
     let protection = Protection::Passphrase(&passphrase, opts.info);
     kloset::create(&*store, &protection, opts.level)?;
+    Ok(Status::Success)
+}
+
+/// Makes a store that has the key of the one at `from`.
+fn create_sibling(globals: &Globals, place: &Place, from: &Place, opts: Opts) -> Result<Status> {
+    let store = opening::store_at(globals, place)?;
+    kloset::refuse_existing(&*store)?;
+    let opened = opening::unlocked(globals, from, &globals.watch())?;
+    let creating = || format!("create from {}", from.location);
+    match (opts.is_plaintext, opened.passphrase) {
+        (true, _) => {
+            kloset::create_sibling(&*store, &Protection::Plaintext, &opened.kloset)
+                .during(creating)?;
+            globals.out.warning(&Error::new(Kind::Failed, PLAINTEXT));
+        }
+        (false, Some(shared)) => {
+            let passphrase = globals.sibling_passphrase(place, shared)?;
+            let protection = Protection::Passphrase(&passphrase, opts.info);
+            kloset::create_sibling(&*store, &protection, &opened.kloset).during(creating)?;
+        }
+        (false, None) => {
+            let cause = "it is not encrypted, and neither can be what has its key: add -plaintext";
+            return Err(Error::usage(cause)).during(creating);
+        }
+    }
     Ok(Status::Success)
 }

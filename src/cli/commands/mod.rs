@@ -21,11 +21,14 @@ pub mod locate;
 pub mod login;
 pub mod logout;
 pub mod ls;
+pub mod maintenance;
 pub mod pkg;
 pub mod prune;
+pub mod repair;
 pub mod restore;
 pub mod rm;
 pub mod server;
+pub mod sync;
 pub mod tag;
 pub mod version;
 
@@ -45,9 +48,12 @@ pub static COMMANDS: &[Command] = &[
     restore::COMMAND,
     archive::COMMAND,
     check::COMMAND,
+    repair::COMMAND,
     rm::COMMAND,
     prune::COMMAND,
+    maintenance::COMMAND,
     dup::COMMAND,
+    sync::COMMAND,
     tag::COMMAND,
     key::COMMAND,
     server::COMMAND,

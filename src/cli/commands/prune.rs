@@ -1,4 +1,6 @@
-//! `plakar prune`: which snapshots would be kept, which not, and why?
+//! `plakar prune`: which snapshots are kept, which not, and why?
+//!
+//! Without `-apply` it only tells. With it, all is told before the first snapshot goes.
 
 use std::fmt;
 
@@ -7,17 +9,21 @@ use serde::Serialize;
 use crate::cli::escape::{JsonPath, printable};
 use crate::cli::wording::counted;
 use crate::cli::{Args, Command, Flag, Globals, Status, grouping, opening, query};
-use crate::error::{Error, Kind, Result};
-use crate::kloset::query::{Field, Group, Newest, Query, Standing, Verdict};
-use crate::kloset::snapshot;
+use crate::error::{During, Error, Kind, Result};
+use crate::kloset::query::{Field, Group, Newest, Query, Standing, Trust, Verdict};
+use crate::kloset::{Kloset, snapshot};
 use crate::util::human;
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "prune",
-    synopsis: "[-policy NAME] [-keep-none] [QUERY]",
-    about: "show which snapshots are worth keeping, and why",
+    synopsis: "[-apply] [-policy NAME] [-keep-none] [QUERY]",
+    about: "remove the snapshots that a policy does not keep",
     flags: &[
+        Flag::switch(
+            "apply",
+            "remove them; without, only tell which are kept, and why",
+        ),
         Flag::value("policy", "NAME", "start from what the policy NAME says"),
         Flag::switch("keep-none", "let the query keep nothing"),
     ],
@@ -37,7 +43,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     };
     let kloset = opening::kloset(globals, &globals.watch())?;
     let (snapshots, damaged) = snapshot::list(&kloset, kloset.observer())?;
-    let groups = query.judge(&snapshots);
+    let groups = query.judge_warily(&snapshots);
     grouping::print(globals, asked.group_by, &groups, "verdict", Line::new)?;
     let done = Done::new(&groups);
     if done.kept == 0 && done.snapshots > 0 && !args.is_on("keep-none") {
@@ -46,8 +52,47 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
         return Err(args.usage(message));
     }
     warn_of_lost_groups(globals, &query, &groups);
+    warn_of_suspicious(globals, &groups);
+    let done = match args.is_on("apply") {
+        true => apply(globals, &kloset, &groups, done)?,
+        false => done,
+    };
     globals.out.summary(&done)?;
     Ok(Status::damaged_if(damaged > 0))
+}
+
+/// Removes what is not kept.
+fn apply(
+    globals: &Globals,
+    kloset: &Kloset,
+    groups: &[Group<Verdict<'_>>],
+    done: Done,
+) -> Result<Done> {
+    // Others need a moment to read what was told, and a reader that left wants nothing done.
+    globals.out.flush()?;
+    let verdicts = groups.iter().flat_map(|group| &group.members);
+    for verdict in verdicts.filter(|verdict| !verdict.is_match) {
+        globals.interrupt.check()?;
+        snapshot::remove(kloset, verdict.stored).during(|| "prune")?;
+    }
+    Ok(Done {
+        is_applied: true,
+        ..done
+    })
+}
+
+/// Tells of the snapshots whose time the store does not confirm.
+fn warn_of_suspicious(globals: &Globals, groups: &[Group<Verdict<'_>>]) {
+    let verdicts = groups.iter().flat_map(|group| &group.members);
+    let is_suspicious = |verdict: &&Verdict<'_>| verdict.trust == Trust::Suspicious;
+    let count = verdicts.filter(is_suspicious).count() as u64;
+    if count > 0 {
+        let message = format!(
+            "{} came to the store at another time than they say, and are kept",
+            counted(count, "snapshot", "snapshots")
+        );
+        globals.out.warning(&Error::new(Kind::Failed, message));
+    }
 }
 
 /// What the policy and the flags ask for.
@@ -94,6 +139,8 @@ struct Line {
     bytes: u64,
     roots: Vec<JsonPath>,
     is_kept: bool,
+    is_suspicious: bool,
+    published: String,
     periods: Vec<Place>,
     #[serde(skip)]
     shown: String,
@@ -127,6 +174,8 @@ impl Line {
             bytes: snapshot.totals().bytes,
             roots: roots.map(|root| JsonPath::from(root.as_slice())).collect(),
             is_kept: verdict.is_match,
+            is_suspicious: verdict.trust == Trust::Suspicious,
+            published: human::time(verdict.stored.published_ns),
             periods: verdict.standings.iter().map(place).collect(),
             shown: shown(verdict),
         }
@@ -151,8 +200,11 @@ fn shown(verdict: &Verdict<'_>) -> String {
 }
 
 /// The shortest period that keeps the snapshot; else the shortest in which it came too late;
-/// else a dash.
+/// else a dash. Of one that is suspicious, when the store says that it came.
 fn reason(verdict: &Verdict<'_>) -> String {
+    if verdict.trust == Trust::Suspicious {
+        return format!("suspicious={}", human::time(verdict.stored.published_ns));
+    }
     let standings = &verdict.standings;
     let matched = standings.iter().find(|standing| standing.is_match());
     let bucket = |standing: &Standing| format!("{}:{}", standing.period.name(), standing.bucket);
@@ -190,11 +242,16 @@ impl Done {
 impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = counted(self.snapshots, "snapshot", "snapshots");
-        let removable = self.snapshots - self.kept;
-        write!(
-            f,
-            "prune: of {all}, {} would be kept and {removable} removed",
-            self.kept
-        )
+        let (kept, others) = (self.kept, self.snapshots - self.kept);
+        match self.is_applied {
+            false => write!(
+                f,
+                "prune: of {all}, {kept} would be kept and {others} removed"
+            ),
+            true => write!(
+                f,
+                "prune: of {all}, {kept} kept and {others} removed; maintenance will free what only they needed"
+            ),
+        }
     }
 }

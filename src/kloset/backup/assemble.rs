@@ -24,7 +24,7 @@ struct Open {
 }
 
 /// Builds the trees of one snapshot.
-pub(super) struct Assembler<'a> {
+pub(in crate::kloset) struct Assembler<'a> {
     kloset: &'a Kloset,
     packer: Packer<'a>,
     /// Results that came too early.
@@ -41,7 +41,11 @@ pub(super) struct Assembler<'a> {
 
 impl<'a> Assembler<'a> {
     /// An assembler that stores trees with `packer`.
-    pub(super) fn new(kloset: &'a Kloset, packer: Packer<'a>, linked: &'a Linked) -> Assembler<'a> {
+    pub(in crate::kloset) fn new(
+        kloset: &'a Kloset,
+        packer: Packer<'a>,
+        linked: &'a Linked,
+    ) -> Assembler<'a> {
         Assembler {
             kloset,
             packer,
@@ -55,7 +59,12 @@ impl<'a> Assembler<'a> {
     }
 
     /// Takes results until there are no more. In trouble, throws them away.
-    pub(super) fn run(&mut self, results: Receiver<Done>, window: &Window, trouble: &Trouble) {
+    pub(in crate::kloset) fn run(
+        &mut self,
+        results: Receiver<Done>,
+        window: &Window,
+        trouble: &Trouble,
+    ) {
         for done in results {
             if trouble.check().is_ok() {
                 self.early.insert((done.batch, done.part), done);
@@ -66,7 +75,7 @@ impl<'a> Assembler<'a> {
 
     /// Stores what is open, in trouble too: the next backup then finds it. Returns the root of
     /// the snapshot if everything below it came by.
-    pub(super) fn finish(mut self, trouble: &Trouble) -> Result<Option<Entry>> {
+    pub(in crate::kloset) fn finish(mut self, trouble: &Trouble) -> Result<Option<Entry>> {
         if !trouble.has_failed() {
             self.packer.flush()?;
         }

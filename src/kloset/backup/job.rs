@@ -45,7 +45,7 @@ pub(super) struct Job {
 
 /// Whether a part is the last of its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(in crate::kloset) enum End {
     /// The next part of the same batch follows.
     More,
     /// This was the last.
@@ -53,19 +53,19 @@ pub(super) enum End {
 }
 
 /// Part of a batch after its chunks were stored.
-pub(super) struct Done {
+pub(in crate::kloset) struct Done {
     /// Of which batch.
-    pub(super) batch: u64,
+    pub(in crate::kloset) batch: u64,
     /// Which part of it.
-    pub(super) part: u32,
+    pub(in crate::kloset) part: u32,
     /// Whether there are more.
-    pub(super) end: End,
+    pub(in crate::kloset) end: End,
     /// What it held, with ids in place of contents.
-    pub(super) steps: Vec<Step<Id>>,
+    pub(in crate::kloset) steps: Vec<Step<Id>>,
 }
 
 /// One step of the walk after reading: `C` is a chunk, first as a range of the buffer, then as an id.
-pub(super) enum Step<C> {
+pub(in crate::kloset) enum Step<C> {
     /// As [`Find::Enter`].
     Enter(Box<Entry>),
     /// As [`Find::Leave`].

@@ -33,7 +33,7 @@ type Inode = (u64, u64);
 
 /// Files of which a name was found, and others may follow.
 #[derive(Default)]
-pub(super) struct Linked(Mutex<Files>);
+pub(in crate::kloset) struct Linked(Mutex<Files>);
 
 #[derive(Default)]
 struct Files {

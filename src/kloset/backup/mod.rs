@@ -42,7 +42,7 @@ use super::failures::Failures;
 use super::master::random;
 use super::pipeline::{Shared, Trouble, Window, shared_channel};
 use super::progress::{add, read as read_counter};
-use super::snapshot::{self, Labels, Snapshot};
+use super::snapshot::{Labels, Snapshot};
 use super::table::PackKind;
 use super::tree::{Entry, Totals};
 use crate::connector::Source;
@@ -52,14 +52,16 @@ use crate::util::Id;
 use crate::util::clock::now_ns;
 use crate::util::interrupt::Interrupt;
 
-use assemble::Assembler;
 use job::Buffers;
-use linked::Linked;
 use out::Out;
 use read::Reader;
 use walk::Walker;
 
+pub(super) use assemble::Assembler;
+pub(super) use job::{Done, End, Step};
+pub(super) use linked::Linked;
 pub use previous::Compare;
+pub(super) use previous::OldDirectory;
 
 /// Decoded blocks of older trees that are kept while walking.
 const TREE_CACHE_BYTES: usize = 8 << 20;
@@ -163,7 +165,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
     let started = Instant::now();
     let time_ns = options.time_ns.unwrap_or_else(now_ns);
     let Beginning {
-        condemned,
+        mut condemned,
         orphans,
         previous,
     } = begin(kloset, source, options)?;
@@ -195,9 +197,9 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
         errors,
         program: options.program.clone(),
         revision: 0,
+        synced_ns: None,
     };
-    condemned.check_none_since(kloset)?;
-    let published_bytes = snapshot::publish(kloset, &snapshot)?;
+    let published_bytes = condemned.publish(kloset, &snapshot, &options.interrupt)?;
     kloset.save_index();
     let counters = kloset.observer().counters();
     add(&counters.stored_bytes, published_bytes);
@@ -333,7 +335,7 @@ impl Pipeline<'_> {
 }
 
 /// One storing thread: publishes packs until there are no more. In trouble, throws them away.
-fn store_packs(writing: &Writing<'_>, packs: &Shared<Outgoing>, trouble: &Trouble) {
+pub(super) fn store_packs(writing: &Writing<'_>, packs: &Shared<Outgoing>, trouble: &Trouble) {
     while let Some(pack) = packs.next() {
         if !trouble.has_failed() {
             trouble.note(writing.store(pack));

@@ -65,7 +65,7 @@ pub(super) fn find(
 }
 
 /// The entries of one directory as they were, looked up in the order of their names.
-pub(super) struct OldDirectory<'a> {
+pub(in crate::kloset) struct OldDirectory<'a> {
     entries: Option<TreeReader<'a>>,
     next: Option<Entry>,
     observer: &'a dyn Observer,
@@ -73,7 +73,7 @@ pub(super) struct OldDirectory<'a> {
 
 impl<'a> OldDirectory<'a> {
     /// A directory that was not there.
-    pub(super) fn none(observer: &'a dyn Observer) -> OldDirectory<'a> {
+    pub(in crate::kloset) fn none(observer: &'a dyn Observer) -> OldDirectory<'a> {
         OldDirectory {
             entries: None,
             next: None,
@@ -82,7 +82,7 @@ impl<'a> OldDirectory<'a> {
     }
 
     /// The directory whose tree lies in these chunks.
-    pub(super) fn new(
+    pub(in crate::kloset) fn new(
         blobs: &'a BlobReader<'a>,
         tree: Content,
         observer: &'a dyn Observer,
@@ -97,7 +97,7 @@ impl<'a> OldDirectory<'a> {
     }
 
     /// What was called `name`. Names must be asked for in ascending order.
-    pub(super) fn take(&mut self, name: &[u8]) -> Option<Entry> {
+    pub(in crate::kloset) fn take(&mut self, name: &[u8]) -> Option<Entry> {
         while self
             .next
             .as_ref()

@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use super::Kloset;
 use super::bad_packs;
+use super::condemned;
 use super::failures::Failures;
 use super::index::Index;
 use super::pipeline::{Trouble, lock};
@@ -73,6 +74,8 @@ pub struct Summary {
     pub snapshots: u64,
     /// Those that are damaged.
     pub damaged_snapshots: u64,
+    /// Those of them that can be read, but lost something.
+    pub lossy: Vec<Id>,
     /// Objects looked at.
     pub objects: u64,
     /// Those that are damaged or missing.
@@ -119,23 +122,53 @@ struct PackStates {
 /// # Errors
 /// What keeps the check from being made. Damage does not: it is in the summary.
 pub fn run(kloset: &Kloset, targets: Option<&[Target]>, options: &Options) -> Result<Summary> {
+    survey(kloset, targets, options).map(|survey| survey.summary)
+}
+
+/// What a check knows in the end.
+pub(super) struct Survey {
+    /// What was found.
+    pub(super) summary: Summary,
+    /// The chunks that can be relied on.
+    pub(super) good: Index,
+    /// What was checked.
+    pub(super) targets: Vec<Target>,
+}
+
+/// As [`run`], for whoever wants to do something about it.
+pub(super) fn survey(
+    kloset: &Kloset,
+    targets: Option<&[Target]>,
+    options: &Options,
+) -> Result<Survey> {
     let started = Instant::now();
     let context = Context::new(kloset.store(), kloset.observer(), options);
     lock(&context.packs).bad = bad_packs::read(kloset);
     let outcome = check(&context, kloset, targets);
     context.save_bad_packs(kloset);
-    outcome?;
-    context.finish(started)
+    let (good, targets) = outcome?;
+    Ok(Survey {
+        summary: context.finish(started)?,
+        good,
+        targets,
+    })
 }
 
-/// Checks, and counts in `context`.
-fn check(context: &Context<'_>, kloset: &Kloset, targets: Option<&[Target]>) -> Result<()> {
+/// Checks, and counts in `context`. Returns the good chunks, and what was checked.
+fn check(
+    context: &Context<'_>,
+    kloset: &Kloset,
+    targets: Option<&[Target]>,
+) -> Result<(Index, Vec<Target>)> {
     let good = Index::open(None);
     let snapshots = match targets {
         None => {
+            // Before anything else: index objects go on telling of packs that are being deleted,
+            // until their condemnation goes.
+            let condemned = condemned::names_readable(kloset)?;
             let snapshots = objects::readable_snapshots(context, kloset)?;
             objects::check_small(context, kloset)?;
-            objects::check_all_packs(context, kloset, &good)?;
+            objects::check_all_packs(context, kloset, &condemned, &good)?;
             snapshots
         }
         Some(targets) => {
@@ -144,7 +177,8 @@ fn check(context: &Context<'_>, kloset: &Kloset, targets: Option<&[Target]>) -> 
             targets.to_vec()
         }
     };
-    references::follow(context, kloset, &good, &snapshots)
+    references::follow(context, kloset, &good, &snapshots)?;
+    Ok((good, snapshots))
 }
 
 /// Checks every object against its name, for which no key is needed. CONFIG has no such

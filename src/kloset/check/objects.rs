@@ -98,7 +98,12 @@ pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Resu
 }
 
 /// Checks every pack, and puts into `good` what can be relied on.
-pub(super) fn check_all_packs(context: &Context<'_>, kloset: &Kloset, good: &Index) -> Result<()> {
+pub(super) fn check_all_packs(
+    context: &Context<'_>,
+    kloset: &Kloset,
+    condemned: &HashSet<Id>,
+    good: &Index,
+) -> Result<()> {
     // In this order: packs that the index knows of were there when they were listed.
     let index = kloset.index()?;
     let packs = each(context, Area::Packs)?;
@@ -106,7 +111,7 @@ pub(super) fn check_all_packs(context: &Context<'_>, kloset: &Kloset, good: &Ind
         context,
         packs.iter().map(|(_, size_bytes)| size_bytes).sum(),
     );
-    tell_of_unindexed(context, index, &packs)?;
+    tell_of_unindexed(context, index, condemned, &packs)?;
     in_parallel(
         context,
         packs.into_iter(),
@@ -258,14 +263,21 @@ fn hash(context: &Context<'_>, area: Area, id: Id, size_bytes: u64) -> Result<()
     }
 }
 
-/// Tells of the packs that are not among `packs`, which are sorted, though the index has them.
+/// Tells of the packs that are not among `packs`, which are sorted, though the index has them and
+/// they are not condemned.
 /// And of those that no index object covers: what an interrupted backup left, or the sign of
 /// a lost index object. Their chunks are found all the same, by their footers.
-fn tell_of_unindexed(context: &Context<'_>, index: &Index, packs: &[(Id, u64)]) -> Result<()> {
+fn tell_of_unindexed(
+    context: &Context<'_>,
+    index: &Index,
+    condemned: &HashSet<Id>,
+    packs: &[(Id, u64)],
+) -> Result<()> {
     let mut indexed = 0;
     for PackInfo { id, .. } in index.packs_in_use() {
         match packs.binary_search_by_key(&id, |(pack, _)| *pack) {
             Ok(_) => indexed += 1,
+            Err(_) if condemned.contains(&id) => {}
             Err(_) => {
                 context.object::<()>(Area::Packs, id, Err(Error::corrupt("missing")))?;
             }

@@ -131,6 +131,9 @@ impl Follower<'_> {
         let damaged_items = self.damaged_items;
         self.context.count(|summary| {
             summary.snapshots += 1;
+            if damaged_items > 0 {
+                summary.lossy.push(target.stored.snapshot.id);
+            }
             summary.damaged_files += damaged_items;
             summary.damaged_snapshots += u64::from(damaged_items > 0);
         });

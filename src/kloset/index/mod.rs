@@ -30,6 +30,7 @@
 //! It must not know how index objects are stored, sealed or published.
 
 mod filter;
+mod held;
 mod home;
 mod kept;
 mod manifest;
@@ -51,8 +52,10 @@ mod testing;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub use self::held::{Held, NumberedPack};
 
 use self::home::Home;
 use self::memtable::Memtable;
@@ -125,6 +128,10 @@ pub struct Index {
     segments: RwLock<Arc<Segments>>,
     changed: AtomicBool,
     damaged: AtomicBool,
+    /// How often it was cleared.
+    generation: AtomicU64,
+    /// How many rely on ordinals.
+    holders: AtomicUsize,
 }
 
 impl Index {
@@ -148,6 +155,8 @@ impl Index {
             segments: RwLock::new(Arc::new(segments)),
             changed: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
+            holders: AtomicUsize::new(0),
         }
     }
 
@@ -298,22 +307,8 @@ impl Index {
     }
 
     fn place(&self, record: &Record) -> Option<Place> {
-        let Record {
-            pack,
-            block_offset,
-            sealed_bytes,
-            start,
-            length,
-            ..
-        } = *record;
-        let pack = self.packs().visible(pack)?.id;
-        Some(Place {
-            pack,
-            block_offset,
-            sealed_bytes,
-            start,
-            length,
-        })
+        let pack = self.packs().visible(record.pack)?.id;
+        Some(record.place_in(pack))
     }
 
     /// Remembers that an error means a damaged cache.

@@ -258,6 +258,33 @@ impl Packs {
         visible.then(|| self.info(number as usize))
     }
 
+    /// The pack with this number, unless it is dead or not in the store as it should be.
+    pub(super) fn present(&self, number: u32) -> Option<PackInfo> {
+        let state = *self.states.get(number as usize)?;
+        (state & (ALIVE | ABSENT) == ALIVE).then(|| self.info(number as usize))
+    }
+
+    /// The pack with this number, unless it is dead.
+    pub(super) fn alive(&self, number: u32) -> Option<PackInfo> {
+        let state = *self.states.get(number as usize)?;
+        (state & ALIVE != 0).then(|| self.info(number as usize))
+    }
+
+    /// The packs that `object` vouches for.
+    pub(super) fn covered_by(&self, object: &Id) -> Vec<Id> {
+        let runs = self.covers.get(object).into_iter().flatten();
+        runs.flat_map(|run| run.first..run.first + run.count)
+            .map(|number| self.ids[number as usize])
+            .collect()
+    }
+
+    /// Notes that a pack is no longer in the store.
+    pub(super) fn mark_absent(&mut self, id: &Id) {
+        if let Some(number) = self.number(id) {
+            self.states[number as usize] |= ABSENT;
+        }
+    }
+
     fn info(&self, at: usize) -> PackInfo {
         let kind = if self.states[at] & TREE == 0 {
             PackKind::Data

@@ -27,6 +27,7 @@
 //!
 //! This file knows nothing of files or packs.
 
+use super::Place;
 use crate::util::Id;
 
 /// How much of an id a record keeps.
@@ -61,6 +62,17 @@ impl Record {
         Record {
             prefix,
             ..Record::default()
+        }
+    }
+
+    /// Where the chunk is, in the pack that has this record's number.
+    pub(super) fn place_in(&self, pack: Id) -> Place {
+        Place {
+            pack,
+            block_offset: self.block_offset,
+            sealed_bytes: self.sealed_bytes,
+            start: self.start,
+            length: self.length,
         }
     }
 

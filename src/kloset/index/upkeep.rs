@@ -86,6 +86,12 @@ impl Index {
         self.merge_what_is_due(&turn)
     }
 
+    /// Moves what is in memory to a segment.
+    pub(super) fn spill_now(&self) -> Result<()> {
+        let turn = self.turn();
+        self.spill(&turn)
+    }
+
     /// Moves the table in memory to a segment. If that fails it stays in memory.
     fn spill(&self, _turn: &Turn<'_>) -> Result<()> {
         let (frozen, fresh) = {
@@ -124,7 +130,7 @@ impl Index {
     }
 
     fn merge_what_is_due(&self, turn: &Turn<'_>) -> Result<()> {
-        loop {
+        while !self.is_held() {
             let records: Vec<u64> = self.segments().iter().map(|s| s.records).collect();
             let Some(chosen) = merge::choose(&records, self.spill_records as u64) else {
                 return Ok(());
@@ -134,6 +140,7 @@ impl Index {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
     /// Makes one segment of those `chosen`, without the records of `dead` packs.
@@ -192,7 +199,7 @@ impl Index {
     }
 
     /// Makes everything that index objects cover known to the next process.
-    /// Cheap when nothing has changed. May be called at any time from any thread;
+    /// Cheap when nothing has changed, and nothing while it is [held](Index::hold). May be called at any time from any thread;
     /// of several processes the last wins, and the others' work is done again.
     ///
     /// # Errors
@@ -204,7 +211,7 @@ impl Index {
             self.home.remove_manifest();
             return Err(Error::corrupt("the index cache is damaged"));
         }
-        if !self.home.is_kept() || !self.changed.swap(false, Ordering::Relaxed) {
+        if !self.home.is_kept() || self.is_held() || !self.changed.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
         let outcome = self.save_changes(&turn).during(|| "save the index cache");
@@ -244,6 +251,7 @@ impl Index {
     /// objects say has then to be brought in again, all of it.
     pub fn clear(&self) {
         let _turn = self.turn();
+        self.generation.fetch_add(1, Ordering::SeqCst);
         let mut memtable = self.memtable_mut();
         memtable.clear();
         let mut packs = self.packs_mut();

@@ -125,7 +125,7 @@ fn agrees(cache: &Index, table: &PackTable) -> bool {
 }
 
 /// Every chunk of a pack, and where it lies.
-fn places(table: &PackTable) -> impl Iterator<Item = (Id, Place)> {
+pub(in crate::kloset) fn places(table: &PackTable) -> impl Iterator<Item = (Id, Place)> {
     table.offsets().flat_map(move |(offset, block)| {
         let mut next = 0;
         block.chunks.iter().map(move |chunk| {

@@ -104,7 +104,7 @@ fn count_condemned(kloset: &Kloset, holdings: &mut Holdings) -> Result<()> {
     let mut packs: HashSet<Id> = HashSet::new();
     for object in listed(kloset.store(), Area::Condemned)? {
         match answered(condemned::read(kloset, object.id))? {
-            Some(Ok(Some(named))) => packs.extend(named),
+            Some(Ok(Some((named, _)))) => packs.extend(named),
             Some(Ok(None)) | None => {}
             Some(Err(error)) => kloset.observer().event(&Event::Warning(&error)),
         }

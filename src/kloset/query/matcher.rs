@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 
-use super::Verdict;
 use super::period::Period;
+use super::{Trust, Verdict};
 use crate::kloset::snapshot::Stored;
 
 /// What is asked of one period. With neither limit every bucket is wanted whole.
@@ -76,6 +76,7 @@ pub(super) fn judge<'a>(
             stored,
             is_match: matchers.is_empty() || standings.iter().any(Standing::is_match),
             standings,
+            trust: Trust::Confirmed,
         });
     }
     judged

@@ -14,6 +14,7 @@ pub mod field;
 pub mod filters;
 pub mod matcher;
 pub mod period;
+pub mod trust;
 
 #[cfg(test)]
 mod model_tests;
@@ -26,6 +27,7 @@ pub use field::{Field, Value};
 pub use filters::Filters;
 pub use matcher::{Matcher, Standing};
 pub use period::Period;
+pub use trust::Trust;
 
 use super::snapshot::Stored;
 use crate::util::Id;
@@ -74,6 +76,8 @@ pub struct Verdict<'a> {
     pub is_match: bool,
     /// Its place with every matcher whose buckets it is in, the shortest period first.
     pub standings: Vec<Standing>,
+    /// How far its time was believed, if that was asked.
+    pub trust: Trust,
 }
 
 impl Query {
@@ -96,6 +100,40 @@ impl Query {
         let judged = groups.map(|(value, members)| Group {
             value,
             members: matcher::judge(&self.matchers, self.now_ns, members),
+        });
+        judged.collect()
+    }
+
+    /// The same for whoever means to remove what does not match: a snapshot whose time is not
+    /// [believed](Trust) matches, and takes the place of no other.
+    pub fn judge_warily<'a>(&self, snapshots: &'a [Stored]) -> Vec<Group<Verdict<'a>>> {
+        let groups = self.scope(snapshots).into_iter();
+        let judged = groups.map(|(value, members)| {
+            let of = |trust: Trust| {
+                let members = members.iter().filter(|stored| Trust::of(stored) == trust);
+                members.copied().collect::<Vec<_>>()
+            };
+            let mut verdicts = Vec::with_capacity(members.len());
+            for trust in [Trust::Confirmed, Trust::Synced] {
+                let judged = matcher::judge(&self.matchers, self.now_ns, of(trust));
+                verdicts.extend(
+                    judged
+                        .into_iter()
+                        .map(|verdict| Verdict { trust, ..verdict }),
+                );
+            }
+            let suspicious = of(Trust::Suspicious).into_iter();
+            verdicts.extend(suspicious.map(|stored| Verdict {
+                stored,
+                is_match: true,
+                standings: Vec::new(),
+                trust: Trust::Suspicious,
+            }));
+            verdicts.sort_by_key(|verdict| std::cmp::Reverse(age_order(verdict.stored)));
+            Group {
+                value,
+                members: verdicts,
+            }
         });
         judged.collect()
     }

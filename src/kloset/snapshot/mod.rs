@@ -18,7 +18,7 @@ use crate::error::{During, Error, Result};
 use crate::store::Area;
 use crate::util::Id;
 
-pub use stored::{Stored, amend, list, one_each, remove};
+pub use stored::{Stored, amend, list, one_each, remove, revise};
 
 /// Errors kept in a snapshot; beyond it they are only counted.
 pub const ERRORS_LIMIT: usize = 1000;
@@ -80,6 +80,13 @@ pub struct Snapshot {
     pub program: String,
     /// How often what people say of it was changed since it was made.
     pub revision: u64,
+    /// When it was copied, from another store or another snapshot of this one, by the clock of
+    /// the machine that did it, in nanoseconds since 1970; nothing of one that a backup made.
+    ///
+    /// A copy arrives long after its time, as a snapshot does whose time was forged to have
+    /// retention remove honest ones. This tells the two apart, as far as the key is in
+    /// honest hands: whoever has that can forge this too.
+    pub synced_ns: Option<i64>,
 }
 
 /// Keys of the map. They are part of the format: never renumber.
@@ -103,6 +110,7 @@ mod key {
     pub(super) const ERRORS: u64 = 16;
     pub(super) const PROGRAM: u64 = 17;
     pub(super) const REVISION: u64 = 18;
+    pub(super) const SYNCED: u64 = 19;
     /// Those that are always written.
     pub(super) const COUNT: usize = 18;
 }
@@ -148,8 +156,9 @@ impl Snapshot {
         let mut writer = Writer::new(&mut body);
         let duration_ns = u64::try_from(self.duration.as_nanos()).unwrap_or(u64::MAX);
         let is_revised = self.revision > 0;
+        let optional = usize::from(is_revised) + usize::from(self.synced_ns.is_some());
         writer
-            .map(key::COUNT + usize::from(is_revised))
+            .map(key::COUNT + optional)
             .u64(key::ID)
             .bytes(&self.id.0)
             .u64(key::TIME)
@@ -186,6 +195,9 @@ impl Snapshot {
         });
         if is_revised {
             writer.u64(key::REVISION).u64(self.revision);
+        }
+        if let Some(synced_ns) = self.synced_ns {
+            writer.u64(key::SYNCED).i64(synced_ns);
         }
         body
     }
@@ -253,6 +265,7 @@ impl Snapshot {
             key::ERRORS => self.errors = failures(reader)?,
             key::PROGRAM => self.program = reader.text()?.to_owned(),
             key::REVISION => self.revision = reader.u64()?,
+            key::SYNCED => self.synced_ns = Some(reader.i64()?),
             _ => reader.skip()?,
         }
         Ok(())

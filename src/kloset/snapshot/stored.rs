@@ -126,8 +126,13 @@ impl Stored {
 
 /// Makes `labels` what is said of the snapshot; durable on return.
 pub fn amend(kloset: &Kloset, stored: &Stored, labels: Labels) -> Result<()> {
+    let revision = stored.snapshot.revision.saturating_add(1);
+    revise(kloset, stored, labels, revision)
+}
+
+/// The same, as the `revision` that somebody else made of it, which is a higher one.
+pub fn revise(kloset: &Kloset, stored: &Stored, labels: Labels, revision: u64) -> Result<()> {
     let whole = read(kloset, stored.object)?;
-    let revision = whole.revision.saturating_add(1);
     publish(
         kloset,
         &Snapshot {

@@ -14,7 +14,7 @@ use crate::util::id::ID_BYTES;
 const DIRECT_IDS: u64 = 64;
 
 /// Chunks of one tree at most: even the smallest are enough for ten million entries.
-const TREE_CHUNKS_LIMIT: usize = 1 << 20;
+pub const TREE_CHUNKS_LIMIT: usize = 1 << 20;
 
 /// Writes the list of the chunks of one file, chunk by chunk.
 ///
@@ -107,6 +107,50 @@ pub fn each_chunk(
     each: &mut dyn FnMut(Id) -> Result<()>,
 ) -> Result<()> {
     descend(blobs, &content.ids, content.depth, each)
+}
+
+/// Calls `each` with every chunk that `content` needs, lists before what they list, and with
+/// whether it is a list.
+///
+/// # Errors
+/// As [`each_chunk`].
+pub fn each_reference(
+    blobs: &BlobReader<'_>,
+    content: &Content,
+    each: &mut dyn FnMut(Id, Role) -> Result<()>,
+) -> Result<()> {
+    descend_all(blobs, &content.ids, content.depth, each)
+}
+
+/// What a chunk is to the file or directory it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Part of it.
+    Part,
+    /// Ids of further chunks.
+    List,
+}
+
+/// Goes down one level, as [`descend`].
+fn descend_all(
+    blobs: &BlobReader<'_>,
+    ids: &[Id],
+    depth: u32,
+    each: &mut dyn FnMut(Id, Role) -> Result<()>,
+) -> Result<()> {
+    for id in ids {
+        match depth {
+            0 => each(*id, Role::Part)?,
+            _ => {
+                each(*id, Role::List)?;
+                let list = blobs
+                    .with(id, decode_list)
+                    .during(|| format!("list of chunks {}", id.short()))?;
+                descend_all(blobs, &list, depth - 1, each)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The ids of all chunks that `content` stands for, in order: for trees, which have few.

@@ -12,7 +12,9 @@ mod entry;
 mod walk;
 mod wire;
 
-pub use content::{ListWriter, chunk_ids, decode_list, each_chunk};
+pub use content::{
+    ListWriter, Role, TREE_CHUNKS_LIMIT, chunk_ids, decode_list, each_chunk, each_reference,
+};
 pub use entry::{Content, Entry, Totals, check_name};
 pub use walk::{Reach, TreeWalk};
 

@@ -1,0 +1,189 @@
+//! `plakar maintenance`: give back the room that nothing needs any more.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cli::{Args, Command, Flag, Globals, Status, age, opening};
+use crate::error::{During, Error, Kind, Result};
+use crate::kloset::collect::{self, Options, SHORTEST_SHARED_GRACE, Summary, USUAL_GRACE};
+use crate::util::human;
+
+/// The entry in the table.
+pub const COMMAND: Command = Command {
+    name: "maintenance",
+    synopsis: "[-grace AGE] [-dry-run] [-max-repack SIZE]",
+    about: "free what no snapshot needs any more",
+    flags: &[
+        Flag::value(
+            "grace",
+            "AGE",
+            "delete packs condemned for AGE, such as 3d; a week unless given",
+        ),
+        Flag::switch("dry-run", "only tell what would be done"),
+        Flag::value(
+            "max-repack",
+            "SIZE",
+            "copy at most SIZE, such as 10G, out of packs that are mostly dead",
+        ),
+    ],
+    run,
+    ..Command::BLANK
+};
+
+fn run(globals: &Globals, args: Args) -> Result<Status> {
+    args.no_arguments()?;
+    let options = Options {
+        grace: grace(&args)?,
+        is_dry: args.is_on("dry-run"),
+        max_repack_bytes: max_repack_bytes(&args)?,
+        interrupt: globals.interrupt.clone(),
+    };
+    if options.grace < SHORTEST_SHARED_GRACE {
+        let words = "with a grace below a minute nobody else may write to the store meanwhile";
+        globals.out.warning(&Error::new(Kind::Failed, words));
+    }
+    let watch = globals.watch();
+    let kloset = opening::kloset(globals, &watch)?;
+    watch.show();
+    let summary = collect::run(&kloset, &options).during(|| "maintenance");
+    watch.finish();
+    let summary = summary?;
+    globals.out.summary(&Done::new(&summary, options.is_dry))?;
+    Ok(Status::damaged_if(summary.lost_chunks > 0))
+}
+
+/// How long packs stay condemned.
+fn grace(args: &Args) -> Result<Duration> {
+    let Some(text) = args.text("grace")? else {
+        return Ok(USUAL_GRACE);
+    };
+    let now = Timestamp::now();
+    let since = age::before(&text, now);
+    let unknown = || args.usage(format!("-grace: {text:?} is no age, such as 7d or 12h"));
+    let grace = now.duration_since(since.ok_or_else(unknown)?);
+    Duration::try_from(grace).map_err(|_| unknown())
+}
+
+/// How much may be copied.
+fn max_repack_bytes(args: &Args) -> Result<Option<u64>> {
+    let Some(text) = args.text("max-repack")? else {
+        return Ok(None);
+    };
+    let unknown = || {
+        args.usage(format!(
+            "-max-repack: {text:?} is no size, such as 500M or 10G"
+        ))
+    };
+    size_bytes(&text).map(Some).ok_or_else(unknown)
+}
+
+/// The bytes that `text` tells: a number, and maybe a unit of which each is 1,024 of the one before.
+fn size_bytes(text: &str) -> Option<u64> {
+    let end = text.find(|letter: char| !letter.is_ascii_digit());
+    let (digits, unit) = text.split_at(end.unwrap_or(text.len()));
+    let unit = unit.trim().to_ascii_uppercase();
+    let unit = unit.trim_end_matches('B').trim_end_matches('I');
+    let power = ["", "K", "M", "G", "T"]
+        .iter()
+        .position(|name| *name == unit)?;
+    let scale = 1024_u64.checked_pow(u32::try_from(power).ok()?)?;
+    digits.parse::<u64>().ok()?.checked_mul(scale)
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Done {
+    command: &'static str,
+    is_dry_run: bool,
+    snapshots: u64,
+    freed_packs: u64,
+    freed_bytes: u64,
+    condemned_packs: u64,
+    condemned_bytes: u64,
+    waiting_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_until: Option<String>,
+    young_bytes: u64,
+    repacked_bytes: u64,
+    merged_indexes: u64,
+    lost_chunks: u64,
+    seconds: f64,
+}
+
+impl Done {
+    fn new(summary: &Summary, is_dry_run: bool) -> Done {
+        Done {
+            command: "maintenance",
+            is_dry_run,
+            snapshots: summary.snapshots,
+            freed_packs: summary.freed_packs,
+            freed_bytes: summary.freed_bytes,
+            condemned_packs: summary.condemned_packs,
+            condemned_bytes: summary.condemned_bytes,
+            waiting_bytes: summary.waiting_bytes,
+            waiting_until: summary.waiting_until_ns.map(human::time),
+            young_bytes: summary.young_bytes,
+            repacked_bytes: summary.repacked_bytes,
+            merged_indexes: summary.merged_indexes,
+            lost_chunks: summary.lost_chunks,
+            seconds: summary.duration.as_millis() as f64 / 1000.0,
+        }
+    }
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let would = if self.is_dry_run { "would be " } else { "" };
+        write!(
+            f,
+            "maintenance: {} {would}freed",
+            human::size(self.freed_bytes)
+        )?;
+        if self.waiting_bytes > 0 {
+            write!(f, ", {} wait", human::size(self.waiting_bytes))?;
+            if let Some(until) = &self.waiting_until {
+                write!(f, " until {until}")?;
+            }
+        }
+        if self.young_bytes > 0 {
+            write!(f, ", {} too young", human::size(self.young_bytes))?;
+        }
+        if self.repacked_bytes > 0 {
+            write!(f, "; {} {would}repacked", human::size(self.repacked_bytes))?;
+        }
+        if self.merged_indexes > 0 {
+            write!(
+                f,
+                "; index objects {would}replaced: {}",
+                self.merged_indexes
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("12", Some(12)),
+            ("3k", Some(3 << 10)),
+            ("5 MiB", Some(5 << 20)),
+            ("10G", Some(10 << 30)),
+            ("2TB", Some(2 << 40)),
+            ("G", None),
+            ("-1", None),
+            ("1X", None),
+            ("99999999T", None),
+        ] {
+            assert_eq!(size_bytes(text), bytes, "{text}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! `plakar repair`: make the best of a damaged store.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::cli::escape::printable;
+use crate::cli::wording::{counted, listed};
+use crate::cli::{Args, Command, Flag, Globals, Status, opening, threads};
+use crate::error::{During, Result};
+use crate::kloset::check::{self, Depth};
+use crate::kloset::repair::{self, Mode, Options, Repair, Summary};
+use crate::util::human;
+
+/// The entry in the table.
+pub const COMMAND: Command = Command {
+    name: "repair",
+    synopsis: "[-apply] [-fast]",
+    about: "make the best of a damaged store",
+    flags: &[
+        Flag::switch("apply", "do it; without, only tell what is wrong"),
+        Flag::switch("fast", "look for what is missing only, read no contents"),
+    ],
+    run,
+    ..Command::BLANK
+};
+
+fn run(globals: &Globals, args: Args) -> Result<Status> {
+    args.no_arguments()?;
+    let (is_applied, is_fast) = (args.is_on("apply"), args.is_on("fast"));
+    let options = Options {
+        mode: if is_applied {
+            Mode::Apply
+        } else {
+            Mode::DryRun
+        },
+        check: check::Options {
+            depth: if is_fast {
+                Depth::Structure
+            } else {
+                Depth::Contents
+            },
+            workers: threads::workers(globals),
+            interrupt: globals.interrupt.clone(),
+        },
+        program: concat!("plakar ", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    let watch = globals.watch();
+    let kloset = opening::kloset(globals, &watch)?;
+    watch.show();
+    let mut told = |repair: &Repair<'_>| globals.out.result("repair", &Line::new(repair));
+    let found = repair::run(&kloset, &options, &mut told);
+    watch.finish();
+    let done = Done::new(&found.during(|| args.path())?, is_applied);
+    globals.out.summary(&done)?;
+    Ok(done.status())
+}
+
+/// One snapshot that lost something.
+#[derive(Serialize)]
+struct Line {
+    snapshot: String,
+    time: String,
+    repaired: Option<String>,
+    #[serde(skip)]
+    base: String,
+}
+
+impl Line {
+    fn new(repair: &Repair<'_>) -> Line {
+        Line {
+            snapshot: repair.original.id.to_string(),
+            time: human::time(repair.original.time_ns),
+            repaired: repair.repaired.map(|id| id.to_string()),
+            base: printable(&repair.original.base()),
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (time, snapshot, base) = (&self.time, &self.snapshot[..8], &self.base);
+        write!(f, "damaged {time} {snapshot} {base}")?;
+        match &self.repaired {
+            Some(repaired) => write!(f, " repaired as {}", &repaired[..8]),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What was found and done.
+#[derive(Serialize)]
+struct Done {
+    command: &'static str,
+    is_applied: bool,
+    damaged_indexes: u64,
+    stale_indexes: u64,
+    unindexed_packs: u64,
+    snapshots: u64,
+    damaged_snapshots: u64,
+    unreadable_snapshots: u64,
+    repaired_snapshots: u64,
+    repaired_before: u64,
+    damaged_files: u64,
+    damaged_objects: u64,
+    read_bytes: u64,
+    seconds: f64,
+}
+
+impl Done {
+    fn new(found: &Summary, is_applied: bool) -> Done {
+        Done {
+            command: "repair",
+            is_applied,
+            damaged_indexes: found.damaged_indexes,
+            stale_indexes: found.stale_indexes,
+            unindexed_packs: found.unindexed_packs,
+            snapshots: found.check.snapshots,
+            damaged_snapshots: found.lossy_snapshots,
+            unreadable_snapshots: found.check.damaged_snapshots - found.lossy_snapshots,
+            repaired_snapshots: found.repaired,
+            repaired_before: found.repaired_before,
+            damaged_files: found.check.damaged_files,
+            damaged_objects: found.check.damaged_objects,
+            read_bytes: found.check.read_bytes,
+            seconds: found.duration.as_millis() as f64 / 1000.0,
+        }
+    }
+
+    /// Whether something is lost or damaged that nothing here makes good.
+    fn is_lossy(&self) -> bool {
+        self.damaged_snapshots + self.unreadable_snapshots + self.damaged_objects > 0
+    }
+
+    fn is_index_bad(&self) -> bool {
+        self.damaged_indexes + self.stale_indexes + self.unindexed_packs > 0
+    }
+
+    fn status(&self) -> Status {
+        match (self.is_applied, self.is_lossy()) {
+            (true, is_lossy) => Status::partial_if(is_lossy),
+            (false, is_lossy) => Status::damaged_if(is_lossy || self.is_index_bad()),
+        }
+    }
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wrong = listed(&[
+            (
+                self.damaged_indexes,
+                "damaged index object",
+                "damaged index objects",
+            ),
+            (
+                self.stale_indexes,
+                "index object of lost packs",
+                "index objects of lost packs",
+            ),
+            (
+                self.unindexed_packs,
+                "pack in no index",
+                "packs in no index",
+            ),
+            (
+                self.damaged_snapshots,
+                "damaged snapshot",
+                "damaged snapshots",
+            ),
+            (
+                self.unreadable_snapshots,
+                "snapshot that cannot be read",
+                "snapshots that cannot be read",
+            ),
+            (self.damaged_files, "damaged file", "damaged files"),
+            (self.damaged_objects, "damaged object", "damaged objects"),
+        ]);
+        let took = human::duration(Duration::from_secs_f64(self.seconds));
+        let all = counted(self.snapshots, "snapshot", "snapshots");
+        match (wrong.as_str(), self.is_applied) {
+            ("", _) => write!(f, "repair: nothing is wrong with {all} in {took}"),
+            (wrong, false) => write!(f, "repair: {wrong} in {took}; -apply does what can be done"),
+            (wrong, true) => {
+                let repaired = counted(self.repaired_snapshots, "snapshot", "snapshots");
+                write!(f, "repair: found {wrong}; {repaired} repaired")?;
+                if self.is_index_bad() {
+                    write!(f, ", index made anew")?;
+                }
+                write!(f, " in {took}")
+            }
+        }
+    }
+}

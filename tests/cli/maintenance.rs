@@ -1,0 +1,156 @@
+//! Freeing what no snapshot needs, as a user does it.
+
+use std::fs;
+
+use crate::harness::{Sandbox, noise};
+use crate::mounted::Mounted;
+use crate::process::weight;
+
+const MIB: u64 = 1 << 20;
+/// How often a run is killed.
+const KILLS: u64 = 12;
+
+/// A store with a snapshot of something small, and one of something large that was removed.
+fn with_garbage(name: &str) -> (Sandbox, String) {
+    let sandbox = Sandbox::with_store(name);
+    sandbox.write("d/large", &noise(20 << 20));
+    sandbox.write("d/small", &noise(1 << 20));
+    let doomed = sandbox.backup("st", "d");
+    fs::remove_file(sandbox.path("d/large")).expect("it is there");
+    let kept = sandbox.backup("st", "d");
+    sandbox.run(&["at", "st", "rm", "-apply", &doomed]).ended(0);
+    (sandbox, kept)
+}
+
+/// The snapshot restores, and nothing is damaged.
+fn nothing_is_lost(sandbox: &Sandbox, kept: &str) {
+    sandbox
+        .run(&["at", "st", "check"])
+        .ended(0)
+        .prints("check: intact: ");
+    let _ = fs::remove_dir_all(sandbox.path("out"));
+    sandbox
+        .run(&["at", "st", "restore", "-to", "out", kept])
+        .ended(0);
+    assert!(sandbox.read("out/small") == noise(1 << 20));
+}
+
+#[test]
+fn a_removal_is_freed_after_the_grace() {
+    let (sandbox, kept) = with_garbage("maintenance");
+    let st = sandbox.path("st");
+    let before = weight(&st);
+    let young = sandbox.run(&["at", "st", "maintenance"]).ended(0);
+    young
+        .prints("0 B freed")
+        .prints(" too young")
+        .says_nothing();
+    age(&sandbox);
+    let dry = sandbox
+        .run(&["at", "st", "maintenance", "-dry-run"])
+        .ended(0);
+    dry.prints("would be freed").prints(" wait");
+    let run = sandbox.run(&["at", "st", "maintenance"]).ended(0);
+    run.prints("0 B freed")
+        .prints(" wait until 20")
+        .says_nothing();
+    assert!(weight(&st) >= before);
+    age(&sandbox);
+    let run = sandbox.run(&["at", "st", "maintenance", "-json"]).ended(0);
+    let summary = run.object("summary");
+    assert!(
+        summary["freed_bytes"].as_u64() > Some(19 << 20),
+        "{summary}"
+    );
+    assert_eq!(summary["waiting_bytes"], 0, "{summary}");
+    assert!(weight(&st) < 3 << 20);
+    nothing_is_lost(&sandbox, &kept);
+}
+
+/// Makes everything in the store eight days older.
+fn age(sandbox: &Sandbox) {
+    let mut waiting = vec![sandbox.path("st")];
+    while let Some(path) = waiting.pop() {
+        for entry in fs::read_dir(path).expect("it can be listed").flatten() {
+            let kind = entry.file_type().expect("it has a kind");
+            if kind.is_dir() {
+                waiting.push(entry.path());
+                continue;
+            }
+            let file = fs::File::options().write(true).open(entry.path());
+            let file = file.expect("it is ours");
+            let modified = file.metadata().and_then(|metadata| metadata.modified());
+            let modified =
+                modified.expect("it has a time") - 8 * std::time::Duration::from_secs(86_400);
+            file.set_modified(modified).expect("it is ours");
+        }
+    }
+}
+
+#[test]
+fn a_short_grace_says_what_it_means_and_frees_at_once() {
+    let (sandbox, kept) = with_garbage("maintenance_now");
+    let words = ["at", "st", "maintenance", "-grace", "0s"];
+    let run = sandbox.run(&words).ended(0).prints(" freed");
+    run.says("nobody else may write to the store meanwhile");
+    assert!(weight(&sandbox.path("st")) < 3 << 20);
+    nothing_is_lost(&sandbox, &kept);
+    for (flag, value) in [("-grace", "soon"), ("-max-repack", "much")] {
+        let words = ["at", "st", "maintenance", flag, value];
+        sandbox.run(&words).ended(64).says(value);
+    }
+}
+
+#[test]
+fn a_killed_maintenance_costs_nothing() {
+    let (sandbox, kept) = with_garbage("kill_maintenance");
+    let st = sandbox.path("st");
+    for round in 0..KILLS {
+        sandbox.write("d/large", &noise(6 << 20));
+        let doomed = sandbox.backup("st", "d");
+        fs::remove_file(sandbox.path("d/large")).expect("it is there");
+        sandbox.run(&["at", "st", "rm", "-apply", &doomed]).ended(0);
+        let objects = |area: &str| fs::read_dir(st.join(area)).map_or(0, Iterator::count);
+        let (before, indexes) = (weight(&st.join("packs")), objects("index"));
+        let mut running = sandbox.start(&["at", "st", "maintenance", "-grace", "0s"]);
+        // Moments that can be seen: begun, condemned, copied, deleting, index objects replaced, done.
+        running.until(|running| match round % 5 {
+            0 => running.read_bytes() > 0,
+            1 => objects("condemned") > 0,
+            2 => weight(&st.join("packs")) > before || objects("condemned") > 0,
+            3 => weight(&st.join("packs")) < before,
+            _ => objects("index") != indexes,
+        });
+        running.kill();
+        nothing_is_lost(&sandbox, &kept);
+    }
+    sandbox
+        .run(&["at", "st", "maintenance", "-grace", "0s"])
+        .ended(0);
+    assert!(weight(&st) < 3 << 20);
+    nothing_is_lost(&sandbox, &kept);
+    sandbox.discard();
+}
+
+#[test]
+fn a_disk_without_a_free_byte_gets_room_by_it() {
+    let sandbox = Sandbox::new("maintenance_full");
+    let Some(disk) = Mounted::tmpfs(&sandbox, "disk", 16 * MIB) else {
+        return;
+    };
+    sandbox.run(&["at", "disk/st", "create"]).ended(0);
+    sandbox.write("d/a", &noise(8 << 20));
+    let doomed = sandbox.backup("disk/st", "d");
+    sandbox.write("d/a", b"small");
+    let kept = sandbox.backup("disk/st", "d");
+    disk.fill();
+    let words = ["at", "disk/st", "rm", "-apply", &doomed];
+    sandbox.run(&words).ended(0);
+    let words = ["at", "disk/st", "maintenance", "-grace", "0s"];
+    let run = sandbox.run(&words).ended(0);
+    assert!(weight(&sandbox.path("disk/st")) < MIB, "{}", run.stdout());
+    let words = ["at", "disk/st", "check"];
+    sandbox.run(&words).ended(0);
+    let words = ["at", "disk/st", "cat", &format!("{kept}:a")];
+    sandbox.run(&words).ended(0).prints_just("small");
+}
