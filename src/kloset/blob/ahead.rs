@@ -6,8 +6,9 @@
 //! 1. the first read of a pack takes just what is wanted, for it may be all;
 //! 2. one that goes on where the last ended takes twice as much as that, up to
 //!    [`WINDOW_BYTES`], so that several blocks come in one answer;
-//! 3. and while what came is used, what follows is fetched by a thread of ours, so that
-//!    even somebody who reads one thing after the other does not wait.
+//! 3. and while what came is used, what follows is fetched by threads of ours, as many windows
+//!    ahead as there are threads, so that even somebody who reads one thing after the
+//!    other hardly waits.
 //!
 //! What was read is kept in *windows*, in memory, [`LIMIT_BYTES`] of them at most, beside what
 //! readers are waiting for themselves. Those that were used up go first. A window that cannot be
@@ -17,6 +18,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -35,7 +37,7 @@ const LIMIT_BYTES: u64 = 8 << 20;
 /// Packs of which it is known how far they were read; beyond that it is forgotten of all.
 const RUNS: usize = 256;
 /// Windows that are fetched ahead at the same time, by a thread each.
-const FETCHERS: usize = 2;
+const FETCHERS: usize = 3;
 
 /// Reads packs of one store. May be used from several threads.
 pub(super) struct Ahead {
@@ -51,9 +53,12 @@ struct Shared {
     state: Mutex<State>,
     /// A window was filled, or given up.
     moved: Condvar,
+    /// How many fetchers have something to do.
+    busy: AtomicUsize,
 }
 
 /// Part of a pack that is to become a window.
+#[derive(Clone)]
 struct Wanted {
     pack: Id,
     range: Range<u64>,
@@ -96,6 +101,7 @@ impl Ahead {
                 store,
                 state: Mutex::default(),
                 moved: Condvar::new(),
+                busy: AtomicUsize::new(0),
             }),
             fetchers: OnceLock::new(),
         }
@@ -120,17 +126,19 @@ impl Ahead {
             to[..count].copy_from_slice(&from[..count]);
             at += count as u64;
         }
-        if let Some(wanted) = self.shared.next(pack, last, end) {
-            self.fetch(wanted);
+        while let Some(wanted) = self.shared.next(pack, last, end) {
+            if !self.fetch(wanted) {
+                break;
+            }
         }
         Ok(())
     }
 
     /// Has a window fetched that is noted already, if a thread is free to do so at once: else
     /// whoever wants it had better fetch it than wait.
-    fn fetch(&self, wanted: Wanted) {
+    fn fetch(&self, wanted: Wanted) -> bool {
         let fetchers = self.fetchers.get_or_init(|| {
-            let (sender, receiver) = sync_channel(0);
+            let (sender, receiver) = sync_channel(FETCHERS);
             let receiver = Arc::new(Mutex::new(receiver));
             for _ in 0..FETCHERS {
                 let (shared, receiver) = (self.shared.clone(), receiver.clone());
@@ -139,11 +147,13 @@ impl Ahead {
             }
             sender
         });
-        if let Err(refused) = fetchers.try_send(wanted) {
-            use std::sync::mpsc::TrySendError::{Disconnected, Full};
-            let (Full(wanted) | Disconnected(wanted)) = refused;
+        let is_free = self.shared.busy.fetch_add(1, Ordering::AcqRel) < FETCHERS;
+        let sent = is_free && fetchers.try_send(wanted.clone()).is_ok();
+        if !sent {
+            self.shared.busy.fetch_sub(1, Ordering::AcqRel);
             self.shared.give_up(&wanted);
         }
+        sent
     }
 }
 
@@ -154,6 +164,7 @@ fn fetcher(shared: &Shared, wanted: &Mutex<Receiver<Wanted>>) {
         let Ok(wanted) = next else { return };
         // Whoever wants it will meet the same error, and tell of it.
         let _ = shared.fill(&wanted);
+        shared.busy.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -191,8 +202,8 @@ impl Shared {
     fn next(&self, pack: Id, at: u64, end: u64) -> Option<Wanted> {
         let mut state = lock(&self.state);
         let run = *state.runs.get(&pack)?;
-        // Half of a window is left to be used, or less.
-        let is_due = run.goes_on && at + run.bytes / 2 >= run.end && run.end < end;
+        let ahead = run.bytes * FETCHERS as u64;
+        let is_due = run.goes_on && run.end < end && run.end < at + ahead;
         if !is_due || state.find(pack, run.end).is_some() || !state.make_room() {
             return None;
         }
