@@ -32,7 +32,7 @@ bench-peers: all
 	tests/bench/peers.sh restic rest-server borg
 	tests/bench/corpora.sh linux
 	tests/bench/compare.py
-	tests/bench/http.py
+	tests/bench/served.py
 
 # Backs up a directory, checks it, restores it and compares, in a temporary directory.
 demo:

@@ -8,7 +8,7 @@
 //! | 0 | [`error`], [`util`] | nothing of backups |
 //! | 1 | [`net`] | what a location is |
 //! | 2 | [`store`], [`connector`] | where objects are kept; where files are read and written |
-//! | 3 | [`kloset`], [`config`] | keys, chunks, blocks, packs, trees, snapshots; what is kept by name |
+//! | 3 | [`kloset`], [`server`], [`config`] | keys, chunks, blocks, packs, trees, snapshots; a store for others to use; what is kept by name |
 //! | 4 | [`cli`] | alone prints, prompts and reads the environment |
 //!
 //! The library exists so that benchmarks, fuzz targets and tests can call the
@@ -22,5 +22,6 @@ pub mod connector;
 pub mod error;
 pub mod kloset;
 pub mod net;
+pub mod server;
 pub mod store;
 pub mod util;

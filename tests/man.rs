@@ -60,11 +60,8 @@ fn named<'a>(tables: impl IntoIterator<Item = &'a [Flag]>) -> BTreeSet<String> {
 }
 
 fn own_flags(command: &Command) -> BTreeSet<String> {
-    let subcommands = command
-        .subcommands
-        .iter()
-        .map(|subcommand| subcommand.flags);
-    named(subcommands.chain([command.flags]))
+    let commands = with_subcommands(command);
+    named(commands.iter().map(|command| command.flags))
 }
 
 #[test]
@@ -103,16 +100,20 @@ fn pages_document_the_flags_that_there_are() {
     );
 }
 
-/// A command and its subcommands, whose groups of flags count.
-fn with_subcommands(command: &Command) -> impl Iterator<Item = &Command> {
-    std::iter::once(command).chain(command.subcommands)
+/// A command and its subcommands, and theirs: the flags of all are on one page.
+fn with_subcommands(command: &Command) -> Vec<&Command> {
+    let below = command.subcommands.iter().flat_map(with_subcommands);
+    std::iter::once(command).chain(below).collect()
 }
 
 #[test]
 fn flags_that_commands_share_have_a_page_that_they_point_to() {
     for command in COMMANDS {
         let text = page(&format!("plakar-{}.1", command.name));
-        for group in with_subcommands(command).flat_map(|command| command.groups) {
+        for group in with_subcommands(command)
+            .iter()
+            .flat_map(|command| command.groups)
+        {
             let (name, section) = group.page;
             let shared = page(&format!("{name}.{section}"));
             assert_eq!(

@@ -3,6 +3,8 @@
 //!
 //! Inputs are random, and valid ones with a few bytes changed, which get further in.
 
+use std::io::{self, Read, Write};
+
 use plakar::connector::{Details, FileKind, Metadata};
 use plakar::kloset::cbor::Reader;
 use plakar::kloset::config::Config;
@@ -10,6 +12,7 @@ use plakar::kloset::master::Key;
 use plakar::kloset::table::{self, BlockTable, ChunkEntry, Ids, PackKind};
 use plakar::kloset::tree::{self, Content, Entry};
 use plakar::kloset::{pack, slot};
+use plakar::net::http1::{Body, Connection, Framing, HEAD_LIMIT_BYTES, Wrong};
 use plakar::util::Id;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -93,6 +96,90 @@ fn check_tree(bytes: &[u8]) {
     }
 }
 
+/// Bytes that come in pieces of some length.
+struct Pieces<'a> {
+    bytes: &'a [u8],
+    length: usize,
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let length = into.len().min(self.length);
+        self.bytes.read(&mut into[..length])
+    }
+}
+
+impl Write for Pieces<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The targets and bodies of the requests that `bytes` are, and whether nothing else is there.
+fn requests(bytes: &[u8], length: usize) -> (Vec<(String, Vec<u8>)>, bool) {
+    let mut connection = Connection::new(Pieces { bytes, length });
+    let (mut requests, mut buffer) = (Vec::new(), [0; 64]);
+    loop {
+        let request = match connection.read_request() {
+            Ok(request) => request,
+            Err(wrong) => return (requests, matches!(wrong, Wrong::Closed)),
+        };
+        let mut text = Vec::new();
+        let framing = match Framing::of_request(&request) {
+            Ok(framing) => framing,
+            Err(_) => return (requests, false),
+        };
+        let mut body = Body::new(framing);
+        loop {
+            match body.read(&mut connection, &mut buffer) {
+                Ok(0) => break,
+                Ok(read) => text.extend_from_slice(&buffer[..read]),
+                Err(_) => return (requests, false),
+            }
+        }
+        assert!(request.target.len() < HEAD_LIMIT_BYTES && body.is_ended());
+        requests.push((request.target, text));
+    }
+}
+
+/// Requests as they should be, of every kind of body.
+fn pipelined() -> Vec<u8> {
+    b"PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+      3\r\nabc\r\n0a;x=y\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n\
+      PUT /b HTTP/1.1\r\nhost: h\r\ncontent-length: 12\r\nExpect: 100-continue\r\n\r\nhello, world\
+      HEAD http://h/c HTTP/1.0\r\n\r\nGET /d?e=f HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1\r\n\r\n"
+        .to_vec()
+}
+
+/// However the bytes are cut, the same requests are in them: what one parser takes for a body
+/// another must not take for a request.
+fn check_requests(bytes: &[u8]) {
+    let whole = requests(bytes, usize::MAX);
+    assert_eq!(requests(bytes, 1), whole);
+    assert_eq!(requests(bytes, 7), whole);
+    let total: usize = whole
+        .0
+        .iter()
+        .map(|(target, body)| target.len() + body.len())
+        .sum();
+    assert!(total <= bytes.len());
+}
+
+#[test]
+fn requests_are_those_that_were_sent() {
+    let (found, is_all) = requests(&pipelined(), 3);
+    let found: Vec<(&str, usize)> = found
+        .iter()
+        .map(|(target, body)| (target.as_str(), body.len()))
+        .collect();
+    let expected = [("/a", 13), ("/b", 12), ("http://h/c", 0), ("/d?e=f", 0)];
+    assert_eq!((found.as_slice(), is_all), (expected.as_slice(), true));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -131,6 +218,16 @@ proptest! {
         let mut marked = b"KLOSETK\x01".to_vec();
         marked.extend_from_slice(&bytes);
         drop(slot::inspect(&marked));
+    }
+
+    #[test]
+    fn requests_survive_anything(bytes in vec(any::<u8>(), 0..300)) {
+        check_requests(&bytes);
+    }
+
+    #[test]
+    fn requests_survive_changes(bytes in mutated(pipelined())) {
+        check_requests(&bytes);
     }
 
     #[test]

@@ -114,8 +114,8 @@ impl Settings {
 /// The flags and arguments of one command. Derefs to its [`Settings`].
 #[derive(Clone, Debug)]
 pub struct Args {
-    /// The command that a subcommand belongs to.
-    pub(super) parent: Option<&'static Command>,
+    /// The commands that a subcommand belongs to, the outermost first.
+    pub(super) parents: Vec<&'static Command>,
     pub(super) command: &'static Command,
     pub(super) settings: Settings,
     pub(super) arguments: Vec<OsString>,
@@ -135,7 +135,7 @@ impl Args {
     /// `command` with nothing given.
     pub(super) fn none(command: &'static Command) -> Args {
         Args {
-            parent: None,
+            parents: Vec::new(),
             command,
             settings: Settings::new(command.tables()),
             arguments: Vec::new(),
@@ -143,15 +143,16 @@ impl Args {
         }
     }
 
-    /// How the command is called: `check`, `key add`.
+    /// How the command is called: `check`, `key add`, `server token add`.
     pub fn path(&self) -> String {
-        let parent = self.parent.map(|parent| format!("{} ", parent.name));
-        parent.unwrap_or_default() + self.command.name
+        let commands = self.parents.iter().chain([&self.command]);
+        let names: Vec<&str> = commands.map(|command| command.name).collect();
+        names.join(" ")
     }
 
     /// The command that this is a subcommand of.
     pub fn parent(&self) -> Option<&'static str> {
-        self.parent.map(|parent| parent.name)
+        self.parents.last().map(|parent| parent.name)
     }
 
     /// What the command takes, as help shows it.

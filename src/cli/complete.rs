@@ -11,7 +11,7 @@
 
 pub mod synopsis;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 use super::args::Args;
 use super::parse::{Invocation, parse};
@@ -316,12 +316,14 @@ fn of_kind(place: &Place, kind: Kind, known: &dyn Known) -> Vec<Candidate> {
     }
 }
 
-/// The subcommands of the command that is an argument.
+/// The subcommands of the command that the arguments name.
 fn subcommands(invocation: &Invocation) -> &'static [Command] {
-    let arguments = invocation.args.iter().flat_map(Args::arguments);
-    let named = arguments.last().and_then(|word| OsStr::to_str(word));
-    let command = named.and_then(|name| Command::find(super::COMMANDS, name));
-    command.map_or(&[], |command| command.subcommands)
+    let mut commands = super::COMMANDS;
+    for word in invocation.args.iter().flat_map(Args::arguments) {
+        let named = word.to_str().and_then(|name| Command::find(commands, name));
+        commands = named.map_or(&[], |command| command.subcommands);
+    }
+    commands
 }
 
 /// The keys that a section takes, of whatever connector, each followed by `end`.

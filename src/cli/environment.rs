@@ -29,6 +29,10 @@ pub struct Environment {
     pub tags: Option<OsString>,
     /// `TERM`.
     pub terminal: Option<OsString>,
+    /// `SSH_AUTH_SOCK`: where an agent of SSH listens.
+    pub agent: Option<PathBuf>,
+    /// `LOGNAME`, else `USER`.
+    pub user: Option<String>,
 }
 
 impl Environment {
@@ -43,6 +47,8 @@ impl Environment {
             repository: variable("PLAKAR_REPOSITORY"),
             tags: variable("PLAKAR_TAGS"),
             terminal: variable("TERM"),
+            agent: path("SSH_AUTH_SOCK"),
+            user: text("LOGNAME").or_else(|| text("USER")),
         }
     }
 
@@ -75,6 +81,11 @@ pub(super) fn passphrase(variable_name: &str) -> Option<Zeroizing<Vec<u8>>> {
 /// A variable that is set and not empty.
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// A variable that holds text.
+fn text(name: &str) -> Option<String> {
+    variable(name).and_then(|value| value.into_string().ok())
 }
 
 /// A variable that holds a path.

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | [`table`], [`parse`], [`args`], [`suggest`], [`help`], [`complete`] | flags and commands as data; words understood by them; help and completions made from them |
 //! | [`globals`], `configured`, `environment`, `signals`, `limits`, [`threads`] | what comes from outside: options, names, variables, requests to stop |
-//! | [`opening`], [`selection`], [`query`], [`places`], [`tags`], [`date`], `age`, [`cost`] | what commands are given, understood |
+//! | [`opening`], [`selection`], [`query`], [`places`], [`tags`], [`date`], `age`, [`size`], [`cost`] | what commands are given, understood |
 //! | [`output`], [`listing`], [`grouping`], [`facts`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
 //! | [`passphrase`], `terminal`, `strength` | the one thing that is asked |
 
@@ -40,6 +40,8 @@ pub mod progress;
 pub mod query;
 pub mod selection;
 mod signals;
+pub mod size;
+pub mod ssh;
 pub mod status;
 mod stdout;
 mod strength;

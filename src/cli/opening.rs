@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::globals::Globals;
 use super::passphrase::Passphrase;
 use super::progress::Watch;
+use super::ssh;
 use crate::config::entries::Value;
 use crate::config::place::Place;
 use crate::error::{During, Error, Kind, Result};
@@ -21,6 +22,7 @@ use crate::kloset::master::Key;
 use crate::kloset::{Kloset, Locked};
 use crate::net::Trust;
 use crate::store::{self, Settings, Store};
+use crate::util::interrupt::Interrupt;
 
 /// What a cache lets others do: nothing. It tells which chunks a store holds.
 const CACHE_MODE: u32 = 0o700;
@@ -44,6 +46,16 @@ pub fn store(globals: &Globals) -> Result<Arc<dyn Store>> {
 /// [`Kind::Usage`] for a place where no store can be; whatever keeps the token that is
 /// configured from being had.
 pub fn store_at(globals: &Globals, place: &Place) -> Result<Arc<dyn Store>> {
+    reach(globals, place, globals.interrupt.clone())
+}
+
+/// The store that the user named, for others to use: when we are asked to stop, what they
+/// have begun is to come to its end.
+pub fn served(globals: &Globals) -> Result<Arc<dyn Store>> {
+    reach(globals, &globals.place()?, Interrupt::default())
+}
+
+fn reach(globals: &Globals, place: &Place, interrupt: Interrupt) -> Result<Arc<dyn Store>> {
     let is_on = |name| matches!(place.value(name), Some(Value::Switch(true)));
     let text = |name| place.text(name).map(|text| text.to_string());
     let connections = match place.value("connections") {
@@ -52,7 +64,7 @@ pub fn store_at(globals: &Globals, place: &Place) -> Result<Arc<dyn Store>> {
     };
     let out = globals.out.clone();
     let settings = Settings {
-        interrupt: globals.interrupt.clone(),
+        interrupt,
         notice: Arc::new(move |error| out.warning(error)),
         spool: globals.cache_dir().ok(),
         connections,
@@ -62,6 +74,8 @@ pub fn store_at(globals: &Globals, place: &Place) -> Result<Arc<dyn Store>> {
             pin: text("tls_pin"),
             no_verify: is_on("tls_no_verify"),
         },
+        ssh: ssh::options(globals, place),
+        ..Settings::default()
     };
     let store = store::open(&place.location, &settings)?;
     globals.trace("store", || format!("open {}", store.location()));

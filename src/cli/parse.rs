@@ -140,12 +140,7 @@ impl Parse {
             }
             None => self.invocation.args = Some(select(self.commands, &word, "command")?),
             Some(args) if args.command.subcommands.is_empty() => args.arguments.push(word),
-            Some(args) => {
-                let parent = args.command;
-                let selected = select(parent.subcommands, &word, "subcommand");
-                *args = selected.map_err(|error| error.during(parent.name))?;
-                args.parent = Some(parent);
-            }
+            Some(args) => *args = descend(args, &word)?,
         }
         Ok(())
     }
@@ -191,6 +186,22 @@ fn select(commands: &'static [Command], word: &OsStr, what: &str) -> Result<Args
         Error::usage(format!("unknown {what} {word:?}{hint}"))
     })?;
     Ok(Args::none(command))
+}
+
+/// The subcommand of `args` that `word` selects. What was given before it was for the command
+/// that it belongs to, which is not the one that is run.
+fn descend(args: &Args, word: &OsStr) -> Result<Args> {
+    let mut selected = select(args.command.subcommands, word, "subcommand")
+        .map_err(|error| error.during(args.path()))?;
+    selected.parents.clone_from(&args.parents);
+    selected.parents.push(args.command);
+    match args.settings.given.first() {
+        None => Ok(selected),
+        Some((flag, _)) => {
+            let cause = format!("unexpected flag -{} of {}", flag.name, args.path());
+            Err(Error::usage(cause).during(selected.path()))
+        }
+    }
 }
 
 /// What `flag` is set to: by its own word, or by the next one.

@@ -1,6 +1,6 @@
-//! The places of this machine that a backup is given.
+//! The places that a backup is given: of this machine, or of one server of SFTP.
 //!
-//! A place is a path, `fs:` or `file:` and a path, or `@source[:path]`; it need not be UTF-8.
+//! A place of this machine is a path, `fs:` or `file:` and a path, or `@source[:path]`; it need not be UTF-8.
 //! Links in it are followed, the last name included: whoever names a link to a directory wants
 //! what is in that. What is recorded is the path that no link is in.
 
@@ -10,10 +10,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::Globals;
 use super::escape::printable;
+use super::{Globals, ssh};
 use crate::config::Role;
 use crate::config::place::Place;
+use crate::connector::{LocalSource, Source};
 use crate::error::{During, Error, Result};
 use crate::net::location::Location;
 
@@ -30,6 +31,44 @@ pub fn named(globals: &Globals, words: &[OsString]) -> Result<Vec<Place>> {
     let default = globals.default_place(Role::Source)?;
     let here = || Place::unnamed(Location::Path(b".".to_vec()));
     Ok(vec![default.unwrap_or_else(here)])
+}
+
+/// A source, and paths in it.
+pub type Named = (Box<dyn Source>, Vec<Vec<u8>>);
+
+/// The source that has `places`, and their paths in it, absolute, sorted, each once.
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] for a place that is not there,
+/// [`crate::error::Kind::Usage`] for places that are not all on one machine.
+pub fn source(globals: &Globals, places: &[Place]) -> Result<Named> {
+    let Some((source, first)) = places.first().and_then(|place| ssh::source(globals, place)) else {
+        let paths = resolved(places)?;
+        return Ok((Box::new(LocalSource::new()?), paths));
+    };
+    let mut paths = vec![source.resolve(&first)?];
+    for place in &places[1..] {
+        paths.push(source.resolve(path_beside(&places[0], place)?)?);
+    }
+    paths.sort();
+    paths.dedup();
+    Ok((Box::new(source), paths))
+}
+
+/// The path of `other`, which must be on the machine of `first`.
+fn path_beside<'a>(first: &Place, other: &'a Place) -> Result<&'a str> {
+    let (one, two) = (&first.location, &other.location);
+    match (one, two) {
+        (Location::Url(one), Location::Url(two))
+            if (&one.scheme, &one.user, &one.host, one.port)
+                == (&two.scheme, &two.user, &two.host, two.port) =>
+        {
+            Ok(&two.path)
+        }
+        _ => Err(Error::usage(format!(
+            "one backup is of one machine, not of {one} and {two}"
+        ))),
+    }
 }
 
 /// The paths of `places`, absolute, sorted, each once.

@@ -117,8 +117,9 @@ pub struct Command {
     pub flags: &'static [Flag],
     /// Flags that it shares with other commands.
     pub groups: &'static [&'static Group],
-    /// Commands of its own, selected by its first argument. A command that has
-    /// any has no flags, so that each flag has one place.
+    /// Commands of its own, selected by its first argument, each of which may have
+    /// others. The flags of a command that has any are for itself, not for them, so that
+    /// each flag has one place.
     pub subcommands: &'static [Command],
     /// What it does, or what it answers when none of its subcommands was named.
     pub run: Run,

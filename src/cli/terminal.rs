@@ -29,10 +29,21 @@ const INTERRUPT: u8 = 0x03;
 const BACKSPACE: u8 = 0x08;
 const ERASE_LINE: u8 = 0x15;
 const DELETE: u8 = 0x7f;
+/// Wipes the letter before the cursor.
+const ERASED: &[u8] = b"\x08 \x08";
 
 /// The terminal the process belongs to.
 pub(super) struct Terminal {
     file: File,
+}
+
+/// Whether what is typed is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Echo {
+    /// It is a secret.
+    Hidden,
+    /// It is not.
+    Shown,
 }
 
 /// Puts a terminal back as it was.
@@ -61,10 +72,20 @@ impl Terminal {
     /// # Errors
     /// [`Kind::Interrupted`] by Ctrl-C or by `interrupt`.
     pub(super) fn ask(&mut self, prompt: &str, interrupt: &Interrupt) -> Result<Passphrase> {
+        self.ask_with(prompt, Echo::Hidden, interrupt)
+    }
+
+    /// Shows `prompt` and reads a line, as [`Terminal::ask`] does.
+    pub(super) fn ask_with(
+        &mut self,
+        prompt: &str,
+        echo: Echo,
+        interrupt: &Interrupt,
+    ) -> Result<Passphrase> {
         let quiet = self.quiet().during(|| "terminal")?;
         let mut file = quiet.file;
         file.write_all(prompt.as_bytes()).during(|| "terminal")?;
-        let line = read_line(quiet.file, interrupt);
+        let line = read_line(quiet.file, echo, interrupt);
         let _ = file.write_all(b"\n");
         line
     }
@@ -86,7 +107,13 @@ impl Terminal {
 }
 
 /// Reads keys up to the end of the line.
-fn read_line(mut file: &File, interrupt: &Interrupt) -> Result<Passphrase> {
+fn read_line(mut file: &File, echo: Echo, interrupt: &Interrupt) -> Result<Passphrase> {
+    let show = |mut file: &File, bytes: &[u8]| {
+        if echo == Echo::Shown {
+            // A terminal that takes nothing gives nothing either.
+            let _ = file.write_all(bytes);
+        }
+    };
     // With its capacity from the start, since a buffer that grows leaves copies behind.
     let mut line = Zeroizing::new(Vec::with_capacity(LINE_LIMIT_BYTES));
     let mut key = Zeroizing::new([0]);
@@ -100,9 +127,21 @@ fn read_line(mut file: &File, interrupt: &Interrupt) -> Result<Passphrase> {
         match key[0] {
             b'\n' | b'\r' | END_OF_INPUT => return Ok(line),
             INTERRUPT => return Err(Error::new(Kind::Interrupted, "interrupted")),
-            BACKSPACE | DELETE => erase_letter(&mut line),
-            ERASE_LINE => line.clear(),
-            byte if line.len() < LINE_LIMIT_BYTES => line.push(byte),
+            BACKSPACE | DELETE => {
+                if !line.is_empty() {
+                    show(file, ERASED);
+                }
+                erase_letter(&mut line);
+            }
+            ERASE_LINE => {
+                let letters = String::from_utf8_lossy(&line).chars().count();
+                show(file, &ERASED.repeat(letters));
+                line.clear();
+            }
+            byte if line.len() < LINE_LIMIT_BYTES => {
+                show(file, &[byte]);
+                line.push(byte);
+            }
             _ => {}
         }
     }
@@ -134,7 +173,7 @@ mod tests {
     }
 
     /// What is made of `keys`, and what the person saw.
-    fn typed(keys: &'static [u8]) -> (Result<Passphrase>, String) {
+    fn typed(keys: &'static [u8], echo: Echo) -> (Result<Passphrase>, String) {
         let (mut terminal, mut person) = pair();
         let before = tcgetattr(&terminal.file).unwrap().local_modes;
         let typist = std::thread::spawn(move || {
@@ -143,7 +182,7 @@ mod tests {
             seen.push_str(&read_until(&mut person, "\n"));
             (person, seen)
         });
-        let answer = terminal.ask("? ", &Interrupt::default());
+        let answer = terminal.ask_with("? ", echo, &Interrupt::default());
         let (_person, seen) = typist.join().unwrap();
         assert_eq!(tcgetattr(&terminal.file).unwrap().local_modes, before);
         (answer, seen)
@@ -161,14 +200,22 @@ mod tests {
 
     #[test]
     fn what_is_typed_is_read_and_not_shown() {
-        let (answer, seen) = typed(b"wrong\x15sacr\xc3\xa9\x7fet\x7f\x7f\x7f\x7f\x7fecret\r");
+        let keys = b"wrong\x15sacr\xc3\xa9\x7fet\x7f\x7f\x7f\x7f\x7fecret\r";
+        let (answer, seen) = typed(keys, Echo::Hidden);
         assert_eq!(answer.unwrap().as_slice(), b"secret");
         assert_eq!(seen, "? \r\n");
     }
 
     #[test]
+    fn what_is_no_secret_is_shown() {
+        let (answer, seen) = typed(b"yex\x7fs\r", Echo::Shown);
+        assert_eq!(answer.unwrap().as_slice(), b"yes");
+        assert_eq!(seen, "? yex\x08 \x08s\r\n");
+    }
+
+    #[test]
     fn control_c_interrupts_and_restores() {
-        let (answer, _) = typed(b"half\x03");
+        let (answer, _) = typed(b"half\x03", Echo::Hidden);
         assert_eq!(answer.unwrap_err().kind(), Kind::Interrupted);
     }
 

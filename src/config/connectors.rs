@@ -163,6 +163,13 @@ const SFTP_OPTIONS: &[Known] = &[
     ),
 ];
 
+/// What there is of the options of a directory: SFTP tells neither inodes nor file systems.
+const SFTP_SOURCE_OPTIONS: &[Known] = &[Known::new(
+    "exclude_caches",
+    Shape::Switch,
+    "leave out what is marked by CACHEDIR.TAG",
+)];
+
 const HTTP_OPTIONS: &[Known] = &[
     Known::new("auth_token", Shape::Secret, "the token that lets us in"),
     Known::new(
@@ -180,6 +187,11 @@ const HTTP_OPTIONS: &[Known] = &[
         "tls_no_verify",
         Shape::Switch,
         "trust any server: whoever is in between can change everything",
+    ),
+    Known::new(
+        "connections",
+        Shape::Number(1..=64),
+        "use at most this many connections",
     ),
 ];
 
@@ -201,9 +213,9 @@ pub static CONNECTORS: &[Connector] = &[
         schemes: &["sftp"],
         version: VERSION,
         roles: &Role::ALL,
-        serves: &[],
+        serves: &Role::ALL,
         options: SFTP_OPTIONS,
-        source_options: &[],
+        source_options: SFTP_SOURCE_OPTIONS,
     },
     Connector {
         name: "http",
@@ -211,7 +223,7 @@ pub static CONNECTORS: &[Connector] = &[
         schemes: &["http", "https"],
         version: VERSION,
         roles: &[Role::Store],
-        serves: &[],
+        serves: &[Role::Store],
         options: HTTP_OPTIONS,
         source_options: &[],
     },

@@ -132,6 +132,7 @@ impl Lock {
 pub(super) fn write(path: &Path, text: &str, _lock: &Lock) -> Result<()> {
     let path = target(path)?;
     let (dir, name) = match (path.parent(), path.file_name()) {
+        (Some(dir), Some(name)) if dir == Path::new("") => (Path::new("."), name.to_string_lossy()),
         (Some(dir), Some(name)) => (dir, name.to_string_lossy()),
         _ => return Err(Error::new(Kind::Failed, "it has no directory")),
     };

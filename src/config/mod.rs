@@ -10,6 +10,7 @@
 //! | [`schema`] | which names, options and values are accepted |
 //! | [`entries`], [`edit`] | what a file says; its text changed |
 //! | [`place`] | `@name[:path]`, resolved |
+//! | [`tokens`] | who a server lets in |
 //! | [`foreign`], `rclone` | configuration from elsewhere, to be imported |
 //! | `file` | bytes from and to the disk, whole or not at all |
 //!
@@ -23,6 +24,7 @@ pub mod foreign;
 pub mod place;
 mod rclone;
 pub mod schema;
+pub mod tokens;
 
 use std::path::{Path, PathBuf};
 
@@ -134,12 +136,7 @@ impl Configuration {
     /// # Errors
     /// [`crate::error::Kind::Unsupported`], with line and column, for a file that is not TOML.
     pub fn read(&self, section: Section) -> Result<Entries> {
-        let path = self.path(section);
-        let read = || match file::read(&path)? {
-            Some(contents) => Entries::parse(&contents.text, contents.mode),
-            None => Ok(Entries::default()),
-        };
-        read().during(|| shown(&path))
+        Ok(read_at(&self.path(section))?.unwrap_or_default())
     }
 
     /// The names in `section`, in the order of the file.
@@ -160,24 +157,39 @@ impl Configuration {
         section: Section,
         change: impl FnOnce(&Entries, &mut Draft) -> Result<T>,
     ) -> Result<T> {
-        let lock = Lock::take(&self.dir)?;
-        let path = self.path(section);
-        let open = || -> Result<(Zeroizing<String>, Entries, Draft)> {
-            let contents = file::read(&path)?;
-            let text = contents.map(|contents| contents.text).unwrap_or_default();
-            let entries = Entries::parse(&text, 0o600)?;
-            let draft = Draft::new(&text)?;
-            Ok((text, entries, draft))
-        };
-        let (text, entries, mut draft) = open().during(|| shown(&path))?;
-        let outcome = change(&entries, &mut draft)?;
-        let write = || match Zeroizing::new(draft.text()?) {
-            new if new == text => Ok(()),
-            new => file::write(&path, &new, &lock),
-        };
-        write().during(|| shown(&path))?;
-        Ok(outcome)
+        edit_at(&self.dir, &self.path(section), change)
     }
+}
+
+/// Everything in the file at `path`; nothing if there is none.
+fn read_at(path: &Path) -> Result<Option<Entries>> {
+    let parse = |contents: file::Contents| Entries::parse(&contents.text, contents.mode);
+    let read = || file::read(path)?.map(parse).transpose();
+    read().during(|| shown(path))
+}
+
+/// As [`Configuration::edit`], for the file at `path` in `dir`.
+fn edit_at<T>(
+    dir: &Path,
+    path: &Path,
+    change: impl FnOnce(&Entries, &mut Draft) -> Result<T>,
+) -> Result<T> {
+    let lock = Lock::take(dir)?;
+    let open = || -> Result<(Zeroizing<String>, Entries, Draft)> {
+        let contents = file::read(path)?;
+        let text = contents.map(|contents| contents.text).unwrap_or_default();
+        let entries = Entries::parse(&text, 0o600)?;
+        let draft = Draft::new(&text)?;
+        Ok((text, entries, draft))
+    };
+    let (text, entries, mut draft) = open().during(|| shown(path))?;
+    let outcome = change(&entries, &mut draft)?;
+    let write = || match Zeroizing::new(draft.text()?) {
+        new if new == text => Ok(()),
+        new => file::write(path, &new, &lock),
+    };
+    write().during(|| shown(path))?;
+    Ok(outcome)
 }
 
 /// A file in messages.

@@ -8,6 +8,7 @@
 mod class;
 pub mod exclude;
 mod local;
+mod sftp;
 mod stream;
 
 use std::ops::Range;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use local::{LocalDestination, LocalSource};
+pub use sftp::{SftpDestination, SftpSource};
 pub use stream::{Feed, StreamSource};
 
 use crate::error::Result;
@@ -107,6 +109,12 @@ pub trait Source: Send + Sync {
 
     /// The name of a group, where the source knows it.
     fn group_name(&self, gid: u32) -> Option<Arc<str>>;
+
+    /// Whether the source as a whole is gone, as a server that stays away: then nothing more
+    /// can be read, and what failed says nothing of the files.
+    fn is_lost(&self) -> bool {
+        false
+    }
 }
 
 /// An open directory of a source.

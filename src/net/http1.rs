@@ -77,6 +77,11 @@ impl<S: Read + Write> Connection<S> {
         self.start < self.buffer.len()
     }
 
+    /// What was read and not yet understood.
+    pub fn unread(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
     /// Reads the head of a request.
     ///
     /// # Errors
@@ -126,7 +131,8 @@ impl<S: Read + Write> Connection<S> {
             match self.fill()? {
                 0 if before == 0 => return Err(Wrong::Closed),
                 0 => return Err(Wrong::Malformed("it ends within a head")),
-                _ => is_new_line = self.buffer[self.start + before..].contains(&b'\n'),
+                // The first bytes tell at once what is no HTTP at all.
+                _ => is_new_line = before == 0 || self.buffer[before..].contains(&b'\n'),
             }
         }
     }
@@ -190,17 +196,32 @@ impl<S: Read + Write> Connection<S> {
         target: &str,
         fields: &[(&str, &str)],
     ) -> io::Result<()> {
-        self.write_head(format!("{method} {target} HTTP/1.1\r\n"), fields)
+        self.write_head(format!("{method} {target} HTTP/1.1\r\n"), fields, &[])
     }
 
     /// Writes the head of an answer.
     pub fn write_response(&mut self, status: u16, fields: &[(&str, &str)]) -> io::Result<()> {
-        let reason = head::reason(status);
-        self.write_head(format!("HTTP/1.1 {status} {reason}\r\n"), fields)
+        self.write_whole_response(status, fields, &[])
     }
 
-    /// Writes a first line and fields at once, so that they are one packet.
-    fn write_head(&mut self, mut head: String, fields: &[(&str, &str)]) -> io::Result<()> {
+    /// Writes the head of an answer and a body that is short, at once.
+    pub fn write_whole_response(
+        &mut self,
+        status: u16,
+        fields: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<()> {
+        let reason = head::reason(status);
+        self.write_head(format!("HTTP/1.1 {status} {reason}\r\n"), fields, body)
+    }
+
+    /// Writes a first line, fields and a body at once, so that they are one packet.
+    fn write_head(
+        &mut self,
+        mut head: String,
+        fields: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<()> {
         for (name, value) in fields {
             // A field is made by us. A line end in it would be a way to add others.
             if value.contains(['\r', '\n', '\0']) {
@@ -212,7 +233,9 @@ impl<S: Read + Write> Connection<S> {
             head.push_str("\r\n");
         }
         head.push_str("\r\n");
-        self.stream.write_all(head.as_bytes())
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(body);
+        self.stream.write_all(&bytes)
     }
 }
 

@@ -123,24 +123,38 @@ fn is_far(told: Option<Duration>, wanted: Option<Duration>) -> bool {
     }
 }
 
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Socket {
+    /// Waits until there is something to read, without taking it. Tells whether anything is to
+    /// come at all.
+    pub fn await_bytes(&mut self) -> io::Result<bool> {
+        self.receive(|tcp| tcp.peek(&mut [0])).map(|read| read > 0)
+    }
+
+    /// Lets `call` receive, again and again until it need not wait longer.
+    fn receive(
+        &mut self,
+        mut call: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         loop {
             let patience = self.patience()?;
             if is_far(self.read_timeout, patience) {
                 self.tcp.set_read_timeout(patience)?;
                 self.read_timeout = patience;
             }
-            match (&*self.tcp).read(buffer) {
+            match call(&self.tcp) {
                 // Too early by up to a twentieth: patience() tells.
                 Err(cause) if is_again(&cause) => {}
-                outcome => {
-                    let read = outcome?;
-                    self.moved += read as u64;
-                    return Ok(read);
-                }
+                outcome => return outcome,
             }
         }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.receive(|mut tcp| tcp.read(buffer))?;
+        self.moved += read as u64;
+        Ok(read)
     }
 }
 

@@ -1,5 +1,8 @@
 //! TLS 1.2 and 1.3 through rustls: whom to trust, and how to prove who we are.
 
+pub mod client;
+pub mod server;
+
 use std::path::PathBuf;
 
 /// Which servers to believe. By default those that the system, or else the built-in list of

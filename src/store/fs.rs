@@ -1,11 +1,5 @@
-//! A store in a directory of this machine, or of one it has mounted.
-//!
-//! ```text
-//! CONFIG
-//! keys/<id>  index/<id>  snapshots/<id>  condemned/<id>
-//! packs/<xx>/<id>        xx: the first two digits of the id
-//! tmp/                   what is being written
-//! ```
+//! A store in a directory of this machine, or of one it has mounted. What is where in it is
+//! drawn in [`super::layout`].
 //!
 //! An object is written to `tmp/`, synced, renamed to its name without
 //! replacing anything, and the directory synced: the whole object or none is
@@ -36,8 +30,9 @@ mod temporary;
 use std::fs;
 use std::sync::Arc;
 
-use self::place::{CONFIG, Place};
+use self::place::Place;
 use self::temporary::Temporary;
+use super::layout::CONFIG;
 use super::{Area, CONFIG_LIMIT_BYTES, Object, Store, Upload, words};
 use crate::error::{During, Error, Kind, Result};
 use crate::util::{Id, human};

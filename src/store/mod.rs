@@ -10,8 +10,12 @@
 pub mod conformance;
 pub mod fault;
 mod fs;
+mod http;
+mod layout;
 pub mod memory;
 mod settings;
+mod sftp;
+mod spool;
 mod words;
 
 use std::sync::Arc;
@@ -209,12 +213,17 @@ pub trait Upload: Send {
 /// # Errors
 /// [`Kind::Usage`] for a location that no store here can be at.
 pub fn open(location: &Location, settings: &Settings) -> Result<Arc<dyn Store>> {
-    let _ = settings;
     match location {
         Location::Path(path) => {
             let utf8 = |_| Error::usage(format!("the path of a store is UTF-8: {location}"));
             let path = std::str::from_utf8(path).map_err(utf8)?;
             Ok(Arc::new(fs::FsStore::new(path)))
+        }
+        Location::Url(url) if http::SCHEMES.contains(&url.scheme.as_str()) => {
+            Ok(Arc::new(http::HttpStore::new(url, settings)?))
+        }
+        Location::Url(url) if url.scheme == "sftp" => {
+            Ok(Arc::new(sftp::SftpStore::new(url, settings)))
         }
         Location::Url(url) => Err(Error::new(
             Kind::Usage,

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::net::Trust;
+use crate::net::retry::Patience;
+use crate::net::{Trust, ssh};
 use crate::util::interrupt::Interrupt;
 use zeroize::Zeroizing;
 
@@ -31,6 +32,10 @@ pub struct Settings {
     pub token: Option<Zeroizing<String>>,
     /// Which servers to believe.
     pub trust: Trust,
+    /// How long is waited for another machine, and how often it is tried again.
+    pub patience: Patience,
+    /// How to log in to a server of SSH.
+    pub ssh: ssh::Options,
 }
 
 impl Default for Settings {
@@ -42,6 +47,8 @@ impl Default for Settings {
             connections: None,
             token: None,
             trust: Trust::default(),
+            patience: Patience::default(),
+            ssh: ssh::Options::default(),
         }
     }
 }
@@ -53,6 +60,7 @@ impl fmt::Debug for Settings {
             .field("spool", &self.spool)
             .field("connections", &self.connections)
             .field("trust", &self.trust)
+            .field("ssh", &self.ssh)
             .finish_non_exhaustive()
     }
 }

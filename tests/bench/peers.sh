@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs the programs that compare.py and http.py run beside ours, under $BENCH, and
+# Installs the programs that compare.py and served.py run beside ours, under $BENCH, and
 # touches nothing else but for libraries to compile with. Debian, as root. May be
 # repeated: what is there already stays.
 #

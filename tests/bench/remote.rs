@@ -3,7 +3,7 @@
 //!
 //! Each row is one kind of work with a store that answers at once, and with one that takes
 //! `DELAY_MS` (20 unless that is set in the environment) for each call. What is written to it is
-//! not slowed down by its length: this is about latency, `http.py` about bandwidth.
+//! not slowed down by its length: this is about latency, `served.py` about bandwidth.
 
 #![allow(clippy::print_stdout)]
 

@@ -4,14 +4,17 @@
 //! begins and left there when it ends, so that a failure can be looked into.
 //! Paths given to a sandbox are relative to it. The store that tests call `st` can
 //! be elsewhere: `PLAKAR_TEST_STORE` is put before its name, as in
-//! `PLAKAR_TEST_STORE=sftp://localhost/tmp/plakar-test-`.
+//! `PLAKAR_TEST_STORE=sftp://localhost/tmp/plakar-test-`. A server serves one store, so with
+//! `PLAKAR_TEST_STORE=http://` alone each has a server of its own.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// What every store in these tests is locked with, unless a test says otherwise.
 pub(crate) const PASSPHRASE: &str = "an owl in the attic";
@@ -223,10 +226,51 @@ impl Sandbox {
 
 /// Where the store of the sandbox `name` is.
 pub(crate) fn store(name: &str) -> String {
-    match std::env::var("PLAKAR_TEST_STORE") {
+    match std::env::var("PLAKAR_TEST_STORE").as_deref() {
+        Ok("http://") => served(name),
         Ok(prefix) => format!("{prefix}{name}"),
         Err(_) => "st".to_owned(),
     }
+}
+
+/// By the name of a sandbox, where its server is, and the shell that ends it.
+type Servers = BTreeMap<String, (String, Child)>;
+
+/// Where the server for the sandbox `name` is. It is started when first asked for, and ends
+/// with the tests: a shell waits for the end of a pipe that only this process holds.
+fn served(name: &str) -> String {
+    static SERVERS: Mutex<Servers> = Mutex::new(BTreeMap::new());
+    let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((url, _)) = servers.get(name) {
+        return url.clone();
+    }
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("served-{name}"));
+    if root.exists() {
+        fs::remove_dir_all(&root).expect("the store of an earlier run can be removed");
+    }
+    let line = r#""$@" >/dev/null & read -r _; kill $!"#;
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", line, "sh", env!("CARGO_BIN_EXE_plakar"), "at"])
+        .arg(&root)
+        .args(["server", "-allow-delete", "-listen", "127.0.0.1:0"])
+        .env_clear()
+        .env("HOME", env!("CARGO_TARGET_TMPDIR"))
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a server can be started");
+    let mut stderr = BufReader::new(child.stderr.take().expect("it is a pipe"));
+    let mut said = String::new();
+    while stderr.read_line(&mut said).expect("it is text") > 0 && !said.contains(" at http://") {}
+    let url = said
+        .trim()
+        .rsplit(' ')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    std::thread::spawn(move || stderr.lines().for_each(drop));
+    servers.insert(name.to_owned(), (url.clone(), child));
+    url
 }
 
 /// Bytes that do not compress, and that no two chunks share.

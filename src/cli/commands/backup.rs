@@ -63,7 +63,7 @@ pub const COMMAND: Command = Command {
 
 fn run(globals: &Globals, args: Args) -> Result<Status> {
     let mut opts = Opts::from(globals, &args)?;
-    let source = opts.source().during(|| args.path())?;
+    let source = opts.source(globals).during(|| args.path())?;
     match opts.is_dry_run {
         true => dry_run(globals, &*source, opts),
         false => back_up(globals, &*source, opts),

@@ -7,14 +7,13 @@ use crate::error::{Error, Result};
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "help",
-    synopsis: "[COMMAND [SUBCOMMAND]]",
+    synopsis: "[COMMAND [SUBCOMMAND ...]]",
     about: "list the commands, or explain one",
     run,
     ..Command::BLANK
 };
 
 fn run(globals: &Globals, args: Args) -> Result<Status> {
-    args.at_most(2)?;
     let text = explained(&args.texts()?).map_err(|error| error.during("help"))?;
     globals.out.bytes(text.as_bytes())?;
     Ok(Status::Success)

@@ -27,6 +27,7 @@ pub mod prune;
 pub mod repair;
 pub mod restore;
 pub mod rm;
+pub mod server;
 pub mod sync;
 pub mod tag;
 pub mod version;
@@ -55,6 +56,7 @@ pub static COMMANDS: &[Command] = &[
     sync::COMMAND,
     tag::COMMAND,
     key::COMMAND,
+    server::COMMAND,
     configure::STORE,
     configure::SOURCE,
     configure::DESTINATION,
@@ -78,10 +80,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_every_entry_is_filled_in() {
         assert_unique(COMMANDS.iter().flat_map(Command::names));
-        for command in COMMANDS {
-            check(command);
-            command.subcommands.iter().for_each(check);
-        }
+        COMMANDS.iter().for_each(check);
     }
 
     fn check(command: &Command) {
@@ -91,15 +90,11 @@ mod tests {
         );
         assert_unique(command.tables().flatten().flat_map(Flag::names));
         assert_unique(command.subcommands.iter().flat_map(Command::names));
-        assert!(
-            command.subcommands.is_empty() || command.tables().flatten().next().is_none(),
-            "{}",
-            command.name
-        );
         for flag in command.tables().flatten() {
             let is_phrase = !flag.about.ends_with('.') && !flag.about.is_empty();
             assert!(is_phrase, "{} -{}", command.name, flag.name);
         }
+        command.subcommands.iter().for_each(check);
     }
 
     fn assert_unique<'a>(names: impl Iterator<Item = &'a str>) {

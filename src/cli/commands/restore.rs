@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use crate::cli::selection::{self, Choice};
 use crate::cli::wording::{counted, listed};
-use crate::cli::{Args, Command, Flag, Globals, Status, date, opening, places, query, threads};
+use crate::cli::{
+    Args, Command, Flag, Globals, Status, date, opening, places, query, ssh, threads,
+};
 use crate::config::Role;
 use crate::connector::{Destination, LocalDestination, Lost, Permissions};
 use crate::error::{During, Error, Kind, Result};
@@ -39,14 +41,18 @@ pub const COMMAND: Command = Command {
 };
 
 struct Opts {
-    target: PathBuf,
+    target: Box<dyn Destination>,
+    /// Why what was lost could not be put back.
+    why: &'static str,
     permissions: Permissions,
 }
 
 impl Opts {
     fn from(globals: &Globals, args: &Args) -> Result<Opts> {
+        let (target, why) = target(globals, args).during(|| args.path())?;
         Ok(Opts {
-            target: target(globals, args).during(|| args.path())?,
+            target,
+            why,
             permissions: match args.is_on("skip-permissions") {
                 true => Permissions::Skip,
                 false => Permissions::Restore,
@@ -55,17 +61,29 @@ impl Opts {
     }
 }
 
-/// What `-to` says, else the default destination, else a new directory here.
-fn target(globals: &Globals, args: &Args) -> Result<PathBuf> {
+/// What `-to` says, else the default destination, else a new directory here; and why something
+/// could not be put back there.
+fn target(globals: &Globals, args: &Args) -> Result<(Box<dyn Destination>, &'static str)> {
     let place = match args.value("to") {
         Some(word) => Some(globals.place_of(Role::Destination, word).during(|| "-to")?),
         None => globals.default_place(Role::Destination)?,
     };
-    match place {
-        Some(place) => Ok(places::local(&place, Role::Destination)?.into()),
-        None => Ok(PathBuf::from(format!("plakar-{}", date::now_in_name()))),
-    }
+    let path = match place {
+        Some(place) => match ssh::destination(globals, &place) {
+            Some(destination) => return Ok((Box::new(destination), NOT_BY_SFTP)),
+            None => places::local(&place, Role::Destination)?.into(),
+        },
+        None => PathBuf::from(format!("plakar-{}", date::now_in_name())),
+    };
+    let why = match rustix::process::geteuid().is_root() {
+        true => "the file system refuses them",
+        false => "not running as root",
+    };
+    Ok((Box::new(LocalDestination::new(path)), why))
 }
+
+/// Why something was lost on a server.
+const NOT_BY_SFTP: &str = "SFTP cannot say them, or the account there may not set them";
 
 fn run(globals: &Globals, args: Args) -> Result<Status> {
     let opts = Opts::from(globals, &args)?;
@@ -73,7 +91,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     let watch = globals.watch();
     let kloset = opening::kloset(globals, &watch)?;
     let choices = selection::matching_or_latest(&kloset, &query, args.arguments())?;
-    let destination = LocalDestination::new(&opts.target);
+    let destination = &*opts.target;
     let options = Options {
         permissions: opts.permissions,
         workers: threads::workers(globals),
@@ -84,16 +102,16 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
         let path = choice.path_or_base();
         let (id, target) = (choice.snapshot().id.short(), destination.location());
         let name = || format!("restore {id} to {target}");
-        restore::run(&kloset, choice.snapshot(), &path, &destination, &options).during(name)
+        restore::run(&kloset, choice.snapshot(), &path, destination, &options).during(name)
     };
     let restored: Result<Vec<Summary>> = choices.iter().map(restored).collect();
     watch.finish();
-    told(globals, destination.location(), &restored?)
+    told(globals, &opts, &restored?)
 }
 
 /// Prints what was done and what was lost, and tells how the command ends.
-fn told(globals: &Globals, target: &str, summaries: &[Summary]) -> Result<Status> {
-    let mut done = Done::new(target);
+fn told(globals: &Globals, opts: &Opts, summaries: &[Summary]) -> Result<Status> {
+    let mut done = Done::new(opts.target.location());
     let mut lost = BTreeMap::new();
     for summary in summaries {
         done.add(summary);
@@ -101,7 +119,7 @@ fn told(globals: &Globals, target: &str, summaries: &[Summary]) -> Result<Status
             *lost.entry(*what).or_insert(0) += count;
         }
     }
-    if let Some(words) = lost_words(&lost) {
+    if let Some(words) = lost_words(&lost, opts.why) {
         globals.out.warning(&Error::new(Kind::Denied, words));
     }
     globals.out.summary(&done)?;
@@ -109,7 +127,7 @@ fn told(globals: &Globals, target: &str, summaries: &[Summary]) -> Result<Status
 }
 
 /// One line on everything that could not be put back, if there is anything.
-fn lost_words(lost: &BTreeMap<Lost, u64>) -> Option<String> {
+fn lost_words(lost: &BTreeMap<Lost, u64>, why: &str) -> Option<String> {
     let count = |what| lost.get(&what).copied().unwrap_or(0);
     let words = listed(&[
         (count(Lost::Owner), "owner", "owners"),
@@ -123,10 +141,6 @@ fn lost_words(lost: &BTreeMap<Lost, u64>) -> Option<String> {
         (count(Lost::Flags), "inode flag", "inode flags"),
         (count(Lost::Holes), "hole", "holes"),
     ]);
-    let why = match rustix::process::geteuid().is_root() {
-        true => "the file system refuses them",
-        false => "not running as root",
-    };
     (!words.is_empty()).then(|| format!("{words} could not be restored: {why}"))
 }
 
@@ -202,9 +216,9 @@ mod tests {
     #[test]
     fn what_was_lost_is_one_line() {
         let lost = BTreeMap::from([(Lost::Owner, 12), (Lost::Xattr, 3)]);
-        let words = lost_words(&lost).unwrap();
+        let words = lost_words(&lost, "so it is").unwrap();
         let start = "12 owners, 3 extended attributes could not be restored: ";
         assert!(words.starts_with(start), "{words}");
-        assert_eq!(lost_words(&BTreeMap::new()), None);
+        assert_eq!(lost_words(&BTreeMap::new(), "so it is"), None);
     }
 }

@@ -17,6 +17,20 @@ static TABLE: &[Command] = &[
         ..Command::BLANK
     },
     Command {
+        name: "serve",
+        flags: &[Flag::switch("open", "to everyone")],
+        subcommands: &[Command {
+            name: "token",
+            subcommands: &[Command {
+                name: "add",
+                flags: &[Flag::value("role", "ROLE", "what it allows")],
+                ..Command::BLANK
+            }],
+            ..Command::BLANK
+        }],
+        ..Command::BLANK
+    },
+    Command {
         name: "key",
         subcommands: &[
             Command {
@@ -162,6 +176,23 @@ fn a_subcommand_has_flags_of_its_own() {
         refused(&["key", "add", "-lable"])
             .starts_with("key add: unknown flag -lable (did you mean -label?)")
     );
+}
+
+#[test]
+fn a_subcommand_has_subcommands_and_a_command_flags_beside_them() {
+    assert!(command(&["serve", "-open"]).is_on("open"));
+    let args = command(&["serve", "token", "add", "-role", "full", "laptop"]);
+    assert_eq!(args.path(), "serve token add");
+    assert_eq!((args.parent(), args.arguments().len()), (Some("token"), 1));
+    assert_eq!(args.text("role").unwrap().as_deref(), Some("full"));
+    let refusal = refused(&["serve", "token", "ad"]);
+    assert!(
+        refusal.starts_with("serve token: unknown subcommand"),
+        "{refusal}"
+    );
+    let refusal = refused(&["serve", "-open", "token", "add"]);
+    assert_eq!(refusal, "serve token: unexpected flag -open of serve");
+    assert!(refused(&["serve", "token", "add", "-open"]).contains("unknown flag -open"));
 }
 
 #[test]

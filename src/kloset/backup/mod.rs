@@ -180,6 +180,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
     }
     .run(&failures, &orphans, previous)?;
     options.interrupt.check()?;
+    walk::expect_source(source)?;
     let (error_count, errors) = failures.into_list();
     let snapshot = Snapshot {
         id: Id(random()?),

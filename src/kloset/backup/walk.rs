@@ -49,6 +49,16 @@ struct Frame<'a> {
     path_bytes: usize,
 }
 
+/// # Errors
+/// [`Kind::Unavailable`] if the source is gone: a snapshot without all that could not be
+/// reached would look like one of files that were deleted.
+pub(super) fn expect_source(source: &dyn Source) -> Result<()> {
+    match source.is_lost() {
+        false => Ok(()),
+        true => Err(Error::new(Kind::Unavailable, "the source is gone")),
+    }
+}
+
 /// Walks a source.
 pub(super) struct Walker<'a> {
     source: &'a dyn Source,
@@ -98,6 +108,7 @@ impl<'a> Walker<'a> {
         self.enter_root(previous)?;
         while let Some(frame) = self.frames.last_mut() {
             self.out.check()?;
+            expect_source(self.source)?;
             self.path.truncate(frame.path_bytes);
             match frame.items.next() {
                 Some(item) => self.visit(item)?,

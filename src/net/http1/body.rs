@@ -83,8 +83,10 @@ pub struct Body {
 enum State {
     /// So many bytes are left.
     Left(u64),
-    /// So many bytes of the chunk are left, and then its line end.
+    /// So many bytes of the chunk are left.
     InChunk(u64),
+    /// The line end of a chunk comes.
+    AfterChunk,
     /// A line with the length of the next chunk comes.
     BeforeChunk,
     UntilClose,
@@ -108,6 +110,34 @@ impl Body {
         matches!(self.state, State::Ended)
     }
 
+    /// How many bytes are still to come, where that is known.
+    pub fn left(&self) -> Option<u64> {
+        match self.state {
+            State::Ended => Some(0),
+            State::Left(left) => Some(left),
+            State::InChunk(_) | State::AfterChunk | State::BeforeChunk | State::UntilClose => None,
+        }
+    }
+
+    /// Reads what stands before the next bytes, so that a buffer for these need not be had
+    /// before they come. Tells whether there are any.
+    pub fn begin<S: Read + Write>(
+        &mut self,
+        connection: &mut Connection<S>,
+    ) -> Result<bool, Wrong> {
+        loop {
+            match self.state {
+                State::Ended => return Ok(false),
+                State::Left(_) | State::InChunk(_) | State::UntilClose => return Ok(true),
+                State::BeforeChunk => self.state = next_chunk(connection)?,
+                State::AfterChunk => {
+                    end_chunk(connection)?;
+                    self.state = State::BeforeChunk;
+                }
+            }
+        }
+    }
+
     /// Reads some bytes; none when the body has ended.
     ///
     /// # Errors
@@ -117,39 +147,26 @@ impl Body {
         connection: &mut Connection<S>,
         into: &mut [u8],
     ) -> Result<usize, Wrong> {
-        if into.is_empty() {
+        if into.is_empty() || !self.begin(connection)? {
             return Ok(0);
         }
-        loop {
-            match self.state {
-                State::Ended => return Ok(0),
-                State::BeforeChunk => self.state = next_chunk(connection)?,
-                State::UntilClose => {
-                    let read = connection.read_some(into)?;
-                    if read == 0 {
-                        self.state = State::Ended;
-                    }
-                    return Ok(read);
-                }
-                State::Left(left) => {
-                    let read = read_within(connection, left, into)?;
-                    self.state = match left - read as u64 {
-                        0 => State::Ended,
-                        left => State::Left(left),
-                    };
-                    return Ok(read);
-                }
-                State::InChunk(left) => {
-                    let read = read_within(connection, left, into)?;
-                    self.state = State::InChunk(left - read as u64);
-                    if left == read as u64 {
-                        end_chunk(connection)?;
-                        self.state = State::BeforeChunk;
-                    }
-                    return Ok(read);
-                }
-            }
-        }
+        let left = match self.state {
+            State::Left(left) | State::InChunk(left) => left,
+            _ => u64::MAX,
+        };
+        let read = match self.state {
+            State::UntilClose => connection.read_some(into)?,
+            _ => read_within(connection, left, into)?,
+        };
+        self.state = match (self.state, left - read as u64) {
+            (State::UntilClose, _) if read == 0 => State::Ended,
+            (State::Left(_), 0) => State::Ended,
+            (State::Left(_), left) => State::Left(left),
+            (State::InChunk(_), 0) => State::AfterChunk,
+            (State::InChunk(_), left) => State::InChunk(left),
+            (state, _) => state,
+        };
+        Ok(read)
     }
 }
 

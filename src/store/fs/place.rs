@@ -9,38 +9,16 @@ use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use super::handles::Handles;
 use super::object;
 use super::temporary::{Temporary, sync_directory};
 use crate::error::{During, Error, Kind, Result};
+use crate::store::layout::{
+    self, CONFIG, DIRECTORY_MODE, FURNITURE, STALE, TEMPORARY, UPLOADS_PER_SWEEP,
+};
 use crate::store::{Area, Object};
 use crate::util::Id;
-
-/// The name of the file that makes a directory a store.
-pub(super) const CONFIG: &str = "CONFIG";
-const TEMPORARY: &str = "tmp";
-const DIRECTORY_MODE: u32 = 0o700;
-
-/// A file in `tmp/` that nobody wrote to for a day is nobody's: an upload is
-/// 256 MiB at most. Should somebody yet own it, their commit fails and nothing else.
-const STALE: Duration = Duration::from_secs(24 * 3600);
-
-/// A sweep for every so many uploads, the first included, so that a server that
-/// runs for months sweeps too.
-const UPLOADS_PER_SWEEP: u64 = 1024;
-
-/// What file systems and NAS put into a directory that people call empty.
-const FURNITURE: [&str; 7] = [
-    "lost+found",
-    "@eaDir",
-    "#recycle",
-    ".DS_Store",
-    ".Trashes",
-    ".fseventsd",
-    ".Spotlight-V100",
-];
 
 /// The directory, shared by the store and its uploads.
 pub(super) struct Place {
@@ -80,16 +58,12 @@ impl Place {
 
     /// Where the objects of `area` are.
     pub(super) fn directory(&self, area: Area) -> PathBuf {
-        self.root.join(area.name())
+        layout::directory(&self.root, area)
     }
 
     /// Where an object is, or would be.
     pub(super) fn path(&self, area: Area, id: Id) -> PathBuf {
-        let name = id.to_string();
-        match area {
-            Area::Packs => self.directory(area).join(&name[..2]).join(name),
-            _ => self.directory(area).join(name),
-        }
+        layout::path(&self.root, area, id)
     }
 
     /// The error of a place without a CONFIG.
@@ -360,10 +334,7 @@ impl Place {
 
 /// Whether `entry` is one of the directories packs fan out to.
 fn is_fan(entry: &DirEntry) -> bool {
-    let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    let name = entry.file_name();
-    let name = name.as_encoded_bytes();
-    name.len() == 2 && name.iter().all(digit) && entry.path().is_dir()
+    layout::is_fan(entry.file_name().as_encoded_bytes()) && entry.path().is_dir()
 }
 
 /// Removes what was not written to for long, by the clock that dated `newest`.

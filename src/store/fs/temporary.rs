@@ -12,9 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, RenameFlags, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::Errno;
 
-/// Not 0400: a mounted SMB share turns that into the read-only attribute, and
-/// then refuses to rename or remove the file.
-const FILE_MODE: u32 = 0o600;
+use crate::store::layout::FILE_MODE;
 
 /// A file without its name. Dropping it removes what was not published.
 pub(super) struct Temporary {

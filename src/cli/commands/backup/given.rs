@@ -14,8 +14,8 @@ use crate::config::Role;
 use crate::config::entries::Value;
 use crate::config::place::Place;
 use crate::config::schema;
+use crate::connector::Source;
 use crate::connector::exclude::{self, Excludes};
-use crate::connector::{LocalSource, Source};
 use crate::error::{During, Error, Result};
 use crate::kloset::Kloset;
 use crate::kloset::backup::{Compare, Options, Switch};
@@ -27,7 +27,9 @@ pub(super) struct Opts {
     pub(super) is_check_wanted: bool,
     /// What is backed up if that is a stream.
     stream: Option<Streamed>,
-    /// Of files; none if it is a stream.
+    /// What was named of files; nothing if it is a stream.
+    named: Vec<Place>,
+    /// Where that is, once the source is there.
     places: Vec<Vec<u8>>,
     excludes: Excludes,
     labels: Labels,
@@ -44,15 +46,16 @@ impl Opts {
     pub(super) fn from(globals: &Globals, args: &Args) -> Result<Opts> {
         let read = || -> Result<Opts> {
             let stream = stream::asked_for(args)?;
-            let places = match stream {
+            let named = match stream {
                 Some(_) => Vec::new(),
                 None => places::named(globals, args.arguments())?,
             };
             Ok(Opts {
                 is_dry_run: args.is_on("dry-run"),
                 is_check_wanted: args.is_on("check"),
-                source: SourceOptions::of_all(&places, args)?,
-                places: places::resolved(&places)?,
+                source: SourceOptions::of_all(&named, args)?,
+                named,
+                places: Vec::new(),
                 stream,
                 excludes: excludes(args)?,
                 labels: labels(globals, args)?,
@@ -68,10 +71,13 @@ impl Opts {
     /// What is backed up.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] if there is nothing piped in.
-    pub(super) fn source(&mut self) -> Result<Box<dyn Source>> {
+    /// [`crate::error::Kind::Usage`] if there is nothing piped in, and those of
+    /// [`places::source`].
+    pub(super) fn source(&mut self, globals: &Globals) -> Result<Box<dyn Source>> {
         let Some(stream) = self.stream.take() else {
-            return Ok(Box::new(LocalSource::new()?));
+            let (source, paths) = places::source(globals, &self.named)?;
+            self.places = paths;
+            return Ok(source);
         };
         let source = stream.source()?;
         self.places = vec![source.path()];

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::show::place;
 use super::{bare, section};
 use crate::cli::escape::printable;
-use crate::cli::{Args, Globals, Status, opening, places};
+use crate::cli::{Args, Globals, Status, opening, places, ssh};
 use crate::config::Role;
 use crate::config::place::Place;
 use crate::error::{During, Error, Kind, Result};
@@ -94,7 +94,10 @@ fn ping_store(globals: &Globals, place: &Place) -> Result<&'static str> {
     }
 }
 
-fn check_source(_: &Globals, place: &Place) -> Result<&'static str> {
+fn check_source(globals: &Globals, place: &Place) -> Result<&'static str> {
+    if let Some((source, path)) = ssh::source(globals, place) {
+        return source.try_reading(&path).map(|()| "can be read");
+    }
     let path = places::local(place, Role::Source)?;
     let metadata = metadata(path)?;
     let tried = match metadata.is_dir() {
@@ -107,12 +110,21 @@ fn check_source(_: &Globals, place: &Place) -> Result<&'static str> {
     Ok("can be read")
 }
 
-fn ping_source(_: &Globals, place: &Place) -> Result<&'static str> {
+fn ping_source(globals: &Globals, place: &Place) -> Result<&'static str> {
+    if let Some((source, path)) = ssh::source(globals, place) {
+        return source.resolve(&path).map(|_| "is there");
+    }
     metadata(places::local(place, Role::Source)?)?;
     Ok("is there")
 }
 
-fn check_destination(_: &Globals, place: &Place) -> Result<&'static str> {
+fn check_destination(globals: &Globals, place: &Place) -> Result<&'static str> {
+    if let Some(destination) = ssh::destination(globals, place) {
+        return Ok(match destination.try_writing()? {
+            true => "can be written to",
+            false => "can be reached, and is not there yet",
+        });
+    }
     let path = places::local(place, Role::Destination)?;
     match writable(path)? {
         there if there == Path::new(path) => Ok("can be written to"),
@@ -120,7 +132,13 @@ fn check_destination(_: &Globals, place: &Place) -> Result<&'static str> {
     }
 }
 
-fn ping_destination(_: &Globals, place: &Place) -> Result<&'static str> {
+fn ping_destination(globals: &Globals, place: &Place) -> Result<&'static str> {
+    if let Some(destination) = ssh::destination(globals, place) {
+        return Ok(match destination.is_there()? {
+            true => "is there",
+            false => "is not there yet",
+        });
+    }
     let path = places::local(place, Role::Destination)?;
     let there = Path::new(path).ancestors().find(|path| path.exists());
     match there {

@@ -12,7 +12,7 @@ use crate::cli::facts::table;
 use crate::cli::progress::Watch;
 use crate::cli::wording::counted;
 use crate::cli::{Globals, Status, opening};
-use crate::error::{During, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::kloset::inspect::snapshots::{Holdings, holdings};
 use crate::kloset::{Locked, config::Config, keyring, slot::SlotInfo};
 use crate::store::{Area, Store};
@@ -153,12 +153,10 @@ fn contents(store: &dyn Store, area: Area) -> Result<Contents> {
     };
     let mut count = |object: crate::store::Object| {
         found.objects += 1;
-        found.bytes += object.size_bytes;
+        found.bytes = found.bytes.saturating_add(object.size_bytes);
         Ok(())
     };
-    store
-        .list(area, &mut count)
-        .during(|| format!("list {}", area.name()))?;
+    store.list(area, &mut count)?;
     Ok(found)
 }
 
@@ -198,7 +196,9 @@ impl Facts {
             ],
             keys,
             snapshots: snapshots.map_or(0, |contents| contents.objects),
-            bytes: areas.iter().map(|contents| contents.bytes).sum(),
+            bytes: areas
+                .iter()
+                .fold(0, |sum, area| sum.saturating_add(area.bytes)),
             areas,
             held: None,
         }

@@ -16,7 +16,7 @@ After the table come the ratios to be held, each with the target:
     peak of the server    MiB
 
 The programs and the data: peers.sh restic rest-server, corpora.sh. The figures of every step are
-added to $BENCH/http.jsonl. Environment: BENCH (default target/bench), PLAKAR, the program of ours
+added to $BENCH/served.jsonl. Environment: BENCH (default target/bench), PLAKAR, the program of ours
 (default target/release/plakar)."""
 
 import argparse
@@ -37,7 +37,7 @@ TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 BENCH = os.path.abspath(os.environ.get("BENCH", os.path.join(TOP, "target/bench")))
 PLAKAR = os.path.abspath(os.environ.get("PLAKAR", os.path.join(TOP, "target/release/plakar")))
 
-WORK = BENCH + "/http"
+WORK = BENCH + "/served"
 STORE, OUT, CACHE, HOME = WORK + "/store", WORK + "/out", WORK + "/cache", WORK + "/home"
 CERTIFICATE, KEY = WORK + "/certificate.pem", WORK + "/key.pem"
 
@@ -123,7 +123,7 @@ def cycle(way, corpus, runs):
                 runs.append({"way": way, "step": "server", "peak_mib": peak_mib})
         finally:
             stop(server)
-    with open(BENCH + "/http.jsonl", "a") as results:
+    with open(BENCH + "/served.jsonl", "a") as results:
         for run in runs[-len(STEPS) - 1 :]:
             print(json.dumps(run), file=results)
 
@@ -257,7 +257,7 @@ def is_restored(files):
 
 
 def log_path(way):
-    return f"{BENCH}/log-http-{way}"
+    return f"{BENCH}/log-served-{way}"
 
 
 def median(runs, way, step, name):

@@ -1,0 +1,253 @@
+//! `plakar server`: let others use a store over HTTP and HTTPS.
+
+mod listen;
+mod outside;
+mod token;
+
+use std::fmt;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::{Resource, getrlimit};
+use serde::Serialize;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::low_level::pipe;
+
+use self::listen::{Address, Listening, USUAL};
+use self::outside::{Outside, Tokens};
+use crate::cli::output::{Format, Verbosity};
+use crate::cli::{Args, Command, Flag, Globals, Status, opening, size};
+use crate::error::{During, Error, Kind, Result};
+use crate::server::access::Access;
+use crate::server::{Deletes, Server, Settings, Wish};
+use crate::store::Store;
+
+/// The entry in the table.
+pub const COMMAND: Command = Command {
+    name: "server",
+    synopsis: "[-listen [HOST]:PORT] [-allow-delete] [-cert FILE -key FILE] [-tokens FILE] \
+               [-max-connections N] [-memory SIZE] [-access-log FILE|-]",
+    about: "serve a store over HTTP and HTTPS",
+    flags: &[
+        Flag::value(
+            "listen",
+            "[HOST]:PORT",
+            "listen there (default localhost:9876; without HOST, everywhere)",
+        ),
+        Flag::switch("allow-delete", "let clients delete objects"),
+        Flag::value(
+            "cert",
+            "FILE",
+            "prove with the certificates in FILE who we are",
+        ),
+        Flag::value("key", "FILE", "the key of the certificate"),
+        Flag::value("tokens", "FILE", "let in those with a token in FILE"),
+        Flag::value(
+            "max-connections",
+            "N",
+            "serve at most N connections at once (default 512)",
+        ),
+        Flag::value(
+            "memory",
+            "SIZE",
+            "hold at most SIZE of bodies in memory (default 8M)",
+        ),
+        Flag::value("access-log", "FILE|-", "write a line for each request"),
+    ],
+    subcommands: &[token::COMMAND],
+    run,
+    ..Command::BLANK
+};
+
+/// As many as a household and its machines never need, and a NAS can bear.
+const CONNECTIONS: usize = 512;
+/// 64 large buffers.
+const MEMORY_BYTES: u64 = 8 << 20;
+/// Below this there is no room for what makes it fast.
+const MEMORY_LEAST_BYTES: u64 = 1 << 20;
+/// What a connection may have open: itself, an object, and its directory while that is synced.
+const DESCRIPTORS_EACH: u64 = 3;
+/// What everything else may have open: streams, sockets that listen, packs that stay open, and
+/// connections on their way out.
+const DESCRIPTORS_SPARE: u64 = 80;
+
+struct Opts {
+    address: Address,
+    deletes: Deletes,
+    connections: usize,
+    memory_bytes: u64,
+}
+
+impl Opts {
+    fn from(globals: &Globals, args: &Args) -> Result<Opts> {
+        args.no_arguments()?;
+        let listen = args.text("listen")?;
+        let address = Address::parse(listen.as_deref().unwrap_or(USUAL));
+        let connections = match args.number("max-connections")? {
+            Some(0) => return Err(args.usage("-max-connections: must be at least 1")),
+            given => allowed(globals, given),
+        };
+        let memory_bytes = match args.text("memory")?.map(|text| size::parse(&text)) {
+            None => MEMORY_BYTES,
+            Some(bytes) => bytes.during(|| "-memory").during(|| args.path())?,
+        };
+        if memory_bytes < MEMORY_LEAST_BYTES {
+            return Err(args.usage("-memory: must be at least 1M"));
+        }
+        Ok(Opts {
+            address: address.during(|| "-listen").during(|| args.path())?,
+            deletes: match args.is_on("allow-delete") {
+                true => Deletes::Allowed,
+                false => Deletes::Refused,
+            },
+            connections,
+            memory_bytes,
+        })
+    }
+}
+
+/// As many connections as are wanted, if there are descriptors for them.
+fn allowed(globals: &Globals, given: Option<usize>) -> usize {
+    let wanted = given.unwrap_or(CONNECTIONS);
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let most = descriptors.saturating_sub(DESCRIPTORS_SPARE) / DESCRIPTORS_EACH;
+    let most = usize::try_from(most).unwrap_or(usize::MAX).max(1);
+    if let Some(wanted) = given.filter(|wanted| *wanted > most) {
+        let cause = format!(
+            "-max-connections: {descriptors} open files are allowed, enough for {most}, not {wanted}"
+        );
+        globals.out.warning(&Error::usage(cause));
+    }
+    wanted.min(most)
+}
+
+fn run(globals: &Globals, args: Args) -> Result<Status> {
+    let opts = Opts::from(globals, &args)?;
+    let outside = Outside::from(globals, &args)?;
+    let (identity, access) = (outside.identity()?, outside.access()?);
+    let store = opening::served(globals)?;
+    let listening = opts.address.bind()?;
+    warn_of_clear_text(globals, &args);
+    warn_of_strangers(globals, &listening, &outside, &access);
+    warn_of_no_store(globals, &*store);
+    let scheme = if identity.is_some() { "https" } else { "http" };
+    let has_tokens = matches!(access, Access::Tokens(_));
+    let out = globals.out.clone();
+    let settings = Settings {
+        deletes: opts.deletes,
+        connections: opts.connections,
+        memory_bytes: opts.memory_bytes,
+        access,
+        identity,
+        log: outside.log(&globals.out),
+        notice: Arc::new(move |error| out.warning(error)),
+    };
+    let server = Server::new(store.clone(), settings);
+    let (hung_up, wake) = signals()?;
+    announce(globals, &listening, scheme, store.location());
+    server.run(listening.listeners, &wake, &|| {
+        if hung_up.swap(false, Ordering::Relaxed) {
+            outside.renew(&server, has_tokens, &globals.out);
+        }
+        match globals.interrupt.is_set() {
+            true => Wish::Stop,
+            false => Wish::GoOn,
+        }
+    })?;
+    Ok(Status::Success)
+}
+
+/// The flag that SIGHUP sets, and what has bytes after each signal.
+fn signals() -> Result<(Arc<AtomicBool>, UnixStream)> {
+    let hung_up = Arc::new(AtomicBool::new(false));
+    let (wake, waker) = UnixStream::pair()?;
+    // Flags first: who wakes up by the bytes has to see them.
+    flag::register(SIGHUP, hung_up.clone()).during(|| "signals")?;
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        pipe::register(signal, waker.try_clone()?).during(|| "signals")?;
+    }
+    Ok((hung_up, wake))
+}
+
+/// Where a store is served.
+#[derive(Serialize)]
+struct Announcement {
+    url: String,
+    addresses: Vec<String>,
+    store: String,
+}
+
+impl fmt::Display for Announcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "serving {} at {}", self.store, self.url)
+    }
+}
+
+/// Tells where the store is served, now that it is.
+fn announce(globals: &Globals, listening: &Listening, scheme: &str, store: &str) {
+    let addresses = listening.addresses();
+    let announcement = Announcement {
+        url: listening.url(scheme),
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+        store: store.to_owned(),
+    };
+    match globals.out.format() {
+        Format::Json => globals.out.emit("listening", &announcement),
+        _ if globals.out.verbosity() == Verbosity::Silent => {}
+        _ => globals.out.message(&announcement.to_string()),
+    }
+}
+
+/// Says that nothing is encrypted, to somebody who may think that it is. Whoever wants to hear
+/// of no warnings hears of this.
+fn warn_of_clear_text(globals: &Globals, args: &Args) {
+    let (given, missing) = match (args.value("cert"), args.value("key")) {
+        (Some(_), None) => ("-cert", "-key"),
+        (None, Some(_)) => ("-key", "-cert"),
+        _ => return,
+    };
+    let text = format!(
+        "{given} without {missing}: THIS IS PLAIN HTTP, NOT HTTPS. \
+         Tokens can be read, and answers changed, by whoever is on the way"
+    );
+    globals.out.message(&format!("WARNING: {text}"));
+    if globals.out.format() == Format::Json {
+        globals.out.warning(&Error::usage(text));
+    }
+}
+
+/// Says who is let in, where that may be more, or fewer, than somebody thinks.
+fn warn_of_strangers(globals: &Globals, listening: &Listening, outside: &Outside, access: &Access) {
+    match (access, &outside.tokens) {
+        (Access::Tokens(_), Tokens::Usual(path)) => {
+            let text = format!("letting in those with a token in {}", path.display());
+            if globals.out.verbosity() == Verbosity::Normal {
+                globals.out.message(&text);
+            }
+        }
+        (Access::Tokens(_), _) => {}
+        (Access::Anyone, _) if listening.is_loopback() => {}
+        (Access::Anyone, _) => {
+            let cause =
+                "there are no tokens: whoever can connect can read everything and add to it";
+            globals.out.warning(&Error::new(Kind::Denied, cause));
+        }
+    }
+}
+
+/// Says what clients will find, if it is no store.
+fn warn_of_no_store(globals: &Globals, store: &dyn Store) {
+    match store.get_config() {
+        Ok(_) => {}
+        Err(error) if error.kind() == Kind::NotFound => {
+            let cause = format!(
+                "{}: no store yet: a client can create one",
+                store.location()
+            );
+            globals.out.warning(&Error::new(Kind::NotFound, cause));
+        }
+        Err(error) => globals.out.warning(&error),
+    }
+}

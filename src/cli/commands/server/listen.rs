@@ -1,0 +1,182 @@
+//! `-listen [HOST]:PORT`: from what the user wrote to sockets that clients can connect to.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+
+use crate::error::{During, Error, Kind, Result};
+
+/// Where it is listened to unless the user says otherwise.
+pub(super) const USUAL: &str = "localhost:9876";
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// Nothing for every interface.
+    host: Option<String>,
+    port: u16,
+}
+
+/// What clients can connect to.
+pub(super) struct Listening {
+    pub(super) listeners: Vec<TcpListener>,
+    /// The name or address that the user gave, and the port that it is.
+    authority: String,
+}
+
+impl Address {
+    /// Understands `[HOST]:PORT`, where an address of IPv6 stands in brackets.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`].
+    pub(super) fn parse(text: &str) -> Result<Address> {
+        let wrong = |why: &str| Error::usage(format!("{text:?} is not [HOST]:PORT: {why}"));
+        let (host, port) = text
+            .rsplit_once(':')
+            .ok_or_else(|| wrong("there is no port"))?;
+        let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        let port = port.parse().ok().filter(|_| is_number);
+        let port = port.ok_or_else(|| wrong("the port is not a number up to 65535"))?;
+        let inner = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let host = match inner {
+            Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => inner,
+            Some(_) => return Err(wrong("that is no address of IPv6")),
+            None if host.contains(':') => {
+                return Err(wrong("an address of IPv6 stands in brackets"));
+            }
+            None => host,
+        };
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-._:".contains(letter);
+        if !host.chars().all(is_plain) {
+            return Err(wrong("that is no name of a host"));
+        }
+        Ok(Address {
+            host: Some(host.to_owned()).filter(|host| !host.is_empty()),
+            port,
+        })
+    }
+
+    /// Listens there.
+    ///
+    /// # Errors
+    /// When the host has no address, or another program listens there.
+    pub(super) fn bind(&self) -> Result<Listening> {
+        let doing = || format!("listen on {self}");
+        let listeners = match &self.host {
+            None => everywhere(self.port).during(doing)?,
+            Some(host) => vec![bind(self.resolve(host).during(doing)?).during(doing)?],
+        };
+        let port = listeners.first().map(|listener| listener.local_addr());
+        let port = port
+            .transpose()
+            .during(doing)?
+            .map_or(self.port, |address| address.port());
+        let host = self.host.as_deref().unwrap_or("localhost");
+        let authority = match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        Ok(Listening {
+            listeners,
+            authority,
+        })
+    }
+
+    /// One address of `host`, of IPv4 if it has any.
+    fn resolve(&self, host: &str) -> Result<SocketAddr> {
+        let found: Vec<SocketAddr> = (host, self.port).to_socket_addrs()?.collect();
+        let first = found.iter().min_by_key(|address| address.is_ipv6());
+        let missing = || Error::new(Kind::NotFound, "the host has no address");
+        first.copied().ok_or_else(missing)
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.host.as_deref().unwrap_or_default() {
+            host if host.contains(':') => write!(f, "[{host}]:{}", self.port),
+            host => write!(f, "{host}:{}", self.port),
+        }
+    }
+}
+
+/// Every interface: a socket of IPv6 that takes IPv4 too, one of each where it does not, and
+/// one of IPv4 where there is no IPv6.
+fn everywhere(port: u16) -> Result<Vec<TcpListener>> {
+    let six = match bind((Ipv6Addr::UNSPECIFIED, port).into()) {
+        Err(error) if error.kind() == Kind::Exists => return Err(error),
+        outcome => outcome.ok(),
+    };
+    let Some(six) = six else {
+        return Ok(vec![bind((Ipv4Addr::UNSPECIFIED, port).into())?]);
+    };
+    let port = six.local_addr()?.port();
+    match bind((Ipv4Addr::UNSPECIFIED, port).into()) {
+        Ok(four) => Ok(vec![six, four]),
+        // By the first one.
+        Err(error) if error.kind() == Kind::Exists => Ok(vec![six]),
+        Err(error) => Err(error),
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).map_err(|cause| match cause.kind() {
+        ErrorKind::AddrInUse => Error::new(Kind::Exists, "another program listens there"),
+        _ => cause.into(),
+    })
+}
+
+impl Listening {
+    /// The URL of the server.
+    pub(super) fn url(&self, scheme: &str) -> String {
+        format!("{scheme}://{}", self.authority)
+    }
+
+    /// Every address, as the system has it.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        let addresses = self.listeners.iter().map(TcpListener::local_addr);
+        addresses.filter_map(|address| address.ok()).collect()
+    }
+
+    /// Whether only this machine can connect.
+    pub(super) fn is_loopback(&self) -> bool {
+        let is_ours = |ip: IpAddr| ip.to_canonical().is_loopback();
+        self.addresses().iter().all(|address| is_ours(address.ip()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_ports_are_understood() {
+        let parsed = |text| Address::parse(text).map(|address| (address.host, address.port));
+        let host = |host: &str, port| (Some(host.to_owned()), port);
+        assert_eq!(parsed(USUAL).unwrap(), host("localhost", 9876));
+        assert_eq!(parsed(":0").unwrap(), (None, 0));
+        assert_eq!(parsed("[::1]:80").unwrap(), host("::1", 80));
+        assert_eq!(parsed("192.0.2.1:65535").unwrap(), host("192.0.2.1", 65535));
+        for text in [
+            "",
+            ":",
+            "localhost",
+            "9876",
+            "localhost:",
+            "localhost:x",
+            ":65536",
+            ":-1",
+            ":+1",
+            "::1:80",
+            "[::1]",
+            "[x]:80",
+            "a b:80",
+            "http://localhost:80",
+            "a/b:80",
+            "a\n:80",
+        ] {
+            assert_eq!(parsed(text).unwrap_err().kind(), Kind::Usage, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What SSH is told by the configuration and the environment, and whom it asks.
+//!
+//! It asks as ssh does, at the terminal; where there is none, nobody is asked, so that a
+//! backup by night never waits for an answer.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::globals::Globals;
+use super::output::Output;
+use super::terminal::{Echo, Terminal};
+use crate::config::entries::Value;
+use crate::config::place::Place;
+use crate::connector::{SftpDestination, SftpSource};
+use crate::error::{Error, Kind, Result};
+use crate::net::location::{Location, Url};
+use crate::net::retry::Patience;
+use crate::net::ssh::pool::Pool;
+use crate::net::ssh::{Ask, Endpoint, Notice, Options, Question};
+use crate::util::interrupt::Interrupt;
+
+/// Connections where nobody says how many, as for stores.
+const CONNECTIONS: usize = 4;
+
+/// How to log in to the server of `place`.
+pub(super) fn options(globals: &Globals, place: &Place) -> Options {
+    let text = |name| place.text(name).map(|text| text.to_string());
+    let path = |name| text(name).map(PathBuf::from);
+    let port = match place.value("port") {
+        Some(Value::Number(number)) => u16::try_from(*number).ok(),
+        _ => None,
+    };
+    let insecure = place.value("insecure_ignore_host_key");
+    Options {
+        home: globals.environment.home.clone(),
+        agent: globals.environment.agent.clone(),
+        user: globals.environment.user.clone(),
+        username: text("username"),
+        port,
+        identity: path("identity"),
+        known_hosts: path("known_hosts"),
+        config: path("ssh_config"),
+        insecure_ignore_host_key: matches!(insecure, Some(Value::Switch(true))),
+        ask: asker(globals.out.clone(), globals.interrupt.clone()),
+    }
+}
+
+/// Connections to the server of `place`, whose location is `url`. None is made yet.
+pub fn pool(globals: &Globals, place: &Place, url: &Url) -> Pool {
+    let out = globals.out.clone();
+    let notice: Notice = Arc::new(move |error| out.warning(error));
+    let options = options(globals, place);
+    let endpoint = Endpoint::new(url, &options, &globals.interrupt, &notice);
+    let connections = match place.value("connections") {
+        Some(Value::Number(number)) => usize::try_from(*number).unwrap_or(CONNECTIONS),
+        _ => CONNECTIONS,
+    };
+    Pool::new(endpoint, connections, &Patience::default())
+}
+
+/// The files of the server at `url`, if `place` is on one.
+pub fn source(globals: &Globals, place: &Place) -> Option<(SftpSource, String)> {
+    let url = url_of(place)?;
+    let source = SftpSource::new(url, pool(globals, place, url));
+    Some((source, url.path.clone()))
+}
+
+/// The directory of a server that `place` is, if it is one.
+pub fn destination(globals: &Globals, place: &Place) -> Option<SftpDestination> {
+    let url = url_of(place)?;
+    Some(SftpDestination::new(url, pool(globals, place, url)))
+}
+
+fn url_of(place: &Place) -> Option<&Url> {
+    match &place.location {
+        Location::Url(url) if url.scheme == "sftp" => Some(url),
+        _ => None,
+    }
+}
+
+/// Asks whoever sits at the terminal.
+fn asker(out: Arc<Output>, interrupt: Interrupt) -> Ask {
+    Arc::new(move |question| {
+        let Ok(mut terminal) = Terminal::open() else {
+            return Ok(None);
+        };
+        out.wipe();
+        let (prompt, echo) = wording(question);
+        let answer = terminal.ask_with(&prompt, echo, &interrupt)?;
+        text_of(&answer).map(Some)
+    })
+}
+
+/// What was typed, as text.
+fn text_of(answer: &[u8]) -> Result<Zeroizing<String>> {
+    let text = std::str::from_utf8(answer);
+    let wrong = |_| Error::new(Kind::Denied, "what was typed is not UTF-8");
+    text.map(|text| Zeroizing::new(text.to_owned()))
+        .map_err(wrong)
+}
+
+/// What a person is asked, and whether the answer is shown.
+fn wording(question: &Question) -> (String, Echo) {
+    match question {
+        Question::HostKey {
+            is_repeated: true, ..
+        } => {
+            let prompt = "Please type 'yes', 'no' or the fingerprint: ";
+            (prompt.to_owned(), Echo::Shown)
+        }
+        Question::HostKey {
+            host,
+            kind,
+            fingerprint,
+            ..
+        } => {
+            let prompt = format!(
+                "The authenticity of host '{host}' can't be established.\n\
+                 {kind} key fingerprint is {fingerprint}.\n\
+                 Are you sure you want to continue connecting (yes/no/[fingerprint])? "
+            );
+            (prompt, Echo::Shown)
+        }
+        Question::Passphrase { key, is_repeated } => {
+            let key = key.display();
+            let again = if *is_repeated { "Wrong. " } else { "" };
+            let prompt = format!("{again}Enter passphrase for key '{key}': ");
+            (prompt, Echo::Hidden)
+        }
+    }
+}

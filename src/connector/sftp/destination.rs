@@ -1,0 +1,339 @@
+//! A directory of a server as destination.
+//!
+//! Files are written under temporary names, and named when they are whole. Hard links become
+//! copies.
+//!
+//! Nothing is synced: a restore that is cut short is run again, and finds by times and sizes
+//! what was finished.
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::file::RemoteFile;
+use super::new_file::{Plain, SftpNewFile, temporary_beside};
+use super::{look, metadata, path_of};
+use crate::connector::{
+    Attributes, Destination, DestinationDir, FileKind, Lost, Made, Metadata, NewFile, Permissions,
+    SourceFile,
+};
+use crate::error::{During, Error, Kind, Result};
+use crate::net::location::Url;
+use crate::net::ssh::pool::Pool;
+use crate::net::ssh::sftp::{Change, Connection, is_failure, joined};
+
+/// For nobody else, until it gets a mode of its own.
+const PRIVATE_DIRECTORY: u32 = 0o700;
+/// What the server's umask takes from.
+const PLAIN_DIRECTORY: u32 = 0o777;
+/// What it takes to make something in a directory.
+const USABLE: u32 = 0o300;
+/// What is copied at once of a file that had several names.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// What everything that is restored to one server shares.
+pub(super) struct Shared {
+    pub(super) pool: Arc<Pool>,
+    /// Whether the server refused to give something away.
+    pub(super) cannot_give: AtomicBool,
+    /// What new files get there, once it is known.
+    pub(super) plain: OnceLock<Plain>,
+}
+
+/// A directory of a server, which need not exist yet.
+pub struct SftpDestination {
+    shared: Arc<Shared>,
+    path: PathBuf,
+    location: String,
+}
+
+impl SftpDestination {
+    /// The directory at `url`, reached through `pool`. Nothing is connected to.
+    pub fn new(url: &Url, pool: Pool) -> SftpDestination {
+        SftpDestination {
+            shared: Arc::new(Shared {
+                pool: Arc::new(pool),
+                cannot_give: AtomicBool::new(false),
+                plain: OnceLock::new(),
+            }),
+            path: path_of(&url.path),
+            location: url.to_string(),
+        }
+    }
+}
+
+impl SftpDestination {
+    /// Whether there is such a directory.
+    ///
+    /// # Errors
+    /// [`Kind::Exists`] if it is something else.
+    pub fn is_there(&self) -> Result<bool> {
+        match self
+            .shared
+            .pool
+            .run(|connection| connection.stat(&self.path))
+        {
+            Ok(stat) => expect_directory(&metadata(&stat)).map(|()| true),
+            Err(cause) if cause.kind() == Kind::NotFound => Ok(false),
+            Err(cause) => Err(cause),
+        }
+        .during(|| self.location.clone())
+    }
+
+    /// Makes a file and removes it again, to find out whether we may. Nothing is tried if
+    /// there is no such directory.
+    pub fn try_writing(&self) -> Result<bool> {
+        let is_there = self.is_there()?;
+        if is_there {
+            let tried = self.shared.plain(&self.path.join("x"));
+            tried.during(|| self.location.clone())?;
+        }
+        Ok(is_there)
+    }
+}
+
+impl Destination for SftpDestination {
+    fn location(&self) -> &str {
+        &self.location
+    }
+
+    fn root(&self) -> Result<(Arc<dyn DestinationDir>, Made)> {
+        let made =
+            (self.shared.pool).run(|connection| make_with_parents(connection, &self.path))?;
+        let root = RemoteDir::new(&self.shared, self.path.clone(), None);
+        Ok((Arc::new(root), made))
+    }
+}
+
+/// Makes the directory `path` and its parents where missing, with what the umask gives. A
+/// link to a directory will do: it is the user's path.
+fn make_with_parents(connection: &mut Connection, path: &Path) -> Result<Made> {
+    match connection.stat(path) {
+        Ok(stat) if stat.is_dir() => return Ok(Made::Existed),
+        Ok(_) => return Err(Error::new(Kind::Exists, "it is not a directory")),
+        Err(cause) if cause.kind() != Kind::NotFound => return Err(cause),
+        Err(_) => {}
+    }
+    if let Some(above) = path.parent().filter(|above| *above != Path::new("")) {
+        make_with_parents(connection, above).during(|| format!("make {}", above.display()))?;
+    }
+    connection.mkdir(path, PLAIN_DIRECTORY).map(|()| Made::New)
+}
+
+/// A directory below the root, or the root.
+struct RemoteDir {
+    shared: Arc<Shared>,
+    path: PathBuf,
+    /// The mode of one that was there and had to be opened up.
+    own_mode: Option<u32>,
+    is_finished: AtomicBool,
+}
+
+impl RemoteDir {
+    fn new(shared: &Arc<Shared>, path: PathBuf, own_mode: Option<u32>) -> RemoteDir {
+        RemoteDir {
+            shared: shared.clone(),
+            path,
+            own_mode,
+            is_finished: AtomicBool::new(false),
+        }
+    }
+
+    /// Where `name` is.
+    fn at(&self, name: &[u8]) -> Result<PathBuf> {
+        let is_special = matches!(name, b"" | b"." | b"..");
+        if is_special || name.iter().any(|&byte| byte == b'/' || byte == 0) {
+            return Err(Error::corrupt("not a name of a file"));
+        }
+        Ok(joined(&self.path, name))
+    }
+
+    fn run<T>(&self, work: impl FnMut(&mut Connection) -> Result<T>) -> Result<T> {
+        self.shared.pool.run(work)
+    }
+
+    /// The directory at `path`, which is there with `mode`. One that lets us make nothing in
+    /// it is opened up if it is ours.
+    fn existing(&self, path: PathBuf, mode: u32) -> Arc<dyn DestinationDir> {
+        let mut own_mode = None;
+        if mode & USABLE != USABLE {
+            let change = Change {
+                mode: Some(mode | PRIVATE_DIRECTORY),
+                ..Change::default()
+            };
+            // Where it is not ours, what is made in it tells.
+            let opened = self.run(|connection| connection.set(&path, change));
+            own_mode = opened.is_ok().then_some(mode);
+        }
+        Arc::new(RemoteDir::new(&self.shared, path, own_mode))
+    }
+}
+
+impl DestinationDir for RemoteDir {
+    fn enter(
+        &self,
+        name: &[u8],
+        permissions: Permissions,
+    ) -> Result<(Arc<dyn DestinationDir>, Made)> {
+        let path = self.at(name)?;
+        let mode = match permissions {
+            Permissions::Restore => PRIVATE_DIRECTORY,
+            Permissions::Skip => PLAIN_DIRECTORY,
+        };
+        let found = self.run(|connection| match connection.mkdir(&path, mode) {
+            Ok(()) => Ok(None),
+            // Something has the name, or the account may not write.
+            Err(cause) => match look(connection, &path) {
+                Ok(found) => Ok(Some(found)),
+                Err(_) => Err(cause),
+            },
+        })?;
+        match found {
+            None => {
+                let dir = RemoteDir::new(&self.shared, path, None);
+                Ok((Arc::new(dir), Made::New))
+            }
+            Some(found) => {
+                expect_directory(&found)?;
+                Ok((self.existing(path, found.mode), Made::Existed))
+            }
+        }
+    }
+
+    fn open(&self, name: &[u8]) -> Result<Arc<dyn DestinationDir>> {
+        let path = self.at(name)?;
+        let found = self.run(|connection| look(connection, &path))?;
+        expect_directory(&found)?;
+        Ok(self.existing(path, found.mode))
+    }
+
+    fn stat(&self, name: &[u8]) -> Result<Option<Metadata>> {
+        let path = self.at(name)?;
+        match self.run(|connection| connection.lstat(&path)) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            result => result.map(|stat| Some(metadata(&stat))),
+        }
+    }
+
+    fn read(&self, name: &[u8]) -> Result<Box<dyn SourceFile>> {
+        let path = self.at(name)?;
+        Ok(Box::new(RemoteFile::open(&self.shared.pool, path)?))
+    }
+
+    fn create(&self, name: &[u8], size_bytes: u64) -> Result<Arc<dyn NewFile>> {
+        let path = self.at(name)?;
+        Ok(Arc::new(SftpNewFile::new(&self.shared, path, size_bytes)?))
+    }
+
+    fn adjust(
+        &self,
+        name: &[u8],
+        attributes: &Attributes<'_>,
+        permissions: Permissions,
+    ) -> Result<Vec<Lost>> {
+        let path = self.at(name)?;
+        let found = self.run(|connection| look(connection, &path))?;
+        match found.kind {
+            FileKind::File => (self.shared).put(&path, attributes, permissions, Change::default()),
+            _ => Err(Error::new(Kind::Exists, "not a regular file any more")),
+        }
+    }
+
+    fn make(
+        &self,
+        name: &[u8],
+        target: &[u8],
+        attributes: &Attributes<'_>,
+        _: Permissions,
+    ) -> Result<Vec<Lost>> {
+        let path = self.at(name)?;
+        if attributes.metadata.kind != FileKind::Symlink {
+            let cause = "SFTP makes no FIFOs, sockets or devices";
+            return Err(Error::new(Kind::Failed, cause));
+        }
+        let temporary = temporary_beside(&path)?;
+        let target = joined(Path::new(""), target);
+        self.run(|connection| match connection.symlink(&target, &temporary) {
+            // An attempt whose answer was lost made it.
+            Err(cause) if is_failure(&cause) && look(connection, &temporary).is_ok() => Ok(()),
+            made => made,
+        })?;
+        let published = self.shared.publish(&temporary, &path);
+        if published.is_err() {
+            let _ = self.run(|connection| connection.remove(&temporary));
+        }
+        // What is set of a link is set of what it leads to, so nothing is.
+        published.map(|()| vec![Lost::Times])
+    }
+
+    fn link(&self, name: &[u8], dir: &dyn DestinationDir, existing: &[u8]) -> Result<Made> {
+        let Some(from) = dir.as_any().downcast_ref::<RemoteDir>() else {
+            let cause = "a hard link cannot lead to another destination";
+            return Err(Error::new(Kind::Failed, cause));
+        };
+        let mut old = RemoteFile::open(&self.shared.pool, from.at(existing)?)?;
+        let metadata = old.metadata()?;
+        let new = SftpNewFile::new(&self.shared, self.at(name)?, metadata.size_bytes)?;
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut offset = 0;
+        while offset < metadata.size_bytes {
+            let read = old.read(&mut piece)?;
+            if read == 0 {
+                return Err(Error::new(Kind::Failed, "it was cut short meanwhile"));
+            }
+            new.write_at(&piece[..read], offset)?;
+            offset += read as u64;
+        }
+        let attributes = Attributes {
+            metadata: &metadata,
+            user: None,
+            group: None,
+            xattrs: &[],
+            flags: 0,
+        };
+        // What was lost was told of the first.
+        new.finish(&attributes, Permissions::Restore)?;
+        Ok(Made::New)
+    }
+
+    fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>> {
+        let change = Change {
+            mode: self.own_mode,
+            ..Change::default()
+        };
+        let lost = (self.shared).put(&self.path, attributes, permissions, change)?;
+        self.is_finished.store(true, Ordering::Release);
+        Ok(lost)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Drop for RemoteDir {
+    /// A directory that was opened up and never finished is closed again.
+    fn drop(&mut self) {
+        let change = Change {
+            mode: self.own_mode,
+            ..Change::default()
+        };
+        if self.own_mode.is_some() && !self.is_finished.load(Ordering::Acquire) {
+            // It was ours a moment ago; nobody is left to be told.
+            let _ = self.run(|connection| connection.set(&self.path, change));
+        }
+    }
+}
+
+/// # Errors
+/// [`Kind::Exists`] for anything else.
+fn expect_directory(found: &Metadata) -> Result<()> {
+    match found.kind {
+        FileKind::Directory => Ok(()),
+        _ => Err(Error::new(
+            Kind::Exists,
+            "something that is not a directory, or a link to one, has this name",
+        )),
+    }
+}

@@ -1,0 +1,143 @@
+//! An answer: its head, and its body as it comes.
+
+use std::time::Duration;
+
+use super::pool::Lease;
+use super::{PIECE_BYTES, Reply, SLOWEST, Wire, lost, not_http, unavailable};
+use crate::error::{Error, Result};
+use crate::net::http1::{Body, Framing, Headers, Response, Wrong};
+use crate::net::retry::Failure;
+use crate::net::socket::Limit;
+use crate::util::human;
+
+/// An answer. Has its connection until it is dropped; the connection is kept for the next
+/// request if all of the body was read.
+pub struct Answer<'a> {
+    lease: Lease<'a>,
+    /// There until it is kept.
+    wire: Option<Wire>,
+    response: Response,
+    framing: Framing,
+    body: Body,
+    is_reusable: bool,
+    stall: Duration,
+}
+
+impl<'a> Answer<'a> {
+    pub(super) fn new(
+        lease: Lease<'a>,
+        reply: Reply,
+        method: &str,
+        stall: Duration,
+    ) -> Result<Answer<'a>, Failure> {
+        let framing = Framing::of_response(&reply.response, method);
+        let framing = framing.map_err(|wrong| not_http(&wrong))?;
+        Ok(Answer {
+            lease,
+            is_reusable: reply.is_sent && reply.response.is_kept(),
+            wire: Some(reply.wire),
+            response: reply.response,
+            framing,
+            body: Body::new(framing),
+            stall,
+        })
+    }
+
+    /// Of the answer; never one that only says to go on, nor one that leads elsewhere.
+    pub fn status(&self) -> u16 {
+        self.response.status
+    }
+
+    /// The fields of the head.
+    pub fn headers(&self) -> &Headers {
+        &self.response.headers
+    }
+
+    /// The length of the body, if it is told.
+    pub fn size_bytes(&self) -> Option<u64> {
+        match self.framing {
+            Framing::Length(length) => Some(length),
+            Framing::Chunked | Framing::UntilClose => None,
+        }
+    }
+
+    /// Reads some bytes of the body; none at its end.
+    pub fn read(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
+        let most = into.len().min(PIECE_BYTES);
+        let Some(wire) = &mut self.wire else {
+            return Ok(0);
+        };
+        wire.stream().set_limit(Limit::pace(self.stall, SLOWEST));
+        let outcome = self.body.read(wire, &mut into[..most]);
+        outcome.map_err(|wrong| match wrong {
+            Wrong::Io(cause) => unavailable(cause).into(),
+            _ if wire.stream().has_ended() => lost("the connection ended within an answer"),
+            wrong => not_http(&wrong),
+        })
+    }
+
+    /// Reads until `into[*filled..]` is full, and counts in `filled`, also when it fails.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`] if the body ends before; [`crate::error::Kind::Unavailable`] if the
+    /// connection does.
+    pub fn fill(&mut self, into: &mut [u8], filled: &mut usize) -> Result<(), Failure> {
+        while *filled < into.len() {
+            match self.read(&mut into[*filled..])? {
+                0 => return Err(Error::corrupt("the answer ends too early").into()),
+                read => *filled += read,
+            }
+        }
+        Ok(())
+    }
+
+    /// Throws away the next `length` bytes.
+    ///
+    /// # Errors
+    /// As [`Answer::fill`].
+    pub fn skip(&mut self, length: u64) -> Result<(), Failure> {
+        let mut buffer = vec![0; PIECE_BYTES];
+        let mut left = length;
+        while left > 0 {
+            let most = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+            let mut filled = 0;
+            self.fill(&mut buffer[..most], &mut filled)?;
+            left -= filled as u64;
+        }
+        Ok(())
+    }
+
+    /// All of the body, which has at most `limit` bytes. Takes no more memory than what comes.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`] if there are more.
+    pub fn all(&mut self, limit: u64) -> Result<Vec<u8>, Failure> {
+        let over = || {
+            let limit = human::size(limit);
+            Failure::Final(Error::corrupt(format!("the answer has more than {limit}")))
+        };
+        if self.size_bytes().is_some_and(|length| length > limit) {
+            return Err(over());
+        }
+        let mut bytes = Vec::new();
+        let mut buffer = vec![0; PIECE_BYTES];
+        loop {
+            match self.read(&mut buffer)? {
+                0 => return Ok(bytes),
+                read if (bytes.len() + read) as u64 > limit => return Err(over()),
+                read => bytes.extend_from_slice(&buffer[..read]),
+            }
+        }
+    }
+}
+
+impl Drop for Answer<'_> {
+    fn drop(&mut self) {
+        if let Some(wire) = self.wire.take()
+            && self.is_reusable
+            && self.body.is_ended()
+        {
+            self.lease.keep(wire);
+        }
+    }
+}

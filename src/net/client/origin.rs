@@ -1,0 +1,137 @@
+//! Where a server is, and reaching it over TCP.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use crate::error::{Error, Kind, Result};
+use crate::net::location::Url;
+
+/// The most addresses of one name that are tried.
+const ADDRESSES_LIMIT: usize = 8;
+/// How long an address keeps us from the next one. IPv6 that leads nowhere is common.
+const NEXT_AFTER: Duration = Duration::from_secs(3);
+
+/// A server, and the path below which it is asked.
+pub(super) struct Origin {
+    pub(super) is_tls: bool,
+    /// A name or an address.
+    pub(super) host: String,
+    port: u16,
+    /// What the field `Host` says.
+    pub(super) authority: String,
+    /// What every target begins with: nothing, or `/path`.
+    pub(super) prefix: String,
+    shown: String,
+}
+
+impl Origin {
+    pub(super) fn of(url: &Url) -> Origin {
+        let is_tls = url.scheme == "https";
+        let usual = if is_tls { 443 } else { 80 };
+        let port = url.port.unwrap_or(usual);
+        // A zone means something on this machine only (RFC 6874, section 4).
+        let host = url.host.split('%').next().unwrap_or_default();
+        let mut authority = match host.contains(':') {
+            true => format!("[{host}]"),
+            false => host.to_owned(),
+        };
+        if port != usual {
+            authority = format!("{authority}:{port}");
+        }
+        Origin {
+            is_tls,
+            port,
+            authority,
+            host: url.host.clone(),
+            prefix: escaped(url.path.trim_end_matches('/')),
+            shown: url.to_string(),
+        }
+    }
+
+    /// A connection to the first address that takes one, each tried for up to `patience`.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`]: of the last address.
+    pub(super) fn connect(&self, patience: Duration) -> Result<TcpStream> {
+        let addresses = (self.host.as_str(), self.port).to_socket_addrs();
+        let unknown = |cause| Error::new(Kind::Unavailable, Error::from(cause).to_string());
+        let addresses: Vec<SocketAddr> = addresses.map_err(unknown)?.collect();
+        let addresses = &addresses[..addresses.len().min(ADDRESSES_LIMIT)];
+        let mut failed = Error::new(Kind::Unavailable, "the host has no address");
+        for (place, address) in addresses.iter().enumerate() {
+            let is_last = place + 1 == addresses.len();
+            let patience = if is_last {
+                patience
+            } else {
+                patience.min(NEXT_AFTER)
+            };
+            match TcpStream::connect_timeout(address, patience) {
+                Ok(tcp) => return Ok(tcp),
+                Err(cause) => failed = Error::new(Kind::Unavailable, words(cause)),
+            }
+        }
+        Err(failed)
+    }
+}
+
+fn words(cause: std::io::Error) -> String {
+    match cause.kind() {
+        std::io::ErrorKind::TimedOut => "no answer to a connection".to_owned(),
+        _ => Error::from(cause).to_string(),
+    }
+}
+
+/// What to call it in messages.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// `path` with what cannot be in a request written as `%20`. What is written so already stays.
+fn escaped(path: &str) -> String {
+    let mut escaped = String::new();
+    for byte in path.bytes() {
+        match byte {
+            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                escaped.push_str(&format!("%{byte:02X}"));
+            }
+            b'!'..=b'~' => escaped.push(char::from(byte)),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::location::Location;
+
+    fn origin(text: &str) -> Origin {
+        match Location::parse(text.as_bytes()).unwrap() {
+            Location::Url(url) => Origin::of(&url),
+            Location::Path(_) => panic!("{text} is a URL"),
+        }
+    }
+
+    #[test]
+    fn hosts_ports_and_paths_are_told_as_the_standards_want() {
+        for (url, authority, prefix) in [
+            ("http://nas", "nas", ""),
+            ("http://nas:80/", "nas", ""),
+            ("https://nas:80", "nas:80", ""),
+            ("https://nas:443/a/b/", "nas", "/a/b"),
+            ("http://nas:9876/a b/%41", "nas:9876", "/a%20b/%41"),
+            ("http://[::1]:9876", "[::1]:9876", ""),
+            ("http://[fe80::1%eth0]/é", "[fe80::1]", "/%C3%A9"),
+        ] {
+            let origin = origin(url);
+            assert_eq!(
+                (origin.authority.as_str(), origin.prefix.as_str()),
+                (authority, prefix)
+            );
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! TLS at the side that proves who it is.
+//!
+//! The provider of ciphers is named here and not set for the process, so that no other part
+//! can take it for theirs. No client is asked for a certificate: tokens tell who it is.
+
+use std::io::{self, BufRead, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::error::{During, Error, Kind, Result};
+use crate::net::socket::{Limit, Socket};
+
+/// The one protocol that is spoken inside (RFC 7301).
+const PROTOCOL: &[u8] = b"http/1.1";
+
+/// A certificate with its key, ready for any number of connections.
+#[derive(Clone, Debug)]
+pub struct Identity(Arc<ServerConfig>);
+
+impl Identity {
+    /// Reads a chain of certificates, ours first, and the key of ours, both in PEM.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] for a file that holds no such thing, and for a key that is not
+    /// that of the certificate.
+    pub fn read(certificates: &Path, key: &Path) -> Result<Identity> {
+        let chain = read_chain(certificates).during(|| certificates.display().to_string())?;
+        let secret = PrivateKeyDer::from_pem_file(key).map_err(|cause| wrong(cause, "key"));
+        let secret = secret.during(|| key.display().to_string())?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let configured = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .and_then(|builder| {
+                builder
+                    .with_no_client_auth()
+                    .with_single_cert(chain, secret)
+            });
+        let mut config = configured.map_err(|cause| {
+            let pair = format!("{} and {}", certificates.display(), key.display());
+            Error::new(Kind::Unsupported, cause.to_string().to_lowercase()).during(pair)
+        })?;
+        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        Ok(Identity(Arc::new(config)))
+    }
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let certificates = CertificateDer::pem_file_iter(path);
+    let certificates = certificates.map_err(|cause| wrong(cause, "certificate"))?;
+    let chain: Result<Vec<_>, pem::Error> = certificates.collect();
+    match chain.map_err(|cause| wrong(cause, "certificate"))? {
+        chain if chain.is_empty() => Err(wrong(pem::Error::NoItemsFound, "certificate")),
+        chain => Ok(chain),
+    }
+}
+
+/// Why there is no `what` in a file.
+fn wrong(cause: pem::Error, what: &str) -> Error {
+    match cause {
+        pem::Error::Io(cause) => cause.into(),
+        _ => Error::new(Kind::Unsupported, format!("it holds no {what} in PEM")),
+    }
+}
+
+/// A connection whose bytes are encrypted on the wire.
+pub struct Stream(StreamOwned<ServerConnection, Socket>);
+
+impl Stream {
+    /// Agrees on keys with the client at the other end of `socket`, within `limit`.
+    pub fn accept(identity: &Identity, mut socket: Socket, limit: Limit) -> io::Result<Stream> {
+        let connection = ServerConnection::new(identity.0.clone());
+        let mut connection = connection.map_err(io::Error::other)?;
+        socket.set_limit(limit);
+        while connection.is_handshaking() {
+            if let (0, 0) = connection.complete_io(&mut socket)? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(Stream(StreamOwned::new(connection, socket)))
+    }
+
+    /// The socket below.
+    pub fn socket(&mut self) -> &mut Socket {
+        &mut self.0.sock
+    }
+
+    /// Waits until there is something to read, without taking it. Tells whether anything is
+    /// to come at all.
+    pub fn await_bytes(&mut self) -> io::Result<bool> {
+        self.0.fill_buf().map(|bytes| !bytes.is_empty())
+    }
+
+    /// Tells the client that nothing else comes, which it cannot know by the end of the
+    /// connection: anybody on the way can cut that.
+    pub fn close(&mut self) {
+        self.0.conn.send_close_notify();
+        // It may be gone already.
+        let _ = self.0.conn.complete_io(&mut self.0.sock);
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}

@@ -1,0 +1,355 @@
+//! One connection, from the first byte to the last: requests come, answers go.
+//!
+//! Everything has a limit of time. A head has to be whole by some moment, however its bytes
+//! drip; a body has to keep a pace; who says nothing is forgotten. What a client that is told
+//! no still sends is read and dropped for a while, or the answer would be lost with it.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::access::{Role, Visitor};
+use super::answer::{Answer, Content, During, Part};
+use super::census::Seat;
+use super::exchange::{Exchange, pace};
+use super::record::Record;
+use super::route::{NoRoute, Route};
+use super::wire::Wire;
+use super::{Server, listing, object, place, time};
+use crate::net::http1::{Connection, Request};
+use crate::net::socket::{Limit, Socket};
+use crate::net::tls::server::Stream;
+use crate::util::clock;
+
+/// Agreeing on keys takes two round trips.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A head is one packet, or a few.
+const HEAD: Duration = Duration::from_secs(15);
+/// How long nothing need be asked.
+const IDLE: Duration = Duration::from_secs(90);
+/// What a body is granted beyond its pace: a mobile network may well be gone for as long.
+pub(super) const GRACE: Duration = Duration::from_secs(30);
+/// The least that a body has to move: a modem of 1994 did.
+pub(super) const PACE_BYTES_PER_SECOND: u64 = 2 << 10;
+/// The pace is measured anew after so many bytes, or who was quick at first could rest for
+/// hours.
+pub(super) const PACE_WINDOW_BYTES: u64 = 1 << 20;
+/// Bodies up to this are sent together with their head; copying longer ones is no gain.
+const ONE_PACKET_BYTES: usize = 16 << 10;
+/// The most that is read and dropped of a body that nobody wants, to keep the connection.
+const SETTLE_LIMIT_BYTES: u64 = 64 << 10;
+/// The most that is read and dropped after the last answer, so that it arrives.
+const LINGER_LIMIT_BYTES: u64 = 16 << 20;
+/// How long that may take.
+const LINGER: Duration = Duration::from_secs(5);
+/// How a TLS connection begins: with a record of a handshake (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
+/// What follows an answer.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Request,
+    /// Nothing: the last answer was sent, and is to arrive.
+    Goodbye,
+    /// Nothing, and nobody would notice.
+    Nothing,
+}
+
+/// A client, and what it asks for.
+struct Talk<'a> {
+    server: &'a Server,
+    seat: &'a Seat,
+    peer: SocketAddr,
+    connection: Connection<Wire>,
+}
+
+/// Serves whoever is at the other end of `socket` until they go, or have to.
+pub(super) fn serve(server: &Server, seat: &Seat, socket: Socket, peer: SocketAddr) {
+    let Some(wire) = greet(server, socket) else {
+        return;
+    };
+    let mut talk = Talk {
+        server,
+        seat,
+        peer,
+        connection: Connection::new(wire),
+    };
+    let ended = loop {
+        match talk.exchange() {
+            Next::Request => {}
+            ended => break ended,
+        }
+    };
+    let stream = talk.connection.stream();
+    stream.set_limit(Limit::within(LINGER));
+    stream.end_writing();
+    if ended == Next::Goodbye {
+        linger(server, stream);
+    }
+}
+
+/// Sets up what the bytes go through; nothing if the client does not play along.
+fn greet(server: &Server, mut socket: Socket) -> Option<Wire> {
+    let Some(identity) = server.identity() else {
+        return Some(Wire::Plain(socket));
+    };
+    let limit = Limit::within(HANDSHAKE);
+    socket.set_limit(limit);
+    let mut first = [0];
+    if !socket.await_bytes().ok()? || socket.tcp().peek(&mut first).ok()? == 0 {
+        return None;
+    }
+    if first != [TLS_HANDSHAKE] {
+        answer_in_clear(server, socket);
+        return None;
+    }
+    let stream = Stream::accept(&identity, socket, limit).ok()?;
+    Some(Wire::Tls(Box::new(stream)))
+}
+
+/// Tells a client that speaks HTTP where TLS is spoken.
+fn answer_in_clear(server: &Server, socket: Socket) {
+    let text = "this port speaks TLS: use https://";
+    let mut connection = Connection::new(Wire::Plain(socket));
+    let answer = Answer::failure(400, "usage", text).last();
+    if send_head(&mut connection, &answer, "GET", Keep::No).is_ok() {
+        let stream = connection.stream();
+        stream.end_writing();
+        linger(server, stream);
+    }
+}
+
+/// Reads and drops what still comes.
+fn linger(server: &Server, stream: &mut Wire) {
+    let mut dropped: u64 = 0;
+    while dropped < LINGER_LIMIT_BYTES && stream.await_bytes().unwrap_or(false) {
+        let mut buffer = server.budget.buffer();
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return,
+            Ok(read) => dropped = dropped.saturating_add(read as u64),
+        }
+    }
+}
+
+/// Whether the connection is kept after an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Yes,
+    /// Yes, and a client of HTTP/1.0 has to be told.
+    YesOld,
+    No,
+}
+
+impl Talk<'_> {
+    /// Awaits a request and answers it.
+    fn exchange(&mut self) -> Next {
+        if !self.seat.is_to_wait() || !self.is_coming() {
+            return Next::Nothing;
+        }
+        self.connection.stream().set_limit(Limit::within(HEAD));
+        let request = self.connection.read_request();
+        if !self.seat.is_to_serve() {
+            return Next::Nothing;
+        }
+        let begun = Instant::now();
+        let mut record = Record::new(self.peer);
+        let next = match request {
+            Ok(request) => self.respond(&request, &mut record),
+            Err(wrong) => {
+                let answer = Answer::of_wrong(&wrong);
+                if answer.status == 0 {
+                    return Next::Nothing;
+                }
+                self.send(&answer, "", Keep::No, &mut record)
+            }
+        };
+        record.took = begun.elapsed();
+        self.server.note(&record);
+        next
+    }
+
+    /// Waits for the first byte of a request.
+    fn is_coming(&mut self) -> bool {
+        if self.connection.has_more() {
+            return true;
+        }
+        let stream = self.connection.stream();
+        stream.set_limit(Limit::within(IDLE));
+        stream.await_bytes().unwrap_or(false)
+    }
+
+    /// Answers a request whose head is whole.
+    fn respond(&mut self, request: &Request, record: &mut Record) -> Next {
+        record.verb.clone_from(&request.method);
+        record.target.clone_from(&request.target);
+        let exchange = Exchange::new(self.server, &mut self.connection, request);
+        let (answer, is_settled) = match exchange {
+            Err(answer) => (answer, false),
+            Ok(mut exchange) => {
+                let answer = judge(&mut exchange, record).unwrap_or_else(|answer| answer);
+                let is_settled = !answer.is_last && exchange.settle(SETTLE_LIMIT_BYTES);
+                record.bytes_in = exchange.received;
+                (answer, is_settled)
+            }
+        };
+        if answer.status == 0 {
+            return Next::Nothing;
+        }
+        let keep = match is_settled && request.is_kept() && !self.seat.is_last() {
+            true if request.minor == 0 => Keep::YesOld,
+            true => Keep::Yes,
+            false => Keep::No,
+        };
+        self.send(&answer, &request.method, keep, record)
+    }
+
+    /// Sends an answer to a request with `verb`, and tells what follows.
+    fn send(&mut self, answer: &Answer, verb: &str, keep: Keep, record: &mut Record) -> Next {
+        self.connection.stream().set_limit(pace());
+        record.status = answer.status;
+        let sent = match answer.content {
+            Content::Object(part) if verb != "HEAD" => self.send_object(answer, part, keep, record),
+            _ => send_head(&mut self.connection, answer, verb, keep).map(|sent| {
+                record.bytes_out = sent;
+            }),
+        };
+        match sent.and_then(|()| self.connection.stream().flush()) {
+            Err(_) => Next::Nothing,
+            Ok(()) if keep == Keep::No => Next::Goodbye,
+            Ok(()) => Next::Request,
+        }
+    }
+
+    /// Sends a part of an object. What cannot be read of it ends the connection: by the length
+    /// that was told, the client knows that something is missing.
+    fn send_object(
+        &mut self,
+        answer: &Answer,
+        part: Part,
+        keep: Keep,
+        record: &mut Record,
+    ) -> io::Result<()> {
+        let Server { store, budget, .. } = self.server;
+        let mut offset = part.offset;
+        let mut left = part.length;
+        let mut since_pace = u64::MAX;
+        loop {
+            let mut buffer = budget.buffer();
+            let length = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+            let piece = buffer.get_mut(..length).unwrap_or_default();
+            let read = store.read_at(part.area, part.id, offset, piece);
+            if let Err(error) = read {
+                let failure = self.server.failed(&error, During::Reading).last();
+                if record.bytes_out == 0 && offset == part.offset {
+                    record.status = failure.status;
+                    send_head(&mut self.connection, &failure, "GET", Keep::No)?;
+                }
+                return Err(io::Error::other(error.to_string()));
+            }
+            if offset == part.offset {
+                send_head(&mut self.connection, answer, "GET", keep)?;
+            }
+            if since_pace >= PACE_WINDOW_BYTES {
+                self.connection.stream().set_limit(pace());
+                since_pace = 0;
+            }
+            self.connection.stream().write_all(piece)?;
+            let moved = length as u64;
+            record.bytes_out = record.bytes_out.saturating_add(moved);
+            since_pace = since_pace.saturating_add(moved);
+            offset = offset.saturating_add(moved);
+            left = left.saturating_sub(moved);
+            if left == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The answer to a request, by whoever may have it.
+fn judge(exchange: &mut Exchange<'_>, record: &mut Record) -> Result<Answer, Answer> {
+    let (server, request) = (exchange.server, exchange.request);
+    let verb = request.method.as_str();
+    let route = Route::of(&request.target);
+    if route == Ok(Route::Health) && Route::Health.allows(verb) {
+        return Ok(Answer::bytes("text/plain; charset=utf-8", b"ok\n".to_vec()));
+    }
+    let visitor = server.access().admits(&request.headers);
+    let Visitor { name, role } = visitor.ok_or_else(|| {
+        Answer::failure(401, "denied", "a token is needed")
+            .with("WWW-Authenticate", "Bearer realm=\"plakar\"")
+            .with(
+                "WWW-Authenticate",
+                "Basic realm=\"plakar\", charset=\"UTF-8\"",
+            )
+    })?;
+    record.name = name;
+    let route = route.map_err(|why| match why {
+        NoRoute::Unknown => Answer::failure(404, "not-found", "there is nothing here"),
+        NoRoute::BadQuery => Answer::failure(400, "usage", "the query is after=ID or limit=N"),
+    })?;
+    if !route.allows(verb) {
+        let answer = Answer::failure(405, "usage", "that cannot be done with this");
+        return Err(answer.with("Allow", route.allowed()));
+    }
+    if role < Role::needed(verb) {
+        let text = format!("the token is for the role {}", role.word());
+        return Err(Answer::failure(403, "denied", text));
+    }
+    match (route, verb) {
+        (Route::Config, "PUT") => place::create(exchange),
+        (Route::Config, _) => place::config(exchange),
+        (Route::Place, _) => place::prepare(exchange),
+        (Route::Listing(area, page), _) => listing::list(exchange, area, page),
+        (Route::Object(area, id), "PUT") => object::put(exchange, area, id),
+        (Route::Object(area, id), "DELETE") => object::delete(exchange, area, id),
+        (Route::Object(area, id), _) => object::get(exchange, area, id),
+        (Route::Health | Route::Metrics, _) => Ok(server.figures()),
+    }
+}
+
+/// Sends a head, and the body if it is at hand. Tells how long that is.
+fn send_head(
+    connection: &mut Connection<Wire>,
+    answer: &Answer,
+    verb: &str,
+    keep: Keep,
+) -> io::Result<u64> {
+    let date = time::http(clock::now_ns());
+    let (length, body) = match &answer.content {
+        Content::Nothing => (None, [].as_slice()),
+        Content::Bytes(bytes) => (Some(bytes.len() as u64), bytes.as_slice()),
+        Content::Object(part) => (Some(part.length), [].as_slice()),
+    };
+    let length = length.map(|length| length.to_string());
+    let body = if verb == "HEAD" { &[] } else { body };
+    let mut fields = vec![
+        ("Date", date.as_str()),
+        ("Server", concat!("plakar/", env!("CARGO_PKG_VERSION"))),
+        ("Kloset-Protocol", "1"),
+    ];
+    fields.extend(
+        length
+            .iter()
+            .map(|length| ("Content-Length", length.as_str())),
+    );
+    fields.extend(
+        answer
+            .fields
+            .iter()
+            .map(|(name, value)| (*name, value.as_str())),
+    );
+    match keep {
+        Keep::Yes => {}
+        Keep::YesOld => fields.push(("Connection", "keep-alive")),
+        Keep::No => fields.push(("Connection", "close")),
+    }
+    match body.len() {
+        0..=ONE_PACKET_BYTES => connection.write_whole_response(answer.status, &fields, body)?,
+        _ => {
+            connection.write_response(answer.status, &fields)?;
+            connection.stream().write_all(body)?;
+        }
+    }
+    Ok(body.len() as u64)
+}

@@ -1,0 +1,182 @@
+//! A request that is being answered: what it says, and its body, piece by piece.
+
+use std::io;
+
+use super::Server;
+use super::answer::Answer;
+use super::wire::Wire;
+use crate::net::http1::{Body, Connection, Framing, Request, Wrong};
+use crate::net::socket::Limit;
+
+use super::connection::{GRACE, PACE_BYTES_PER_SECOND, PACE_WINDOW_BYTES};
+
+/// A request, and the connection that it came on.
+pub(super) struct Exchange<'a> {
+    pub(super) server: &'a Server,
+    pub(super) request: &'a Request,
+    connection: &'a mut Connection<Wire>,
+    body: Body,
+    /// Whether the client sends no body before it is told to.
+    is_held_back: bool,
+    /// Bytes of the body that came.
+    pub(super) received: u64,
+    /// Of these, bytes since the pace was set.
+    since_pace: u64,
+}
+
+impl<'a> Exchange<'a> {
+    /// # Errors
+    /// The answer to a request whose body cannot be made out, or that expects what we do not
+    /// know.
+    pub(super) fn new(
+        server: &'a Server,
+        connection: &'a mut Connection<Wire>,
+        request: &'a Request,
+    ) -> Result<Exchange<'a>, Answer> {
+        let framing = Framing::of_request(request).map_err(|wrong| Answer::of_wrong(&wrong))?;
+        let mut expected = request.headers.all("expect");
+        // HTTP/1.0 knows no expectations (RFC 9110, section 10.1.1).
+        let is_held_back = match (request.minor, expected.next(), expected.next()) {
+            (0, ..) | (_, None, _) => false,
+            (_, Some(word), None) if word.eq_ignore_ascii_case("100-continue") => true,
+            _ => {
+                let answer = Answer::failure(417, "usage", "nothing is expected but 100-continue");
+                return Err(answer.last());
+            }
+        };
+        Ok(Exchange {
+            server,
+            request,
+            is_held_back: is_held_back && framing != Framing::Length(0),
+            body: Body::new(framing),
+            connection,
+            received: 0,
+            since_pace: 0,
+        })
+    }
+
+    /// The value of a field that matters only if it is there once.
+    pub(super) fn field(&self, name: &str) -> Option<&'a str> {
+        self.request.headers.only(name).ok().flatten()
+    }
+
+    /// Whether the client sends no body before it is told to.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.is_held_back
+    }
+
+    /// How long the body is, if the client says so.
+    pub(super) fn declared(&self) -> Option<u64> {
+        self.body.left()
+    }
+
+    /// # Errors
+    /// 411 if the client does not tell where the body ends; 413 if it is longer than `limit`.
+    pub(super) fn check_length(&self, limit: u64) -> Result<(), Answer> {
+        let has = |name| self.request.headers.first(name).is_some();
+        if !has("content-length") && !has("transfer-encoding") {
+            return Err(Answer::failure(411, "usage", "a body needs a length"));
+        }
+        match self.declared() {
+            Some(length) if length > limit => Err(too_large(limit)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the body to `each`, a piece at a time, and tells its length.
+    ///
+    /// # Errors
+    /// The answer if there is more than `limit`, if it does not come as it should, and
+    /// whatever `each` answers.
+    pub(super) fn each_piece(
+        &mut self,
+        limit: u64,
+        mut each: impl FnMut(&[u8]) -> Result<(), Answer>,
+    ) -> Result<u64, Answer> {
+        self.go_on()
+            .map_err(|cause| Answer::of_wrong(&cause.into()))?;
+        self.connection.stream().set_limit(pace());
+        loop {
+            match self.piece(limit, &mut each) {
+                Ok(0) => return Ok(self.received),
+                Ok(_) => {}
+                Err(answer) => return Err(answer.last()),
+            }
+        }
+    }
+
+    /// Reads one piece. The buffer for it is taken when there is something to fill it with.
+    fn piece(
+        &mut self,
+        limit: u64,
+        each: &mut impl FnMut(&[u8]) -> Result<(), Answer>,
+    ) -> Result<u64, Answer> {
+        let wrong = |wrong: Wrong| Answer::of_wrong(&wrong);
+        if self.since_pace >= PACE_WINDOW_BYTES {
+            self.connection.stream().set_limit(pace());
+            self.since_pace = 0;
+        }
+        if !self.body.begin(self.connection).map_err(wrong)? {
+            return Ok(0);
+        }
+        if !self.connection.has_more() {
+            let awaited = self.connection.stream().await_bytes();
+            awaited.map_err(|cause| wrong(cause.into()))?;
+        }
+        let mut buffer = self.server.budget.buffer();
+        let read = self
+            .body
+            .read(self.connection, &mut buffer)
+            .map_err(wrong)?;
+        let length = read as u64;
+        self.received = self.received.saturating_add(length);
+        self.since_pace = self.since_pace.saturating_add(length);
+        if self.received > limit {
+            return Err(too_large(limit));
+        }
+        each(buffer.get(..read).unwrap_or_default())?;
+        Ok(length)
+    }
+
+    /// The whole body, which is short.
+    ///
+    /// # Errors
+    /// As [`Exchange::each_piece`].
+    pub(super) fn whole(&mut self, limit: u64) -> Result<Vec<u8>, Answer> {
+        let mut bytes = Vec::new();
+        self.each_piece(limit, |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
+    /// Lets a client send its body that waits for our word (RFC 9110, section 10.1.1).
+    fn go_on(&mut self) -> io::Result<()> {
+        if !std::mem::take(&mut self.is_held_back) || self.connection.has_more() {
+            return Ok(());
+        }
+        self.connection.stream().set_limit(pace());
+        self.connection.write_response(100, &[])
+    }
+
+    /// Reads what is left of the body if that is no more than `limit`. Tells whether a next
+    /// request can follow.
+    pub(super) fn settle(&mut self, limit: u64) -> bool {
+        if self.body.is_ended() {
+            return true;
+        }
+        let is_short = self.body.left().is_none_or(|left| left <= limit);
+        let limit = self.received.saturating_add(limit);
+        !self.is_held_back && is_short && self.each_piece(limit, |_| Ok(())).is_ok()
+    }
+}
+
+/// The pace that a body has to keep, from now on.
+pub(super) fn pace() -> Limit {
+    Limit::pace(GRACE, PACE_BYTES_PER_SECOND)
+}
+
+fn too_large(limit: u64) -> Answer {
+    Answer::failure(413, "usage", format!("more than {limit} bytes"))
+}

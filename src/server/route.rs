@@ -1,0 +1,241 @@
+//! What a target stands for. Paths are compared as they are: nothing in them is decoded or
+//! resolved, so `..`, `%2e` and `//` name nothing, and no text of a client gets any further
+//! than here.
+
+use std::str::FromStr;
+
+use crate::store::Area;
+use crate::util::Id;
+
+/// The most objects that a page of a listing tells of, and how many it does unless asked.
+pub(super) const PAGE_LIMIT: usize = 10_000;
+
+/// Something that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `/`: CONFIG.
+    Config,
+    /// `/resources`: the place itself.
+    Place,
+    /// `/resources/AREA`: a page of a listing.
+    Listing(Area, Page),
+    /// `/resources/AREA/ID`.
+    Object(Area, Id),
+    /// `/healthz`.
+    Health,
+    /// `/metrics`.
+    Metrics,
+}
+
+/// Which part of a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    /// The objects above this one.
+    pub(super) after: Option<Id>,
+    /// At most so many, and at least one.
+    pub(super) limit: usize,
+}
+
+/// Why a target stands for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoRoute {
+    /// There is nothing of that name.
+    Unknown,
+    /// There is, but not in such a part.
+    BadQuery,
+}
+
+impl Route {
+    /// What `target` stands for, which may be a whole URL (RFC 9112, section 3.2.2).
+    pub(super) fn of(target: &str) -> Result<Route, NoRoute> {
+        let path = origin_form(target).ok_or(NoRoute::Unknown)?;
+        match path {
+            "/" => return Ok(Route::Config),
+            "/resources" => return Ok(Route::Place),
+            "/healthz" => return Ok(Route::Health),
+            "/metrics" => return Ok(Route::Metrics),
+            _ => {}
+        }
+        let path = path.strip_prefix("/resources/").ok_or(NoRoute::Unknown)?;
+        match path.split_once('/') {
+            Some((name, id)) => {
+                let id = Id::from_str(id).map_err(|_| NoRoute::Unknown)?;
+                Ok(Route::Object(area(name)?, id))
+            }
+            None => {
+                let (name, query) = path.split_once('?').unwrap_or((path, ""));
+                let area = area(name)?;
+                page(query)
+                    .map(|page| Route::Listing(area, page))
+                    .ok_or(NoRoute::BadQuery)
+            }
+        }
+    }
+
+    /// The verbs that make sense.
+    pub(super) fn allowed(self) -> &'static str {
+        match self {
+            Route::Config => "GET, HEAD, PUT",
+            Route::Place => "PUT",
+            Route::Object(..) => "GET, HEAD, PUT, DELETE",
+            Route::Listing(..) | Route::Health | Route::Metrics => "GET, HEAD",
+        }
+    }
+
+    /// Whether `verb` makes sense.
+    pub(super) fn allows(self, verb: &str) -> bool {
+        self.allowed().split(", ").any(|allowed| allowed == verb)
+    }
+}
+
+/// The path of a target that may be a whole URL. What host it names does not matter: here is
+/// but one store.
+fn origin_form(target: &str) -> Option<&str> {
+    if target.starts_with('/') {
+        return Some(target);
+    }
+    let (scheme, rest) = target.split_once("://")?;
+    if !["http", "https"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
+    {
+        return None;
+    }
+    match rest.find(['/', '?']) {
+        Some(0) => None,
+        Some(end) if rest[end..].starts_with('/') => Some(&rest[end..]),
+        Some(_) => None,
+        None => Some("/"),
+    }
+}
+
+fn area(name: &str) -> Result<Area, NoRoute> {
+    let mut areas = Area::ALL.into_iter();
+    areas
+        .find(|area| area.name() == name)
+        .ok_or(NoRoute::Unknown)
+}
+
+/// The page that a query asks for; nothing if it is not understood.
+fn page(query: &str) -> Option<Page> {
+    let (mut after, mut limit) = (None, None);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=')? {
+            ("after", id) if after.is_none() => after = Some(Id::from_str(id).ok()?),
+            ("limit", number) if limit.is_none() => limit = Some(count(number)?),
+            _ => return None,
+        }
+    }
+    Some(Page {
+        after,
+        limit: limit.unwrap_or(PAGE_LIMIT).min(PAGE_LIMIT),
+    })
+}
+
+fn count(text: &str) -> Option<usize> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|count| is_number && *count > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    const ID: &str = "00000000000000000000000000000000000000000000000000000000000000ff";
+
+    #[test]
+    fn whole_urls_and_paths_are_the_same() {
+        let object = Route::of(&format!("/resources/packs/{ID}")).unwrap();
+        assert_eq!(object, Route::Object(Area::Packs, ID.parse().unwrap()));
+        let whole = Route::of(&format!("HTTP://nas:9876/resources/packs/{ID}"));
+        assert_eq!(whole, Ok(object));
+        assert_eq!(Route::of("http://nas"), Ok(Route::Config));
+        assert_eq!(Route::of("https://nas/metrics"), Ok(Route::Metrics));
+        let page = Page {
+            after: ID.parse().ok(),
+            limit: 5,
+        };
+        let listing = Route::of(&format!("/resources/keys?limit=5&after={ID}"));
+        assert_eq!(listing, Ok(Route::Listing(Area::Keys, page)));
+        let all = Page {
+            after: None,
+            limit: PAGE_LIMIT,
+        };
+        for target in [
+            "/resources/index",
+            "/resources/index?",
+            "/resources/index?limit=99999999",
+        ] {
+            assert_eq!(
+                Route::of(target),
+                Ok(Route::Listing(Area::Index, all)),
+                "{target}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_anything() {
+        let upper = ID.to_uppercase();
+        for target in [
+            "",
+            "*",
+            "//",
+            "/.",
+            "/..",
+            "/CONFIG",
+            "/?",
+            "/resources/",
+            "/Resources",
+            "/healthz/",
+            "/healthz?x",
+            "/resources/packs/",
+            "/resources/tmp",
+            "/resources/packs/..",
+            "/resources//packs",
+            "/resources/packs/%2e%2e",
+            "ftp://nas/",
+            "http:///",
+            "http://nas?x",
+            "nas:9876",
+            "/resources/./packs",
+            &format!("/resources/packs/{upper}"),
+            &format!("/resources/packs/{ID}/"),
+            &format!("/resources/packs/{ID}?x"),
+            &format!("/resources/packs//{ID}"),
+            &format!("/resources/packs/../keys/{ID}"),
+            &format!("/resources/packs/{ID}\0"),
+            &format!("/resources/packs/{}é", &ID[2..]),
+        ] {
+            assert_eq!(Route::of(target), Err(NoRoute::Unknown), "{target}");
+        }
+        for query in [
+            "limit=0",
+            "limit=-1",
+            "limit=x",
+            "after=x",
+            "limit=1&limit=1",
+            "x=1",
+            "x",
+        ] {
+            let target = format!("/resources/packs?{query}");
+            assert_eq!(Route::of(&target), Err(NoRoute::BadQuery), "{query}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_target_has_one_spelling(
+            parts in vec(prop_oneof!["/", "resources", "packs", "keys", ID, "[.?&=%a-z0-9]{0,3}"], 0..8),
+        ) {
+            let target = parts.concat();
+            if let Ok(Route::Object(area, id)) = Route::of(&target) {
+                prop_assert_eq!(target, format!("/resources/{}/{id}", area.name()));
+            }
+        }
+    }
+}

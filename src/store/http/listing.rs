@@ -1,0 +1,137 @@
+//! Listings, page by page.
+//!
+//! A page is one object of JSON a line, by ascending ids. Whether there is another is told by
+//! a `Link` to it (RFC 8288); where it begins is known without, so that a server behind a path
+//! of a proxy need not know that path. Ids that do not ascend are a lie that would make
+//! listings endless, or tell objects twice.
+
+use serde::Deserialize;
+
+use super::{Peer, bare, refusal};
+use crate::error::{During, Error, Result};
+use crate::net::client::Answer;
+use crate::net::retry::Failure;
+use crate::store::{Area, Object};
+use crate::util::Id;
+
+/// The most objects of a page, by the protocol.
+const PAGE_LIMIT: usize = 10_000;
+/// The longest line. Ours have up to 140 letters.
+const LINE_LIMIT_BYTES: usize = 512;
+/// What is read at once.
+const BUFFER_BYTES: usize = 64 << 10;
+/// No object is as large, whatever somebody put into a store: 1 PiB. Sums of sizes stay sums.
+const SIZE_LIMIT_BYTES: u64 = 1 << 50;
+
+/// One line.
+#[derive(Deserialize)]
+struct Line<'a> {
+    id: &'a str,
+    size: u64,
+    modified_ns: i64,
+}
+
+/// One page.
+struct Page {
+    objects: Vec<Object>,
+    has_next: bool,
+}
+
+/// Tells `each` of every object of `area` above `after`.
+pub(super) fn list(
+    peer: &Peer,
+    area: Area,
+    mut after: Option<Id>,
+    each: &mut dyn FnMut(Object) -> Result<()>,
+) -> Result<()> {
+    loop {
+        let page = peer.run(|| page(peer, area, after));
+        let page = page.during(|| format!("list {}", area.name()))?;
+        after = page.objects.last().map(|object| object.id);
+        page.objects.into_iter().try_for_each(&mut *each)?;
+        if !page.has_next {
+            return Ok(());
+        }
+    }
+}
+
+/// The page that begins above `after`. An empty one is the last.
+fn page(peer: &Peer, area: Area, after: Option<Id>) -> Result<Page, Failure> {
+    let target = match after {
+        None => format!("/resources/{}", area.name()),
+        Some(id) => format!("/resources/{}?after={id}", area.name()),
+    };
+    let mut answer = peer.ask(&bare("GET", &target), &[200])?;
+    let is_next = |link: &str| link.contains("rel=\"next\"");
+    let mut page = Page {
+        has_next: answer.headers().all("link").any(is_next),
+        objects: Vec::new(),
+    };
+    read_lines(&mut answer, |line| page.add(line, after))?;
+    match page.objects.is_empty() && page.has_next {
+        true => Err(refusal::lie(
+            "it lists nothing, and says that there is more",
+        )),
+        false => Ok(page),
+    }
+}
+
+impl Page {
+    fn add(&mut self, line: &[u8], after: Option<Id>) -> Result<(), Failure> {
+        let lie = |words| Err(refusal::lie(words));
+        let Some(object) = object(line) else {
+            return lie("a line of its listing is not one object");
+        };
+        let before = self.objects.last().map(|object| object.id).or(after);
+        if before.is_some_and(|before| object.id <= before) {
+            return lie("its listing is not in order");
+        }
+        if self.objects.len() >= PAGE_LIMIT {
+            return lie("a page of its listing is too long");
+        }
+        self.objects.push(object);
+        Ok(())
+    }
+}
+
+/// The object that `line` tells.
+fn object(line: &[u8]) -> Option<Object> {
+    let line: Line<'_> = serde_json::from_slice(line).ok()?;
+    Some(Object {
+        id: line.id.parse().ok()?,
+        size_bytes: checked_size(line.size)?,
+        modified_ns: line.modified_ns,
+    })
+}
+
+/// `size_bytes`, unless nothing can be as large.
+pub(super) fn checked_size(size_bytes: u64) -> Option<u64> {
+    (size_bytes <= SIZE_LIMIT_BYTES).then_some(size_bytes)
+}
+
+/// Tells `each` of every line of the body of `answer`, one at a time.
+fn read_lines(
+    answer: &mut Answer<'_>,
+    mut each: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut filled = 0;
+    loop {
+        match answer.read(&mut buffer[filled..])? {
+            0 if filled == 0 => return Ok(()),
+            // Without its end it may be half of one.
+            0 => return Err(Error::corrupt("its listing ends within a line").into()),
+            read => filled += read,
+        }
+        let mut start = 0;
+        while let Some(length) = buffer[start..filled].iter().position(|byte| *byte == b'\n') {
+            each(&buffer[start..start + length])?;
+            start += length + 1;
+        }
+        buffer.copy_within(start..filled, 0);
+        filled -= start;
+        if filled > LINE_LIMIT_BYTES {
+            return Err(refusal::lie("a line of its listing is too long"));
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The directory of a store on a server: how objects get into it, and out.
+//!
+//! This file knows paths, the order in which things are made durable, and nothing of what
+//! messages call an object. How the directory is made and listed is in `directory.rs`.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::object;
+use crate::error::{During, Error, Kind, Result};
+use crate::net::client::Content;
+use crate::net::location::Url;
+use crate::net::ssh::pool::Pool;
+use crate::net::ssh::sftp::{Connection, File, Open, is_failure};
+use crate::store::layout::{self, CONFIG, FILE_MODE, TEMPORARY, UPLOADS_PER_SWEEP};
+use crate::store::{Area, CONFIG_LIMIT_BYTES, Object};
+use crate::util::Id;
+
+mod directory;
+
+/// Objects up to this size are sent without a look whether they are there: that costs as much
+/// as sending them.
+const SMALL_BYTES: u64 = 256 << 10;
+
+/// Which upload sweeps: not the first two, which are all that creating a store takes.
+const SWEEPING_UPLOAD: u64 = 2;
+
+/// The directory, shared by the store and its uploads.
+pub(super) struct Place {
+    location: String,
+    /// Absolute, or relative to where the server puts us.
+    root: PathBuf,
+    pool: Pool,
+    /// How many uploads were started, to sweep now and then.
+    uploads: AtomicU64,
+    /// How many objects were deleted. A file that was opened before the last one may be gone.
+    deletions: AtomicU64,
+}
+
+/// A file without its name.
+struct Temporary {
+    path: PathBuf,
+    file: File,
+}
+
+impl Place {
+    /// The directory at `url`, which need not exist yet, reached through `pool`.
+    pub(super) fn new(url: &Url, pool: Pool) -> Place {
+        let root = match url.path.as_str() {
+            "" => ".",
+            path => path,
+        };
+        Place {
+            location: url.to_string(),
+            root: PathBuf::from(root),
+            pool,
+            uploads: AtomicU64::new(0),
+            deletions: AtomicU64::new(0),
+        }
+    }
+
+    /// What the user called it.
+    pub(super) fn location(&self) -> &str {
+        &self.location
+    }
+
+    /// How many calls are worth making at once.
+    pub(super) fn connections(&self) -> usize {
+        self.pool.connections()
+    }
+
+    /// What is being done with `object`. Named with the place, since what goes wrong most
+    /// often here is that its disk is full.
+    pub(super) fn storing(&self, object: &str) -> String {
+        format!("store {object} in {}", self.location)
+    }
+
+    /// The error of a place without a CONFIG.
+    fn no_store(&self) -> Error {
+        Error::new(Kind::NotFound, "there is no store here").during(self.location.clone())
+    }
+
+    fn config(&self) -> PathBuf {
+        self.root.join(CONFIG)
+    }
+
+    /// As [`crate::store::Store::put_config`].
+    pub(super) fn put_config(&self, bytes: &[u8]) -> Result<()> {
+        let config = self.config();
+        let mut attempts = 0;
+        self.pool.run(|connection| {
+            attempts += 1;
+            match connection.lstat(&config) {
+                Err(cause) if cause.kind() == Kind::NotFound => {}
+                // Published by an attempt whose answer was lost.
+                Ok(_) if attempts > 1 && is_equal(connection, &config, bytes)? => return Ok(()),
+                Ok(_) => return Err(taken()),
+                Err(cause) => return Err(cause),
+            }
+            let published = self.write(connection, &config, &bytes)?;
+            match published {
+                Published::Now => Ok(()),
+                Published::Before => Err(taken()),
+            }
+        })
+    }
+
+    /// As [`crate::store::Store::get_config`].
+    pub(super) fn get_config(&self) -> Result<Vec<u8>> {
+        let read = (self.pool)
+            .run(|connection| object::read_all(connection, &self.config(), CONFIG_LIMIT_BYTES));
+        match read {
+            Err(cause) if cause.kind() == Kind::NotFound => Err(self.no_store()),
+            read => read.during(|| format!("read {CONFIG}")),
+        }
+    }
+
+    /// Stores an object, unless it is there already.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] if it is there in another size.
+    pub(super) fn publish(&self, area: Area, id: Id, content: &dyn Content) -> Result<()> {
+        let path = layout::path(&self.root, area, id);
+        self.pool.run(|connection| {
+            let size = content.size_bytes();
+            if size > SMALL_BYTES && holds(connection, &path, size)? {
+                return Ok(());
+            }
+            self.write(connection, &path, content).map(|_| ())
+        })
+    }
+
+    /// Writes `content`, makes it durable, and names it. Nothing is left behind if that fails,
+    /// unless the connection does.
+    fn write(
+        &self,
+        connection: &mut Connection,
+        path: &Path,
+        content: &dyn Content,
+    ) -> Result<Published> {
+        let mut temporary = self.temporary(connection)?;
+        let uploads = self.uploads.fetch_add(1, Ordering::Relaxed);
+        if uploads % UPLOADS_PER_SWEEP == SWEEPING_UPLOAD {
+            // Housekeeping: that it failed is no reason not to store.
+            let _ = self.sweep(connection, &mut temporary.file);
+        }
+        let written = fill(connection, &mut temporary.file, content);
+        let outcome =
+            written.and_then(|()| self.name(connection, &temporary, path, content.size_bytes()));
+        let outcome = match outcome {
+            // Now for the name.
+            Ok(Published::Now) => connection
+                .sync(&mut temporary.file)
+                .map(|()| Published::Now),
+            outcome => outcome,
+        };
+        let is_named = matches!(outcome, Ok(Published::Now));
+        let closed = connection.close(temporary.file);
+        if !is_named {
+            // The error is that of before.
+            let _ = connection.remove(&temporary.path);
+            return outcome;
+        }
+        closed.and(outcome)
+    }
+
+    /// A new file in `tmp/`.
+    fn temporary(&self, connection: &mut Connection) -> Result<Temporary> {
+        let directory = self.root.join(TEMPORARY);
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(std::io::Error::other)?;
+        let path = directory.join(format!("{:032x}", u128::from_ne_bytes(random)));
+        let mut opened = connection.open(&path, Open::New(FILE_MODE));
+        if opened
+            .as_ref()
+            .is_err_and(|cause| cause.kind() == Kind::NotFound)
+        {
+            self.restore_directory(connection, &directory)?;
+            opened = connection.open(&path, Open::New(FILE_MODE));
+        }
+        match opened {
+            Ok(file) => Ok(Temporary { path, file }),
+            Err(cause) => Err(self.explain(connection, cause)),
+        }
+    }
+
+    /// What it means that no file could be made: CONFIG is on the same file system.
+    fn explain(&self, connection: &mut Connection, cause: Error) -> Error {
+        if !is_failure(&cause) {
+            return cause;
+        }
+        let Ok(mut file) = connection.open(&self.config(), Open::Read) else {
+            return cause;
+        };
+        let explained = connection.explain(cause, &mut file, 1);
+        let _ = connection.close(file);
+        explained
+    }
+
+    /// Gives a file its name, unless there is one of that name and as long.
+    fn name(
+        &self,
+        connection: &mut Connection,
+        temporary: &Temporary,
+        path: &Path,
+        size_bytes: u64,
+    ) -> Result<Published> {
+        let mut outcome = connection.rename(&temporary.path, path);
+        if outcome
+            .as_ref()
+            .is_err_and(|cause| cause.kind() == Kind::NotFound)
+        {
+            let directory = path.parent().unwrap_or(&self.root);
+            self.restore_directory(connection, directory)?;
+            outcome = connection.rename(&temporary.path, path);
+        }
+        match outcome {
+            Ok(()) => Ok(Published::Now),
+            // Another thread or machine stored the same object meanwhile, or an attempt whose
+            // answer was lost.
+            Err(cause) if is_failure(&cause) || cause.kind() == Kind::Exists => {
+                match holds(connection, path, size_bytes)? {
+                    true => Ok(Published::Before),
+                    false => Err(self.explain(connection, cause)),
+                }
+            }
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// As [`crate::store::Store::get`].
+    pub(super) fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
+        let path = layout::path(&self.root, area, id);
+        let limit = area.limit_bytes();
+        self.pool
+            .run(|connection| object::read_all(connection, &path, limit))
+    }
+
+    /// As [`crate::store::Store::stat`].
+    pub(super) fn stat(&self, area: Area, id: Id) -> Result<Object> {
+        let path = layout::path(&self.root, area, id);
+        let stat = self
+            .pool
+            .run(|connection| object::stat(connection, &path))?;
+        Ok(object::describe(id, &stat))
+    }
+
+    /// As [`crate::store::Store::read_at`]. Packs stay open for a while, since a restore reads
+    /// many blocks of each.
+    pub(super) fn read_at(&self, area: Area, id: Id, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let path = layout::path(&self.root, area, id);
+        // Who deletes makes everybody look again.
+        let key = path.join(self.deletions.load(Ordering::Relaxed).to_string());
+        self.pool.run_near(Some(&key), |connection| {
+            let mut file = match connection.take_kept(&key) {
+                Some(file) => file,
+                None => object::open(connection, &path)?.0,
+            };
+            let end = offset.saturating_add(buffer.len() as u64);
+            // Also keeps offsets below what the protocol can express.
+            let read = match end <= area.limit_bytes() {
+                true => {
+                    connection.seek(&mut file, offset)?;
+                    connection.read(&mut file, buffer)?
+                }
+                false => 0,
+            };
+            match area {
+                Area::Packs => connection.keep(&key, file)?,
+                _ => connection.close(file)?,
+            }
+            match read == buffer.len() {
+                true => Ok(()),
+                false => Err(object::short(end)),
+            }
+        })
+    }
+
+    /// Removes an object.
+    pub(super) fn delete(&self, area: Area, id: Id) -> Result<()> {
+        let path = layout::path(&self.root, area, id);
+        let outcome = self.pool.run(|connection| connection.remove(&path));
+        self.deletions.fetch_add(1, Ordering::Relaxed);
+        match outcome {
+            Err(cause) if cause.kind() == Kind::NotFound => Ok(()),
+            outcome => outcome,
+        }
+    }
+}
+
+/// By whom an object was named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Published {
+    /// By us.
+    Now,
+    /// By somebody else, or by us before.
+    Before,
+}
+
+fn taken() -> Error {
+    Error::new(Kind::Exists, "there is one already")
+}
+
+/// Whether the file at `path` has `bytes`.
+fn is_equal(connection: &mut Connection, path: &Path, bytes: &[u8]) -> Result<bool> {
+    let there = object::read_all(connection, path, CONFIG_LIMIT_BYTES)?;
+    Ok(there == bytes)
+}
+
+/// Whether the object is there, and of this size.
+///
+/// # Errors
+/// [`Kind::Corrupt`] if it is there in another size.
+fn holds(connection: &mut Connection, path: &Path, size_bytes: u64) -> Result<bool> {
+    let there = match object::stat(connection, path) {
+        Err(cause) if cause.kind() == Kind::NotFound => return Ok(false),
+        stat => stat?.size_bytes,
+    };
+    match there == size_bytes {
+        true => Ok(true),
+        false => Err(Error::corrupt(format!(
+            "the one already there has {there} bytes instead of {size_bytes}"
+        ))),
+    }
+}
+
+/// Writes all of `content` and makes it durable.
+fn fill(connection: &mut Connection, file: &mut File, content: &dyn Content) -> Result<()> {
+    let size = content.size_bytes();
+    let written = connection.send(file, content);
+    let outcome = written.and_then(|()| connection.sync(file));
+    outcome.map_err(|cause| connection.explain(cause, file, size))
+}

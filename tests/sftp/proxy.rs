@@ -1,0 +1,108 @@
+//! What stands between a client and a server: it counts, and it cuts.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// A way to a server on 127.0.0.1.
+pub(crate) struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    target: u16,
+    /// The first connection is cut once so many pieces have passed, in both directions.
+    cut_after: u64,
+    pieces: AtomicU64,
+    connections: AtomicU64,
+    /// How often an answer followed a question.
+    round_trips: AtomicU64,
+    /// Whether the last piece came from the client.
+    is_asked: Mutex<bool>,
+    is_over: AtomicBool,
+}
+
+impl Proxy {
+    /// A way to `target` that is cut once `cut_after` pieces have passed, and then no more.
+    pub(crate) fn new(target: u16, cut_after: u64) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared {
+            target,
+            cut_after,
+            pieces: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            round_trips: AtomicU64::new(0),
+            is_asked: Mutex::new(false),
+            is_over: AtomicBool::new(false),
+        });
+        let accepting = shared.clone();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                if accepting.is_over.load(Ordering::SeqCst) {
+                    return;
+                }
+                accepting.connect(client.unwrap());
+            }
+        });
+        Proxy { port, shared }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn round_trips(&self) -> u64 {
+        self.shared.round_trips.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+impl Shared {
+    fn connect(self: &Arc<Shared>, client: TcpStream) {
+        let number = self.connections.fetch_add(1, Ordering::SeqCst);
+        // A server that is down looks the same from here.
+        let Ok(server) = TcpStream::connect(("127.0.0.1", self.target)) else {
+            return;
+        };
+        for (from, to, is_asking) in [(&client, &server, true), (&server, &client, false)] {
+            from.set_nodelay(true).unwrap();
+            let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+            let shared = self.clone();
+            thread::spawn(move || shared.carry(from, to, is_asking, number == 0));
+        }
+    }
+
+    fn carry(&self, mut from: TcpStream, mut to: TcpStream, is_asking: bool, is_first: bool) {
+        let mut piece = [0; 32 << 10];
+        while let Ok(length) = from.read(&mut piece) {
+            let is_cut = is_first && self.pieces.fetch_add(1, Ordering::SeqCst) >= self.cut_after;
+            if length == 0 || is_cut {
+                break;
+            }
+            let was_asked = std::mem::replace(&mut *self.is_asked.lock().unwrap(), is_asking);
+            if was_asked && !is_asking {
+                self.round_trips.fetch_add(1, Ordering::SeqCst);
+            }
+            if to.write_all(&piece[..length]).is_err() {
+                break;
+            }
+        }
+        let _ = from.shutdown(Shutdown::Both);
+        let _ = to.shutdown(Shutdown::Both);
+    }
+}

@@ -1,0 +1,278 @@
+//! A server of OpenSSH for one test: its own port, keys, configuration and files, on
+//! 127.0.0.1, started when it is made and stopped by its process id when it is dropped.
+
+use std::fs;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use plakar::error::Error;
+use plakar::net::location::Location;
+use plakar::net::ssh;
+use plakar::store::{Settings, Store, open};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long a server may take to begin, or to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server, and the home of somebody who may log in to it.
+pub(crate) struct Server {
+    directory: TempDir,
+    port: u16,
+    lines: String,
+    running: Option<Child>,
+}
+
+impl Server {
+    /// A server with an ed25519 key, which the user's `known_hosts` has, and to which the
+    /// user's `id_ed25519` opens.
+    pub(crate) fn new() -> Server {
+        Server::with("Subsystem sftp internal-sftp\n")
+    }
+
+    /// The same with other lines in its configuration.
+    pub(crate) fn with(lines: &str) -> Server {
+        let directory = TempDir::new().unwrap();
+        fs::create_dir_all(directory.path().join("home/.ssh")).unwrap();
+        fs::create_dir(directory.path().join("srv")).unwrap();
+        let mut server = Server {
+            directory,
+            port: free_port(),
+            lines: lines.to_owned(),
+            running: None,
+        };
+        server.make_key("host_ed25519", &["-t", "ed25519", "-N", ""]);
+        server.make_key("home/.ssh/id_ed25519", &["-t", "ed25519", "-N", ""]);
+        server.authorize("home/.ssh/id_ed25519");
+        server.know(&["host_ed25519"]);
+        server.configure("");
+        server.start();
+        server
+    }
+
+    /// Where `name` is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Makes a key pair.
+    pub(crate) fn make_key(&self, name: &str, arguments: &[&str]) {
+        let mut command = Command::new("ssh-keygen");
+        command
+            .args(["-q", "-f"])
+            .arg(self.path(name))
+            .args(arguments);
+        assert!(
+            command.status().unwrap().success(),
+            "ssh-keygen {arguments:?}"
+        );
+    }
+
+    /// Lets whoever has the key `name` in.
+    pub(crate) fn authorize(&self, name: &str) {
+        let key = fs::read(self.path(&format!("{name}.pub"))).unwrap();
+        fs::write(self.path("authorized_keys"), key).unwrap();
+    }
+
+    /// The first two words of a public key: its type and itself.
+    pub(crate) fn public_key(&self, name: &str) -> String {
+        let text = fs::read_to_string(self.path(&format!("{name}.pub"))).unwrap();
+        text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Makes the user know these keys, and no others, of this server.
+    pub(crate) fn know(&self, names: &[&str]) {
+        let lines = names
+            .iter()
+            .map(|name| format!("[127.0.0.1]:{} {}\n", self.port, self.public_key(name)));
+        fs::write(
+            self.path("home/.ssh/known_hosts"),
+            lines.collect::<String>(),
+        )
+        .unwrap();
+    }
+
+    /// Writes the user's configuration: where `nas` is, and `lines` before that.
+    pub(crate) fn configure(&self, lines: &str) {
+        let text = format!(
+            "{lines}\nHost nas\n  HostName 127.0.0.1\n  Port {}\n  User {}\n",
+            self.port,
+            user()
+        );
+        fs::write(self.path("home/.ssh/config"), text).unwrap();
+    }
+
+    /// Starts it, and waits until it answers.
+    pub(crate) fn start(&mut self) {
+        let mut text = format!(
+            "ListenAddress 127.0.0.1:{}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
+             PidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+             LogLevel ERROR\nMaxStartups 100\n",
+            self.port,
+            self.path("authorized_keys").display()
+        );
+        for entry in fs::read_dir(self.directory.path()).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.starts_with("host_") && !name.ends_with(".pub") {
+                text += &format!("HostKey {}\n", path.display());
+            }
+        }
+        text += &self.lines;
+        fs::write(self.path("sshd_config"), text).unwrap();
+        if rustix::process::getuid().is_root() {
+            // Where it locks itself up before anybody is let in.
+            fs::create_dir_all("/run/sshd").unwrap();
+        }
+        let mut command = Command::new("/usr/sbin/sshd");
+        command
+            .args(["-D", "-e", "-f"])
+            .arg(self.path("sshd_config"));
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let log = fs::File::create(self.path("log")).unwrap();
+        self.running = Some(
+            command
+                .stderr(log)
+                .spawn()
+                .expect("openssh-server is installed"),
+        );
+        let until = Instant::now() + PATIENCE;
+        while !has_banner(self.port) {
+            let log = fs::read_to_string(self.path("log")).unwrap_or_default();
+            assert!(Instant::now() < until, "sshd does not answer: {log}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Every process of it: the one that listens, and those that serve.
+    fn processes(&self) -> Vec<Pid> {
+        let mut found = Vec::new();
+        let first = self.running.iter().map(|child| child.id() as i32);
+        let mut pids: Vec<i32> = first.collect();
+        while let Some(pid) = pids.pop() {
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+            let children = children.unwrap_or_default();
+            pids.extend(
+                children
+                    .split(' ')
+                    .filter_map(|word| word.parse::<i32>().ok()),
+            );
+            found.extend(Pid::from_raw(pid));
+        }
+        found
+    }
+
+    /// Sends `signal` to all of it.
+    pub(crate) fn signal(&self, signal: Signal) {
+        for pid in self.processes() {
+            // One may have ended meanwhile.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Ends it, and every connection.
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        if let Some(mut child) = self.running.take() {
+            child.wait().unwrap();
+        }
+    }
+
+    /// What the user's ssh would go by.
+    pub(crate) fn options(&self) -> ssh::Options {
+        ssh::Options {
+            home: Some(self.path("home")),
+            config: Some(self.path("home/.ssh/config")),
+            ..ssh::Options::default()
+        }
+    }
+
+    /// The location of `path`, which is relative to the files of the server.
+    pub(crate) fn location(&self, path: &str) -> String {
+        format!("sftp://nas{}", self.path("srv").join(path).display())
+    }
+
+    /// A store at `srv/path`.
+    pub(crate) fn store(&self, path: &str) -> Arc<dyn Store> {
+        self.store_with(path, |_| {})
+    }
+
+    /// A store reached with other settings.
+    pub(crate) fn store_with(
+        &self,
+        path: &str,
+        change: impl FnOnce(&mut Settings),
+    ) -> Arc<dyn Store> {
+        let mut settings = Settings {
+            ssh: self.options(),
+            ..Settings::default()
+        };
+        change(&mut settings);
+        let location = Location::parse(self.location(path).as_bytes()).unwrap();
+        open(&location, &settings).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.signal(Signal::CONT);
+        self.kill();
+    }
+}
+
+/// What was told while the work went on.
+#[derive(Clone, Default)]
+pub(crate) struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Told {
+    pub(crate) fn notice(&self) -> plakar::store::Notice {
+        let told = self.0.clone();
+        Arc::new(move |error: &Error| told.lock().unwrap().push(error.to_string()))
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// Who we are.
+pub(crate) fn user() -> String {
+    let id = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(id.stdout).unwrap().trim().to_owned()
+}
+
+/// A port where nobody listens.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn has_banner(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
+        return false;
+    };
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut banner = [0; 4];
+    stream.read_exact(&mut banner).is_ok() && &banner == b"SSH-"
+}
+
+/// Files below `directory`, by relative path.
+pub(crate) fn files_below(directory: &Path) -> Vec<String> {
+    let output = Command::new("find")
+        .arg(".")
+        .args(["-type", "f"])
+        .current_dir(directory)
+        .output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    let mut files: Vec<String> = text.lines().map(str::to_owned).collect();
+    files.sort();
+    files
+}
