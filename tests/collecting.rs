@@ -482,7 +482,12 @@ impl Maintenance {
                 self.look(state);
                 self.looked_at = state.clock;
                 let named = self.packs_of(state, self.read);
-                let still = state.named() & bit(self.pack) != 0;
+                let over = self.over(state, rule);
+                let mut condemned = state.condemned.iter().enumerate();
+                let still = condemned.any(|(at, each)| {
+                    let is_known = over & bit(at as u8) != 0;
+                    is_known && each.is_there && each.packs & bit(self.pack) != 0
+                });
                 let relies = self.relied_on.is_some_and(|other| named & bit(other) != 0);
                 match (
                     still,
@@ -559,7 +564,9 @@ impl Maintenance {
             }
         }
         if rule == Rule::LookBeforeDeleting && self.step == Step::LookAgain {
+            // Its last look may then be as long ago as it likes.
             self.step = Step::Delete;
+            self.is_quick = false;
         }
         self.step(state, rule)
     }
@@ -700,6 +707,43 @@ fn quick(mut actor: Actor) -> Actor {
     actor
 }
 
+/// A backup that has looked, and found pack 0 there and not condemned.
+fn begun_backup() -> Actor {
+    let Actor::Maker(maker) = Maker::actor(false) else {
+        unreachable!("it is one");
+    };
+    Actor::Maker(Maker {
+        step: MakerStep::LookAgain,
+        view: bit(0),
+        ..maker
+    })
+}
+
+/// A maintenance that means to delete pack 0, by the first condemnation.
+fn begun_maintenance() -> Actor {
+    let Actor::Maintenance(maintenance) = Maintenance::actor(false, false) else {
+        unreachable!("it is one");
+    };
+    Actor::Maintenance(Maintenance {
+        step: Step::Next,
+        seen: bit(0),
+        read: bit(0),
+        now: GRACE,
+        view: bit(0),
+        waiting: bit(0),
+        ..maintenance
+    })
+}
+
+/// Pack 0 is gone, and so is the condemnation by which it went; another says so.
+fn free_again(actors: Vec<Actor>) -> State {
+    let mut state = begin(1, &[1, 1], false, actors);
+    state.packs = 0;
+    state.condemned[0].is_there = false;
+    state.condemned[1].is_past = true;
+    state
+}
+
 /// The cases: every pair of maintenances with makers of both kinds beside them.
 fn cases() -> Vec<(&'static str, State)> {
     let remover = || Actor::Remover { is_done: false };
@@ -715,8 +759,12 @@ fn cases() -> Vec<(&'static str, State)> {
             begin(1, &[], true, vec![backup(), remover(), first(), last()]),
         ),
         (
-            "a backup that takes long, and three maintenances",
-            begin(1, &[], false, vec![backup(), first(), first(), first()]),
+            "a backup that began before all was condemned, and two maintenances",
+            begin(1, &[1], false, vec![begun_backup(), first(), last()]),
+        ),
+        (
+            "a sync, and a maintenance that began before a name was free again",
+            free_again(vec![sync(), quick(first()), quick(begun_maintenance())]),
         ),
         (
             "two backups and a maintenance, all packs condemned",
@@ -772,12 +820,15 @@ fn every_rule_is_needed() {
     // With the case in which it is soon missed.
     for (rule, case) in [
         (Rule::LookAgain, "a backup, a removal"),
-        (Rule::ListAgain, "a backup that takes long"),
+        (Rule::ListAgain, "a backup that began"),
         (Rule::ShortGap, "a backup, a removal"),
         (Rule::Grace, "a backup, a removal"),
         (Rule::SnapshotsLast, "a backup, a removal"),
         (Rule::RelyOnUncondemned, "two copies, each condemned"),
-        (Rule::LookBeforeDeleting, "two copies, one condemned"),
+        (
+            Rule::LookBeforeDeleting,
+            "a sync, and a maintenance that began",
+        ),
         (
             Rule::StayCondemned,
             "a sync that gives a name again, and two",

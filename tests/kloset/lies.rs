@@ -33,6 +33,7 @@ fn with_lying_index(lie: impl Fn(&mut Vec<PackTable>)) {
         let (summary, watcher) = check(&scene.store);
         assert_eq!(summary.damaged_snapshots, 0, "{:?}", watcher.heard());
         check_targets(&scene);
+        scene.survives_maintenance("in spite of a lying index");
     }
 }
 

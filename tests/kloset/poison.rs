@@ -6,13 +6,17 @@
 use std::fs;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use plakar::connector::FileKind;
+use plakar::error::Result;
 use plakar::kloset::seal::Part;
 use plakar::kloset::snapshot::Snapshot;
 use plakar::kloset::tree::{Content, Entry, Totals};
+use plakar::kloset::{collect, index_object};
 use plakar::store::{Area, Store};
 use plakar::util::Id;
+use plakar::util::interrupt::Interrupt;
 use tempfile::TempDir;
 
 use crate::forge::*;
@@ -46,6 +50,27 @@ impl Scene {
         assert_restores(&self.store, self.honest, &self.expected, when);
     }
 
+    /// Deletes at once what is taken for dead.
+    fn maintain(&self) -> Result<collect::Summary> {
+        let options = collect::Options {
+            grace: Duration::ZERO,
+            is_dry: false,
+            max_repack_bytes: None,
+            interrupt: Interrupt::default(),
+        };
+        collect::run(&open(&self.store).0, &options)
+    }
+
+    /// Maintenance, which deletes at once what it takes for dead, leaves the honest snapshot whole,
+    /// whether it goes through or refuses.
+    pub(crate) fn survives_maintenance(&self, when: &str) {
+        for _ in 0..2 {
+            let outcome = self.maintain();
+            let when = format!("{when}, after maintenance: {outcome:?}");
+            self.assert_honest_fine(&when);
+        }
+    }
+
     /// Restores the forged snapshot: an error has to say `word`, nothing may appear beside the
     /// target, the honest snapshot has to come back, and a check has to tell.
     fn assert_refused(&self, forged: &Snapshot, word: &str) -> Listing {
@@ -62,6 +87,7 @@ impl Scene {
             "{:?}",
             watcher.heard()
         );
+        self.survives_maintenance(word);
         found
     }
 
@@ -457,4 +483,70 @@ fn a_snapshot_whose_root_is_absurd_harms_nobody() {
         "{:?}",
         watcher.heard()
     );
+}
+
+#[test]
+fn no_pack_goes_for_a_claim_that_there_is_another_copy() {
+    use plakar::kloset::pack::read_table;
+    for indexed in [false, true] {
+        let scene = scene();
+        let honest = objects(&*scene.store, Area::Packs);
+        let mut claims = Vec::new();
+        for pack in &honest {
+            let table = read_table(&*scene.store, scene.forge.kloset.sealer(), *pack).unwrap();
+            let (mut sealed, mut claimed) = (Vec::new(), Vec::new());
+            for chunk in table.blocks.iter().flat_map(|block| &block.chunks) {
+                let nothing = vec![0; chunk.length as usize];
+                let block = scene.forge.block(0, chunk.length, &nothing);
+                claimed.push(block_table(&block, chunk.id, chunk.length));
+                sealed.push(block);
+            }
+            claims.push(scene.forge.pack(&sealed, &claimed));
+        }
+        let mut forged: Vec<_> = claims.iter().map(|pack| (Area::Packs, *pack)).collect();
+        if indexed {
+            // What the forged packs claim is told; of the honest ones, that they are empty.
+            let of =
+                |pack: &Id| read_table(&*scene.store, scene.forge.kloset.sealer(), *pack).unwrap();
+            let mut tables: Vec<_> = claims.iter().chain(&honest).map(of).collect();
+            let lies = tables.iter_mut().skip(claims.len());
+            lies.for_each(|table| table.blocks.clear());
+            let told = index_object::publish(&scene.forge.kloset, &tables).unwrap();
+            forged.push((Area::Index, told.0));
+            for _ in 0..4 {
+                // Whichever index object is read first: what is in a pack is asked of the pack.
+                let _ = scene.maintain();
+            }
+        } else {
+            scene.survives_maintenance("claims");
+        }
+        for (area, id) in forged {
+            scene.store.delete(area, id).unwrap();
+        }
+        scene.assert_honest_fine("without what was forged");
+    }
+}
+
+#[test]
+fn a_tree_that_another_snapshot_takes_for_contents_is_followed_all_the_same() {
+    // Snapshots are followed in any order.
+    for _ in 0..8 {
+        let scene = scene();
+        let (kloset, _) = open(&scene.store);
+        let honest = snapshot(&kloset, scene.honest).unwrap().snapshot;
+        let blobs = plakar::kloset::blob::BlobReader::new(&kloset, 1 << 20).unwrap();
+        let (mut trees, mut waiting) = (Vec::new(), vec![honest.root]);
+        while let Some(directory) = waiting.pop() {
+            trees.extend(directory.tree.ids.iter().copied());
+            let reader = plakar::kloset::tree::TreeReader::new(&blobs, directory.tree);
+            waiting.extend(reader.entries().map(|entry| entry.unwrap()));
+        }
+        let contents = Content {
+            ids: trees,
+            depth: 0,
+        };
+        let tree = scene.forge.tree(&[file("taken", 1, contents)]);
+        scene.forge.publish(tree);
+        scene.survives_maintenance("taken for contents");
+    }
 }
