@@ -18,7 +18,8 @@
 //!  3. reads `condemned/` again. What it needs of packs that were condemned since it copies to new ones,
 //!     and reads again, until a look finds nothing new. If its last look was half a minute ago, in which a
 //!     condemnation may have come and gone, it lists packs again as well;
-//!  4. publishes the snapshot, right after such a look; and
+//!  4. publishes the snapshot, right after such a look (or after that of step 1, if that was
+//!     seconds ago); and
 //!  5. looks once more. If something that it needs was deleted in between, the snapshot goes.
 //!
 //! *Maintenance* ([`run`])

@@ -21,6 +21,10 @@ const ROUNDS: usize = 16;
 /// shortest grace with which anybody may use a store that others use.
 const LOOK_AGE: Duration = Duration::from_secs(30);
 
+/// A look that is younger than this is as good as one made now: the gap up to the snapshot stays
+/// far below half of any grace, and a backup of what did not change is spared a round trip.
+const FRESH_AGE: Duration = Duration::from_secs(5);
+
 /// The condemnations that are known to whoever makes a snapshot.
 pub struct Condemned {
     objects: HashSet<Id>,
@@ -52,7 +56,8 @@ impl Condemned {
     /// Publishes `snapshot`, all of whose chunks are stored, and returns the size of its object.
     ///
     /// 1. Packs that were condemned since the last look are hidden, and what the snapshot needs of
-    ///    them is copied to new ones; until a look finds nothing new.
+    ///    them is copied to new ones; until a look finds nothing new. Unless the last look was
+    ///    [just now](FRESH_AGE).
     /// 2. The snapshot is published. Whoever lists snapshots from now on sees what it needs.
     /// 3. Another look: what was condemned in between may have been deleted by somebody whose
     ///    grace is short, or whose clock was set. Then the snapshot is taken back.
@@ -66,8 +71,10 @@ impl Condemned {
         snapshot: &Snapshot,
         interrupt: &Interrupt,
     ) -> Result<u64> {
-        let left = self.leave(kloset, &snapshot.root, interrupt);
-        left.map_err(as_deleted)?;
+        if self.looked.elapsed() >= FRESH_AGE {
+            let left = self.leave(kloset, &snapshot.root, interrupt);
+            left.map_err(as_deleted)?;
+        }
         let published_bytes = snapshot::publish(kloset, snapshot)?;
         match self.leave(kloset, &snapshot.root, interrupt) {
             Err(error) if error.is_of_one_object() => {
