@@ -13,7 +13,6 @@
 //! nobody is asked. Nothing here reads the environment.
 
 mod auth;
-mod base64;
 mod config;
 mod host;
 mod jump;

@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::net::http1::Headers;
+use crate::util::base64;
 
 /// What somebody may do. Each role may do what those before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,43 +117,9 @@ fn given(field: &str) -> Option<Zeroizing<Vec<u8>>> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let both = Zeroizing::new(base64(rest.as_bytes())?);
+    let both = Zeroizing::new(base64::decode(rest)?);
     let colon = both.iter().position(|byte| *byte == b':')?;
     Some(Zeroizing::new(both.get(colon + 1..)?.to_vec()))
-}
-
-/// What `text` stands for in base64 (RFC 4648, section 4), with or without padding.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    let padding = text.iter().rev().take_while(|letter| **letter == b'=');
-    let digits = text.get(..text.len().checked_sub(padding.count())?)?;
-    let mut bytes = Vec::with_capacity(digits.len());
-    for group in digits.chunks(4) {
-        let mut value = 0u32;
-        for place in 0..4 {
-            value = value << 6 | group.get(place).map_or(Some(0), |letter| digit(*letter))?;
-        }
-        let [_, first, second, third] = value.to_be_bytes();
-        match group.len() {
-            1 => return None,
-            2 => bytes.push(first),
-            3 => bytes.extend([first, second]),
-            _ => bytes.extend([first, second, third]),
-        }
-    }
-    Some(bytes)
-}
-
-/// The value of a digit of base64.
-fn digit(letter: u8) -> Option<u32> {
-    let value = match letter {
-        b'A'..=b'Z' => letter - b'A',
-        b'a'..=b'z' => letter - b'a' + 26,
-        b'0'..=b'9' => letter - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => return None,
-    };
-    Some(u32::from(value))
 }
 
 #[cfg(test)]
@@ -172,13 +139,13 @@ mod tests {
             ("Zm9vYg", "foob"),
         ] {
             assert_eq!(
-                base64(text.as_bytes()).as_deref(),
+                base64::decode(text).as_deref(),
                 Some(expected.as_bytes()),
                 "{text}"
             );
         }
         for text in ["Z", "Zm9vY", "Zm9v!", "=Zm8", "Zm 9v"] {
-            assert_eq!(base64(text.as_bytes()), None, "{text}");
+            assert_eq!(base64::decode(text), None, "{text}");
         }
     }
 

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::base64;
 use super::known_hosts::PublicKey;
 use crate::error::{During, Error, Kind, Result};
+use crate::util::base64;
 
 /// Larger files hold no key.
 const FILE_LIMIT_BYTES: u64 = 256 << 10;

@@ -19,8 +19,9 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::{digest, hmac};
 
-use super::{base64, pattern};
+use super::pattern;
 use crate::error::{During, Error, Kind, Result};
+use crate::util::base64;
 
 /// Larger files are none that ssh keeps.
 const FILE_LIMIT_BYTES: u64 = 32 << 20;

@@ -1,9 +1,9 @@
-//! Base64 (RFC 4648, section 4), in which keys are written down.
+//! Base64 (RFC 4648, section 4), in which keys are written down, and credentials sent.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// `bytes` without padding, as fingerprints are shown.
-pub(super) fn encode_unpadded(bytes: &[u8]) -> String {
+pub fn encode_unpadded(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
         let mut bits = 0_u32;
@@ -19,7 +19,7 @@ pub(super) fn encode_unpadded(bytes: &[u8]) -> String {
 }
 
 /// `bytes` with padding, as keys are written.
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub fn encode(bytes: &[u8]) -> String {
     let mut text = encode_unpadded(bytes);
     while !text.len().is_multiple_of(4) {
         text.push('=');
@@ -28,7 +28,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 }
 
 /// The bytes of `text`, with padding or without; nothing if it is not Base64.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.trim_end_matches('=').as_bytes();
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
     for group in text.chunks(4) {
