@@ -33,6 +33,7 @@ bench-peers: all
 	tests/bench/corpora.sh linux
 	tests/bench/compare.py
 	tests/bench/served.py
+	tests/bench/sftp.py
 
 # Backs up a directory, checks it, restores it and compares, in a temporary directory.
 demo:

@@ -17,12 +17,9 @@ use crate::connector::{SftpDestination, SftpSource};
 use crate::error::{Error, Kind, Result};
 use crate::net::location::{Location, Url};
 use crate::net::retry::Patience;
-use crate::net::ssh::pool::Pool;
+use crate::net::ssh::pool::{CONNECTIONS, Pool};
 use crate::net::ssh::{Ask, Endpoint, Notice, Options, Question};
 use crate::util::interrupt::Interrupt;
-
-/// Connections where nobody says how many, as for stores.
-const CONNECTIONS: usize = 4;
 
 /// How to log in to the server of `place`.
 pub(super) fn options(globals: &Globals, place: &Place) -> Options {

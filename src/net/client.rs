@@ -287,8 +287,9 @@ impl Client {
         let mut buffer = Vec::new();
         let (mut offset, end) = (0, content.size_bytes());
         while offset < end {
-            let piece = content.piece(offset, PIECE_BYTES, &mut buffer);
-            let piece = piece.map_err(|error| Trouble::Other(Failure::Final(error)))?;
+            buffer.clear();
+            let piece = content.append(offset, PIECE_BYTES, &mut buffer);
+            piece.map_err(|error| Trouble::Other(Failure::Final(error)))?;
             wire.stream().set_limit(self.stall());
             if wire.has_more() || wire.stream().has_incoming().unwrap_or(true) {
                 let outcome = wire.read_any_response();
@@ -297,10 +298,10 @@ impl Client {
                     return Ok(Some(response));
                 }
             }
-            if let Err(cause) = wire.stream().write_all(piece) {
+            if let Err(cause) = wire.stream().write_all(&buffer) {
                 return self.last_words(wire, cause).map(Some);
             }
-            offset += piece.len() as u64;
+            offset += buffer.len() as u64;
         }
         Ok(None)
     }

@@ -26,12 +26,8 @@ use super::{Area, Distance, Manner, Object, Settings, Store, Upload, words};
 use crate::error::{During, Error, Kind, Result};
 use crate::net::location::Url;
 use crate::net::ssh::Endpoint;
-use crate::net::ssh::pool::Pool;
+use crate::net::ssh::pool::{CONNECTIONS, Pool};
 use crate::util::{Id, human};
-
-/// Connections where nobody says how many: what a line with some delay takes to be full, and
-/// few enough for any server.
-const CONNECTIONS: usize = 4;
 
 /// A store on a server.
 pub(super) struct SftpStore {

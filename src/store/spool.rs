@@ -106,18 +106,15 @@ impl Content for Spool {
         self.size_bytes
     }
 
-    fn piece<'a>(&'a self, offset: u64, most: usize, buffer: &'a mut Vec<u8>) -> Result<&'a [u8]> {
+    fn append(&self, offset: u64, most: usize, to: &mut Vec<u8>) -> Result<()> {
         match &self.kept {
-            Kept::Memory(kept) => {
-                let rest = &kept[usize::try_from(offset).unwrap_or(kept.len())..];
-                Ok(&rest[..rest.len().min(most)])
-            }
+            Kept::Memory(kept) => kept.as_slice().append(offset, most, to),
             Kept::File(file) => {
                 let left = usize::try_from(self.size_bytes - offset).unwrap_or(most);
-                buffer.resize(left.min(most), 0);
-                let doing = || "read back what was to be sent";
-                file.read_exact_at(buffer, offset).during(doing)?;
-                Ok(buffer)
+                let begin = to.len();
+                to.resize(begin + left.min(most), 0);
+                let read = file.read_exact_at(&mut to[begin..], offset);
+                read.during(|| "read back what was to be sent")
             }
         }
     }
@@ -151,11 +148,11 @@ mod tests {
 
     /// What is sent of `spool`, in pieces of at most `most`.
     fn sent(spool: &Spool, most: usize) -> Vec<u8> {
-        let (mut sent, mut buffer) = (Vec::new(), Vec::new());
+        let mut sent = Vec::new();
         while (sent.len() as u64) < spool.size_bytes() {
-            let piece = spool.piece(sent.len() as u64, most, &mut buffer).unwrap();
-            assert!((1..=most).contains(&piece.len()));
-            sent.extend_from_slice(piece);
+            let before = sent.len();
+            spool.append(before as u64, most, &mut sent).unwrap();
+            assert!((1..=most).contains(&(sent.len() - before)));
         }
         sent
     }

@@ -25,17 +25,13 @@ import os
 import re
 import shutil
 import signal
-import socket
 import ssl
-import statistics
 import subprocess
 import sys
-import time
 import urllib.request
 
-TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-BENCH = os.path.abspath(os.environ.get("BENCH", os.path.join(TOP, "target/bench")))
-PLAKAR = os.path.abspath(os.environ.get("PLAKAR", os.path.join(TOP, "target/release/plakar")))
+from measure import BENCH, PLAKAR, environment, free_port, is_restored, judge, median, started
+from measure import drop_page_cache, stop, timed, warm
 
 WORK = BENCH + "/served"
 STORE, OUT, CACHE, HOME = WORK + "/store", WORK + "/out", WORK + "/cache", WORK + "/home"
@@ -43,10 +39,6 @@ CERTIFICATE, KEY = WORK + "/certificate.pem", WORK + "/key.pem"
 
 WAYS = ["dir", "http", "https", "restic"]
 STEPS = ["first", "nochange", "restore", "check"]
-PASSPHRASE = "vermilion otter 51 balances ledgers"
-
-# How long a server may take to answer for the first time, and to stop.
-PATIENCE_S = 10
 
 # (what, of which steps, numerator, denominator, at most)
 TARGETS = [
@@ -57,15 +49,7 @@ TARGETS = [
 REQUESTS_TARGET = 10
 SERVER_MIB_TARGET = 48
 
-ENVIRONMENT = {
-    "PATH": f"{BENCH}/bin:{os.environ['PATH']}",
-    "HOME": HOME,
-    "LANG": "C.UTF-8",
-    "XDG_CACHE_HOME": CACHE,
-    "PLAKAR_PASSPHRASE": PASSPHRASE,
-    "RESTIC_PASSWORD": PASSPHRASE,
-    "RESTIC_CACHE_DIR": CACHE + "/restic",
-}
+ENVIRONMENT = environment(HOME, CACHE)
 
 
 def main():
@@ -99,30 +83,32 @@ def cycle(way, corpus, runs):
     for directory in (HOME, OUT, CACHE):
         os.makedirs(directory)
     files = f"{BENCH}/corpus/{corpus}"
-    subprocess.run(["sh", "-c", f"find {files} -type f -print0 | xargs -0 cat >/dev/null"])
+    warm(files)
     with open(log_path(way), "ab") as log:
         server = start(way, log)
         try:
             commands = commands_of(way, server, files, log)
-            timed(commands["create"], log)
+            timed(commands["create"], log, env=ENVIRONMENT)
             for step in STEPS:
                 os.sync()
                 if step in ("restore", "check"):
                     drop_page_cache()
                 before = requests(server)
-                run = timed(commands["backup" if step in ("first", "nochange") else step], log)
+                words = commands["backup" if step in ("first", "nochange") else step]
+                run = timed(words, log, env=ENVIRONMENT)
                 run |= {"way": way, "step": step}
                 if before is not None:
                     # The one that asked is none of them.
                     run["requests"] = requests(server) - before - 1
-                if step == "restore" and not is_restored(files):
+                if step == "restore" and not is_restored(files, OUT):
                     print(f"!! {way} restored {corpus} differently", flush=True)
                 runs.append(run)
             if server:
                 peak_mib = peak_of(server["process"].pid)
                 runs.append({"way": way, "step": "server", "peak_mib": peak_mib})
         finally:
-            stop(server)
+            if server:
+                stop(server["process"])
     with open(BENCH + "/served.jsonl", "a") as results:
         for run in runs[-len(STEPS) - 1 :]:
             print(json.dumps(run), file=results)
@@ -140,7 +126,8 @@ def commands_of(way, server, files, log):
         }
     at = STORE if way == "dir" else server["url"]
     if way == "https":
-        timed([PLAKAR, "store", "add", "served", at, f"tls_ca={CERTIFICATE}"], log)
+        words = [PLAKAR, "store", "add", "served", at, f"tls_ca={CERTIFICATE}"]
+        timed(words, log, env=ENVIRONMENT)
         at = "@served"
     plakar = [PLAKAR, "-quiet", "at", at]
     return {
@@ -164,38 +151,9 @@ def start(way, log):
     }[way]
     if way == "https":
         make_certificate(log)
-    process = subprocess.Popen(
-        words, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-    )
     scheme = "https" if way == "https" else "http"
-    server = {"process": process, "way": way, "url": f"{scheme}://127.0.0.1:{port}"}
-    give_up = time.monotonic() + PATIENCE_S
-    while time.monotonic() < give_up and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return server
-        except OSError:
-            time.sleep(0.02)
-    stop(server)
-    raise OSError(f"{words[0]} does not answer")
-
-
-def stop(server):
-    """Stops a server that we started, by its own id."""
-    if not server:
-        return
-    server["process"].terminate()
-    try:
-        server["process"].wait(PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        server["process"].kill()
-        server["process"].wait()
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    process = started(words, port, log, env=ENVIRONMENT)
+    return {"process": process, "way": way, "url": f"{scheme}://127.0.0.1:{port}"}
 
 
 def make_certificate(log):
@@ -223,47 +181,8 @@ def peak_of(pid):
         return int(re.search(r"^VmHWM:\s+(\d+) kB", status.read(), re.MULTILINE)[1]) / 1024
 
 
-def timed(words, log):
-    """Runs a command and tells what it took."""
-    started = time.time()
-    process = subprocess.Popen(
-        words, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise subprocess.CalledProcessError(process.returncode, words)
-    return {
-        "wall_s": time.time() - started,
-        "cpu_s": usage.ru_utime + usage.ru_stime,
-        "peak_mib": usage.ru_maxrss / 1024,
-    }
-
-
-def drop_page_cache():
-    try:
-        with open("/proc/sys/vm/drop_caches", "w") as knob:
-            knob.write("3\n")
-    except OSError:
-        pass
-
-
-def is_restored(files):
-    """Some programs restore into the directory named, some below it under the whole path."""
-    below = OUT + files
-    restored = below if os.path.isdir(below) else OUT
-    diff = ["diff", "-rq", "--no-dereference", files, restored]
-    return subprocess.run(diff, capture_output=True).returncode == 0
-
-
 def log_path(way):
     return f"{BENCH}/log-served-{way}"
-
-
-def median(runs, way, step, name):
-    """Nothing if there is no such figure."""
-    figures = [r[name] for r in runs if (r["way"], r["step"]) == (way, step) and name in r]
-    return statistics.median(figures) if figures else None
 
 
 def table(runs, ways):
@@ -272,7 +191,7 @@ def table(runs, ways):
     for step in STEPS + ["server"]:
         for way in ways:
             names = [("wall_s", ".2f"), ("cpu_s", ".2f"), ("peak_mib", ".0f"), ("requests", ".0f")]
-            figures = [(median(runs, way, step, name), form) for name, form in names]
+            figures = [(median(runs, name, way=way, step=step), form) for name, form in names]
             if any(figure is not None for figure, _ in figures):
                 words = ["–" if f is None else format(f, form) for f, form in figures]
                 print(f"| {step} | {way} | {' | '.join(words)} |")
@@ -281,21 +200,16 @@ def table(runs, ways):
 def targets(runs):
     for name, steps, way, other, most in TARGETS:
         for step in steps:
-            ours, theirs = median(runs, way, step, "wall_s"), median(runs, other, step, "wall_s")
+            ours, theirs = (median(runs, "wall_s", way=w, step=step) for w in (way, other))
             if ours and theirs:
                 judge(f"{name}, {step}", ours / theirs, most)
     for way in ("http", "https"):
-        count = median(runs, way, "nochange", "requests")
+        count = median(runs, "requests", way=way, step="nochange")
         if count is not None:
             judge(f"requests over {way}, nothing changed", count, REQUESTS_TARGET - 1)
-        peak_mib = median(runs, way, "server", "peak_mib")
+        peak_mib = median(runs, "peak_mib", way=way, step="server")
         if peak_mib is not None:
             judge(f"peak of the {way} server, MiB", peak_mib, SERVER_MIB_TARGET)
-
-
-def judge(what, figure, most):
-    verdict = "ok" if figure <= most else "MISSED"
-    print(f"{what}: {figure:.2f}, at most {most}: {verdict}")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ pub trait Content: Sync {
     /// How many there are.
     fn size_bytes(&self) -> u64;
 
-    /// Some of the bytes from `offset` on, which is below the end: at least one, at most
-    /// `most`. They may be put into `buffer`, or lie elsewhere.
-    fn piece<'a>(&'a self, offset: u64, most: usize, buffer: &'a mut Vec<u8>) -> Result<&'a [u8]>;
+    /// Appends bytes from `offset` on, which is below the end, to `to`: at least one, at most
+    /// `most`.
+    fn append(&self, offset: u64, most: usize, to: &mut Vec<u8>) -> Result<()>;
 }
 
 /// Bytes in memory.
@@ -18,8 +18,9 @@ impl Content for &[u8] {
         self.len() as u64
     }
 
-    fn piece<'a>(&'a self, offset: u64, most: usize, _: &'a mut Vec<u8>) -> Result<&'a [u8]> {
+    fn append(&self, offset: u64, most: usize, to: &mut Vec<u8>) -> Result<()> {
         let rest = &self[usize::try_from(offset).unwrap_or(self.len())..];
-        Ok(&rest[..rest.len().min(most)])
+        to.extend_from_slice(&rest[..rest.len().min(most)]);
+        Ok(())
     }
 }

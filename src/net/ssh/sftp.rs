@@ -44,9 +44,11 @@ const TOLD: i32 = -31;
 /// Of a file system that nobody may write to (`SSH_FXE_STATVFS_ST_RDONLY`).
 const READ_ONLY: u64 = 1;
 
-/// How many bytes are under way at once in one direction: at 20 ms of delay 4 MiB are enough
-/// for 45 MB/s a connection, and libssh2 holds a copy of all of it.
-pub const WINDOW_BYTES: usize = 4 << 20;
+/// How many bytes are under way at once in one direction: OpenSSH's server lets no more through
+/// before it has read them, and libssh2 holds a copy of all of it.
+const WINDOW_BYTES: usize = 2 << 20;
+/// How many bytes are taken in at once to be sent.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// How many files a connection keeps open: those that its threads read in turns.
 const KEPT: usize = 4;
@@ -306,15 +308,19 @@ impl Connection {
     /// Writes all of `content`, of which [`WINDOW_BYTES`] are under way all the while.
     pub fn send(&mut self, file: &mut File, content: &dyn Content) -> Result<()> {
         let size_bytes = content.size_bytes();
-        let (mut buffer, mut spare) = (Vec::new(), Vec::new());
-        let (mut begun, mut filled) = (0, 0);
-        while begun < buffer.len() || filled < size_bytes {
-            if buffer.len() - begun < WINDOW_BYTES && filled < size_bytes {
-                buffer.drain(..begun);
-                begun = 0;
-                let piece = content.piece(filled, WINDOW_BYTES, &mut spare)?;
-                buffer.extend_from_slice(piece);
-                filled += piece.len() as u64;
+        // From `begun` on it has what the server has not confirmed, or not been sent.
+        let most = size_bytes.min((2 * WINDOW_BYTES + PIECE_BYTES) as u64);
+        let (mut buffer, mut begun, mut taken) = (Vec::with_capacity(most as usize), 0, 0);
+        while begun < buffer.len() || taken < size_bytes {
+            if buffer.len() - begun < WINDOW_BYTES && taken < size_bytes {
+                if begun >= WINDOW_BYTES {
+                    buffer.drain(..begun);
+                    begun = 0;
+                }
+                let before = buffer.len();
+                content.append(taken, PIECE_BYTES, &mut buffer)?;
+                taken += (buffer.len() - before) as u64;
+                continue;
             }
             // As in write().
             let window = &buffer[begun..buffer.len().min(begun + WINDOW_BYTES)];

@@ -3,8 +3,10 @@
 //! This file knows paths, the order in which things are made durable, and nothing of what
 //! messages call an object. How the directory is made and listed is in `directory.rs`.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::object;
 use crate::error::{During, Error, Kind, Result};
@@ -22,6 +24,9 @@ mod directory;
 /// as sending them.
 const SMALL_BYTES: u64 = 256 << 10;
 
+/// Of how many objects it is remembered that they are regular files.
+const SEEN: usize = 64;
+
 /// Which upload sweeps: not the first two, which are all that creating a store takes.
 const SWEEPING_UPLOAD: u64 = 2;
 
@@ -35,6 +40,8 @@ pub(super) struct Place {
     uploads: AtomicU64,
     /// How many objects were deleted. A file that was opened before the last one may be gone.
     deletions: AtomicU64,
+    /// Objects that are regular files, the one looked at last in front.
+    seen: Mutex<VecDeque<PathBuf>>,
 }
 
 /// A file without its name.
@@ -56,6 +63,7 @@ impl Place {
             pool,
             uploads: AtomicU64::new(0),
             deletions: AtomicU64::new(0),
+            seen: Mutex::default(),
         }
     }
 
@@ -254,7 +262,7 @@ impl Place {
         self.pool.run_near(Some(&key), |connection| {
             let mut file = match connection.take_kept(&key) {
                 Some(file) => file,
-                None => object::open(connection, &path)?.0,
+                None => self.open(connection, &key, &path)?,
             };
             let end = offset.saturating_add(buffer.len() as u64);
             // Also keeps offsets below what the protocol can express.
@@ -274,6 +282,24 @@ impl Place {
                 false => Err(object::short(end)),
             }
         })
+    }
+
+    /// Opens the object at `path` for reading. The threads of a restore read the same pack over
+    /// several connections, and look at it once.
+    fn open(&self, connection: &mut Connection, key: &Path, path: &Path) -> Result<File> {
+        if self.seen().iter().any(|seen| seen == key) {
+            return connection.open(path, Open::Read);
+        }
+        let file = object::open(connection, path)?.0;
+        let mut seen = self.seen();
+        seen.truncate(SEEN - 1);
+        seen.push_front(key.to_owned());
+        Ok(file)
+    }
+
+    /// What it holds is whole between any two statements.
+    fn seen(&self) -> MutexGuard<'_, VecDeque<PathBuf>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes an object.
