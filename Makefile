@@ -34,6 +34,7 @@ bench-peers: all
 	tests/bench/compare.py
 	tests/bench/served.py
 	tests/bench/sftp.py
+	tests/bench/keep.py
 
 # Backs up a directory, checks it, restores it and compares, in a temporary directory.
 demo:
