@@ -26,7 +26,6 @@
 
 mod below;
 mod course;
-mod followed;
 mod out;
 mod reseal;
 mod transfer;

@@ -7,10 +7,10 @@
 use std::vec::IntoIter;
 
 use super::course::{Stop, lost};
-use super::followed::Followed;
 use crate::error::{During, Error};
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
+use crate::kloset::followed::Followed;
 use crate::kloset::layout::content_bytes;
 use crate::kloset::progress::{Counters, add};
 use crate::kloset::table::PackKind;
