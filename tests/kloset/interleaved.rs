@@ -201,6 +201,7 @@ fn sync_all(from: &Arc<dyn Store>, to: &Arc<dyn Store>) -> Result<Option<Id>> {
     let (from, to) = (open(from).0, open(to).0);
     let snapshots = select::all(&from)?;
     let options = sync::Options {
+        present: sync::Present::IfHoley,
         workers: 1,
         interrupt: Interrupt::default(),
     };
