@@ -72,6 +72,10 @@
 //! another ([`marks`]). Snapshots that cannot be read stop maintenance until they are removed; they cost room.
 //! Whoever has no key can do less: what does not open is passed over.
 //!
+//! **A condemnation that is damaged** stops everybody, since it may name anything. A repair takes it away,
+//! and then nothing is condemned by it any more. A maintenance that read it when it was whole looks
+//! right before each deletion whether it is still there: so here, too, a short gap alone is relied on.
+//!
 //! **A removal** of snapshots needs no care: what is not seen in a listing is not needed, unless it was
 //! copied (`dup`) to a name that the listing had passed. So snapshots are listed a second time before anything
 //! is deleted, and what is new is marked. Changing labels leaves the first object of a snapshot in place.
@@ -117,7 +121,9 @@ use std::time::{Duration, Instant};
 
 use super::Kloset;
 use crate::error::{Error, Kind, Result};
+use crate::kloset::condemned::{self, store_now_ns};
 use crate::kloset::progress::Event;
+use crate::kloset::query::trust::TOLERANCE_NS;
 use crate::util::interrupt::Interrupt;
 
 use look::Look;
@@ -177,6 +183,9 @@ pub struct Summary {
 pub fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
     let started = Instant::now();
     let mut summary = Summary::default();
+    if !options.is_dry {
+        condemned::ask_to_delete(kloset).map_err(as_refused)?;
+    }
     once(kloset, options, &mut summary)?;
     // Without a grace, what was condemned just now may go by another look.
     if options.grace.is_zero() && summary.condemned_packs > 0 && !options.is_dry {
@@ -226,5 +235,28 @@ impl Summary {
         self.waiting_until_ns = self
             .waiting_until_ns
             .max(Some(since_ns.saturating_add(grace_ns)));
+    }
+}
+
+/// Makes sure that `now_ns`, by which ages are told that decide what is removed, is the time by the
+/// store's clock too, to a day: a machine whose clock is a year ahead would find everything old. A store
+/// that is full cannot be asked, and is believed.
+///
+/// # Errors
+/// [`Kind::Failed`] if they disagree; [`Kind::Denied`] if the store lets nobody delete.
+pub fn confirm_clock(kloset: &Kloset, now_ns: i64) -> Result<()> {
+    let store_ns = match store_now_ns(kloset) {
+        Err(error) if matches!(error.kind(), Kind::NoSpace | Kind::NotFound) => return Ok(()),
+        store_ns => store_ns?,
+    };
+    let apart_ns = now_ns.abs_diff(store_ns);
+    match apart_ns <= TOLERANCE_NS.unsigned_abs() {
+        true => Ok(()),
+        false => {
+            let days = apart_ns / TOLERANCE_NS.unsigned_abs();
+            let message =
+                format!("the clocks of this machine and of the store are {days} days apart");
+            Err(Error::new(Kind::Failed, message).during("nothing is removed by age"))
+        }
     }
 }

@@ -115,8 +115,27 @@ pub(super) fn read_listed(kloset: &Kloset, object: Object) -> Result<Option<Cond
         }
         // It goes after the packs that it names, and these were not to be relied on.
         Err(error) if error.kind() == Kind::NotFound => Ok(None),
+        Err(error) if error.kind() == Kind::Corrupt => Err(error.during(
+            "which packs are condemned cannot be told until repair -apply removes what is damaged",
+        )),
         Err(error) => Err(error),
     }
+}
+
+/// The condemnations that are damaged: nobody learns from them which packs they mean.
+pub(super) fn damaged(kloset: &Kloset) -> Result<Vec<Id>> {
+    let mut damaged = Vec::new();
+    for object in objects(kloset)? {
+        match read(kloset, object.id) {
+            Err(error) if error.kind() == Kind::Corrupt => {
+                kloset.observer().event(&Event::Warning(&error));
+                damaged.push(object.id);
+            }
+            Err(error) if !error.is_of_one_object() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(damaged)
 }
 
 /// Condemns `packs`, of which there are at most [`PACKS_LIMIT`]; durable on return.
@@ -130,10 +149,20 @@ pub(super) fn publish(kloset: &Kloset, packs: &[Id], fate: Fate) -> Result<Objec
     publish().during(|| "condemn packs")
 }
 
+/// Asks the store whether it lets us delete, by deleting what is not there: one that does not would
+/// otherwise be left with what was put there in vain, once more each time.
+///
+/// # Errors
+/// [`Kind::Denied`] if it does not.
+pub(super) fn ask_to_delete(kloset: &Kloset) -> Result<()> {
+    kloset.store().delete(Area::Condemned, Id(random()?))
+}
+
 /// The time by the store's clock, in nanoseconds since 1970, or a little earlier: when a
 /// condemnation of nothing was published just now, which is then taken away.
 pub(super) fn store_now_ns(kloset: &Kloset) -> Result<i64> {
     let now = || -> Result<i64> {
+        ask_to_delete(kloset)?;
         let probe = publish(kloset, &[], Fate::Gone)?;
         kloset.store().delete(Area::Condemned, probe.id)?;
         Ok(probe.modified_ns)

@@ -46,8 +46,7 @@ pub(super) fn keep_beside(kloset: &Kloset, original: &Stored, copy: Id) -> Resul
 /// # Errors
 /// [`Kind::NotFound`] if the snapshot was removed: its first object stays as long as it does.
 fn is_there(kloset: &Kloset, original: &Stored) -> Result<()> {
-    let first = original.older.first().unwrap_or(&original.object);
-    match kloset.store().stat(Area::Snapshots, *first) {
+    match kloset.store().stat(Area::Snapshots, original.first) {
         Err(error) if error.kind() == Kind::NotFound => {
             Err(Error::new(Kind::NotFound, "it was removed meanwhile"))
         }

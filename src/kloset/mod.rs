@@ -35,6 +35,7 @@ pub mod digest;
 pub mod dup;
 pub mod failures;
 pub mod file;
+mod followed;
 mod footers;
 pub mod index;
 pub mod index_object;
@@ -388,6 +389,15 @@ impl Kloset {
     /// Reads the index objects that the cache has not seen. Those that are damaged are told of
     /// once, and the footers of packs that no other index object covers are read instead.
     fn fill(&self, index: &Index) -> Result<()> {
+        self.take_in(index)?;
+        if self.present_only.load(Ordering::Relaxed) {
+            self.hide_absent_packs(index)?;
+        }
+        Ok(())
+    }
+
+    /// The same, without a look at which packs are there.
+    fn take_in(&self, index: &Index) -> Result<()> {
         let live = self.names(Area::Index)?;
         let missing: Vec<Id> = live
             .iter()
@@ -418,9 +428,6 @@ impl Kloset {
         }
         if let Some(error) = damaged.into_inner().unwrap_or_else(PoisonError::into_inner) {
             self.read_footers(index, &error)?;
-        }
-        if self.present_only.load(Ordering::Relaxed) {
-            self.hide_absent_packs(index)?;
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 //!
 //! 1. **Index.** Index objects are copies of what the footers of packs say. Those that are damaged,
 //!    or tell of packs that are gone, are replaced, and packs that none tells of are entered
-//!    ([`reindex`]).
+//!    ([`reindex`]). Condemnations that are damaged go: nobody can tell what they mean, and until
+//!    then nobody can make a backup.
 //! 2. **A check** of everything tells which chunks are good, and which snapshots lost what.
 //! 3. **Snapshots.** Of each that lost something a further one is made, of what is left
 //!    ([`rebuild`]). It has the time and the labels of the original, a tag that tells which that
@@ -13,7 +14,7 @@
 //!
 //! What only somebody else can make good stays as it is and is told of: packs with damage in them,
 //! of which a backup of the same files stores anew what they still have; snapshots and key slots
-//! that cannot be read; condemnations.
+//! that cannot be read.
 //!
 //! A repaired snapshot needs nothing but what its original needs, and trees of its own. So it is as
 //! safe beside maintenance as a copy within the store is ([`super::dup`]).
@@ -69,6 +70,8 @@ pub struct Summary {
     pub stale_indexes: u64,
     /// Packs that no index object tells of.
     pub unindexed_packs: u64,
+    /// Condemnations that are damaged, which stop every backup.
+    pub damaged_condemnations: u64,
     /// Snapshots that lost something.
     pub lossy_snapshots: u64,
     /// Those of them of which a repaired one was there already.

@@ -16,7 +16,9 @@
 //! what it moved when it is run again.
 //!
 //! If packs are missing over there, or were found damaged by a check, what lay in them is brought
-//! again, for snapshots too that are there already.
+//! again, for snapshots too that are there already. Once maintenance or a repair made index objects anew
+//! none tells of a pack that is missing; so who names a snapshot has it [looked through](Present) in any
+//! case.
 //!
 //! A snapshot of which something is damaged or lost is told of and left out; the others go on.
 //! What is the matter with a whole store ends the sync.
@@ -26,7 +28,6 @@
 
 mod below;
 mod course;
-mod followed;
 mod out;
 mod reseal;
 mod transfer;
@@ -52,8 +53,19 @@ use course::{Stop, lost};
 use reseal::Reseal;
 use whole::Whole;
 
+/// What to do about snapshots that are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Present {
+    /// Look through them if something is known to be missing; that takes reading their trees.
+    IfHoley,
+    /// Look through them.
+    Always,
+}
+
 /// How to copy.
 pub struct Options {
+    /// What to do about snapshots that are there already.
+    pub present: Present,
     /// Threads that compress, where that is needed.
     pub workers: usize,
     /// Set when the user wants to stop.
@@ -123,7 +135,7 @@ pub fn run(
         to,
         condemned,
         there,
-        is_holey,
+        is_holey: is_holey || options.present == Present::Always,
         failures: Failures::new(to.observer()),
         interrupt: options.interrupt.clone(),
     };
@@ -217,7 +229,7 @@ struct Sync<'a> {
     way: Way<'a>,
     condemned: Condemned,
     there: HashMap<Id, Stored>,
-    /// Whether something in there is known to be lost or damaged.
+    /// Whether something in there is known to be lost or damaged, or is to be looked for.
     is_holey: bool,
     failures: Failures<'a>,
     interrupt: Interrupt,

@@ -21,6 +21,16 @@ impl Stopwatch {
         Stopwatch(since_boot())
     }
 
+    /// One that was started so long ago, for tests that cannot wait.
+    #[cfg(test)]
+    pub(crate) fn started(ago: Duration) -> Stopwatch {
+        Stopwatch(
+            since_boot()
+                .checked_sub(ago)
+                .expect("the machine was on then"),
+        )
+    }
+
     /// How long ago that was.
     pub fn elapsed(&self) -> Duration {
         since_boot().saturating_sub(self.0)

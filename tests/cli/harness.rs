@@ -238,7 +238,7 @@ type Servers = BTreeMap<String, (String, Child)>;
 
 /// Where the server for the sandbox `name` is. It is started when first asked for, and ends
 /// with the tests: a shell waits for the end of a pipe that only this process holds.
-fn served(name: &str) -> String {
+pub(crate) fn served(name: &str) -> String {
     static SERVERS: Mutex<Servers> = Mutex::new(BTreeMap::new());
     let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((url, _)) = servers.get(name) {

@@ -206,3 +206,38 @@ fn a_killed_change_of_passphrase_leaves_one_that_opens_the_store() {
     let sandbox = sandbox.with("PLAKAR_PASSPHRASE", &passphrase);
     nothing_is_lost(&sandbox, &old);
 }
+
+#[test]
+fn a_killed_prune_removes_whole_snapshots_that_the_policy_does_not_keep() {
+    let sandbox = with_snapshot("kill_prune");
+    let old = ids(&sandbox).remove(0);
+    for round in 0_u8..8 {
+        sandbox.write("d/a", &[round]);
+        sandbox.backup("st", "d");
+    }
+    let newest = ids(&sandbox).remove(0);
+    let snapshots = sandbox.path("st/snapshots");
+    let objects = || fs::read_dir(&snapshots).expect("it can be listed").count();
+    let words = [
+        "at",
+        "st",
+        "prune",
+        "-apply",
+        "-years",
+        "2",
+        "-per-year",
+        "1",
+    ];
+    while objects() > 2 {
+        let before = objects();
+        let mut running = sandbox.start(&words);
+        running.until(|_| objects() < before);
+        running.kill();
+        assert!(objects() < before, "it removed something");
+        let left = ids(&sandbox);
+        assert!(left.contains(&old) && left.contains(&newest), "{left:?}");
+        nothing_is_lost(&sandbox, &old);
+    }
+    sandbox.run(&words).ended(0).prints("2 kept and 0 removed");
+    assert_eq!(ids(&sandbox), [newest, old]);
+}

@@ -56,3 +56,57 @@ fn an_empty_or_unknown_selection_removes_nothing() {
         .ended(0)
         .prints(&id);
 }
+
+#[test]
+fn a_damaged_snapshot_object_stops_maintenance_until_it_is_removed_by_its_name() {
+    let sandbox = Sandbox::with_store("rm_damaged");
+    let at = store("rm_damaged");
+    if at != "st" {
+        return;
+    }
+    sandbox.write("d/a", b"hello");
+    sandbox.backup(&at, "d");
+    let healthy = names(&sandbox);
+    let kept = sandbox.backup(&at, "d");
+    let mut doomed = names(&sandbox);
+    doomed.retain(|name| !healthy.contains(name));
+    // The one that was there first, so that the newest is kept.
+    let (damaged, healthy) = (&healthy[0], &doomed[0]);
+    damage(&sandbox, damaged);
+    let maintenance = ["at", &at, "maintenance", "-grace", "0s"];
+    let run = sandbox.run(&maintenance).ended(65);
+    run.says("nothing is deleted unless all is known that is needed")
+        .says(&format!("rm -apply {damaged} gives it up"));
+    // Part of the name, or that of an object that can be read, names nothing.
+    for word in [&damaged[..63], healthy] {
+        sandbox.run(&["at", &at, "rm", "-apply", word]).ended(66);
+    }
+    let dry = sandbox.run(&["at", &at, "rm", damaged]).ended(0);
+    dry.says("what it was cannot be told")
+        .prints(&format!("would remove damaged snapshot object {damaged}"));
+    let words = ["at", &at, "rm", "-json", "-apply", damaged, damaged];
+    let run = sandbox.run(&words).ended(0);
+    let (removal, summary) = (run.object("removal"), run.object("summary"));
+    assert_eq!(removal["object"], damaged.as_str(), "{removal}");
+    assert_eq!(summary["snapshots"], 1, "{summary}");
+    sandbox.run(&maintenance).ended(0);
+    sandbox.run(&["at", &at, "check"]).ended(0).says_nothing();
+    let listed = sandbox.run(&["at", &at, "ls", "-uuid"]).ended(0);
+    listed.prints(&kept);
+}
+
+/// The snapshot objects of the store `st`.
+fn names(sandbox: &Sandbox) -> Vec<String> {
+    let listed = std::fs::read_dir(sandbox.path("st/snapshots")).expect("it can be listed");
+    let name = |entry: std::fs::DirEntry| entry.file_name().into_string().expect("it is text");
+    listed.flatten().map(name).collect()
+}
+
+/// Flips a bit of a snapshot object.
+fn damage(sandbox: &Sandbox, name: &str) {
+    let path = sandbox.path(&format!("st/snapshots/{name}"));
+    let mut bytes = std::fs::read(&path).expect("it can be read");
+    bytes[20] ^= 1;
+    std::fs::remove_file(&path).expect("it can be removed");
+    std::fs::write(&path, bytes).expect("it can be written");
+}

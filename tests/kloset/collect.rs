@@ -1,5 +1,8 @@
 //! Collecting: what nobody needs goes, what somebody needs stays, whatever happens meanwhile.
 
+mod adverse;
+mod faulty;
+
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +12,13 @@ use plakar::kloset::collect::{self, Options, Summary};
 use plakar::kloset::{Locked, snapshot};
 use plakar::store::fault::{Fault, FaultStore, Lasting, ReadFault};
 use plakar::store::memory::MemoryStore;
-use plakar::store::{Area, Object, Store};
+use plakar::store::{Area, Store};
 use plakar::util::Id;
 use plakar::util::interrupt::Interrupt;
 use tempfile::TempDir;
 
 use crate::harness::*;
+use crate::hooked::{Asked, Hooked, no_delete};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The grace of these tests.
@@ -258,60 +262,10 @@ fn a_store_that_lets_nobody_delete_says_so() {
     let refused = |error: &Error| {
         assert_eq!(error.kind(), Kind::Denied, "{error}");
     };
-    let hooked: Arc<dyn Store> = Arc::new(NoDelete(store.clone()));
+    let hooked = no_delete(&store);
     refused(&maintain(&hooked).unwrap_err());
     refused(&maintain_as(&hooked, &with_grace(Duration::ZERO)).unwrap_err());
     assert_restores(&store, kept, &expected, "append-only");
-}
-
-/// A store that lets nobody delete.
-pub(crate) struct NoDelete(pub(crate) Arc<dyn Store>);
-
-impl Store for NoDelete {
-    fn location(&self) -> &str {
-        self.0.location()
-    }
-
-    fn prepare(&self) -> Result<()> {
-        self.0.prepare()
-    }
-
-    fn put_config(&self, bytes: &[u8]) -> Result<()> {
-        self.0.put_config(bytes)
-    }
-
-    fn get_config(&self) -> Result<Vec<u8>> {
-        self.0.get_config()
-    }
-
-    fn upload(&self, area: Area) -> Result<Box<dyn plakar::store::Upload>> {
-        self.0.upload(area)
-    }
-
-    fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
-        self.0.get(area, id)
-    }
-
-    fn read_at(&self, area: Area, id: Id, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.0.read_at(area, id, offset, buffer)
-    }
-
-    fn stat(&self, area: Area, id: Id) -> Result<plakar::store::Object> {
-        self.0.stat(area, id)
-    }
-
-    fn list_after(
-        &self,
-        area: Area,
-        after: Option<Id>,
-        each: &mut dyn FnMut(plakar::store::Object) -> Result<()>,
-    ) -> Result<()> {
-        self.0.list_after(area, after, each)
-    }
-
-    fn delete(&self, _: Area, _: Id) -> Result<()> {
-        Err(Error::new(Kind::Denied, "403"))
-    }
 }
 
 #[test]
@@ -362,16 +316,14 @@ fn packs_condemned_while_a_backup_ran_are_copied_and_not_missed() {
     // All of it dead, and condemned right when the next backup has looked.
     let beside = store.clone();
     let once = std::sync::Once::new();
-    let busy: Arc<dyn Store> = Arc::new(Beside {
-        inner: store.clone(),
-        after_list: Box::new(move |area| {
-            if area == Area::Packs {
-                once.call_once(|| {
-                    assert!(maintain(&beside).unwrap().condemned_packs > 0);
-                });
-            }
-        }),
+    let busy = Hooked::new(&store).after(move |asked| {
+        if asked == Asked::List(Area::Packs) {
+            once.call_once(|| {
+                assert!(maintain(&beside).unwrap().condemned_packs > 0);
+            });
+        }
     });
+    let busy = busy.shared();
     let second = backup(&busy, tree.path()).unwrap();
     assert_eq!(second.new_bytes, 0, "it relied on what was condemned");
     let expected = listing(tree.path());
@@ -381,61 +333,6 @@ fn packs_condemned_while_a_backup_ran_are_copied_and_not_missed() {
     assert!(summary.freed_bytes > 200_000, "{summary:?}");
     assert_restores(&store, second.snapshot, &expected, "the old ones deleted");
     assert_intact(&store, "the old ones deleted");
-}
-
-/// A store in which something happens after a listing.
-struct Beside {
-    inner: Arc<dyn Store>,
-    after_list: Box<dyn Fn(Area) + Send + Sync>,
-}
-
-impl Store for Beside {
-    fn location(&self) -> &str {
-        self.inner.location()
-    }
-
-    fn prepare(&self) -> Result<()> {
-        self.inner.prepare()
-    }
-
-    fn put_config(&self, bytes: &[u8]) -> Result<()> {
-        self.inner.put_config(bytes)
-    }
-
-    fn get_config(&self) -> Result<Vec<u8>> {
-        self.inner.get_config()
-    }
-
-    fn upload(&self, area: Area) -> Result<Box<dyn plakar::store::Upload>> {
-        self.inner.upload(area)
-    }
-
-    fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
-        self.inner.get(area, id)
-    }
-
-    fn read_at(&self, area: Area, id: Id, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.inner.read_at(area, id, offset, buffer)
-    }
-
-    fn stat(&self, area: Area, id: Id) -> Result<plakar::store::Object> {
-        self.inner.stat(area, id)
-    }
-
-    fn list_after(
-        &self,
-        area: Area,
-        after: Option<Id>,
-        each: &mut dyn FnMut(plakar::store::Object) -> Result<()>,
-    ) -> Result<()> {
-        self.inner.list_after(area, after, each)?;
-        (self.after_list)(area);
-        Ok(())
-    }
-
-    fn delete(&self, area: Area, id: Id) -> Result<()> {
-        self.inner.delete(area, id)
-    }
 }
 
 #[test]
@@ -472,79 +369,13 @@ fn no_more_is_copied_than_allowed() {
     assert_restores(&store, kept, &expected, "nothing copied");
 }
 
-/// A store whose clock is off.
-struct Shifted {
-    inner: Arc<dyn Store>,
-    by_ns: i64,
-}
-
-impl Shifted {
-    fn shift(&self, object: Object) -> Object {
-        Object {
-            modified_ns: object.modified_ns + self.by_ns,
-            ..object
-        }
-    }
-}
-
-impl Store for Shifted {
-    fn location(&self) -> &str {
-        self.inner.location()
-    }
-
-    fn prepare(&self) -> Result<()> {
-        self.inner.prepare()
-    }
-
-    fn put_config(&self, bytes: &[u8]) -> Result<()> {
-        self.inner.put_config(bytes)
-    }
-
-    fn get_config(&self) -> Result<Vec<u8>> {
-        self.inner.get_config()
-    }
-
-    fn upload(&self, area: Area) -> Result<Box<dyn plakar::store::Upload>> {
-        self.inner.upload(area)
-    }
-
-    fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
-        self.inner.get(area, id)
-    }
-
-    fn read_at(&self, area: Area, id: Id, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.inner.read_at(area, id, offset, buffer)
-    }
-
-    fn stat(&self, area: Area, id: Id) -> Result<Object> {
-        self.inner.stat(area, id).map(|object| self.shift(object))
-    }
-
-    fn list_after(
-        &self,
-        area: Area,
-        after: Option<Id>,
-        each: &mut dyn FnMut(Object) -> Result<()>,
-    ) -> Result<()> {
-        self.inner
-            .list_after(area, after, &mut |object| each(self.shift(object)))
-    }
-
-    fn delete(&self, area: Area, id: Id) -> Result<()> {
-        self.inner.delete(area, id)
-    }
-}
-
 #[test]
 fn a_clock_that_is_a_year_off_makes_no_difference() {
     const YEAR_NS: i64 = 365 * 86_400 * 1_000_000_000;
     for by_ns in [-YEAR_NS, YEAR_NS] {
         let (memory, _tree, kept, expected) = half_dead();
         // The store's clock is off, and the machines that use it are right; or the other way round.
-        let store: Arc<dyn Store> = Arc::new(Shifted {
-            inner: shared(&memory),
-            by_ns,
-        });
+        let store = Hooked::new(&shared(&memory)).shifted(by_ns).shared();
         assert!(maintain(&store).unwrap().condemned_packs > 0);
         memory.age(6 * DAY);
         assert_eq!(maintain(&store).unwrap().freed_packs, 0, "{by_ns}");
@@ -566,18 +397,16 @@ fn a_clock_that_jumps_while_a_backup_runs_makes_it_fail_and_nothing_else() {
     // Condemned right after the backup looked, and deleted before it publishes.
     let (beside, clock) = (store.clone(), memory.clone());
     let once = std::sync::Once::new();
-    let busy: Arc<dyn Store> = Arc::new(Beside {
-        inner: store.clone(),
-        after_list: Box::new(move |area| {
-            if area == Area::Packs {
-                once.call_once(|| {
-                    maintain(&beside).unwrap();
-                    clock.age(400 * DAY);
-                    assert!(maintain(&beside).unwrap().freed_packs > 0);
-                });
-            }
-        }),
+    let busy = Hooked::new(&store).after(move |asked| {
+        if asked == Asked::List(Area::Packs) {
+            once.call_once(|| {
+                maintain(&beside).unwrap();
+                clock.age(400 * DAY);
+                assert!(maintain(&beside).unwrap().freed_packs > 0);
+            });
+        }
     });
+    let busy = busy.shared();
     let error = backup(&busy, tree.path()).unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable, "{error}");
     assert!(error.to_string().contains("run it again"), "{error}");

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use plakar::connector::LocalSource;
-use plakar::error::{Kind, Result};
+use plakar::error::Kind;
 use plakar::kloset::backup::{self, Compare};
 use plakar::kloset::tree::Content;
-use plakar::store::{Area, Object, Store, Upload};
-use plakar::util::Id;
+use plakar::store::{Area, Store};
 use tempfile::TempDir;
 
 use crate::harness::*;
+use crate::hooked::{Asked, Hooked};
 use crate::wrapped::Wrapped;
 
 /// Ten directories of ten files.
@@ -264,78 +264,21 @@ fn two_backups_at_once_into_one_store_both_restore() {
     );
 }
 
-/// A store in which somebody publishes a snapshot right after packs were listed.
-struct Busy {
-    inner: Arc<dyn Store>,
-    publish: Box<dyn Fn() + Send + Sync>,
-}
-
-impl Store for Busy {
-    fn location(&self) -> &str {
-        self.inner.location()
-    }
-
-    fn prepare(&self) -> Result<()> {
-        self.inner.prepare()
-    }
-
-    fn put_config(&self, bytes: &[u8]) -> Result<()> {
-        self.inner.put_config(bytes)
-    }
-
-    fn get_config(&self) -> Result<Vec<u8>> {
-        self.inner.get_config()
-    }
-
-    fn upload(&self, area: Area) -> Result<Box<dyn Upload>> {
-        self.inner.upload(area)
-    }
-
-    fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
-        self.inner.get(area, id)
-    }
-
-    fn read_at(&self, area: Area, id: Id, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.inner.read_at(area, id, offset, buffer)
-    }
-
-    fn stat(&self, area: Area, id: Id) -> Result<Object> {
-        self.inner.stat(area, id)
-    }
-
-    fn list_after(
-        &self,
-        area: Area,
-        after: Option<Id>,
-        each: &mut dyn FnMut(Object) -> Result<()>,
-    ) -> Result<()> {
-        self.inner.list_after(area, after, each)?;
-        if area == Area::Packs {
-            (self.publish)();
-        }
-        Ok(())
-    }
-
-    fn delete(&self, area: Area, id: Id) -> Result<()> {
-        self.inner.delete(area, id)
-    }
-}
-
 #[test]
 fn a_snapshot_published_while_a_check_runs_is_no_damage() {
     let (inner, tree) = (shared(&new_store()), wide_tree());
     backup(&inner, tree.path()).unwrap();
     let (other, target) = (inner.clone(), tree.path().to_owned());
     let count = AtomicU64::new(9000);
-    let publish = move || {
+    let publish = move |asked| {
+        if asked != Asked::List(Area::Packs) {
+            return;
+        }
         let seed = count.fetch_add(1, Ordering::SeqCst);
         fs::write(target.join("more"), noise(seed, 500)).unwrap();
         backup(&other, &target).unwrap();
     };
-    let busy: Arc<dyn Store> = Arc::new(Busy {
-        inner,
-        publish: Box::new(publish),
-    });
+    let busy = Hooked::new(&inner).after(publish).shared();
     let (summary, watcher) = check(&busy);
     assert!(!summary.is_damaged(), "{:?}", watcher.heard());
     assert!(objects(&*busy, Area::Snapshots).len() > 1);

@@ -6,7 +6,7 @@
 //! is there are no points to switch at: objects never change, and one that is deleted under a reader
 //! is deleted at the point before or the point after. What actors do in threads of their
 //! own keeps its order only as far as the program does. So this is exhaustive within its bounds, and
-//! a test beyond them; `tests/collecting.rs` is exhaustive, of a model.
+//! a test beyond them; `tests/collecting` is exhaustive, of a model.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -15,13 +15,14 @@ use std::time::Duration;
 use plakar::error::Result;
 use plakar::kloset::collect::{self, Options};
 use plakar::kloset::{select, snapshot, sync};
+use plakar::store::Store;
 use plakar::store::memory::MemoryStore;
-use plakar::store::{Area, Object, Store, Upload};
 use plakar::util::Id;
 use plakar::util::interrupt::Interrupt;
 use tempfile::TempDir;
 
 use crate::harness::*;
+use crate::hooked::{Asked, Hooked};
 use crate::sync::{Kin, beside};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -56,8 +57,8 @@ impl Turns {
         })
     }
 
-    /// Waits for a turn, makes the call, and gives the turn back.
-    fn take<T>(&self, actor: usize, call: impl FnOnce() -> T) -> T {
+    /// Waits for a turn to make a call.
+    fn begin(&self, actor: usize) {
         let mut state = self.state.lock().unwrap();
         state.waiting[actor] += 1;
         self.changed.notify_all();
@@ -66,12 +67,13 @@ impl Turns {
         }
         state.is_running = true;
         state.waiting[actor] -= 1;
-        drop(state);
-        let answer = call();
+    }
+
+    /// Gives the turn back once the call was made.
+    fn end(&self) {
         let mut state = self.state.lock().unwrap();
         (state.turn, state.is_running) = (None, false);
         self.changed.notify_all();
-        answer
     }
 
     fn finish(&self, actor: usize) {
@@ -100,94 +102,24 @@ impl Turns {
 }
 
 /// The store as one actor sees it.
-struct Stepped {
-    inner: MemoryStore,
-    actor: usize,
-    turns: Arc<Turns>,
-}
-
-impl Store for Stepped {
-    fn location(&self) -> &str {
-        self.inner.location()
-    }
-
-    fn prepare(&self) -> Result<()> {
-        self.inner.prepare()
-    }
-
-    fn put_config(&self, bytes: &[u8]) -> Result<()> {
-        self.inner.put_config(bytes)
-    }
-
-    fn get_config(&self) -> Result<Vec<u8>> {
-        self.inner.get_config()
-    }
-
-    fn put(&self, area: Area, id: Id, bytes: &[u8]) -> Result<()> {
-        self.turns
-            .take(self.actor, || self.inner.put(area, id, bytes))
-    }
-
-    fn upload(&self, area: Area) -> Result<Box<dyn Upload>> {
-        Ok(Box::new(SteppedUpload {
-            inner: self.inner.upload(area)?,
-            actor: self.actor,
-            turns: self.turns.clone(),
-        }))
-    }
-
-    fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
-        self.inner.get(area, id)
-    }
-
-    fn read_at(&self, area: Area, id: Id, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.inner.read_at(area, id, offset, buffer)
-    }
-
-    fn stat(&self, area: Area, id: Id) -> Result<Object> {
-        self.inner.stat(area, id)
-    }
-
-    fn list_after(
-        &self,
-        area: Area,
-        after: Option<Id>,
-        each: &mut dyn FnMut(Object) -> Result<()>,
-    ) -> Result<()> {
-        let mut objects = Vec::new();
-        self.turns.take(self.actor, || {
-            self.inner.list_after(area, after, &mut |object| {
-                objects.push(object);
-                Ok(())
-            })
-        })?;
-        objects.into_iter().try_for_each(each)
-    }
-
-    fn delete(&self, area: Area, id: Id) -> Result<()> {
-        self.turns.take(self.actor, || self.inner.delete(area, id))
-    }
-}
-
-struct SteppedUpload {
-    inner: Box<dyn Upload>,
-    actor: usize,
-    turns: Arc<Turns>,
-}
-
-impl Upload for SteppedUpload {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.inner.write(bytes)
-    }
-
-    fn commit(self: Box<Self>, id: Id) -> Result<()> {
-        let SteppedUpload {
-            inner,
-            actor,
-            turns,
-        } = *self;
-        turns.take(actor, || inner.commit(id))
-    }
+fn stepped(memory: &MemoryStore, actor: usize, turns: &Arc<Turns>) -> Arc<dyn Store> {
+    let is_point = |asked| !matches!(asked, Asked::Read(..) | Asked::Stat(..));
+    let (begins, ends) = (turns.clone(), turns.clone());
+    let begin = move |asked| {
+        if is_point(asked) {
+            begins.begin(actor);
+        }
+        Ok(())
+    };
+    let end = move |asked| {
+        if is_point(asked) {
+            ends.end();
+        }
+    };
+    Hooked::new(&shared(memory))
+        .before(begin)
+        .after(end)
+        .shared()
 }
 
 /// What somebody does, and the snapshot that comes of it.
@@ -269,6 +201,7 @@ fn sync_all(from: &Arc<dyn Store>, to: &Arc<dyn Store>) -> Result<Option<Id>> {
     let (from, to) = (open(from).0, open(to).0);
     let snapshots = select::all(&from)?;
     let options = sync::Options {
+        present: sync::Present::IfHoley,
         workers: 1,
         interrupt: Interrupt::default(),
     };
@@ -303,12 +236,7 @@ impl Start {
             let start = |(actor, work): (usize, &Work)| {
                 let (turns, inner, work) = (turns.clone(), memory.clone(), *work);
                 scope.spawn(move || {
-                    let store: Arc<dyn Store> = Arc::new(Stepped {
-                        inner,
-                        actor,
-                        turns: turns.clone(),
-                    });
-                    let outcome = self.work(work, &store);
+                    let outcome = self.work(work, &stepped(&inner, actor, &turns));
                     turns.finish(actor);
                     outcome
                 })

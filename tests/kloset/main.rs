@@ -16,6 +16,7 @@ mod dup;
 mod forge;
 mod harness;
 mod heal;
+mod hooked;
 mod incremental;
 mod inspect;
 mod interleaved;

@@ -13,8 +13,8 @@ use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
 use plakar::util::Id;
 
-use crate::collect::NoDelete;
 use crate::harness::*;
+use crate::hooked::no_delete;
 use crate::sync::{is_each_once, try_open};
 
 struct Repaired {
@@ -303,7 +303,7 @@ fn where_nothing_can_be_removed_the_rest_is_done() {
             .unwrap();
     }
     let store = shared(&memory);
-    let lasting: Arc<dyn Store> = Arc::new(NoDelete(store.clone()));
+    let lasting = no_delete(&store);
     let done = repair(&lasting, Mode::Apply);
     assert!(done.watcher.says(&["remove index"]));
     let told = repair(&store, Mode::DryRun).summary;

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use plakar::connector::{FileKind, LocalSource, Metadata};
-use plakar::error::{Error, Kind, Result};
+use plakar::error::Kind;
 use plakar::kloset::backup;
 use plakar::kloset::blob::{Packer, Writing};
 use plakar::kloset::keyring::{self, Owner};
@@ -16,79 +16,11 @@ use plakar::kloset::table::PackKind;
 use plakar::kloset::tree::{Content, Entry, TreeWriter};
 use plakar::kloset::{Kloset, Locked, Protection, check, create, master::Key, select};
 use plakar::store::memory::MemoryStore;
-use plakar::store::{Area, Object, Store, Upload};
+use plakar::store::{Area, Store};
 use plakar::util::Id;
 
 use crate::harness::*;
-
-/// What is asked of a store.
-#[derive(Clone, Copy, PartialEq)]
-enum Asked {
-    List(Area),
-    Read(Area, Id),
-}
-
-/// A store that calls `before` before it answers, and fails if that does.
-struct Hooked<F> {
-    inner: MemoryStore,
-    before: F,
-}
-
-impl<F: Fn(Asked) -> Result<()> + Send + Sync> Store for Hooked<F> {
-    fn location(&self) -> &str {
-        self.inner.location()
-    }
-    fn prepare(&self) -> Result<()> {
-        self.inner.prepare()
-    }
-    fn put_config(&self, bytes: &[u8]) -> Result<()> {
-        self.inner.put_config(bytes)
-    }
-    fn get_config(&self) -> Result<Vec<u8>> {
-        self.inner.get_config()
-    }
-    fn upload(&self, area: Area) -> Result<Box<dyn Upload>> {
-        self.inner.upload(area)
-    }
-    fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
-        (self.before)(Asked::Read(area, id))?;
-        self.inner.get(area, id)
-    }
-    fn read_at(&self, area: Area, id: Id, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        (self.before)(Asked::Read(area, id))?;
-        self.inner.read_at(area, id, offset, buffer)
-    }
-    fn stat(&self, area: Area, id: Id) -> Result<Object> {
-        self.inner.stat(area, id)
-    }
-    fn list_after(
-        &self,
-        area: Area,
-        after: Option<Id>,
-        each: &mut dyn FnMut(Object) -> Result<()>,
-    ) -> Result<()> {
-        (self.before)(Asked::List(area))?;
-        self.inner.list_after(area, after, each)
-    }
-    fn delete(&self, area: Area, id: Id) -> Result<()> {
-        self.inner.delete(area, id)
-    }
-}
-
-/// `store`, in which one object cannot be read for the reason of `kind`.
-fn closed(store: &MemoryStore, object: (Area, Id), kind: Kind) -> Arc<dyn Store> {
-    let before = move |asked| match asked == Asked::Read(object.0, object.1) {
-        true => Err(Error::new(
-            kind,
-            format!("cannot read {}", object.1.short()),
-        )),
-        false => Ok(()),
-    };
-    Arc::new(Hooked {
-        inner: store.clone(),
-        before,
-    })
-}
+use crate::hooked::{Asked, Hooked, closed};
 
 fn cheap() -> SlotInfo {
     SlotInfo {
@@ -167,7 +99,7 @@ fn one_object_that_cannot_be_read_stops_nothing_else() {
         for kind in [Kind::Denied, Kind::Failed] {
             let when = format!("{object:?} {kind:?}");
             let store = store.fork();
-            let closed = closed(&store, object, kind);
+            let closed = closed(&shared(&store), object, kind);
             assert_restores(&closed, first.snapshot, &expected, &when);
             let (summary, watcher) = check(&closed);
             assert_eq!(summary.damaged_objects, 1, "{when}: {:?}", watcher.heard());
@@ -176,7 +108,7 @@ fn one_object_that_cannot_be_read_stops_nothing_else() {
         }
     }
     for pack in objects(&store, Area::Packs) {
-        let closed = closed(&store.fork(), (Area::Packs, pack), Kind::Denied);
+        let closed = closed(&shared(&store.fork()), (Area::Packs, pack), Kind::Denied);
         let (summary, watcher) = check(&closed);
         assert!(summary.damaged_snapshots > 0, "{:?}", watcher.heard());
         assert!(watcher.says(&["packs/", &pack.short()]));
@@ -259,7 +191,8 @@ fn a_backup_and_a_removal_beside_a_check_are_no_damage() {
             }
             Ok(())
         };
-        let (summary, watcher) = check(&(Arc::new(Hooked { inner, before }) as Arc<dyn Store>));
+        let hooked = Hooked::new(&shared(&inner)).before(before).shared();
+        let (summary, watcher) = check(&hooked);
         assert!(
             !summary.is_damaged(),
             "{when:?}: {summary:?} {:?}",

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use plakar::error::Kind;
 use plakar::kloset::snapshot::{Labels, amend, remove};
 use plakar::kloset::{Kloset, select};
 use plakar::store::fault::{Fault, FaultStore, Lasting};
@@ -12,6 +13,7 @@ use plakar::util::Id;
 use super::harness::{
     assert_restores, backup, check, listing, new_store, objects, open, shared, small_tree, snapshot,
 };
+use super::hooked::{Asked, Hooked};
 
 fn tagged(tag: &str) -> Labels {
     Labels {
@@ -95,4 +97,46 @@ fn a_removal_that_breaks_off_does_not_bring_an_older_word_back() {
         assert!(remove(&kloset, &stored).is_err(), "{changes}");
         assert_eq!(tags(&open(&store).0, id), ["new"]);
     }
+}
+
+#[test]
+fn a_change_of_a_snapshot_that_is_removed_meanwhile_does_not_bring_it_back() {
+    let (store, tree) = (shared(&new_store()), small_tree());
+    let id = backup(&store, tree.path()).unwrap().snapshot;
+    let (kloset, _) = open(&store);
+    let stored = snapshot(&kloset, id).unwrap();
+    let (beside, removed) = (store.clone(), stored.clone());
+    let hooked = Hooked::new(&store).before(move |asked| {
+        if matches!(asked, Asked::Put(Area::Snapshots, _)) {
+            remove(&open(&beside).0, &removed)?;
+        }
+        Ok(())
+    });
+    let error = amend(&open(&hooked.shared()).0, &stored, tagged("late")).unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound, "{error}");
+    assert_eq!(objects(&*store, Area::Snapshots), []);
+}
+
+#[test]
+fn nothing_else_is_put_in_the_place_of_a_snapshot_by_a_higher_revision() {
+    let (memory, tree) = (new_store(), small_tree());
+    let store = shared(&memory);
+    let id = backup(&store, tree.path()).unwrap().snapshot;
+    memory.age(std::time::Duration::from_secs(60));
+    let (kloset, _) = open(&store);
+    let honest = snapshot(&kloset, id).unwrap().snapshot;
+    for revision in [0, 1, u64::MAX] {
+        let mut forged = honest.clone();
+        forged.revision = revision;
+        forged.time_ns += 1;
+        forged.root.tree = plakar::kloset::tree::Content::default();
+        plakar::kloset::snapshot::publish(&kloset, &forged).unwrap();
+        assert_restores(&store, id, &listing(tree.path()), "forged");
+    }
+    retag(store.clone(), id, "mine").unwrap();
+    let (kloset, _) = open(&store);
+    assert_eq!(tags(&kloset, id), ["mine"]);
+    assert_restores(&store, id, &listing(tree.path()), "labelled");
+    remove(&kloset, &snapshot(&kloset, id).unwrap()).unwrap();
+    assert_eq!(objects(&*store, Area::Snapshots), []);
 }

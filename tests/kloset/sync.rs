@@ -12,7 +12,7 @@ use plakar::kloset::pack::read_table;
 use plakar::kloset::progress::Observer;
 use plakar::kloset::slot::{Cost, SlotInfo};
 use plakar::kloset::snapshot::{Labels, Stored, amend};
-use plakar::kloset::sync::{self, Outcome, Summary};
+use plakar::kloset::sync::{self, Outcome, Present, Summary};
 use plakar::kloset::{Kloset, Locked, Protection, create, create_sibling, select};
 use plakar::store::fault::{Call, FaultStore};
 use plakar::store::memory::MemoryStore;
@@ -52,6 +52,7 @@ pub(crate) fn try_open(store: &Arc<dyn Store>) -> Result<(Kloset, Arc<Watcher>)>
 
 fn options() -> sync::Options {
     sync::Options {
+        present: Present::IfHoley,
         workers: 2,
         interrupt: Interrupt::default(),
     }

@@ -11,6 +11,7 @@ mod mounted;
 mod adversity;
 mod crowd;
 mod curl;
+mod keeping;
 mod matrix;
 mod served;
 mod signals;

@@ -9,6 +9,7 @@ mod connector;
 #[allow(dead_code)]
 mod harness;
 mod login;
+mod pairs;
 mod proxy;
 mod server;
 mod store;

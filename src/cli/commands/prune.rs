@@ -10,6 +10,7 @@ use crate::cli::escape::{JsonPath, printable};
 use crate::cli::wording::counted;
 use crate::cli::{Args, Command, Flag, Globals, Status, grouping, opening, query};
 use crate::error::{During, Error, Kind, Result};
+use crate::kloset::collect::confirm_clock;
 use crate::kloset::query::{Field, Group, Newest, Query, Standing, Trust, Verdict};
 use crate::kloset::{Kloset, snapshot};
 use crate::util::human;
@@ -54,7 +55,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     warn_of_lost_groups(globals, &query, &groups);
     warn_of_suspicious(globals, &groups);
     let done = match args.is_on("apply") {
-        true => apply(globals, &kloset, &groups, done)?,
+        true => apply(globals, &kloset, &query, &groups, done)?,
         false => done,
     };
     globals.out.summary(&done)?;
@@ -65,11 +66,13 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
 fn apply(
     globals: &Globals,
     kloset: &Kloset,
+    query: &Query,
     groups: &[Group<Verdict<'_>>],
     done: Done,
 ) -> Result<Done> {
     // Others need a moment to read what was told, and a reader that left wants nothing done.
     globals.out.flush()?;
+    confirm_clock(kloset, query.now_ns).during(|| "prune")?;
     let verdicts = groups.iter().flat_map(|group| &group.members);
     for verdict in verdicts.filter(|verdict| !verdict.is_match) {
         globals.interrupt.check()?;

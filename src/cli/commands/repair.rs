@@ -97,6 +97,7 @@ struct Done {
     damaged_indexes: u64,
     stale_indexes: u64,
     unindexed_packs: u64,
+    damaged_condemnations: u64,
     snapshots: u64,
     damaged_snapshots: u64,
     unreadable_snapshots: u64,
@@ -116,6 +117,7 @@ impl Done {
             damaged_indexes: found.damaged_indexes,
             stale_indexes: found.stale_indexes,
             unindexed_packs: found.unindexed_packs,
+            damaged_condemnations: found.damaged_condemnations,
             snapshots: found.check.snapshots,
             damaged_snapshots: found.lossy_snapshots,
             unreadable_snapshots: found.check.damaged_snapshots - found.lossy_snapshots,
@@ -140,7 +142,10 @@ impl Done {
     fn status(&self) -> Status {
         match (self.is_applied, self.is_lossy()) {
             (true, is_lossy) => Status::partial_if(is_lossy),
-            (false, is_lossy) => Status::damaged_if(is_lossy || self.is_index_bad()),
+            (false, is_lossy) => {
+                let is_stopped = self.damaged_condemnations > 0;
+                Status::damaged_if(is_lossy || is_stopped || self.is_index_bad())
+            }
         }
     }
 }
@@ -162,6 +167,11 @@ impl fmt::Display for Done {
                 self.unindexed_packs,
                 "pack in no index",
                 "packs in no index",
+            ),
+            (
+                self.damaged_condemnations,
+                "damaged condemnation",
+                "damaged condemnations",
             ),
             (
                 self.damaged_snapshots,

@@ -1,5 +1,9 @@
 //! `plakar rm`: remove snapshots.
+//!
+//! A snapshot object that is damaged has no id that anybody could tell. It is removed by the whole
+//! name of the object, which every warning about it tells.
 
+use std::ffi::OsString;
 use std::fmt;
 
 use serde::Serialize;
@@ -8,8 +12,10 @@ use crate::cli::escape::printable;
 use crate::cli::wording::counted;
 use crate::cli::{Args, Command, Flag, Globals, Status, opening, query, selection};
 use crate::error::Result;
+use crate::kloset::Kloset;
+use crate::kloset::query::Query;
 use crate::kloset::snapshot::{self, Snapshot};
-use crate::util::human;
+use crate::util::{Id, human};
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {
@@ -28,8 +34,12 @@ pub const COMMAND: Command = Command {
 /// One snapshot that is removed.
 #[derive(Serialize)]
 struct Removal {
-    snapshot: String,
-    time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<String>,
     is_removed: bool,
     #[serde(skip)]
     shown: String,
@@ -38,18 +48,33 @@ struct Removal {
 impl Removal {
     fn new(snapshot: &Snapshot, is_removed: bool) -> Removal {
         let time = human::time(snapshot.time_ns);
-        let verb = if is_removed {
-            "removed"
-        } else {
-            "would remove"
-        };
+        let verb = verb(is_removed);
         let base = printable(&snapshot.base());
         Removal {
-            snapshot: snapshot.id.to_string(),
+            snapshot: Some(snapshot.id.to_string()),
             shown: format!("{verb} {time} {} {base}", snapshot.id.short()),
-            time,
+            time: Some(time),
+            object: None,
             is_removed,
         }
+    }
+
+    /// That of an object that cannot be read.
+    fn of_damaged(object: Id, is_removed: bool) -> Removal {
+        Removal {
+            snapshot: None,
+            time: None,
+            object: Some(object.to_string()),
+            is_removed,
+            shown: format!("{} damaged snapshot object {object}", verb(is_removed)),
+        }
+    }
+}
+
+fn verb(is_removed: bool) -> &'static str {
+    match is_removed {
+        true => "removed",
+        false => "would remove",
     }
 }
 
@@ -80,13 +105,57 @@ impl fmt::Display for Done {
     }
 }
 
+/// The objects among `words` that are no snapshots that can be read, with a warning that tells why; and
+/// the other words. With a query none is meant: nobody knows whether it would be selected.
+fn damaged_among(
+    globals: &Globals,
+    kloset: &Kloset,
+    query: &Query,
+    words: &[OsString],
+) -> Result<(Vec<Id>, Vec<OsString>)> {
+    let (mut damaged, mut others) = (Vec::new(), Vec::new());
+    for word in words {
+        let object = word.to_str().and_then(|word| word.parse::<Id>().ok());
+        let object = object.filter(|_| query.is_everything());
+        if object.is_some_and(|object| damaged.contains(&object)) {
+            continue;
+        }
+        let damage = object.map(|object| snapshot::damage(kloset, object));
+        match (object, damage.transpose()?.flatten()) {
+            (Some(object), Some(error)) => {
+                let doing = format!(
+                    "snapshot object {}: what it was cannot be told",
+                    object.short()
+                );
+                globals.out.warning(&error.during(doing));
+                damaged.push(object);
+            }
+            _ => others.push(word.clone()),
+        }
+    }
+    Ok((damaged, others))
+}
+
 fn run(globals: &Globals, args: Args) -> Result<Status> {
     let is_applied = args.is_on("apply");
     let query = query::from_args(&args)?;
     let words = args.arguments();
     selection::refuse_everything(&args, &query, words)?;
     let kloset = opening::kloset(globals, &globals.watch())?;
-    let chosen = selection::whole(&args, selection::matching(&kloset, &query, words)?)?;
+    let (damaged, words) = damaged_among(globals, &kloset, &query, words)?;
+    // No words at all would mean every snapshot.
+    let chosen = match words.is_empty() && !damaged.is_empty() {
+        true => Vec::new(),
+        false => selection::whole(&args, selection::matching(&kloset, &query, &words)?)?,
+    };
+    for object in &damaged {
+        globals.interrupt.check()?;
+        if is_applied {
+            snapshot::remove_object(&kloset, *object)?;
+        }
+        let removal = Removal::of_damaged(*object, is_applied);
+        globals.out.result("removal", &removal)?;
+    }
     for stored in &chosen {
         globals.interrupt.check()?;
         if is_applied {
@@ -95,7 +164,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
         let removal = Removal::new(&stored.snapshot, is_applied);
         globals.out.result("removal", &removal)?;
     }
-    let snapshots = chosen.len() as u64;
+    let snapshots = (chosen.len() + damaged.len()) as u64;
     globals.out.summary(&Done {
         command: "rm",
         snapshots,

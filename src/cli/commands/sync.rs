@@ -15,7 +15,7 @@ use crate::error::{During, Error, Kind, Result};
 use crate::kloset::Kloset;
 use crate::kloset::query::Query;
 use crate::kloset::snapshot::Stored;
-use crate::kloset::sync::{self, Options, Outcome};
+use crate::kloset::sync::{self, Options, Outcome, Present};
 
 use choice::{Choice, Missing};
 use summary::{Direction, Done, Line};
@@ -73,6 +73,10 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
         globals,
         watch: &watch,
         is_plaintext_fine: opts.is_plaintext_fine,
+        present: match opts.words {
+            [] => Present::IfHoley,
+            _ => Present::Always,
+        },
         done: Done::new(opts.direction),
     };
     let outcome = passes(&args, &opts, &own, &peer, &mut pass);
@@ -112,6 +116,7 @@ struct Pass<'a> {
     globals: &'a Globals,
     watch: &'a Arc<Watch>,
     is_plaintext_fine: bool,
+    present: Present,
     done: Done,
 }
 
@@ -122,6 +127,7 @@ impl Pass<'_> {
             refuse_exposure(from, to)?;
         }
         let options = Options {
+            present: self.present,
             workers: threads::workers(self.globals),
             interrupt: self.globals.interrupt.clone(),
         };

@@ -31,38 +31,43 @@ const PART_BYTES: u64 = 1 << 20;
 
 /// Checks every object that is small enough to be read whole, snapshots aside.
 pub(super) fn check_small(context: &Context<'_>, kloset: &Kloset) -> Result<()> {
-    each_object(context, Area::Keys, |id, _| {
+    each_object(context, Area::Keys, |Object { id, .. }| {
         let outcome = whole(context, Area::Keys, id).and_then(|bytes| slot::inspect(&bytes));
         context.object(Area::Keys, id, outcome).map(drop)
     })?;
-    each_object(context, Area::Index, |id, _| {
+    each_object(context, Area::Index, |Object { id, .. }| {
         let outcome = whole(context, Area::Index, id)
             .and_then(|bytes| index_object::parse(kloset, id, bytes));
         context.object(Area::Index, id, outcome).map(drop)
     })?;
-    each_object(context, Area::Condemned, |id, size_bytes| {
-        let outcome = hash(context, Area::Condemned, id, size_bytes);
-        context.object(Area::Condemned, id, outcome).map(drop)
-    })
+    each_object(
+        context,
+        Area::Condemned,
+        |Object { id, size_bytes, .. }| {
+            let outcome = hash(context, Area::Condemned, id, size_bytes);
+            context.object(Area::Condemned, id, outcome).map(drop)
+        },
+    )
 }
 
 /// Calls `check` for every object of `area`, for several at once where the store bears it.
 fn each_object(
     context: &Context<'_>,
     area: Area,
-    check: impl Fn(Id, u64) -> Result<()> + Sync,
+    check: impl Fn(Object) -> Result<()> + Sync,
 ) -> Result<()> {
     let at_once = connections(context.store).min(OBJECTS_AT_ONCE);
-    let objects = each(context, area)?;
-    each_at_once(&objects, at_once, |(id, size_bytes)| {
-        check(*id, *size_bytes)
-    })
+    let mut objects = Vec::new();
+    listed(context, area, &mut |object| objects.push(object))?;
+    objects.sort_by_key(|object| object.id);
+    each_at_once(&objects, at_once, |object| check(*object))
 }
 
 /// Checks every snapshot object, and returns the snapshots that can be read.
 pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Result<Vec<Target>> {
     let readable = Mutex::new(Vec::new());
-    each_object(context, Area::Snapshots, |id, _| {
+    each_object(context, Area::Snapshots, |object| {
+        let id = object.id;
         let outcome = whole(context, Area::Snapshots, id)
             .and_then(|bytes| snapshot::parse(kloset, id, bytes));
         match context.object(Area::Snapshots, id, outcome)? {
@@ -72,7 +77,8 @@ pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Resu
                 lock(&readable).push(Stored {
                     object: id,
                     older: Vec::new(),
-                    published_ns: 0,
+                    first: id,
+                    published_ns: object.modified_ns,
                     snapshot,
                 });
             }
@@ -225,16 +231,24 @@ fn hand_out<T>(
 /// The objects of `area`, sorted, with their sizes. They are counted here.
 fn each(context: &Context<'_>, area: Area) -> Result<Vec<(Id, u64)>> {
     let mut objects = Vec::new();
-    context
-        .store
-        .list(area, &mut |object| {
-            objects.push((object.id, object.size_bytes));
-            Ok(())
-        })
-        .during(|| format!("list {}", area.name()))?;
+    listed(context, area, &mut |object| {
+        objects.push((object.id, object.size_bytes));
+    })?;
     objects.sort();
-    context.count(|summary| summary.objects += objects.len() as u64);
     Ok(objects)
+}
+
+/// Hands every object of `area` to `take`, and counts them.
+fn listed(context: &Context<'_>, area: Area, take: &mut dyn FnMut(Object)) -> Result<()> {
+    let mut count = 0;
+    let listed = context.store.list(area, &mut |object| {
+        count += 1;
+        take(object);
+        Ok(())
+    });
+    listed.during(|| format!("list {}", area.name()))?;
+    context.count(|summary| summary.objects += count);
+    Ok(())
 }
 
 /// The bytes of a small object, once they proved to be those of its name.

@@ -10,6 +10,7 @@ use crate::error::{During, Kind, Result};
 use crate::kloset::Kloset;
 use crate::kloset::condemned::{self, Fate, PACKS_LIMIT};
 use crate::kloset::copier::copying;
+use crate::kloset::index::NumberedPack;
 use crate::kloset::pack::PACK_BYTES;
 use crate::kloset::progress::Event;
 use crate::kloset::table::PackKind;
@@ -65,7 +66,8 @@ pub(super) fn wasteful(
     condemner.sparse(&mover, &chosen)
 }
 
-/// Sorts out the packs that are in the store, not condemned, and not too young.
+/// Sorts out the packs that were listed, are not condemned, and not too young. What we copied out of
+/// condemned ones just now was not listed. Those that are damaged should go, if they can.
 fn candidates(look: &Look<'_>, summary: &mut Summary) -> Result<Candidates> {
     let numbers = look.index.pack_numbers() as usize;
     let (mut live, mut all) = (vec![0_u32; numbers], vec![0_u32; numbers]);
@@ -82,7 +84,11 @@ fn candidates(look: &Look<'_>, summary: &mut Summary) -> Result<Candidates> {
     })?;
     let mut found = Candidates::default();
     let mut small: [Vec<Candidate>; 2] = Default::default();
-    for pack in look.index.packs_present().filter(|pack| !pack.is_excluded) {
+    let is_candidate = |pack: &NumberedPack| {
+        let may_go = !pack.is_excluded || look.is_damaged(&pack.info.id);
+        may_go && look.is_listed(pack.number)
+    };
+    for pack in look.index.packs_present().filter(is_candidate) {
         let at = pack.number as usize;
         let (live, all) = (u64::from(live[at]), u64::from(all[at]));
         let size_bytes = pack.info.size_bytes;
@@ -93,7 +99,7 @@ fn candidates(look: &Look<'_>, summary: &mut Summary) -> Result<Candidates> {
         };
         if look.is_young(pack.number) {
             summary.young_bytes += if live == 0 { size_bytes } else { 0 };
-        } else if live == 0 {
+        } else if live == 0 || look.is_damaged(&pack.info.id) {
             found.dead.push(candidate);
         } else if (all - live) * DEAD_PART >= all {
             found.sparse.push(candidate);

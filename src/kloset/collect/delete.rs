@@ -5,6 +5,7 @@
 //! that name nothing that is there go last, when index objects no longer tell of it either.
 
 use std::collections::HashSet;
+use std::sync::Mutex;
 
 use super::look::Look;
 use super::mover::{Mover, Needed};
@@ -13,9 +14,14 @@ use crate::error::{During, Kind, Result};
 use crate::kloset::Kloset;
 use crate::kloset::condemned::{self, Condemnation, Fate};
 use crate::kloset::copier::copying;
+use crate::kloset::pipeline::{each_at_once, lock};
 use crate::kloset::progress::{Event, add};
-use crate::store::Area;
+use crate::store::{Area, Distance, Object};
 use crate::util::Id;
+
+/// Packs that are deleted at the same time from a store behind a network, where each costs five round
+/// trips or more. Each has its table in memory, of 3 MB at most.
+const DELETERS_LIMIT: usize = 8;
 
 /// Deletes what may go, and returns which packs that were.
 pub(super) fn expired(
@@ -25,41 +31,67 @@ pub(super) fn expired(
     summary: &mut Summary,
 ) -> Result<HashSet<Id>> {
     let known = look.condemnations.iter().map(|each| each.object);
-    let mut deleter = Deleter {
+    let deleter = Deleter {
         kloset,
         options,
         look,
-        summary,
-        known: known.collect(),
-        condemned: HashSet::new(),
-        deleted: HashSet::new(),
+        mover: Mover::new(kloset, look)?,
+        seen: Mutex::new(Seen {
+            known: known.collect(),
+            condemned: HashSet::new(),
+        }),
+        done: Mutex::default(),
     };
-    let mover = Mover::new(kloset, look)?;
-    let mut waiting = Vec::new();
-    for (condemnation, pack) in deleter.over() {
-        match mover.needed(pack)? {
-            Some(needed) if needed.is_nothing() => deleter.delete(condemnation, &needed)?,
-            Some(needed) => waiting.push((condemnation, needed)),
-            None => {}
-        }
-    }
-    deleter.move_and_delete(&mover, waiting)?;
-    Ok(deleter.deleted)
+    let waiting = deleter.delete_dead()?;
+    summary.repacked_bytes += deleter.move_and_delete(waiting)?;
+    let done = deleter.done.into_inner();
+    let done = done.unwrap_or_else(std::sync::PoisonError::into_inner);
+    summary.freed_packs += done.packs.len() as u64;
+    summary.freed_bytes += done.bytes;
+    Ok(done.packs)
 }
 
-struct Deleter<'a, 'b> {
+/// How many packs are deleted at the same time.
+fn deleters(kloset: &Kloset) -> usize {
+    match kloset.store().manner().distance {
+        Distance::Local => 1,
+        Distance::Remote => kloset.connections().min(DELETERS_LIMIT),
+    }
+}
+
+struct Deleter<'a> {
     kloset: &'a Kloset,
     options: &'a Options,
     look: &'a Look<'a>,
-    summary: &'b mut Summary,
-    /// Condemnations that were read.
+    mover: Mover<'a>,
+    seen: Mutex<Seen>,
+    done: Mutex<Deleted>,
+}
+
+/// What is known of condemnations.
+struct Seen {
+    /// Those that were read.
     known: HashSet<Id>,
     /// Packs that were condemned since the look.
     condemned: HashSet<Id>,
-    deleted: HashSet<Id>,
 }
 
-impl<'a> Deleter<'a, '_> {
+#[derive(Default)]
+struct Deleted {
+    packs: HashSet<Id>,
+    bytes: u64,
+}
+
+/// A pack that holds something that is needed.
+struct Waiting<'a> {
+    condemnation: &'a Condemnation,
+    pack: Id,
+    /// Plain bytes of what is needed. Of what they consist is asked again when it is copied: all of it
+    /// at once could be much.
+    needed_bytes: u64,
+}
+
+impl<'a> Deleter<'a> {
     /// Every pack that is there and whose grace is over, once, with what condemned it.
     fn over(&self) -> Vec<(&'a Condemnation, Id)> {
         let mut packs = Vec::new();
@@ -81,28 +113,50 @@ impl<'a> Deleter<'a, '_> {
         packs
     }
 
-    /// Copies what is needed of packs, as far as is allowed, and deletes these.
-    fn move_and_delete(
-        &mut self,
-        mover: &Mover<'_>,
-        waiting: Vec<(&Condemnation, Needed)>,
-    ) -> Result<()> {
+    /// Deletes the packs of which nothing is needed, and returns the others.
+    fn delete_dead(&self) -> Result<Vec<Waiting<'a>>> {
+        let waiting = Mutex::new(Vec::new());
+        each_at_once(
+            &self.over(),
+            deleters(self.kloset),
+            |(condemnation, pack)| {
+                match self.mover.needed(*pack)? {
+                    Some(needed) if needed.is_nothing() => self.delete(condemnation, &needed)?,
+                    Some(needed) => lock(&waiting).push(Waiting {
+                        condemnation,
+                        pack: *pack,
+                        needed_bytes: needed.bytes(),
+                    }),
+                    None => {}
+                }
+                Ok(())
+            },
+        )?;
+        let waiting = waiting.into_inner();
+        Ok(waiting.unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Copies what is needed of packs, as far as is allowed, and deletes these. Returns how many bytes
+    /// were copied.
+    fn move_and_delete(&self, waiting: Vec<Waiting<'a>>) -> Result<u64> {
         let mut room = self.options.max_repack_bytes.unwrap_or(u64::MAX);
-        let fits = |(_, needed): &(&Condemnation, Needed)| {
-            let rest = room.checked_sub(needed.bytes());
+        let fits = |waiting: &Waiting<'_>| {
+            let rest = room.checked_sub(waiting.needed_bytes);
             room = rest.unwrap_or(room);
             rest.is_some()
         };
         let chosen: Vec<_> = waiting.into_iter().filter(fits).collect();
         if chosen.is_empty() || self.options.is_dry {
-            return Ok(());
+            return Ok(0);
         }
         let moved = copying(self.kloset, &self.options.interrupt, |copier| {
             let mut moved = Vec::new();
-            for (condemnation, needed) in &chosen {
+            for each in &chosen {
                 self.options.interrupt.check()?;
-                if mover.copy(needed, copier)? {
-                    moved.push((*condemnation, needed.pack));
+                if let Some(needed) = self.mover.needed(each.pack)?
+                    && self.mover.copy(&needed, copier)?
+                {
+                    moved.push((each.condemnation, each.pack));
                 }
             }
             Ok((moved, copier.copied_bytes))
@@ -111,22 +165,22 @@ impl<'a> Deleter<'a, '_> {
             Err(error) if error.kind() == Kind::NoSpace => {
                 let error = error.during("what is needed of condemned packs stays where it is");
                 self.kloset.observer().event(&Event::Warning(&error));
-                return Ok(());
+                return Ok(0);
             }
             moved => moved?,
         };
-        self.summary.repacked_bytes += copied_bytes;
-        for (condemnation, pack) in moved {
+        each_at_once(&moved, deleters(self.kloset), |(condemnation, pack)| {
             // Asked again: what was copied must be found.
-            if let Some(needed) = mover.needed(pack)?.filter(Needed::is_nothing) {
-                self.delete(condemnation, &needed)?;
+            match self.mover.needed(*pack)?.filter(Needed::is_nothing) {
+                Some(needed) => self.delete(condemnation, &needed),
+                None => Ok(()),
             }
-        }
-        Ok(())
+        })?;
+        Ok(copied_bytes)
     }
 
     /// Deletes a pack of which nothing is needed, unless that is no longer so.
-    fn delete(&mut self, condemnation: &Condemnation, needed: &Needed) -> Result<()> {
+    fn delete(&self, condemnation: &Condemnation, needed: &Needed) -> Result<()> {
         let pack = needed.pack;
         self.options.interrupt.check()?;
         if !self.options.is_dry {
@@ -139,29 +193,22 @@ impl<'a> Deleter<'a, '_> {
         let number = self.look.index.number_of(&pack);
         let known = number.and_then(|number| self.look.index.pack_at(number));
         let size_bytes = known.map_or(0, |pack| pack.size_bytes);
-        self.deleted.insert(pack);
-        self.summary.freed_packs += 1;
-        self.summary.freed_bytes += size_bytes;
+        let done = &mut *lock(&self.done);
+        done.packs.insert(pack);
+        done.bytes += size_bytes;
         add(&self.kloset.observer().counters().bytes, size_bytes);
         Ok(())
     }
 
     /// Whether, right now, its condemnation is there, what is relied on in its place is not
     /// condemned, and that is there. In this order: see the argument.
-    fn may_go(&mut self, condemnation: &Condemnation, needed: &Needed) -> Result<bool> {
+    fn may_go(&self, condemnation: &Condemnation, needed: &Needed) -> Result<bool> {
         let mut is_condemned = false;
         for object in condemned::objects(self.kloset)? {
             is_condemned |= object.id == condemnation.object;
-            if self.known.insert(object.id)
-                && let Some(new) = condemned::read_listed(self.kloset, object)?
-            {
-                self.look
-                    .index
-                    .exclude_packs(&new.packs.iter().copied().collect());
-                self.condemned.extend(new.packs);
-            }
+            self.learn(object)?;
         }
-        if !is_condemned || !needed.relied_on.is_disjoint(&self.condemned) {
+        if !is_condemned || !needed.relied_on.is_disjoint(&lock(&self.seen).condemned) {
             return Ok(false);
         }
         for other in &needed.relied_on {
@@ -171,6 +218,21 @@ impl<'a> Deleter<'a, '_> {
             }
         }
         Ok(true)
+    }
+
+    /// Reads a condemnation that was listed, unless it is known. It is known once it was read, and not
+    /// when somebody began to: others look at the same time.
+    fn learn(&self, object: Object) -> Result<()> {
+        if lock(&self.seen).known.contains(&object.id) {
+            return Ok(());
+        }
+        let new = condemned::read_listed(self.kloset, object)?;
+        let packs: HashSet<Id> = new.into_iter().flat_map(|new| new.packs).collect();
+        self.look.index.exclude_packs(&packs);
+        let seen = &mut *lock(&self.seen);
+        seen.known.insert(object.id);
+        seen.condemned.extend(packs);
+        Ok(())
     }
 }
 

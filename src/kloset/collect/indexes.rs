@@ -25,7 +25,7 @@ const SMALL_MANY: usize = 16;
 const FULL_CHUNKS: usize = 100_000;
 
 /// Replaces what should be. Whether none tells of packs that are gone any more: not if there is no room
-/// to replace it, which is no reason to fail, nor if it is new, or cannot be read.
+/// to replace it, which is no reason to fail, nor if it is new. What nobody can read tells nothing.
 pub(super) fn merge(
     kloset: &Kloset,
     options: &Options,
@@ -79,12 +79,22 @@ impl Merger<'_> {
         let (mut replaceable, mut all_known) = (Vec::new(), true);
         for object in &objects {
             self.options.interrupt.check()?;
-            all_known &= self.look.index.covers(object.id);
+            all_known &= self.look.index.covers(object.id) || self.tells_nobody(object.id)?;
             if many && is_small(&object) || self.tells_of_gone(object.id)? {
                 replaceable.push(object.id);
             }
         }
         Ok((replaceable, all_known))
+    }
+
+    /// Whether an object that is not in the index is one that nobody learns anything from: damaged, or
+    /// planted by somebody without the key.
+    fn tells_nobody(&self, object: Id) -> Result<bool> {
+        match index_object::read(self.kloset, object) {
+            Err(error) if error.kind() == Kind::Corrupt => Ok(true),
+            Err(error) if !error.is_of_one_object() => Err(error),
+            _ => Ok(false),
+        }
     }
 
     /// Whether the index knows that a pack this object tells of is gone.

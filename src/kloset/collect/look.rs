@@ -19,7 +19,7 @@ use crate::kloset::index::Index;
 use crate::kloset::progress::Event;
 use crate::kloset::seal::Part;
 use crate::kloset::snapshot::{self, Snapshot};
-use crate::kloset::{Kloset, object};
+use crate::kloset::{Kloset, bad_packs, object};
 use crate::store::{Area, Object};
 use crate::util::Id;
 use crate::util::clock::now_ns;
@@ -32,8 +32,10 @@ pub(super) struct Look<'a> {
     now_ns: i64,
     /// All of them.
     pub(super) condemnations: Vec<Condemnation>,
-    /// Where chunks are. Condemned packs are hidden.
+    /// Where chunks are. Packs that are condemned, or damaged, are hidden.
     pub(super) index: &'a Index,
+    /// Packs that the last check on this machine found damaged, but for those that are condemned.
+    damaged: HashSet<Id>,
     /// Which chunks are live.
     pub(super) marks: Marks<'a>,
     /// Packs in the store, by their numbers in the index, whole or not.
@@ -42,6 +44,13 @@ pub(super) struct Look<'a> {
     young: Bits,
     /// Snapshots that were followed.
     pub(super) snapshots: u64,
+}
+
+/// A snapshot of which it cannot be told what it needs.
+struct Unread {
+    /// What somebody can do about it.
+    wayout: String,
+    error: Error,
 }
 
 impl<'a> Look<'a> {
@@ -54,24 +63,30 @@ impl<'a> Look<'a> {
         let now_ns = time_of(kloset, options)?;
         let snapshots = kloset.names(Area::Snapshots)?;
         let index = refreshed(kloset)?;
+        let mut damaged: HashSet<Id> = bad_packs::read(kloset).into_iter().collect();
+        for pack in condemnations.iter().flat_map(|each| &each.packs) {
+            damaged.remove(pack);
+        }
         let mut look = Look {
             kloset,
             options,
             now_ns,
             condemnations,
             index,
+            damaged,
             marks: Marks::new(index)?,
             listed: Bits::default(),
             young: Bits::default(),
             snapshots: 0,
         };
         look.packs()?;
-        look.hide_condemned();
-        look.mark(&snapshots)?;
+        look.hide();
+        let mut unread = look.mark(&snapshots)?;
         if look.marks.lost > 0 {
-            look.start_over_from_footers(&snapshots)?;
+            unread = look.start_over_from_footers(&snapshots)?;
         }
-        look.catch_up(&snapshots)?;
+        unread.extend(look.catch_up(&snapshots)?);
+        look.refuse(unread)?;
         Ok(look)
     }
 
@@ -125,6 +140,11 @@ impl<'a> Look<'a> {
         self.options.interrupt.check()
     }
 
+    /// Whether the pack was found damaged, and is not condemned.
+    pub(super) fn is_damaged(&self, pack: &Id) -> bool {
+        self.damaged.contains(pack)
+    }
+
     /// Whether the pack with this number is younger than the grace.
     pub(super) fn is_young(&self, number: u32) -> bool {
         self.young.is_set(number.into())
@@ -174,34 +194,62 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Hides condemned packs: nothing in them may be relied on.
-    fn hide_condemned(&self) {
+    /// Hides condemned packs: nothing in them may be relied on. Damaged ones too, so that of what a backup
+    /// stored anew the new copy is the one that lives, and they can go.
+    fn hide(&self) {
         let packs = self.condemnations.iter().flat_map(|each| &each.packs);
         self.index.exclude_packs(&packs.copied().collect());
+        self.index.exclude_packs(&self.damaged);
     }
 
-    /// Marks what `snapshots` need.
-    fn mark(&mut self, snapshots: &HashSet<Id>) -> Result<()> {
+    /// Marks what `snapshots` need, and returns those of which that cannot be told.
+    fn mark(&mut self, snapshots: &HashSet<Id>) -> Result<Vec<Unread>> {
+        let mut unread = Vec::new();
         for object in snapshots {
             self.options.interrupt.check()?;
-            let marked = match self.read(*object) {
+            let (wayout, marked) = match self.read(*object) {
                 Ok(None) => continue,
-                Ok(Some(snapshot)) => self
-                    .follow(&snapshot)
-                    .during(|| format!("snapshot {}", snapshot.id.short())),
-                Err(error) => Err(error),
+                Ok(Some(snapshot)) => {
+                    let id = snapshot.id.short();
+                    let marked = self.follow(&snapshot);
+                    let marked = marked.during(|| format!("snapshot {id}"));
+                    let wayout = format!(
+                        "repair -apply copies what is left, rm -apply {id} gives up the rest"
+                    );
+                    (wayout, marked)
+                }
+                Err(error) => (format!("rm -apply {object} gives it up"), Err(error)),
             };
             match marked {
                 Ok(()) => self.snapshots += 1,
-                Err(error) if error.is_of_one_object() && self.is_gone(*object)? => {}
-                Err(error) => {
-                    return Err(
-                        error.during("nothing is deleted unless all is known that is needed")
-                    );
-                }
+                Err(error) if !error.is_of_one_object() => return Err(error),
+                Err(_) if self.is_gone(*object)? => {}
+                Err(error) => unread.push(Unread { wayout, error }),
             }
         }
-        self.marks.check()
+        self.marks.check()?;
+        Ok(unread)
+    }
+
+    /// # Errors
+    /// If there are any `unread` snapshots: what they need could be anything. The others of them are told
+    /// of, so that one look at it is enough.
+    fn refuse(&self, unread: Vec<Unread>) -> Result<()> {
+        let mut all = unread.into_iter().map(|Unread { wayout, error }| {
+            // What is in no pack is damage too, not a snapshot that does not exist.
+            let is_missing = error.kind() == Kind::NotFound;
+            let error = if is_missing {
+                Error::corrupt(error.to_string())
+            } else {
+                error
+            };
+            error.during(wayout)
+        });
+        let Some(first) = all.next() else {
+            return Ok(());
+        };
+        all.for_each(|error| self.kloset.observer().event(&Event::Warning(&error)));
+        Err(first.during("nothing is deleted unless all is known that is needed"))
     }
 
     fn follow(&mut self, snapshot: &Snapshot) -> Result<()> {
@@ -210,7 +258,7 @@ impl<'a> Look<'a> {
 
     /// The snapshot in `object`; nothing if it is gone, or none that a holder of the key made.
     fn read(&self, object: Id) -> Result<Option<Snapshot>> {
-        let doing = || format!("read snapshot object {}", object.short());
+        let doing = || format!("read snapshot object {object}");
         let bytes = match self.kloset.store().get(Area::Snapshots, object) {
             Err(error) if error.kind() == Kind::NotFound => return Ok(None),
             bytes => bytes
@@ -239,8 +287,10 @@ impl<'a> Look<'a> {
     }
 
     /// A chunk that is nowhere may be in a pack of which some index object does not tell the
-    /// truth. So everything is learnt from the packs themselves, and marked again.
-    fn start_over_from_footers(&mut self, snapshots: &HashSet<Id>) -> Result<()> {
+    /// truth. So everything is learnt from the packs themselves, and marked again. Index objects are
+    /// read after that, when they can add nothing but packs that are gone: those that tell of such
+    /// are to be replaced.
+    fn start_over_from_footers(&mut self, snapshots: &HashSet<Id>) -> Result<Vec<Unread>> {
         let error = Error::corrupt("the index does not tell of every chunk")
             .during("reading the footers of all packs");
         self.kloset.observer().event(&Event::Warning(&error));
@@ -248,8 +298,16 @@ impl<'a> Look<'a> {
         self.marks = Marks::new(self.index)?;
         self.snapshots = 0;
         self.packs()?;
-        self.hide_condemned();
-        self.mark(snapshots)
+        self.hide();
+        let unread = self.mark(snapshots)?;
+        refreshed(self.kloset)?;
+        for pack in self.index.packs_present() {
+            if !self.is_listed(pack.number) {
+                self.index.mark_absent(&pack.info.id);
+            }
+        }
+        self.marks.extend()?;
+        Ok(unread)
     }
 
     /// Marks what snapshots need that came since, with the packs that came with them.
@@ -257,11 +315,11 @@ impl<'a> Look<'a> {
     /// Those that were published before snapshots were listed may have been missed only if a
     /// listing is not of one moment: a copy made of a snapshot, and that removed, both while
     /// it ran.
-    fn catch_up(&mut self, seen: &HashSet<Id>) -> Result<()> {
+    fn catch_up(&mut self, seen: &HashSet<Id>) -> Result<Vec<Unread>> {
         let mut new = self.kloset.names(Area::Snapshots)?;
         new.retain(|object| !seen.contains(object));
         if new.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         refreshed(self.kloset)?;
         self.packs()?;

@@ -115,11 +115,12 @@ impl<'a> Marks<'a> {
         self.held.check()
     }
 
-    /// Whether any copy of the chunk is marked.
+    /// Whether any copy of the chunk is marked, be it in a pack that is there, in one that we deleted
+    /// since, or in one that got another number when it was found again.
     pub(super) fn is_live(&self, id: &Id) -> Result<bool> {
         let mut is_live = false;
-        self.index.each_copy(id, &mut |copy| {
-            is_live |= self.live.is_set(copy.ordinal);
+        self.index.each_ordinal(id, &mut |ordinal| {
+            is_live |= self.live.is_set(ordinal);
             match is_live {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
@@ -207,7 +208,7 @@ impl<'a, 'b> Marker<'a, 'b> {
             if self.marks.trees.set(ordinal) {
                 continue;
             }
-            let entries = self.blobs.with(&chunk, tree::decode);
+            let entries = self.read(&chunk, tree::decode);
             let entries = entries.during(|| format!("tree {}", chunk.short()))?;
             entries.iter().try_for_each(|entry| self.entry(entry))?;
         }
@@ -274,8 +275,26 @@ impl<'a, 'b> Marker<'a, 'b> {
 
     /// The ids in a list of chunks.
     fn list(&self, id: &Id) -> Result<Vec<Id>> {
-        let list = self.blobs.with(id, decode_list);
+        let list = self.read(id, decode_list);
         list.during(|| format!("list of chunks {}", id.short()))
+    }
+
+    /// What `decode` makes of the chunk, which may be in hidden packs only.
+    fn read<T>(&self, id: &Id, decode: impl Fn(&[u8]) -> Result<T>) -> Result<T> {
+        if !self.marks.index.contains(id)? {
+            let mut places = Vec::new();
+            self.marks.index.each_copy(id, &mut |copy| {
+                places.push(copy.place);
+                ControlFlow::Continue(())
+            })?;
+            for place in places {
+                match self.blobs.with_at(id, &place, &decode) {
+                    Err(error) if error.is_of_one_object() => {}
+                    outcome => return outcome,
+                }
+            }
+        }
+        self.blobs.with(id, decode)
     }
 }
 

@@ -1,11 +1,15 @@
 //! How whoever makes a snapshot keeps off condemned packs.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{objects, read_listed};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::copier::{Copier, copying};
+use crate::kloset::followed::Followed;
 use crate::kloset::snapshot::{self, Snapshot};
 use crate::kloset::table::PackKind;
 use crate::kloset::tree::{self, Content, Entry, decode_list};
@@ -98,7 +102,7 @@ impl Condemned {
             copying(kloset, interrupt, |copier| {
                 let mut leaver = Leaver {
                     copier,
-                    followed: HashSet::new(),
+                    followed: Followed::new(),
                     waiting: Vec::new(),
                 };
                 leaver.all(root, interrupt)
@@ -111,14 +115,17 @@ impl Condemned {
         ))
     }
 
-    /// Hides the packs that are no longer there. False if there are none.
+    /// Hides the packs that are no longer there. False if all are that were relied on.
     fn look_for_packs(&self, kloset: &Kloset) -> Result<bool> {
         let index = kloset.index()?;
-        // What lived in them has been copied to others.
-        kloset.fill(index)?;
-        let before = index.packs_in_use().count();
+        let before = index.numbers_in_use();
+        // What lived in those that went has been copied to others. Index objects that told of them
+        // may have gone with them, so it does not do to count before and after.
+        kloset.take_in(index)?;
         kloset.hide_absent_packs(index)?;
-        Ok(index.packs_in_use().count() < before)
+        let after = index.numbers_in_use();
+        let is_missed = |number: &u32| after.binary_search(number).is_err();
+        Ok(before.iter().any(is_missed))
     }
 
     /// Reads the condemnations that are new, and hides their packs. False if they name none.
@@ -151,7 +158,7 @@ fn as_deleted(error: Error) -> Error {
 struct Leaver<'a, 'b> {
     copier: &'b mut Copier<'a>,
     /// Pieces of trees whose entries were seen to.
-    followed: HashSet<Id>,
+    followed: Followed,
     /// Pieces of trees that are still to come.
     waiting: Vec<Id>,
 }
@@ -162,7 +169,7 @@ impl Leaver<'_, '_> {
         self.entry(root)?;
         while let Some(piece) = self.waiting.pop() {
             interrupt.check()?;
-            if self.followed.insert(piece) {
+            if !self.followed.note(&piece) {
                 self.copier.keep(&piece, PackKind::Tree)?;
                 for entry in tree::decode(&self.copier.read(&piece)?)? {
                     self.entry(&entry)?;

@@ -137,6 +137,16 @@ impl Index {
         })
     }
 
+    /// Shows `take` the ordinal of every record of a chunk, until it has seen enough, whatever has
+    /// become of the pack. One may be shown twice.
+    pub fn each_ordinal(
+        &self,
+        id: &Id,
+        take: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.search(id, &mut |_, ordinal| take(ordinal))
+    }
+
     /// The packs that are in the store.
     pub fn packs_present(&self) -> impl Iterator<Item = NumberedPack> {
         let packs = move |number| {

@@ -349,6 +349,15 @@ impl Index {
         numbers.filter_map(|number| self.packs().visible(number))
     }
 
+    /// Their numbers, in ascending order. A pack that goes and comes back has another.
+    pub fn numbers_in_use(&self) -> Vec<u32> {
+        let packs = self.packs();
+        let numbers = 0..packs.len() as u32;
+        numbers
+            .filter(|number| packs.visible(*number).is_some())
+            .collect()
+    }
+
     /// About how much memory the index takes now.
     pub fn memory_bytes(&self) -> usize {
         let segments: usize = self.segments().iter().map(|s| s.memory_bytes()).sum();

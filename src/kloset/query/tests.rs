@@ -19,6 +19,7 @@ pub(super) fn stored(number: u8, time_ns: i64) -> Stored {
     Stored {
         object: Id([number; 32]),
         older: Vec::new(),
+        first: Id([number; 32]),
         published_ns: time_ns,
         snapshot: Snapshot {
             id: Id([number; 32]),

@@ -52,13 +52,18 @@ pub(super) fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
         }
     }
     let unindexed: HashSet<Id> = present.difference(&found.indexed).copied().collect();
+    let condemnations = condemned::damaged(kloset)?;
     if options.mode == Mode::Apply {
         replace(kloset, &found, &unindexed, &present)?;
+        for object in &condemnations {
+            remove(kloset, Area::Condemned, *object)?;
+        }
     }
     Ok(Summary {
         damaged_indexes: found.damaged.len() as u64,
         stale_indexes: found.stale.len() as u64,
         unindexed_packs: unindexed.len() as u64,
+        damaged_condemnations: condemnations.len() as u64,
         ..Summary::default()
     })
 }
@@ -75,12 +80,17 @@ fn replace(
     found
         .damaged
         .iter()
-        .try_for_each(|object| remove(kloset, *object))?;
+        .try_for_each(|object| remove(kloset, Area::Index, *object))?;
     let writing = Writing::new(kloset, kloset.config().compression)?;
     writing.adopt(unindexed)?;
     writing.publish_index()?;
     for object in &found.stale {
-        let mut tables = index_object::read(kloset, *object)?;
+        let mut tables = match index_object::read(kloset, *object) {
+            Ok(tables) => tables,
+            // Somebody else replaced it meanwhile.
+            Err(error) if error.kind() == Kind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
         tables.retain(|table: &PackTable| present.contains(&table.pack));
         if !tables.is_empty() {
             index_object::publish(kloset, &tables)?;
@@ -89,13 +99,13 @@ fn replace(
     found
         .stale
         .iter()
-        .try_for_each(|object| remove(kloset, *object))
+        .try_for_each(|object| remove(kloset, Area::Index, *object))
 }
 
-/// Removes an index object, if that is allowed.
-fn remove(kloset: &Kloset, object: Id) -> Result<()> {
-    let removed = kloset.store().delete(Area::Index, object);
-    match removed.during(|| format!("remove index {}", object.short())) {
+/// Removes an object that is of no use, if that is allowed.
+fn remove(kloset: &Kloset, area: Area, object: Id) -> Result<()> {
+    let removed = kloset.store().delete(area, object);
+    match removed.during(|| format!("remove {} {}", area.name(), object.short())) {
         Err(error) if error.kind() == Kind::Denied => {
             warn(kloset, &error);
             Ok(())

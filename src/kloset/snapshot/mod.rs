@@ -18,7 +18,7 @@ use crate::error::{During, Error, Result};
 use crate::store::Area;
 use crate::util::Id;
 
-pub use stored::{Stored, amend, list, one_each, remove, revise};
+pub use stored::{Stored, amend, damage, list, one_each, remove, remove_object, revise};
 
 /// Errors kept in a snapshot; beyond it they are only counted.
 pub const ERRORS_LIMIT: usize = 1000;
@@ -291,16 +291,21 @@ fn failures(reader: &mut Reader<'_>) -> Result<Vec<Failure>> {
     (0..reader.pairs()?).map(|_| failure(reader)).collect()
 }
 
-/// Publishes `snapshot`; durable on return.
+/// Publishes `snapshot`, and returns the size of its object; durable on return.
 pub fn publish(kloset: &Kloset, snapshot: &Snapshot) -> Result<u64> {
-    let publish = || -> Result<u64> {
+    publish_object(kloset, snapshot).map(|(_, size_bytes)| size_bytes)
+}
+
+/// The same, with the name of the object.
+fn publish_object(kloset: &Kloset, snapshot: &Snapshot) -> Result<(Id, u64)> {
+    let publish = || -> Result<(Id, u64)> {
         let bytes = object::encode(kloset.sealer(), Part::Snapshot, &snapshot.encode())?;
         let id = Id::of(&bytes);
         kloset.store().put(Area::Snapshots, id, &bytes)?;
         if let Some(copies) = kloset.copies() {
             copies.keep(Original::Object(Area::Snapshots, id), &bytes);
         }
-        Ok(bytes.len() as u64)
+        Ok((id, bytes.len() as u64))
     };
     publish().during(|| format!("publish snapshot {}", snapshot.id.short()))
 }
@@ -342,7 +347,7 @@ fn decode_object(kloset: &Kloset, object: Id, bytes: Vec<u8>, detail: Detail) ->
         .and_then(|body| Snapshot::decode(&body, detail))
 }
 
-/// What is being done when a snapshot cannot be read.
+/// What is being done when a snapshot cannot be read. The whole name, by which alone it can be removed.
 fn reading(object: Id) -> String {
-    format!("read snapshot object {}", object.short())
+    format!("read snapshot object {object}")
 }

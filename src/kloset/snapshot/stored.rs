@@ -9,12 +9,15 @@
 //!
 //! Two machines that change one snapshot at the same time make two objects of one revision:
 //! every reader picks the same one of them, and the other change is lost.
+//!
+//! A later object counts only if it says the same as the first in all but what people say. Somebody
+//! who can only add to the store, and has the key, could else put something else in the place of a snapshot.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::{Detail, Labels, Snapshot, publish, read, read_as};
-use crate::error::{During, Kind, Result};
+use super::{Detail, Labels, Snapshot, decode_object, publish_object, read, read_as};
+use crate::error::{During, Error, Kind, Result};
 use crate::kloset::Kloset;
 use crate::kloset::progress::{Event, Observer};
 use crate::store::{Area, Object};
@@ -25,9 +28,11 @@ use crate::util::Id;
 pub struct Stored {
     /// The name of the object whose revision counts.
     pub object: Id,
-    /// Further objects of the same snapshot, the oldest revision first.
+    /// Further objects of the same snapshot.
     pub older: Vec<Id>,
-    /// When its first object was published, by the store's clock, in nanoseconds since 1970.
+    /// The one of them all that the store took in first. It stays as long as the snapshot does.
+    pub first: Id,
+    /// When that was published, by the store's clock, in nanoseconds since 1970.
     pub published_ns: i64,
     /// What is in it.
     pub snapshot: Snapshot,
@@ -85,6 +90,7 @@ fn read_some(
             Ok(snapshot) => snapshots.push(Stored {
                 object: object.id,
                 older: Vec::new(),
+                first: object.id,
                 published_ns: object.modified_ns,
                 snapshot,
             }),
@@ -102,11 +108,12 @@ fn read_some(
 
 /// One for each snapshot of which `objects` tell, oldest first.
 pub fn one_each(mut objects: Vec<Stored>) -> Vec<Stored> {
-    objects.sort_by_key(|stored| (stored.snapshot.id, stored.snapshot.revision, stored.object));
+    // The one that the store took in first comes first: nobody else can say when that was.
+    objects.sort_by_key(|stored| (stored.snapshot.id, stored.published_ns, stored.object));
     let mut snapshots: Vec<Stored> = Vec::with_capacity(objects.len());
     for stored in objects {
         match snapshots.last_mut() {
-            Some(last) if last.snapshot.id == stored.snapshot.id => last.supersede(stored),
+            Some(last) if last.snapshot.id == stored.snapshot.id => last.add(stored),
             _ => snapshots.push(stored),
         }
     }
@@ -115,13 +122,46 @@ pub fn one_each(mut objects: Vec<Stored>) -> Vec<Stored> {
 }
 
 impl Stored {
-    /// Makes `newer` what counts of this snapshot.
-    fn supersede(&mut self, newer: Stored) {
-        self.older.push(self.object);
-        self.object = newer.object;
-        self.published_ns = self.published_ns.min(newer.published_ns);
-        self.snapshot = newer.snapshot;
+    /// Takes in a further object of this snapshot, which came to the store later.
+    fn add(&mut self, other: Stored) {
+        let rank = |stored: &Stored| (stored.snapshot.revision, stored.object);
+        match other.is_same_but_for_labels(self) && rank(&other) > rank(self) {
+            true => {
+                self.older.push(self.object);
+                self.object = other.object;
+                self.snapshot = other.snapshot;
+            }
+            false => self.older.push(other.object),
+        }
     }
+
+    /// Whether one is the other with what people say of it changed, or copied at another time.
+    fn is_same_but_for_labels(&self, other: &Stored) -> bool {
+        let bare = |stored: &Stored| Snapshot {
+            labels: Labels::default(),
+            revision: 0,
+            synced_ns: None,
+            ..stored.snapshot.clone()
+        };
+        bare(self) == bare(other)
+    }
+}
+
+/// Why the object that is called `object` cannot be read, asked of the store itself; nothing if it
+/// can, or is not there.
+pub fn damage(kloset: &Kloset, object: Id) -> Result<Option<Error>> {
+    let bytes = kloset.store().get(Area::Snapshots, object);
+    match bytes.and_then(|bytes| decode_object(kloset, object, bytes, Detail::Brief)) {
+        Err(error) if error.kind() == Kind::NotFound => Ok(None),
+        Err(error) if error.is_of_one_object() => Ok(Some(error)),
+        outcome => outcome.map(|_| None),
+    }
+}
+
+/// Takes one object away, whatever it is.
+pub fn remove_object(kloset: &Kloset, object: Id) -> Result<()> {
+    let removed = kloset.store().delete(Area::Snapshots, object);
+    removed.during(|| format!("remove snapshot object {object}"))
 }
 
 /// Makes `labels` what is said of the snapshot; durable on return.
@@ -133,22 +173,18 @@ pub fn amend(kloset: &Kloset, stored: &Stored, labels: Labels) -> Result<()> {
 /// The same, as the `revision` that somebody else made of it, which is a higher one.
 pub fn revise(kloset: &Kloset, stored: &Stored, labels: Labels, revision: u64) -> Result<()> {
     let whole = read(kloset, stored.object)?;
-    publish(
-        kloset,
-        &Snapshot {
-            labels,
-            revision,
-            ..whole
-        },
-    )?;
-    let objects: Vec<Id> = stored
-        .older
-        .iter()
-        .chain([&stored.object])
-        .copied()
-        .collect();
-    for superseded in objects.into_iter().skip(1) {
-        match kloset.store().delete(Area::Snapshots, superseded) {
+    let revised = Snapshot {
+        labels,
+        revision,
+        ..whole
+    };
+    let (object, _) = publish_object(kloset, &revised)?;
+    let objects = || stored.older.iter().chain([&stored.object]);
+    if !objects().any(|known| *known == object) {
+        keep_unless_removed(kloset, stored, object)?;
+    }
+    for superseded in objects().filter(|known| ![stored.first, object].contains(known)) {
+        match kloset.store().delete(Area::Snapshots, *superseded) {
             Ok(()) => {}
             // It takes a kilobyte, and no longer counts.
             Err(error) if error.kind() == Kind::Denied => {}
@@ -160,6 +196,23 @@ pub fn revise(kloset: &Kloset, stored: &Stored, labels: Labels, revision: u64) -
         }
     }
     Ok(())
+}
+
+/// Takes the revision `object`, which was just published, back if the snapshot was removed meanwhile: it
+/// would bring that back, and maybe after what it needs was deleted.
+///
+/// # Errors
+/// [`Kind::NotFound`] if it was.
+fn keep_unless_removed(kloset: &Kloset, stored: &Stored, object: Id) -> Result<()> {
+    match kloset.store().stat(Area::Snapshots, stored.first) {
+        Err(error) if error.kind() == Kind::NotFound => {
+            remove_object(kloset, object)?;
+            let id = stored.snapshot.id.short();
+            Err(Error::new(Kind::NotFound, "it was removed meanwhile")
+                .during(format!("snapshot {id}")))
+        }
+        outcome => outcome.map(|_| ()),
+    }
 }
 
 /// Takes the objects of a snapshot away, and nothing else: what only it needed is garbage

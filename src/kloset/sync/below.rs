@@ -7,19 +7,16 @@
 use std::vec::IntoIter;
 
 use super::course::{Stop, lost};
-use super::followed::Followed;
 use crate::error::{During, Error};
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
+use crate::kloset::followed::Followed;
 use crate::kloset::layout::content_bytes;
 use crate::kloset::progress::{Counters, add};
 use crate::kloset::table::PackKind;
 use crate::kloset::tree::{self, Content, DEPTH_LIMIT, Entry, Role, each_reference};
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
-
-/// Decoded blocks of trees that are kept.
-const CACHE_BYTES: usize = 8 << 20;
 
 /// Whoever takes the chunks: told what kind of pack one belongs in, says how long it is.
 pub(super) type Take<'a> = &'a mut dyn FnMut(Id, PackKind) -> Result<u32, Stop>;
@@ -41,14 +38,16 @@ struct Frame {
 }
 
 impl<'a> Below<'a> {
-    /// A walk in `kloset`. Files are counted in `counters`, if there are any.
+    /// A walk in `kloset` that keeps up to `limit_bytes` of decoded blocks of trees. Files are counted in
+    /// `counters`, if there are any.
     pub(super) fn new(
         kloset: &'a Kloset,
+        limit_bytes: usize,
         counters: Option<&'a Counters>,
         interrupt: Interrupt,
     ) -> Result<Below<'a>, Error> {
         Ok(Below {
-            blobs: BlobReader::new(kloset, CACHE_BYTES)?,
+            blobs: BlobReader::new(kloset, limit_bytes)?,
             followed: Followed::new(),
             counters,
             interrupt,

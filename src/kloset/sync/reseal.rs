@@ -34,8 +34,9 @@ use crate::kloset::{Kloset, readers};
 use crate::util::Id;
 
 /// Decoded blocks that are kept while reading, of contents and of trees.
-const CACHE_BYTES: usize = 16 << 20;
-/// The same of trees over there.
+const CACHE_BYTES: usize = 8 << 20;
+/// The same of trees over there, by the walk and by the look whether what they name is there: two
+/// blocks each.
 const TREE_CACHE_BYTES: usize = 4 << 20;
 /// Batches between the walk and the workers.
 const BATCHES: usize = 4;
@@ -77,7 +78,7 @@ impl<'a> Reseal<'a> {
             options,
             blobs: BlobReader::new(from, CACHE_BYTES)?,
             blobs_there: BlobReader::new(to, TREE_CACHE_BYTES)?,
-            there: Below::new(to, None, options.interrupt.clone())?,
+            there: Below::new(to, TREE_CACHE_BYTES, None, options.interrupt.clone())?,
             copied: Vec::new(),
         })
     }

@@ -30,6 +30,8 @@ use crate::util::Id;
 
 /// Decoded blocks that are kept of packs that cannot be copied.
 const CACHE_BYTES: usize = 8 << 20;
+/// The same of trees.
+const TREE_CACHE_BYTES: usize = 8 << 20;
 /// Packs that are copied at the same time at most: each has a buffer.
 const TRANSFERS_LIMIT: usize = 8;
 /// And at least, so that one can be read while another is being made durable.
@@ -56,7 +58,12 @@ impl<'a> Whole<'a> {
             to,
             options,
             blobs: BlobReader::new(from, CACHE_BYTES)?,
-            below: Below::new(from, Some(counters), options.interrupt.clone())?,
+            below: Below::new(
+                from,
+                TREE_CACHE_BYTES,
+                Some(counters),
+                options.interrupt.clone(),
+            )?,
             unfit: bad_packs::read(to).into_iter().collect(),
         })
     }

@@ -2,18 +2,21 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use plakar::error::Kind;
 use plakar::kloset::cbor::Writer;
+use plakar::kloset::collect;
 use plakar::kloset::object;
 use plakar::kloset::pack::read_table;
 use plakar::kloset::seal::Part;
-use plakar::kloset::sync::Outcome;
+use plakar::kloset::sync::{self, Outcome};
 use plakar::kloset::table::PackKind;
 use plakar::store::fault::{Call, Fault, FaultStore, Lasting, ReadFault};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
 use plakar::util::Id;
+use plakar::util::interrupt::Interrupt;
 
 use super::{
     BOTH, Kin, beside, chunks, is_each_once, stored, sync_all, sync_these, try_sync, two_snapshots,
@@ -350,6 +353,40 @@ fn what_was_lost_over_there_is_brought_again() {
         );
         for (id, expected) in &snapshots {
             assert_restores(&to, *id, expected, &when);
+        }
+    }
+}
+
+#[test]
+fn what_no_index_tells_of_any_more_is_brought_to_snapshots_that_are_named() {
+    for kin in BOTH {
+        let (from, snapshots) = two_snapshots();
+        let to = shared(&beside(&from, kin));
+        sync_all(&from, &to);
+        let (kloset, _) = open(&to);
+        for pack in objects(&*to, Area::Packs) {
+            let table = read_table(&*to, kloset.sealer(), pack).unwrap();
+            if table.kind == PackKind::Data {
+                to.delete(Area::Packs, pack).unwrap();
+            }
+        }
+        let at_once = collect::Options {
+            grace: Duration::ZERO,
+            is_dry: false,
+            max_repack_bytes: None,
+            interrupt: Interrupt::default(),
+        };
+        assert!(collect::run(&open(&to).0, &at_once).unwrap().lost_chunks > 0);
+        let (here, there) = (open(&from).0, open(&to).0);
+        let named = plakar::kloset::select::all(&here).unwrap();
+        let options = sync::Options {
+            present: sync::Present::Always,
+            ..super::options()
+        };
+        let summary = sync::run(&here, &there, &named, &options, &mut |_, _| Ok(())).unwrap();
+        assert_eq!((summary.present, summary.failed), (2, 0), "{kin:?}");
+        for (id, expected) in &snapshots {
+            assert_restores(&to, *id, expected, &format!("{kin:?}"));
         }
     }
 }

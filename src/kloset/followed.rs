@@ -6,8 +6,8 @@
 
 use crate::util::Id;
 
-/// Places: chunks of 16 GB of trees, in 16 MiB of memory, of which the kernel gives what is used.
-const PLACES: usize = 1 << 20;
+/// Places: chunks of 8 GB of trees, in 8 MiB of memory, of which the kernel gives what is used.
+const PLACES: usize = 1 << 19;
 
 /// A set that forgets.
 pub(super) struct Followed(Vec<u128>);
