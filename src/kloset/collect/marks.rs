@@ -25,6 +25,11 @@ const LIST_DEPTH_LIMIT: u32 = 16;
 /// Decoded blocks of trees that are kept.
 const CACHE_BYTES: usize = 8 << 20;
 
+/// Pieces of trees that are followed in the order of packs, not of the tree.
+const PIECES_AT_ONCE: usize = 4096;
+/// When more wait, they are followed one by one: 2 MB of ids.
+const WAITING_LIMIT: usize = 1 << 16;
+
 /// One bit for each of a row of numbers.
 #[derive(Default)]
 pub(super) struct Bits(Vec<u64>);
@@ -202,17 +207,46 @@ impl<'a, 'b> Marker<'a, 'b> {
     pub(super) fn snapshot(&mut self, root: &Entry) -> Result<()> {
         self.waiting.clear();
         self.entry(root)?;
-        while let Some(chunk) = self.waiting.pop() {
-            self.interrupt.check()?;
-            let ordinal = self.marks.mark(&chunk)?.ok_or_else(|| missing(&chunk))?;
-            if self.marks.trees.set(ordinal) {
-                continue;
+        while !self.waiting.is_empty() {
+            for chunk in self.next_pieces()? {
+                self.piece(&chunk)?;
             }
-            let entries = self.read(&chunk, tree::decode);
-            let entries = entries.during(|| format!("tree {}", chunk.short()))?;
-            entries.iter().try_for_each(|entry| self.entry(entry))?;
         }
         Ok(())
+    }
+
+    /// Some of the pieces that wait, in the order in which they lie in packs. The directories that
+    /// changed between two snapshots lie in blocks of their own: one after the other, as in
+    /// the tree, each would have its block decoded anew.
+    fn next_pieces(&mut self) -> Result<Vec<Id>> {
+        let count = match self.waiting.len() {
+            ..WAITING_LIMIT => PIECES_AT_ONCE,
+            // Down before sideways: else a tree that is wide at each level is in memory at once.
+            _ => 1,
+        };
+        let rest = self.waiting.len().saturating_sub(count);
+        let mut pieces = self.waiting.split_off(rest);
+        let mut places = Vec::with_capacity(pieces.len());
+        for id in pieces.drain(..) {
+            let found = self.marks.index.lookup(&id)?;
+            let place = found.map(|found| (found.place.pack, found.place.block_offset));
+            places.push((place, id));
+        }
+        places.sort_unstable();
+        pieces.extend(places.into_iter().map(|(_, id)| id));
+        Ok(pieces)
+    }
+
+    /// Marks what a piece of a tree needs, unless it was followed before.
+    fn piece(&mut self, chunk: &Id) -> Result<()> {
+        self.interrupt.check()?;
+        let ordinal = self.marks.mark(chunk)?.ok_or_else(|| missing(chunk))?;
+        if self.marks.trees.set(ordinal) {
+            return Ok(());
+        }
+        let entries = self.read(chunk, tree::decode);
+        let entries = entries.during(|| format!("tree {}", chunk.short()))?;
+        entries.iter().try_for_each(|entry| self.entry(entry))
     }
 
     /// Marks the contents of `entry`, and leaves the pieces of its tree waiting.

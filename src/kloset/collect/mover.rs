@@ -67,17 +67,36 @@ impl<'a> Mover<'a> {
             chunks: Vec::new(),
             relied_on: HashSet::new(),
         };
-        for (id, place) in places(&table) {
+        for (id, place) in self.live(places(&table))? {
             self.look.interrupt_check()?;
-            if self.look.marks.is_live(&id)? {
-                match self.elsewhere(&id)? {
-                    Some(other) => drop(needed.relied_on.insert(other)),
-                    None => needed.chunks.push((id, place)),
-                }
+            match self.elsewhere(&id)? {
+                Some(other) => drop(needed.relied_on.insert(other)),
+                None => needed.chunks.push((id, place)),
             }
         }
         self.look.marks.check()?;
+        let lies = |(_, place): &(Id, Place)| (place.block_offset, place.start);
+        needed.chunks.sort_unstable_by_key(lies);
         Ok(Some(needed))
+    }
+
+    /// Those of `chunks` that are live, in the order in which their other copies lie, so that each
+    /// block of these is decoded once.
+    fn live(&self, chunks: impl Iterator<Item = (Id, Place)>) -> Result<Vec<(Id, Place)>> {
+        let mut live = Vec::new();
+        for (id, place) in chunks {
+            self.look.interrupt_check()?;
+            if self.look.marks.is_live(&id)? {
+                let other = self.look.index.lookup(&id)?.map(|found| found.place);
+                live.push((
+                    other.map(|other| (other.pack, other.block_offset)),
+                    id,
+                    place,
+                ));
+            }
+        }
+        live.sort_by_key(|(other, ..)| *other);
+        Ok(live.into_iter().map(|(_, id, place)| (id, place)).collect())
     }
 
     /// Copies what is needed of a pack. False if something in there is damaged: then it stays, for
