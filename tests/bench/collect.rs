@@ -1,33 +1,35 @@
-//! Measures the memory of maintenance and prune on a large store that is made up: real index objects, a real
-//! snapshot of one file with so many chunks, and packs that are as long as they should be and empty.
-//! `CHUNKS=10000000 cargo bench --bench collect` takes ten million chunks instead of one.
+//! Measures the memory of what goes over a whole store, on a large one that is made up: a snapshot of one file
+//! with so many chunks, of 8 bytes each, in as many packs as chunks of the usual size would fill.
+//! Each command is one of the program, with a cache of its own but for the backup, which comes first.
+//! `CHUNKS=10000000 cargo bench --bench collect` takes ten million chunks instead of one:
+//! better with TMPDIR in memory, since each pack is made durable.
 
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use plakar::connector::{FileKind, Metadata};
-use plakar::kloset::blob::{Packer, Writing};
-use plakar::kloset::collect::{self, Options};
+use plakar::kloset::blob::{Outgoing, Packer, Writing};
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::kloset::snapshot::{self, Snapshot};
-use plakar::kloset::table::{BlockTable, ChunkEntry, PackKind, PackTable};
+use plakar::kloset::table::PackKind;
 use plakar::kloset::tree::{Entry, ListWriter, TreeWriter};
-use plakar::kloset::{Kloset, Locked, Protection, create, index_object};
+use plakar::kloset::{Kloset, Locked, Protection, create};
 use plakar::net::location::Location;
-use plakar::store::{self, Area, Settings, Store};
+use plakar::store::{self, Settings};
 use plakar::util::Id;
-use plakar::util::interrupt::Interrupt;
 
 /// As many chunks as a pack of 16 MiB has that are large and do not compress.
 const PACK_CHUNKS: u64 = 57;
-/// Packs that an index object tells of.
-const OBJECT_PACKS: u64 = 1024;
-/// How long a pack claims to be, and is.
-const PACK_BYTES: u64 = 100;
+/// How often the memory of a command is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 #[derive(Default)]
 struct Quiet(Counters);
@@ -60,45 +62,113 @@ fn main() -> Result<(), Box<dyn Error>> {
         let key = locked.plaintext_key()?.ok_or("it has no passphrase")?;
         Ok(locked.open(key, Some(cache.clone()), Arc::new(Quiet::default()))?)
     };
-    build(&opened()?, &*store, path, chunks)?;
-    let kloset = opened()?;
-    kloset.index()?;
-    tell("index loaded", chunks);
-    for is_dry in [true, false] {
-        let kloset = opened()?;
-        let options = Options {
-            grace: Duration::from_secs(7 * 24 * 3600),
-            is_dry,
-            max_repack_bytes: None,
-            interrupt: Interrupt::default(),
-        };
-        let started = Instant::now();
-        let summary = collect::run(&kloset, &options)?;
-        let seconds = started.elapsed().as_secs_f64();
-        println!("maintenance    {seconds:>8.2} s, {summary:?}");
-        tell("maintenance", chunks);
-    }
+    build(&opened()?, chunks)?;
+    let files = directory.path().join("files");
+    fs::create_dir(&files)?;
+    fs::write(files.join("some"), path.repeat(100_000))?;
+    let files = files.to_str().ok_or("the directory for tests is UTF-8")?;
+    let sibling = format!("{path}-sibling");
+    let home = directory.path();
+    command(home, chunks, &["at", path, "backup", files])?;
+    command(home, chunks, &["at", path, "check", "-fast"])?;
+    command(home, chunks, &["at", path, "prune", "-days", "2"])?;
+    command(home, chunks, &["at", path, "maintenance", "-dry-run"])?;
+    command(
+        home,
+        chunks,
+        &["at", &sibling, "create", "-plaintext", "-from", path],
+    )?;
+    command(home, chunks, &["at", path, "sync", "to", &sibling])?;
+    command(home, chunks, &["at", path, "maintenance"])
+}
+
+/// Runs the program, and tells the most memory that it had.
+fn command(home: &Path, chunks: u64, words: &[&str]) -> Result<(), Box<dyn Error>> {
+    let started = Instant::now();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_plakar"));
+    program
+        .arg("-quiet")
+        .args(words)
+        .env_clear()
+        .env("HOME", home);
+    let mut child = program.spawn()?;
+    let mut peak_kib = 0;
+    let status = loop {
+        // It only grows, and is gone with the process.
+        peak_kib = peak(child.id()).unwrap_or(peak_kib);
+        match child.try_wait()? {
+            Some(status) => break status,
+            None => thread::sleep(LOOK_EVERY),
+        }
+    };
+    let limit_kib = 80 * 1024 + 2 * chunks / 1024;
+    println!(
+        "{:<12} {:>8.2} s {:>8.1} MiB at the peak, of {:.1}; {status}",
+        words[2],
+        started.elapsed().as_secs_f64(),
+        peak_kib as f64 / 1024.0,
+        limit_kib as f64 / 1024.0
+    );
     Ok(())
 }
 
-/// Fills a store. Every other snapshot of it is imagined.
-fn build(
-    kloset: &Kloset,
-    store: &dyn Store,
-    path: &str,
-    chunks: u64,
-) -> Result<(), Box<dyn Error>> {
+/// The most memory that a process had so far, in KiB.
+fn peak(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse().ok()
+}
+
+/// Fills a store. Only the size of its packs, a hundredth of what they mostly have, is imagined.
+fn build(kloset: &Kloset, chunks: u64) -> Result<(), Box<dyn Error>> {
     let writing = Writing::new(kloset, 3)?;
-    let (sender, finished) = std::sync::mpsc::sync_channel(1024);
-    let mut packer = Packer::new(&writing, PackKind::Tree, sender)?;
+    let (sender, finished) = sync_channel(4);
+    let root = thread::scope(|scope| {
+        let stored = scope.spawn(|| {
+            finished
+                .into_iter()
+                .try_for_each(|pack| writing.store(pack))
+        });
+        let root = fill(kloset, &writing, sender, chunks);
+        stored.join().expect("storing does not panic")?;
+        root
+    })?;
+    writing.publish_index()?;
+    let snapshot = Snapshot {
+        id: Id([7; 32]),
+        root,
+        ..Snapshot::default()
+    };
+    snapshot::publish(kloset, &snapshot)?;
+    Ok(())
+}
+
+/// Stores a directory with one file.
+fn fill(
+    kloset: &Kloset,
+    writing: &Writing<'_>,
+    sender: SyncSender<Outgoing>,
+    chunks: u64,
+) -> plakar::error::Result<Entry> {
+    let mut data = Packer::new(writing, PackKind::Data, sender.clone())?;
+    let mut packer = Packer::new(writing, PackKind::Tree, sender)?;
     let mut list = ListWriter::default();
     for number in 0..chunks {
-        list.push(id(number), &mut packer, kloset)?;
+        list.push(data.put(&number.to_le_bytes())?.0, &mut packer, kloset)?;
+        if number % PACK_CHUNKS == PACK_CHUNKS - 1 {
+            data.flush()?;
+        }
     }
+    data.flush()?;
+    let metadata = Metadata {
+        size_bytes: 8 * chunks,
+        ..Metadata::default()
+    };
     let file = Entry {
-        name: b"large".to_vec(),
         content: list.finish(&mut packer, kloset)?,
-        ..Entry::new(b"large".to_vec(), Metadata::default())
+        ..Entry::new(b"large".to_vec(), metadata)
     };
     let mut tree = TreeWriter::default();
     tree.push(&file, &mut packer, kloset)?;
@@ -111,70 +181,5 @@ fn build(
         ..Entry::new(Vec::new(), metadata)
     };
     packer.flush()?;
-    drop(packer);
-    for pack in finished {
-        writing.store(pack)?;
-    }
-    writing.publish_index()?;
-    let packs = chunks.div_ceil(PACK_CHUNKS);
-    let mut fake = vec![0; PACK_BYTES as usize];
-    for first in (0..packs).step_by(OBJECT_PACKS as usize) {
-        let numbers = first..packs.min(first + OBJECT_PACKS);
-        let mut tables = Vec::new();
-        for number in numbers {
-            fake[..8].copy_from_slice(&number.to_le_bytes());
-            let pack = Id::of(&fake);
-            let name = pack.to_string();
-            let at = format!("{path}/packs/{}", &name[..2]);
-            fs::create_dir_all(&at)?;
-            fs::write(format!("{at}/{name}"), &fake)?;
-            tables.push(table(pack, number, chunks));
-        }
-        index_object::publish(kloset, &tables)?;
-    }
-    let _ = (store, Area::Packs);
-    let snapshot = Snapshot {
-        id: Id([7; 32]),
-        root,
-        ..Snapshot::default()
-    };
-    snapshot::publish(kloset, &snapshot)?;
-    Ok(())
-}
-
-/// The table of the pack `number`.
-fn table(pack: Id, number: u64, chunks: u64) -> PackTable {
-    let first = number * PACK_CHUNKS;
-    let entries = first..chunks.min(first + PACK_CHUNKS);
-    let chunk = |number| ChunkEntry {
-        id: id(number),
-        length: 100_000,
-    };
-    PackTable {
-        pack,
-        size_bytes: PACK_BYTES,
-        kind: PackKind::Data,
-        blocks: vec![BlockTable {
-            sealed_bytes: 50,
-            chunks: entries.map(chunk).collect(),
-        }],
-    }
-}
-
-fn id(number: u64) -> Id {
-    Id::of(&number.to_le_bytes())
-}
-
-/// The most memory so far.
-fn tell(what: &str, chunks: u64) {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    let kib: u64 = kib.and_then(|kib| kib.trim().parse().ok()).unwrap_or(0);
-    let limit = 80 * 1024 + 2 * chunks / 1024;
-    println!(
-        "{what:<14} {:>8.1} MiB at the peak, of {:.1}",
-        kib as f64 / 1024.0,
-        limit as f64 / 1024.0
-    );
+    Ok(root)
 }
