@@ -18,7 +18,7 @@ fn long_ago() -> SystemTime {
 }
 
 /// Makes a file of `mode` that was last changed long ago.
-fn write(path: &Path, bytes: &[u8], mode: u32) {
+pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, bytes).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -27,7 +27,7 @@ fn write(path: &Path, bytes: &[u8], mode: u32) {
 }
 
 /// A tree with one of everything that SFTP can carry.
-fn tree(root: &Path) {
+pub(crate) fn tree(root: &Path) {
     write(&root.join("large"), &noise(5 << 20), 0o640);
     write(&root.join("empty"), b"", 0o600);
     write(&root.join("sub/deep/run"), b"#!/bin/sh\n", 0o755);
@@ -48,7 +48,7 @@ fn tree(root: &Path) {
 }
 
 /// What is below `root`: names, kinds, modes, times in seconds, targets.
-fn listed(root: &Path) -> String {
+pub(crate) fn listed(root: &Path) -> String {
     let mut find = Command::new("find");
     find.arg(root).args([
         "-mindepth",
@@ -68,7 +68,7 @@ fn listed(root: &Path) -> String {
     lines.join("\n")
 }
 
-fn assert_same_contents(one: &Path, other: &Path) {
+pub(crate) fn assert_same_contents(one: &Path, other: &Path) {
     let mut diff = Command::new("diff");
     let status = diff
         .args(["-r", "--no-dereference"])

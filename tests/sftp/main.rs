@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
 mod adverse;
+mod ahead;
 mod command;
 mod connector;
 #[path = "../cli/harness.rs"]

@@ -121,6 +121,8 @@ pub struct Options {
     pub skip_xattrs: Switch,
     /// Directories that are never entered, as device and inode: the store, the cache.
     pub skip: Vec<(u64, u64)>,
+    /// The same by their absolute paths, where a source has no inodes.
+    pub skip_paths: Vec<Vec<u8>>,
     /// The machine this runs on.
     pub host: String,
     /// Who runs it.

@@ -93,6 +93,11 @@ impl<'a> Reader<'a> {
     /// Reads one batch, in its order.
     fn read_batch(&mut self, batch: Batch) -> Result<()> {
         (self.batch, self.part) = (batch.number, 0);
+        for find in &batch.finds {
+            if let Find::Read(dir, _, entry) = find {
+                dir.expect_file(&entry.name, &entry.metadata);
+            }
+        }
         for find in batch.finds {
             match find {
                 Find::Enter(entry) => self.steps.push(Step::Enter(entry)),

@@ -17,6 +17,7 @@ use super::plan::Plan;
 use super::previous::{self, OldDirectory};
 use super::{Options, Pipeline, Summary, Switch};
 use crate::connector::exclude::is_cache;
+use crate::connector::wanted::Wanted;
 use crate::connector::{FileKind, Item, Metadata, Source, SourceDir};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::Kloset;
@@ -105,6 +106,11 @@ impl<'a> Walker<'a> {
     /// # Errors
     /// What keeps the backup from being made: that no place is there, or an interrupt.
     pub(super) fn run(mut self, previous: Option<Snapshot>) -> Result<Summary> {
+        self.source.expect(Wanted {
+            places: self.options.places.clone(),
+            excludes: self.options.excludes.clone(),
+            skip: self.options.skip_paths.clone(),
+        });
         self.enter_root(previous)?;
         while let Some(frame) = self.frames.last_mut() {
             self.out.check()?;
@@ -179,12 +185,11 @@ impl<'a> Walker<'a> {
     /// Whether the user, or good sense, wants this item left out.
     fn is_left_out(&self, metadata: &Metadata, scope: &Scope) -> bool {
         let is_dir = metadata.kind == FileKind::Directory;
-        if is_dir
-            && self
-                .options
-                .skip
-                .contains(&(metadata.device, metadata.inode))
-        {
+        let identity = (metadata.device, metadata.inode);
+        let Options {
+            skip, skip_paths, ..
+        } = self.options;
+        if is_dir && (skip.contains(&identity) || skip_paths.contains(&self.path)) {
             return true;
         }
         match scope {
@@ -280,7 +285,8 @@ impl<'a> Walker<'a> {
             return Ok(plan.children.keys().map(named).collect());
         }
         let mut items = dir.items()?;
-        if self.options.exclude_caches == Switch::On && is_cache(dir) {
+        let may_be_cache = || items.iter().any(|item| item.name == CACHE_TAG);
+        if self.options.exclude_caches == Switch::On && may_be_cache() && is_cache(dir) {
             items.retain(|item| item.name == CACHE_TAG);
         }
         items.sort_unstable_by(|one, other| one.name.cmp(&other.name));
