@@ -305,8 +305,9 @@ fn has_aes() -> bool {
 fn no_handshake(cause: &ssh2::Error, wire: &Wire) -> Error {
     let words = match cause.code() {
         ErrorCode::Session(NO_KEYS) => {
-            "the connection was lost while keys were exchanged, or there \
-            is no cipher, key exchange or type of key in common: methods that use SHA-1 are off"
+            "the server has no key exchange, cipher or type of key in common with us, or hung up: \
+             SHA-1 (ssh-rsa, group14-sha1) and CBC are off here; update its SSH, or switch on \
+             there what is newer, as curve25519-sha256, aes128-gcm@openssh.com and ssh-ed25519"
                 .to_owned()
         }
         _ => format!("{} does not speak SSH: {}", wire.far_end(), broken(cause)),

@@ -285,3 +285,43 @@ fn a_destination_has_a_name() {
         ["./new/place/a", "./plain"]
     );
 }
+
+#[test]
+fn a_store_on_the_server_is_not_backed_up_into_itself() {
+    let server = Server::new();
+    tree(&server.path("srv/tree"));
+    let sandbox = sandbox("sftp_source_store", &server);
+    let store = server.location("tree/sub/st");
+    sandbox.run(&["at", &store, "create"]).ended(0);
+    // The same account of the same server, by other names, and the path through a link.
+    symlink(server.path("srv/tree"), server.path("srv/way")).unwrap();
+    let way = server.path("srv/way");
+    let far = format!("sftp://127.0.0.1:{}{}", server.port(), way.display());
+    server.configure(&format!(
+        "Host 127.0.0.1\n  User {}\n",
+        crate::server::user()
+    ));
+    for place in [&server.location("tree"), &far] {
+        sandbox.run(&["at", &store, "backup", place]).ended(0);
+        let listed = sandbox
+            .run(&["at", &store, "ls", "-recursive", "latest"])
+            .ended(0)
+            .prints("sub/deep/run")
+            .stdout();
+        assert!(!listed.contains("sub/st"), "{listed}");
+        let foreseen = sandbox
+            .run(&["at", &store, "backup", "-dry-run", place])
+            .ended(0)
+            .stdout();
+        assert!(!foreseen.contains("sub/st"), "{foreseen}");
+    }
+    // Another store there is files like any.
+    sandbox.run(&["at", "st", "create"]).ended(0);
+    sandbox
+        .run(&["at", "st", "backup", &server.location("tree")])
+        .ended(0);
+    sandbox
+        .run(&["at", "st", "ls", "-recursive", "latest"])
+        .ended(0)
+        .prints("sub/st/CONFIG");
+}

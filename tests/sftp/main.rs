@@ -9,7 +9,14 @@ mod connector;
 #[path = "../cli/harness.rs"]
 #[allow(dead_code)]
 mod harness;
+mod interrupt;
+mod jail;
 mod login;
+mod outage;
+mod pair;
+#[path = "../cli/process.rs"]
+#[allow(dead_code)]
+mod process;
 mod proxy;
 mod server;
 mod store;
