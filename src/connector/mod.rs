@@ -198,6 +198,8 @@ pub enum Lost {
     Flags,
     /// Holes: the file was written in full.
     Holes,
+    /// A hard link: another file that is equal has the name.
+    Link,
 }
 
 /// Everything that is put back on an entry once its contents are in place.
@@ -293,8 +295,14 @@ pub trait DestinationDir: Send + Sync {
     ) -> Result<Vec<Lost>>;
 
     /// Makes `name` another name of the file `existing` in `dir` (a directory of the same
-    /// destination), replacing what is not a directory. Tells whether it was one already.
-    fn link(&self, name: &[u8], dir: &dyn DestinationDir, existing: &[u8]) -> Result<Made>;
+    /// destination), replacing what is not a directory. Tells whether it was one already, and
+    /// what was lost: where there are no hard links, it is a copy.
+    fn link(
+        &self,
+        name: &[u8],
+        dir: &dyn DestinationDir,
+        existing: &[u8],
+    ) -> Result<(Made, Vec<Lost>)>;
 
     /// Gives this directory its final attributes. Called once everything in it is in place.
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;

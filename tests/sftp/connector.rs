@@ -225,7 +225,7 @@ fn a_tree_is_restored_to_a_server() {
     let run = sandbox
         .run(&["at", "st", "restore", "-to", &to, "latest"])
         .ended(0);
-    run.says("2 times could not be restored: SFTP cannot say them");
+    run.says("2 times, 1 hard link (it is a copy) could not be restored: SFTP cannot say them");
     assert_eq!(fs::metadata(&back).unwrap().mode() & 0o7777, 0o711);
     assert_eq!(fs::read(back.join("sub/other")).unwrap(), b"stays");
     fs::remove_file(back.join("sub/other")).unwrap();
@@ -235,6 +235,16 @@ fn a_tree_is_restored_to_a_server() {
         .unwrap();
     assert_same_contents(&sandbox.path("d"), &back);
     assert_eq!(listed(&sandbox.path("d")), listed(&back));
+
+    // A configured connection is enough, also to copy what was a hard link.
+    let one = server.location("one");
+    sandbox
+        .run(&["destination", "add", "one", &one, "connections=1"])
+        .ended(0);
+    sandbox
+        .run(&["at", "st", "restore", "-to", "@one", "latest"])
+        .ended(0);
+    assert_same_contents(&sandbox.path("d"), &server.path("srv/one"));
 
     // Once more: everything is there.
     let again = sandbox

@@ -13,12 +13,12 @@ fn in_a_jail_paths_begin_at_its_door() {
     };
     let sandbox = sandbox("sftp_jail", &server);
     tree(&sandbox.path("d"));
-    for store in ["sftp://nas/a/st", "sftp://nas/~/relative", "sftp://nas/~"] {
+    for store in ["sftp://nas/a/st", "sftp://nas/~/relative"] {
         sandbox.run(&["at", store, "create"]).ended(0);
         sandbox.run(&["at", store, "backup", "d"]).ended(0);
         sandbox.run(&["at", store, "check"]).ended(0);
     }
-    for config in ["a/st/CONFIG", "relative/CONFIG", "CONFIG"] {
+    for config in ["a/st/CONFIG", "relative/CONFIG"] {
         assert!(server.path("srv").join(config).exists(), "{config}");
     }
     // There and back, and there as a source.
@@ -82,7 +82,6 @@ fn an_account_that_may_only_read_is_told_so() {
     let sandbox = sandbox.with("PLAKAR_NEW_PASSPHRASE", "a heron on the roof");
     for words in refused {
         let run = sandbox.run(words).ended(77).says("permission denied");
-        println!("{}", run.stderr());
         assert_eq!(run.stderr().lines().count(), 1, "{}", run.stderr());
     }
     // It may be read from, and copied.
@@ -91,7 +90,5 @@ fn an_account_that_may_only_read_is_told_so() {
         .run(&["at", "copy", "backup", &reader.location("st")])
         .ended(0);
     let restored = ["at", "copy", "restore", "-to", &other, "latest"];
-    let run = sandbox.run(&restored);
-    println!("{}", run.stderr());
-    run.ended(77).says("permission denied");
+    sandbox.run(&restored).ended(77).says("permission denied");
 }

@@ -18,6 +18,7 @@ mod job;
 mod state;
 mod worker;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,6 +34,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const GLANCE: Duration = Duration::from_millis(200);
 /// Larger files are read by those who want them, in large pieces.
 const SMALL_BYTES: u64 = 512 << 10;
+
+/// What is in a directory.
+#[derive(Default)]
+pub(super) struct Listed {
+    pub(super) items: Vec<Item>,
+    /// Where links among them point, of most by name.
+    pub(super) targets: HashMap<Vec<u8>, Vec<u8>>,
+}
 
 /// A small file that was read whole.
 pub(super) struct Fetched {
@@ -73,7 +82,7 @@ impl Ahead {
 
     /// What is in the directory at `path`, to which the walk has come. Nothing if that has to
     /// be found out elsewhere.
-    pub(super) fn items(&self, path: &Path) -> Option<Vec<Item>> {
+    pub(super) fn list(&self, path: &Path) -> Option<Listed> {
         let mut state = self.lock();
         state.pass(path);
         if !state.ask_for_listing(path) {

@@ -81,6 +81,16 @@ impl RemoteFile {
         })
     }
 
+    /// Closes it, and gives its connection back. It is opened anew when it is read on.
+    pub(super) fn let_go(&mut self) {
+        let held = self.opened.get_mut();
+        let held = held.unwrap_or_else(PoisonError::into_inner);
+        if let Some(Opened { mut lease, file }) = held.take() {
+            // It was only read.
+            let _ = lease.close(file);
+        }
+    }
+
     /// What is known of the file that is open; nothing if none is, or not any more.
     fn look_at_open(&self) -> Option<Result<Metadata>> {
         let mut held = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,11 +178,6 @@ impl SourceFile for RemoteFile {
 
 impl Drop for RemoteFile {
     fn drop(&mut self) {
-        let held = self.opened.get_mut();
-        let held = held.unwrap_or_else(PoisonError::into_inner);
-        if let Some(Opened { mut lease, file }) = held.take() {
-            // It was only read.
-            let _ = lease.close(file);
-        }
+        self.let_go();
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! Each reading thread has a connection of its own while it reads a large file.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -118,6 +119,7 @@ impl Source for SftpSource {
         let dir = RemoteDir {
             reach: self.reach.clone(),
             path: root,
+            targets: OnceLock::new(),
         };
         Ok((Arc::new(dir), metadata(&stat)))
     }
@@ -154,6 +156,8 @@ impl Drop for SftpSource {
 struct RemoteDir {
     reach: Reach,
     path: PathBuf,
+    /// Where links in it point, as far as that was read along with it.
+    targets: OnceLock<HashMap<Vec<u8>, Vec<u8>>>,
 }
 
 impl RemoteDir {
@@ -183,8 +187,12 @@ impl RemoteDir {
 impl SourceDir for RemoteDir {
     fn items(&self) -> Result<Vec<Item>> {
         let ahead = self.reach.ahead.get();
-        match ahead.and_then(|ahead| ahead.items(&self.path)) {
-            Some(items) => Ok(items),
+        match ahead.and_then(|ahead| ahead.list(&self.path)) {
+            Some(listed) => {
+                // It is listed once; of another time the links stay those of the first.
+                let _ = self.targets.set(listed.targets);
+                Ok(listed.items)
+            }
             None => self.list(),
         }
     }
@@ -198,6 +206,7 @@ impl SourceDir for RemoteDir {
         Ok(Arc::new(RemoteDir {
             reach: self.reach.clone(),
             path: joined(&self.path, name),
+            targets: OnceLock::new(),
         }))
     }
 
@@ -218,16 +227,19 @@ impl SourceDir for RemoteDir {
     }
 
     fn details(&self, name: &[u8], kind: FileKind) -> Result<Details> {
-        let path = joined(&self.path, name);
-        let target = match kind {
-            FileKind::Symlink => {
+        let known = self.targets.get().and_then(|targets| targets.get(name));
+        let target = match (kind, known) {
+            (FileKind::Symlink, Some(target)) => target.clone(),
+            (FileKind::Symlink, None) => {
+                let path = joined(&self.path, name);
                 let pool = &self.reach.pool;
-                pool.run(|connection| connection.readlink(&path))?
+                let target = pool.run(|connection| connection.readlink(&path))?;
+                target.into_os_string().into_encoded_bytes()
             }
-            _ => PathBuf::new(),
+            _ => Vec::new(),
         };
         Ok(Details {
-            target: target.into_os_string().into_encoded_bytes(),
+            target,
             ..Details::default()
         })
     }

@@ -22,6 +22,7 @@ mod assemble;
 mod attributes;
 mod job;
 mod linked;
+mod lost;
 mod out;
 mod plan;
 mod previous;
@@ -182,7 +183,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
     }
     .run(&failures, &orphans, previous)?;
     options.interrupt.check()?;
-    walk::expect_source(source)?;
+    lost::expect(source)?;
     let (error_count, errors) = failures.into_list();
     let snapshot = Snapshot {
         id: Id(random()?),
@@ -374,6 +375,7 @@ impl Stages<'_> {
             packers.push(Packer::new(self.writing, PackKind::Data, finished.clone())?);
         }
         let context = read::Context {
+            source: self.pipeline.source,
             options,
             chunker: kloset.chunker(),
             buffers: &buffers,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::attributes::{has_details, reuse_details, trim_xattrs};
 use super::job::Find;
 use super::linked::{Known, Linked};
+use super::lost;
 use super::out::{Out, Purpose};
 use super::plan::Plan;
 use super::previous::{self, OldDirectory};
@@ -48,16 +49,6 @@ struct Frame<'a> {
     old: OldDirectory<'a>,
     scope: Scope,
     path_bytes: usize,
-}
-
-/// # Errors
-/// [`Kind::Unavailable`] if the source is gone: a snapshot without all that could not be
-/// reached would look like one of files that were deleted.
-pub(super) fn expect_source(source: &dyn Source) -> Result<()> {
-    match source.is_lost() {
-        false => Ok(()),
-        true => Err(Error::new(Kind::Unavailable, "the source is gone")),
-    }
 }
 
 /// Walks a source.
@@ -114,7 +105,7 @@ impl<'a> Walker<'a> {
         self.enter_root(previous)?;
         while let Some(frame) = self.frames.last_mut() {
             self.out.check()?;
-            expect_source(self.source)?;
+            lost::expect(self.source)?;
             self.path.truncate(frame.path_bytes);
             match frame.items.next() {
                 Some(item) => self.visit(item)?,
@@ -394,6 +385,7 @@ impl<'a> Walker<'a> {
         if error.kind() == Kind::NotFound {
             return self.without(&name, error);
         }
+        let error = lost::of_item(self.source, error)?;
         self.failures.add(&self.path, &error);
         self.lose_places(&name, &error)?;
         let mut entry = self.entry(name, metadata);
@@ -404,6 +396,7 @@ impl<'a> Walker<'a> {
     /// Passes over an item of which nothing is known. Counts a failure, unless it was listed and
     /// is no longer there: then there is nothing to back up.
     fn without(&mut self, name: &[u8], error: Error) -> Result<()> {
+        let error = lost::of_item(self.source, error)?;
         let is_listed = matches!(self.frame().scope, Scope::Inside { .. });
         match error.kind() {
             Kind::NotFound if is_listed => self.failures.warn(

@@ -32,6 +32,7 @@ const LSTAT: u8 = 7;
 const FSTAT: u8 = 8;
 const OPENDIR: u8 = 11;
 const READDIR: u8 = 12;
+const READLINK: u8 = 19;
 const STATUS: u8 = 101;
 const HANDLE: u8 = 102;
 const DATA: u8 = 103;
@@ -79,6 +80,8 @@ pub enum Question<'a> {
     LookAtOpen(&'a Handle),
     /// To close it.
     Close(&'a Handle),
+    /// Where a link points: the answer is one name.
+    ReadLink(&'a Path),
 }
 
 /// What came back.
@@ -90,7 +93,7 @@ pub enum Answer {
     Handle(Handle),
     /// Bytes of a file.
     Data(Vec<u8>),
-    /// Names in a directory, `.` and `..` among them.
+    /// Names in a directory, `.` and `..` among them; or the target of a link.
     Names(Vec<(Vec<u8>, Stat)>),
     /// What is known of a file.
     Stat(Stat),
@@ -125,6 +128,7 @@ pub(super) fn encode(question: &Question<'_>, number: u32, into: &mut Vec<u8>) {
         Question::LookAtOpen(handle) => {
             put(into, FSTAT, number, |body| put_string(body, &handle.0));
         }
+        Question::ReadLink(path) => put(into, READLINK, number, |body| put_path(body, path)),
         Question::Close(handle) => put(into, CLOSE, number, |body| put_string(body, &handle.0)),
     }
 }

@@ -1,7 +1,7 @@
 //! One directory to be listed, or one file to be read: which question follows which answer.
 //!
 //! ```text
-//! directory   look -> open -> list, several at once, until the end -> close
+//! directory   look -> open -> list, several at once, until the end -> close, read its links
 //! file        look -> open -> read, all of it at once -> look again -> close
 //! ```
 //!
@@ -11,13 +11,13 @@
 
 use std::collections::HashMap;
 
-use super::Fetched;
 use super::state::Task;
+use super::{Fetched, Listed};
 use crate::connector::sftp::metadata;
 use crate::connector::{FileKind, Item};
 use crate::net::ssh::bulk::Bulk;
 use crate::net::ssh::message::{Answer, END, Handle, Question};
-use crate::net::ssh::sftp::Stat;
+use crate::net::ssh::sftp::{Stat, joined};
 use crate::util::clock::now_ns;
 
 /// What every server returns at once if it is asked for (section 3).
@@ -27,6 +27,10 @@ const LISTS_AT_ONCE: usize = 8;
 /// Names of a directory that nobody waits for yet: a larger one is listed when it is its turn,
 /// when they need not lie here.
 const NAMES_LIMIT: usize = 2_000;
+/// Links of one directory that are read along. Whoever needs others reads them.
+const LINKS_LIMIT: usize = 2_000;
+/// Longer targets are not kept.
+const TARGET_LIMIT_BYTES: usize = 255;
 /// A file that was changed as late as this is left to whoever wants it: a change within the
 /// same second shows in nothing. Its reader, who knows when it reads, goes by less.
 const RECENT_NS: u64 = 5_000_000_000;
@@ -40,12 +44,14 @@ pub(super) enum Asked {
     /// The piece of this number.
     Read(usize),
     LookAgain,
+    /// Where the item of this number points.
+    ReadLink(usize),
     Close,
 }
 
 /// What a job came to.
 pub(super) enum Done {
-    Items(Vec<Item>),
+    Listed(Listed),
     File(Fetched),
 }
 
@@ -85,7 +91,7 @@ pub(super) struct Job {
     handle: Option<Handle>,
     /// Questions without an answer yet, of those that are asked several at once.
     open: usize,
-    items: Vec<Item>,
+    listed: Listed,
     pieces: Vec<Vec<u8>>,
 }
 
@@ -97,7 +103,7 @@ impl Job {
             task,
             handle: None,
             open: 0,
-            items: Vec::new(),
+            listed: Listed::default(),
             pieces: Vec::new(),
         }
     }
@@ -113,7 +119,8 @@ impl Job {
             (Asked::Look, Answer::Stat(stat)) => self.looked(&stat, asker),
             (Asked::Open, Answer::Handle(handle)) => self.opened(handle, asker),
             (Asked::List, Answer::Names(names)) => self.listed(names, asker),
-            (Asked::List, Answer::Status(END)) => self.listed_all(),
+            (Asked::List, Answer::Status(END)) => self.listed_all(asker),
+            (Asked::ReadLink(item), answer) => self.read_link(item, answer),
             (Asked::Read(piece), Answer::Data(bytes)) => self.read(piece, bytes, asker),
             (Asked::Read(piece), Answer::Status(END)) => self.read(piece, Vec::new(), asker),
             (Asked::LookAgain, Answer::Stat(stat)) => self.looked_again(&stat),
@@ -170,15 +177,17 @@ impl Job {
     fn listed(&mut self, names: Vec<(Vec<u8>, Stat)>, asker: &mut Asker<'_>) -> Next {
         self.open -= 1;
         let names = names.into_iter().filter(|(name, _)| is_name(name));
-        self.items.extend(names.map(|(name, stat)| Item {
+        let items = &mut self.listed.items;
+        items.extend(names.map(|(name, stat)| Item {
             name,
             metadata: Ok(metadata(&stat)),
         }));
         let is_waited_for = matches!(self.task, Task::List { is_waited_for, .. } if is_waited_for);
-        if self.items.len() > NAMES_LIMIT && !is_waited_for {
+        let found = items.len();
+        if found > NAMES_LIMIT && !is_waited_for {
             return Next::Fail;
         }
-        let at_once = match self.items.len() {
+        let at_once = match found {
             ..NAMES_LIMIT => 2,
             _ => LISTS_AT_ONCE,
         };
@@ -187,10 +196,37 @@ impl Job {
     }
 
     /// The end was told, as it will be to every question that is still under way.
-    fn listed_all(&mut self) -> Next {
+    fn listed_all(&mut self, asker: &mut Asker<'_>) -> Next {
         self.open -= 1;
+        if self.open > 0 {
+            return Next::Wait;
+        }
+        let items = self.listed.items.iter().enumerate();
+        let links = items.filter(|(_, item)| is_link(item)).take(LINKS_LIMIT);
+        for (number, item) in links {
+            let path = joined(self.task.path(), &item.name);
+            asker.ask(&Question::ReadLink(&path), Asked::ReadLink(number));
+            self.open += 1;
+        }
+        self.listed_links()
+    }
+
+    /// Notes where a link points, if that is told.
+    fn read_link(&mut self, item: usize, answer: Answer) -> Next {
+        self.open -= 1;
+        if let Answer::Names(mut names) = answer
+            && let Some((target, _)) = names.pop()
+            && target.len() <= TARGET_LIMIT_BYTES
+        {
+            let name = self.listed.items[item].name.clone();
+            self.listed.targets.insert(name, target);
+        }
+        self.listed_links()
+    }
+
+    fn listed_links(&mut self) -> Next {
         match self.open {
-            0 => Next::Done(Done::Items(std::mem::take(&mut self.items))),
+            0 => Next::Done(Done::Listed(std::mem::take(&mut self.listed))),
             _ => Next::Wait,
         }
     }
@@ -242,6 +278,10 @@ fn are_in_a_row(pieces: &[Vec<u8>]) -> bool {
     let mut with_bytes = pieces.iter().rev().skip_while(|piece| piece.is_empty());
     with_bytes.next();
     with_bytes.all(|piece| piece.len() == PIECE_BYTES as usize)
+}
+
+fn is_link(item: &Item) -> bool {
+    (item.metadata.as_ref()).is_ok_and(|metadata| metadata.kind == FileKind::Symlink)
 }
 
 /// Whether it is a name in a directory, and not one that leads elsewhere.

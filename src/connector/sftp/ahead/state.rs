@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::Fetched;
+use super::{Fetched, Listed};
 use crate::connector::wanted::Wanted;
 use crate::connector::{FileKind, Item};
 
@@ -34,8 +34,15 @@ pub(super) enum Slot<T> {
 
 /// A directory that was listed.
 struct Listing {
-    items: Vec<Item>,
+    listed: Listed,
     made: Instant,
+}
+
+impl Listed {
+    /// How many names it takes the room of.
+    fn names(&self) -> usize {
+        self.items.len() + self.targets.len()
+    }
 }
 
 /// Something to be done.
@@ -134,7 +141,7 @@ impl State {
         let passed = std::mem::replace(&mut self.listings, rest);
         for slot in passed.into_values() {
             if let Slot::Done(listing) = slot {
-                self.names_ready -= listing.items.len();
+                self.names_ready -= listing.listed.names();
             }
         }
     }
@@ -160,7 +167,7 @@ impl State {
     }
 
     /// The listing of `path`, if it is made or will be.
-    pub(super) fn take_listing(&mut self, path: &Path) -> Option<Slot<Vec<Item>>> {
+    pub(super) fn take_listing(&mut self, path: &Path) -> Option<Slot<Listed>> {
         match self.listings.get(path)? {
             Slot::Done(_) => {}
             Slot::Waiting | Slot::UnderWay => return Some(Slot::UnderWay),
@@ -168,8 +175,8 @@ impl State {
         let Some(Slot::Done(listing)) = self.listings.remove(path) else {
             return None;
         };
-        self.names_ready -= listing.items.len();
-        Some(Slot::Done(listing.items))
+        self.names_ready -= listing.listed.names();
+        Some(Slot::Done(listing.listed))
     }
 
     /// Notes a file that will be asked for. Tells whether it will be read.
@@ -230,20 +237,20 @@ impl State {
 
     /// Notes what is in the directory at `path`, or that this could not be found out. The
     /// directories in it are next.
-    pub(super) fn listed(&mut self, path: &Path, items: Option<Vec<Item>>) {
+    pub(super) fn listed(&mut self, path: &Path, listed: Option<Listed>) {
         let Some(slot) = self.listings.get_mut(path) else {
             // The walk has passed it.
             return;
         };
-        let Some(items) = items else {
+        let Some(listed) = listed else {
             self.listings.remove(path);
             return;
         };
-        self.names_ready += items.len();
+        self.names_ready += listed.names();
         let is_directory = |item: &&Item| {
             (item.metadata.as_ref()).is_ok_and(|metadata| metadata.kind == FileKind::Directory)
         };
-        let below = items.iter().filter(is_directory);
+        let below = listed.items.iter().filter(is_directory);
         let below = below.map(|item| path.join(OsStr::from_bytes(&item.name)));
         let wanted = &self.wanted;
         self.directories
@@ -252,7 +259,7 @@ impl State {
             self.directories.pop_last();
         }
         *slot = Slot::Done(Listing {
-            items,
+            listed,
             made: Instant::now(),
         });
     }
@@ -292,6 +299,13 @@ mod tests {
         }
     }
 
+    fn listed(items: impl IntoIterator<Item = super::Item>) -> Option<Listed> {
+        Some(Listed {
+            items: items.into_iter().collect(),
+            ..Listed::default()
+        })
+    }
+
     fn list(path: &str, is_waited_for: bool) -> Option<Task> {
         let path = PathBuf::from(path);
         Some(Task::List {
@@ -306,20 +320,20 @@ mod tests {
         assert!(state.ask_for_listing(Path::new("/")));
         assert_eq!(state.next(false), list("/", true));
         let names = ["b", "a", "none", "a-"].map(directory);
-        state.listed(Path::new("/"), Some(names.into()));
+        state.listed(Path::new("/"), listed(names));
         assert!(matches!(
             state.take_listing(Path::new("/")),
-            Some(Slot::Done(items)) if items.len() == 4
+            Some(Slot::Done(listed)) if listed.items.len() == 4
         ));
         assert_eq!(state.next(false), None);
         assert_eq!(state.next(true), list("/a", false));
         assert_eq!(state.next(true), list("/a-", false));
         // What is in /a comes before /b, whoever listed it when.
-        state.listed(Path::new("/a"), Some(vec![directory("z")]));
+        state.listed(Path::new("/a"), listed([directory("z")]));
         assert_eq!(state.next(true), list("/a/z", false));
         state.pass(Path::new("/b"));
         assert_eq!((state.names_ready, state.listings.len()), (0, 0));
-        state.listed(Path::new("/a/z"), Some(vec![directory("late")]));
+        state.listed(Path::new("/a/z"), listed([directory("late")]));
         assert_eq!(state.names_ready, 0);
         assert_eq!(state.next(true), list("/b", false));
         assert_eq!(state.next(true), None);
@@ -347,7 +361,7 @@ mod tests {
 
         state.listings.insert("/d".into(), Slot::UnderWay);
         let many = (0..NAMES_READY).map(|n| directory(&n.to_string()));
-        state.listed(Path::new("/d"), Some(many.collect()));
+        state.listed(Path::new("/d"), listed(many));
         assert_eq!(state.next(true), None);
     }
 

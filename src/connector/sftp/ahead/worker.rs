@@ -142,7 +142,9 @@ impl<'a> Worker<'a> {
     fn note(&self, task: &Task, done: Option<Done>) {
         let mut state = self.ahead.lock();
         match (task, done) {
-            (Task::List { path, .. }, Some(Done::Items(items))) => state.listed(path, Some(items)),
+            (Task::List { path, .. }, Some(Done::Listed(listed))) => {
+                state.listed(path, Some(listed));
+            }
             (Task::Fetch { path, .. }, Some(Done::File(file))) => state.fetched(path, Some(file)),
             (Task::List { path, .. }, _) => state.listed(path, None),
             (Task::Fetch { path, .. }, _) => state.fetched(path, None),
