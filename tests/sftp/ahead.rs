@@ -79,7 +79,6 @@ fn many_files_share_a_round_trip() {
         .ended(0);
     let one_by_one = round_trips(&sandbox, &server);
     assert!(one_by_one > 70 * 4, "{one_by_one} without reading ahead");
-    println!("first {first}, unchanged {unchanged}, one by one {one_by_one}");
 }
 
 /// Files of every length at which reading ahead goes another way.

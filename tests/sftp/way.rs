@@ -104,6 +104,10 @@ fn the_location_may_say_it_all() {
     assert_eq!(error.kind(), Kind::NotFound, "{error}");
     let error = at("sftp://no-such-host.invalid/none");
     assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert!(
+        error.to_string().contains("cannot find the host: "),
+        "{error}"
+    );
 }
 
 #[test]
@@ -135,7 +139,6 @@ fn an_old_server_is_told_from_one_that_is_gone() {
     for line in old {
         let server = Server::with(&format!("Subsystem sftp internal-sftp\n{line}"));
         let error = outcome(&server, |_| {});
-        println!("{error}");
         assert_eq!(error.kind(), Kind::Unavailable, "{error}");
         assert!(error.to_string().contains("update"), "{line}: {error}");
     }

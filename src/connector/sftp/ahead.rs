@@ -115,7 +115,11 @@ impl Ahead {
         loop {
             match take(&mut state)? {
                 Slot::Done(done) => return Some(done),
-                _ if Instant::now() > until => return None,
+                _ if Instant::now() > until => {
+                    // Nobody is to wait in vain once for each name.
+                    state.pause();
+                    return None;
+                }
                 _ => {
                     let waited = self.done.wait_timeout(state, GLANCE);
                     state = waited.unwrap_or_else(PoisonError::into_inner).0;

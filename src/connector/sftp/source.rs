@@ -5,8 +5,8 @@
 //!
 //! | step | round trips | ahead |
 //! |---|---|---|
-//! | list a directory | four, and one more for each hundred names | three, shared by up to 128 |
-//! | read a small file | look, open, read, look again, close | four, shared by up to 128 |
+//! | list a directory | four, and one more for each hundred names | three, shared by up to 64 |
+//! | read a small file | look, open, read, look again, close | four, shared by up to 256 |
 //!
 //! Each reading thread has a connection of its own while it reads a large file.
 

@@ -26,14 +26,14 @@ const PIECE_BYTES: u32 = 32 << 10;
 const LISTS_AT_ONCE: usize = 8;
 /// Names of a directory that nobody waits for yet: a larger one is listed when it is its turn,
 /// when they need not lie here.
-const NAMES_LIMIT: usize = 2_000;
+const NAMES_LIMIT: usize = 500;
 /// Links of one directory that are read along. Whoever needs others reads them.
-const LINKS_LIMIT: usize = 2_000;
+const LINKS_LIMIT: usize = 500;
 /// Longer targets are not kept.
 const TARGET_LIMIT_BYTES: usize = 255;
 /// A file that was changed as late as this is left to whoever wants it: a change within the
 /// same second shows in nothing. Its reader, who knows when it reads, goes by less.
-const RECENT_NS: u64 = 5_000_000_000;
+const RECENT_NS: i64 = 5_000_000_000;
 
 /// What was asked for a job.
 #[derive(Clone, Copy, Debug)]
@@ -290,7 +290,7 @@ fn is_name(name: &[u8]) -> bool {
 }
 
 /// Whether a change that is made now might not show in the time of the last one, which is told
-/// in whole seconds.
+/// in whole seconds. The future is recent, too: the server's clock is ahead of ours.
 fn is_recent(mtime_ns: i64) -> bool {
-    mtime_ns.abs_diff(now_ns()) <= RECENT_NS
+    mtime_ns > now_ns().saturating_sub(RECENT_NS)
 }

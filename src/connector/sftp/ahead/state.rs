@@ -21,8 +21,10 @@ const FILE_COST_BYTES: u64 = 512;
 /// Older listings are made again: of a directory that the walk comes to an hour later, more
 /// would have changed than of one that it lists itself.
 const LISTING_AGE: Duration = Duration::from_secs(60);
-/// After a connection was lost, or not to be had, nothing is read ahead for as long.
+/// After a connection was lost, not to be had, or silent, nothing is read ahead for as long;
+/// each time twice as long, up to so often.
 const PAUSE: Duration = Duration::from_secs(10);
+const DOUBLED_LIMIT: u32 = 6;
 
 /// Where something is that was asked for.
 pub(super) enum Slot<T> {
@@ -66,6 +68,7 @@ pub(super) struct State {
     wanted: Wanted,
     is_over: bool,
     paused_until: Option<Instant>,
+    pauses: u32,
     /// Directories that somebody waits for.
     urgent: Vec<PathBuf>,
     /// Directories that the walk will come to, the next one first.
@@ -84,6 +87,7 @@ impl State {
             wanted,
             is_over: false,
             paused_until: None,
+            pauses: 0,
             urgent: Vec::new(),
             directories: BTreeSet::new(),
             listings: BTreeMap::new(),
@@ -104,14 +108,16 @@ impl State {
         self.forget();
     }
 
-    /// Does nothing for a while, since there is no connection.
+    /// Does nothing for a while, since there is no connection, or none that answers.
     pub(super) fn pause(&mut self) {
-        self.paused_until = Some(Instant::now() + PAUSE);
+        let pause = PAUSE * 2u32.pow(self.pauses.min(DOUBLED_LIMIT));
+        self.pauses += 1;
+        self.paused_until = Some(Instant::now() + pause);
         self.forget();
     }
 
     /// Forgets all that is not done.
-    pub(super) fn forget(&mut self) {
+    fn forget(&mut self) {
         self.urgent.clear();
         self.files.clear();
         self.listings
@@ -209,6 +215,9 @@ impl State {
 
     /// The next thing to do for somebody who lists so many directories already.
     pub(super) fn next(&mut self, may_list: bool) -> Option<Task> {
+        if !self.is_working() {
+            return None;
+        }
         if let Some(path) = self.urgent.pop() {
             return Some(Task::List {
                 path,
@@ -358,6 +367,7 @@ mod tests {
         assert!(state.expect_file(&paths[3], size_bytes));
         state.forget();
         assert_eq!((state.contents_bytes, state.next(true)), (0, None));
+        assert!(state.take_file(&paths[3]).is_none());
 
         state.listings.insert("/d".into(), Slot::UnderWay);
         let many = (0..NAMES_READY).map(|n| directory(&n.to_string()));
@@ -369,12 +379,16 @@ mod tests {
     fn without_a_connection_nothing_is_promised() {
         let mut state = state();
         assert!(state.ask_for_listing(Path::new("/a")));
+        state.directories.insert("/c".into());
         state.pause();
+        assert_eq!(state.next(true), None);
         assert!(state.take_listing(Path::new("/a")).is_none());
         assert!(!state.ask_for_listing(Path::new("/b")));
         assert!(!state.expect_file(Path::new("/b/f"), 1));
         state.paused_until = Some(Instant::now());
         assert!(state.ask_for_listing(Path::new("/b")));
+        assert_eq!(state.next(true), list("/b", true));
+        assert_eq!(state.next(true), list("/c", false));
         state.end();
         assert!(!state.expect_file(Path::new("/b/f"), 1));
     }
