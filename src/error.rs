@@ -153,6 +153,11 @@ impl From<rustix::io::Errno> for Error {
 fn plain_words(cause: &io::Error) -> String {
     let words = cause.to_string();
     let words = words.split(" (os error").next().unwrap_or_default();
+    // The resolver says in two ways at once what a person wants to know in one.
+    let words = match words.split_once("lookup address information: ") {
+        Some((_, why)) => &format!("cannot find the host: {}", why.to_lowercase()),
+        None => words,
+    };
     let mut letters = words.chars();
     match letters.next() {
         Some(first) => first.to_lowercase().chain(letters).collect(),

@@ -34,17 +34,28 @@ pub fn named(globals: &Globals, words: &[OsString]) -> Result<Vec<Place>> {
 }
 
 /// A source, and paths in it.
-pub type Named = (Box<dyn Source>, Vec<Vec<u8>>);
+pub struct Named {
+    /// Where they are.
+    pub source: Box<dyn Source>,
+    /// What is backed up: absolute, sorted, each once.
+    pub paths: Vec<Vec<u8>>,
+    /// The store, if it is there.
+    pub skip: Vec<Vec<u8>>,
+}
 
-/// The source that has `places`, and their paths in it, absolute, sorted, each once.
+/// The source that has `places`, and their paths in it.
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] for a place that is not there,
 /// [`crate::error::Kind::Usage`] for places that are not all on one machine.
 pub fn source(globals: &Globals, places: &[Place]) -> Result<Named> {
     let Some((source, first)) = places.first().and_then(|place| ssh::source(globals, place)) else {
-        let paths = resolved(places)?;
-        return Ok((Box::new(LocalSource::new()?), paths));
+        return Ok(Named {
+            source: Box::new(LocalSource::new()?),
+            paths: resolved(places)?,
+            // It is known by its inode.
+            skip: Vec::new(),
+        });
     };
     let mut paths = vec![source.resolve(&first)?];
     for place in &places[1..] {
@@ -52,7 +63,12 @@ pub fn source(globals: &Globals, places: &[Place]) -> Result<Named> {
     }
     paths.sort();
     paths.dedup();
-    Ok((Box::new(source), paths))
+    let store = ssh::store_in_source(globals, &places[0], &source, &globals.place()?)?;
+    Ok(Named {
+        source: Box::new(source),
+        paths,
+        skip: store.into_iter().collect(),
+    })
 }
 
 /// The path of `other`, which must be on the machine of `first`.

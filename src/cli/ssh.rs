@@ -44,30 +44,64 @@ pub(super) fn options(globals: &Globals, place: &Place) -> Options {
     }
 }
 
-/// Connections to the server of `place`, whose location is `url`. None is made yet.
-pub fn pool(globals: &Globals, place: &Place, url: &Url) -> Pool {
+/// The server of `place`, whose location is `url`. Nothing is connected to yet.
+fn endpoint(globals: &Globals, place: &Place, url: &Url) -> Endpoint {
     let out = globals.out.clone();
     let notice: Notice = Arc::new(move |error| out.warning(error));
     let options = options(globals, place);
-    let endpoint = Endpoint::new(url, &options, &globals.interrupt, &notice);
-    let connections = match place.value("connections") {
+    Endpoint::new(url, &options, &globals.interrupt, &notice)
+}
+
+/// How many connections to the server of `place` there may be at once.
+fn connections(place: &Place) -> usize {
+    match place.value("connections") {
         Some(Value::Number(number)) => usize::try_from(*number).unwrap_or(CONNECTIONS),
         _ => CONNECTIONS,
-    };
-    Pool::new(endpoint, connections, &Patience::default())
+    }
 }
 
 /// The files of the server at `url`, if `place` is on one.
 pub fn source(globals: &Globals, place: &Place) -> Option<(SftpSource, String)> {
     let url = url_of(place)?;
-    let source = SftpSource::new(url, pool(globals, place, url));
+    let endpoint = endpoint(globals, place, url);
+    let connections = connections(place);
+    // One of several is for reading ahead.
+    let others = connections.saturating_sub(1).max(1);
+    let pool = Pool::new(endpoint.clone(), others, &Patience::default());
+    let ahead = (connections > 1).then_some(endpoint);
+    let source = SftpSource::new(url, pool, ahead);
     Some((source, url.path.clone()))
+}
+
+/// The path of the store at `store` as the source at `place` has it, if both are of one server:
+/// no backup enters it.
+pub fn store_in_source(
+    globals: &Globals,
+    place: &Place,
+    source: &SftpSource,
+    store: &Place,
+) -> Result<Option<Vec<u8>>> {
+    let (Some(url), Some(store_url)) = (url_of(place), url_of(store)) else {
+        return Ok(None);
+    };
+    let of_source = endpoint(globals, place, url);
+    if !of_source.is_same_place(&endpoint(globals, store, store_url))? {
+        return Ok(None);
+    }
+    match source.resolve(&store_url.path) {
+        Ok(path) => Ok(Some(path)),
+        // Of this there is better to be told by whoever opens it.
+        Err(cause) if cause.kind() == Kind::NotFound => Ok(None),
+        Err(cause) => Err(cause),
+    }
 }
 
 /// The directory of a server that `place` is, if it is one.
 pub fn destination(globals: &Globals, place: &Place) -> Option<SftpDestination> {
     let url = url_of(place)?;
-    Some(SftpDestination::new(url, pool(globals, place, url)))
+    let endpoint = endpoint(globals, place, url);
+    let pool = Pool::new(endpoint, connections(place), &Patience::default());
+    Some(SftpDestination::new(url, pool))
 }
 
 fn url_of(place: &Place) -> Option<&Url> {

@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 const MAX_PATTERNS: usize = 10_000;
 
 /// Compiled patterns. May be asked from several threads at once.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Excludes {
     /// None without patterns, so that asking costs nothing.
     matcher: Option<Gitignore>,

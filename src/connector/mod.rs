@@ -10,6 +10,7 @@ pub mod exclude;
 mod local;
 mod sftp;
 mod stream;
+pub mod wanted;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use local::{LocalDestination, LocalSource};
 pub use sftp::{SftpDestination, SftpSource};
 pub use stream::{Feed, StreamSource};
 
+use self::wanted::Wanted;
 use crate::error::Result;
 
 /// What an entry of a directory is.
@@ -110,6 +112,10 @@ pub trait Source: Send + Sync {
     /// The name of a group, where the source knows it.
     fn group_name(&self, gid: u32) -> Option<Arc<str>>;
 
+    /// Hears what is going to be walked, in the order of paths, before the walk begins. Only a
+    /// source that is far away does anything about it.
+    fn expect(&self, _wanted: Wanted) {}
+
     /// Whether the source as a whole is gone, as a server that stays away: then nothing more
     /// can be read, and what failed says nothing of the files.
     fn is_lost(&self) -> bool {
@@ -132,6 +138,10 @@ pub trait SourceDir: Send + Sync {
     /// Opens the regular file `name`. A link is not followed, and what is no longer
     /// a regular file (a FIFO put in its place, say) is an error, never a hang.
     fn open_file(&self, name: &[u8]) -> Result<Box<dyn SourceFile>>;
+
+    /// Hears that the regular file `name`, of which so much is known, will be opened soon. Only
+    /// a source that is far away does anything about it.
+    fn expect_file(&self, _name: &[u8], _metadata: &Metadata) {}
 
     /// Opens the regular file `name` as a stream if it is one, which it is asked before
     /// [`SourceDir::open_file`]. Most sources have none.
@@ -188,6 +198,8 @@ pub enum Lost {
     Flags,
     /// Holes: the file was written in full.
     Holes,
+    /// A hard link: another file that is equal has the name.
+    Link,
 }
 
 /// Everything that is put back on an entry once its contents are in place.
@@ -283,8 +295,14 @@ pub trait DestinationDir: Send + Sync {
     ) -> Result<Vec<Lost>>;
 
     /// Makes `name` another name of the file `existing` in `dir` (a directory of the same
-    /// destination), replacing what is not a directory. Tells whether it was one already.
-    fn link(&self, name: &[u8], dir: &dyn DestinationDir, existing: &[u8]) -> Result<Made>;
+    /// destination), replacing what is not a directory. Tells whether it was one already, and
+    /// what was lost: where there are no hard links, it is a copy.
+    fn link(
+        &self,
+        name: &[u8],
+        dir: &dyn DestinationDir,
+        existing: &[u8],
+    ) -> Result<(Made, Vec<Lost>)>;
 
     /// Gives this directory its final attributes. Called once everything in it is in place.
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;

@@ -10,6 +10,7 @@
 //!
 //! A connection that is lost is made again, and what was being done is done again.
 
+mod ahead;
 mod destination;
 mod file;
 mod new_file;

@@ -41,6 +41,7 @@ use super::socket::{Limit, Socket};
 use super::tls;
 use crate::error::{Error, Kind, Result};
 use crate::util::human;
+use crate::util::interrupt::Interrupt;
 
 pub use answer::Answer;
 pub use content::Content;
@@ -84,6 +85,9 @@ pub struct Setup {
     pub credentials: Option<Zeroizing<String>>,
     /// Who hears of what is not as safe as it could be.
     pub notice: Notice,
+    /// Set when nothing is to be waited for any more. What then fails for that looks as if
+    /// there were no answer.
+    pub interrupt: Interrupt,
 }
 
 /// Asks one server, from any number of threads.
@@ -172,12 +176,14 @@ impl Client {
     /// A new connection, ready for a request.
     fn connect(&self) -> Result<Wire, Failure> {
         let patience = &self.setup.patience;
-        let tcp = self.origin.connect(patience.connect)?;
+        let interrupt = &self.setup.interrupt;
+        let tcp = self.origin.connect(patience.connect, interrupt)?;
         if let Ok(address) = tcp.peer_addr() {
             self.warn_once(&address);
         }
         let lost = |cause: io::Error| Failure::from(unavailable(cause));
         let mut socket = Socket::new(tcp).map_err(lost)?;
+        socket.stop_on(interrupt);
         if !self.origin.is_tls {
             return Ok(Connection::new(Stream::plain(socket)));
         }

@@ -186,7 +186,11 @@ impl Retry {
                     }
                     return Err(error);
                 }
-                Err(Failure::Again { error, after }) => (error, after),
+                Err(Failure::Again { error, after }) => {
+                    // Whoever is asked to stop fails for want of patience only.
+                    self.interrupt.check()?;
+                    (error, after)
+                }
             };
             failed += 1;
             if after.is_some() {

@@ -4,12 +4,18 @@
 //! holds a thread for days. A [`Limit`] does not: it is either a moment until which everything
 //! has to be done, or a pace that has to be kept on the whole. Before each call the socket is
 //! told how long that leaves, and once nothing is left, calls fail with
-//! [`ErrorKind::TimedOut`].
+//! [`ErrorKind::TimedOut`]. So they do when the user wants to stop, if the socket was told
+//! where that shows.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use crate::util::interrupt::Interrupt;
+
+/// How long a request to stop may go unnoticed.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// Until when a socket may be busy with what it does now.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +78,8 @@ pub struct Socket {
     /// What the system was told last, so as not to tell it again.
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
+    /// Where it shows that the user wants to stop.
+    interrupt: Option<Interrupt>,
 }
 
 impl Socket {
@@ -85,7 +93,13 @@ impl Socket {
             moved: 0,
             read_timeout: None,
             write_timeout: None,
+            interrupt: None,
         })
+    }
+
+    /// Waits no longer once `interrupt` is set.
+    pub fn stop_on(&mut self, interrupt: &Interrupt) {
+        self.interrupt = Some(interrupt.clone());
     }
 
     /// Sets how long what comes next may take.
@@ -106,10 +120,15 @@ impl Socket {
 
     /// How long the next call may wait.
     fn patience(&self) -> io::Result<Option<Duration>> {
-        match self.limit.left(self.moved) {
-            // The system knows nothing below a microsecond, and takes 0 for no limit.
-            Some(left) if left < Duration::from_millis(1) => Err(ErrorKind::TimedOut.into()),
-            left => Ok(left),
+        let left = self.limit.left(self.moved);
+        let is_over = self.interrupt.as_ref().is_some_and(Interrupt::is_set);
+        // The system knows nothing below a microsecond, and takes 0 for no limit.
+        if is_over || left.is_some_and(|left| left < Duration::from_millis(1)) {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        match self.interrupt {
+            Some(_) => Ok(Some(left.map_or(GLANCE, |left| left.min(GLANCE)))),
+            None => Ok(left),
         }
     }
 }
@@ -219,6 +238,18 @@ mod tests {
         assert_eq!(outcome.kind(), ErrorKind::TimedOut);
         drop(socket);
         dripping.join().unwrap();
+    }
+
+    #[test]
+    fn who_wants_to_stop_waits_for_nobody() {
+        let (mut socket, there) = pair();
+        let interrupt = Interrupt::default();
+        socket.stop_on(&interrupt);
+        let waiting = thread::spawn(move || socket.read(&mut [0; 1]));
+        interrupt.set();
+        let outcome = waiting.join().unwrap().unwrap_err();
+        assert_eq!(outcome.kind(), ErrorKind::TimedOut);
+        drop(there);
     }
 
     #[test]

@@ -7,17 +7,20 @@
 //!   -> the server is the one meant  trust      known_hosts
 //!   -> we are let in                auth       agent, key files
 //!   -> files                        sftp, pool what stores and connectors use
+//!   -> many small ones at once      bulk, message
 //! ```
 //!
 //! Nothing here asks a person or prints: [`Options::ask`] and [`Notice`] do, and without them
 //! nobody is asked. Nothing here reads the environment.
 
 mod auth;
+pub mod bulk;
 mod config;
 mod host;
 mod jump;
 mod keys;
 mod known_hosts;
+pub mod message;
 mod pattern;
 pub mod pool;
 mod session;
@@ -153,13 +156,15 @@ struct Memory {
     is_warned: bool,
 }
 
-/// A server, and who to be there. Connections to it are made from several threads.
+/// A server, and who to be there. Connections to it are made from several threads; what one
+/// clone learns of a person, all know.
+#[derive(Clone)]
 pub struct Endpoint {
     hop: Hop,
     options: Options,
     interrupt: Interrupt,
     notice: Notice,
-    memory: Mutex<Memory>,
+    memory: Arc<Mutex<Memory>>,
 }
 
 impl Endpoint {
@@ -174,8 +179,21 @@ impl Endpoint {
             options: options.clone(),
             interrupt: interrupt.clone(),
             notice: notice.clone(),
-            memory: Mutex::default(),
+            memory: Arc::default(),
         }
+    }
+
+    /// Whether `other` is the same account of the same server, by whatever names: then a path
+    /// means the same for both.
+    ///
+    /// # Errors
+    /// Those of the configuration of ssh.
+    pub fn is_same_place(&self, other: &Endpoint) -> Result<bool> {
+        let resolve =
+            |endpoint: &Endpoint| Host::resolve(&endpoint.hop, Role::Target, &endpoint.options);
+        let (one, two) = (resolve(self)?, resolve(other)?);
+        Ok((&one.user, &one.name, one.port, &one.route)
+            == (&two.user, &two.name, two.port, &two.route))
     }
 
     /// Connects and logs in.
@@ -287,8 +305,9 @@ fn has_aes() -> bool {
 fn no_handshake(cause: &ssh2::Error, wire: &Wire) -> Error {
     let words = match cause.code() {
         ErrorCode::Session(NO_KEYS) => {
-            "the connection was lost while keys were exchanged, or there \
-            is no cipher, key exchange or type of key in common: methods that use SHA-1 are off"
+            "the server has no key exchange, cipher or type of key in common with us, or hung up: \
+             SHA-1 (ssh-rsa, group14-sha1) and CBC are off here; update its SSH, or switch on \
+             there what is newer, as curve25519-sha256, aes128-gcm@openssh.com and ssh-ed25519"
                 .to_owned()
         }
         _ => format!("{} does not speak SSH: {}", wire.far_end(), broken(cause)),

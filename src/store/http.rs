@@ -71,6 +71,7 @@ impl HttpStore {
             connections: settings.connections.unwrap_or(CONNECTIONS),
             credentials: token.transpose()?,
             notice: settings.notice.clone(),
+            interrupt: settings.interrupt.clone(),
         };
         Ok(HttpStore(Arc::new(Peer {
             location: url.to_string(),

@@ -165,7 +165,7 @@ fn hard_links_are_made_across_directories_and_again() {
     fs::write(dir.path().join("d/other"), b"y").unwrap();
     for made in [Made::New, Made::Existed] {
         for name in [b"g".as_slice(), b"other"] {
-            assert_eq!(sub.link(name, &*root, b"f").unwrap(), made);
+            assert_eq!(sub.link(name, &*root, b"f").unwrap().0, made);
         }
     }
     assert_eq!(fs::metadata(dir.path().join("f")).unwrap().nlink(), 3);

@@ -9,6 +9,10 @@ mod commands;
 #[path = "../cli/harness.rs"]
 #[allow(dead_code)]
 mod harness;
+mod interrupt;
+#[path = "../cli/process.rs"]
+#[allow(dead_code)]
+mod process;
 mod serving;
 mod tls;
 mod tokens;

@@ -12,6 +12,7 @@ use plakar::net::Trust;
 use plakar::net::location::Location;
 use plakar::net::retry::{Patience, Tries};
 use plakar::store::{Settings, Store, open};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// `plakar server`, killed when it is dropped.
 pub(crate) struct Served {
@@ -46,6 +47,11 @@ impl Served {
         thread::spawn(move || stderr.lines().for_each(drop));
         let port = url.rsplit(':').next().unwrap().parse().unwrap();
         Served { child, port, url }
+    }
+
+    /// Sends it `signal`.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Ends it as a power cut would.

@@ -18,7 +18,7 @@ fn long_ago() -> SystemTime {
 }
 
 /// Makes a file of `mode` that was last changed long ago.
-fn write(path: &Path, bytes: &[u8], mode: u32) {
+pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, bytes).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -27,7 +27,7 @@ fn write(path: &Path, bytes: &[u8], mode: u32) {
 }
 
 /// A tree with one of everything that SFTP can carry.
-fn tree(root: &Path) {
+pub(crate) fn tree(root: &Path) {
     write(&root.join("large"), &noise(5 << 20), 0o640);
     write(&root.join("empty"), b"", 0o600);
     write(&root.join("sub/deep/run"), b"#!/bin/sh\n", 0o755);
@@ -48,7 +48,7 @@ fn tree(root: &Path) {
 }
 
 /// What is below `root`: names, kinds, modes, times in seconds, targets.
-fn listed(root: &Path) -> String {
+pub(crate) fn listed(root: &Path) -> String {
     let mut find = Command::new("find");
     find.arg(root).args([
         "-mindepth",
@@ -68,7 +68,7 @@ fn listed(root: &Path) -> String {
     lines.join("\n")
 }
 
-fn assert_same_contents(one: &Path, other: &Path) {
+pub(crate) fn assert_same_contents(one: &Path, other: &Path) {
     let mut diff = Command::new("diff");
     let status = diff
         .args(["-r", "--no-dereference"])
@@ -225,7 +225,7 @@ fn a_tree_is_restored_to_a_server() {
     let run = sandbox
         .run(&["at", "st", "restore", "-to", &to, "latest"])
         .ended(0);
-    run.says("2 times could not be restored: SFTP cannot say them");
+    run.says("2 times, 1 hard link (it is a copy) could not be restored: SFTP cannot say them");
     assert_eq!(fs::metadata(&back).unwrap().mode() & 0o7777, 0o711);
     assert_eq!(fs::read(back.join("sub/other")).unwrap(), b"stays");
     fs::remove_file(back.join("sub/other")).unwrap();
@@ -235,6 +235,16 @@ fn a_tree_is_restored_to_a_server() {
         .unwrap();
     assert_same_contents(&sandbox.path("d"), &back);
     assert_eq!(listed(&sandbox.path("d")), listed(&back));
+
+    // A configured connection is enough, also to copy what was a hard link.
+    let one = server.location("one");
+    sandbox
+        .run(&["destination", "add", "one", &one, "connections=1"])
+        .ended(0);
+    sandbox
+        .run(&["at", "st", "restore", "-to", "@one", "latest"])
+        .ended(0);
+    assert_same_contents(&sandbox.path("d"), &server.path("srv/one"));
 
     // Once more: everything is there.
     let again = sandbox
@@ -284,4 +294,44 @@ fn a_destination_has_a_name() {
         crate::server::files_below(&server.path("srv")),
         ["./new/place/a", "./plain"]
     );
+}
+
+#[test]
+fn a_store_on_the_server_is_not_backed_up_into_itself() {
+    let server = Server::new();
+    tree(&server.path("srv/tree"));
+    let sandbox = sandbox("sftp_source_store", &server);
+    let store = server.location("tree/sub/st");
+    sandbox.run(&["at", &store, "create"]).ended(0);
+    // The same account of the same server, by other names, and the path through a link.
+    symlink(server.path("srv/tree"), server.path("srv/way")).unwrap();
+    let way = server.path("srv/way");
+    let far = format!("sftp://127.0.0.1:{}{}", server.port(), way.display());
+    server.configure(&format!(
+        "Host 127.0.0.1\n  User {}\n",
+        crate::server::user()
+    ));
+    for place in [&server.location("tree"), &far] {
+        sandbox.run(&["at", &store, "backup", place]).ended(0);
+        let listed = sandbox
+            .run(&["at", &store, "ls", "-recursive", "latest"])
+            .ended(0)
+            .prints("sub/deep/run")
+            .stdout();
+        assert!(!listed.contains("sub/st"), "{listed}");
+        let foreseen = sandbox
+            .run(&["at", &store, "backup", "-dry-run", place])
+            .ended(0)
+            .stdout();
+        assert!(!foreseen.contains("sub/st"), "{foreseen}");
+    }
+    // Another store there is files like any.
+    sandbox.run(&["at", "st", "create"]).ended(0);
+    sandbox
+        .run(&["at", "st", "backup", &server.location("tree")])
+        .ended(0);
+    sandbox
+        .run(&["at", "st", "ls", "-recursive", "latest"])
+        .ended(0)
+        .prints("sub/st/CONFIG");
 }

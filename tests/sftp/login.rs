@@ -97,9 +97,17 @@ fn keys_of_every_type_let_us_in() {
     let refused = [
         "not let in as ",
         "id_ed25519 was refused",
-        "the server takes publickey",
+        "the server takes publickey; to have a key let in: ssh-copy-id",
     ];
     is_denied(&server, &refused, |_| {});
+    let keyless = [
+        "there is no key to log in with",
+        "to make a key: ssh-keygen",
+    ];
+    is_denied(&server, &keyless, |options| {
+        options.home = None;
+        options.known_hosts = Some(server.path("home/.ssh/known_hosts"));
+    });
     let missing = ["/no/such/key is missing"];
     is_denied(&server, &missing, |options| {
         options.identity = Some("/no/such/key".into())

@@ -3,15 +3,23 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
 mod adverse;
+mod ahead;
 mod command;
 mod connector;
 #[path = "../cli/harness.rs"]
 #[allow(dead_code)]
 mod harness;
+mod interrupt;
+mod jail;
+mod kinds;
 mod login;
-mod pairs;
+mod outage;
+#[path = "../cli/process.rs"]
+#[allow(dead_code)]
+mod process;
 mod proxy;
 mod server;
 mod store;
 mod trust;
+mod two_servers;
 mod way;

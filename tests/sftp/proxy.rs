@@ -1,10 +1,11 @@
-//! What stands between a client and a server: it counts, and it cuts.
+//! What stands between a client and a server: it counts, it cuts, and it delays.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// A way to a server on 127.0.0.1.
 pub(crate) struct Proxy {
@@ -14,8 +15,12 @@ pub(crate) struct Proxy {
 
 struct Shared {
     target: u16,
-    /// The first connection is cut once so many pieces have passed, in both directions.
+    /// The connection that is cut, counted from 0.
+    cut: u64,
+    /// Once so many of its pieces have passed, in both directions.
     cut_after: u64,
+    /// How long each piece takes.
+    delay: Duration,
     pieces: AtomicU64,
     connections: AtomicU64,
     /// How often an answer followed a question.
@@ -28,11 +33,27 @@ struct Shared {
 impl Proxy {
     /// A way to `target` that is cut once `cut_after` pieces have passed, and then no more.
     pub(crate) fn new(target: u16, cut_after: u64) -> Proxy {
+        Proxy::with(target, 0, cut_after, Duration::ZERO)
+    }
+
+    /// The same, but it is the second connection that is cut.
+    pub(crate) fn cutting_second(target: u16, cut_after: u64) -> Proxy {
+        Proxy::with(target, 1, cut_after, Duration::ZERO)
+    }
+
+    /// A way to `target` that takes so long in each direction.
+    pub(crate) fn slow(target: u16, delay: Duration) -> Proxy {
+        Proxy::with(target, 0, u64::MAX, delay)
+    }
+
+    fn with(target: u16, cut: u64, cut_after: u64, delay: Duration) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             target,
+            cut,
             cut_after,
+            delay,
             pieces: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             round_trips: AtomicU64::new(0),
@@ -83,14 +104,25 @@ impl Shared {
             from.set_nodelay(true).unwrap();
             let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
             let shared = self.clone();
-            thread::spawn(move || shared.carry(from, to, is_asking, number == 0));
+            thread::spawn(move || shared.carry(from, to, is_asking, number == shared.cut));
         }
     }
 
-    fn carry(&self, mut from: TcpStream, mut to: TcpStream, is_asking: bool, is_first: bool) {
+    fn carry(&self, mut from: TcpStream, to: TcpStream, is_asking: bool, may_be_cut: bool) {
+        let (sender, pieces) = mpsc::channel::<(Instant, Vec<u8>)>();
+        let mut late = to.try_clone().unwrap();
+        let delay = self.delay;
+        let carrying = thread::spawn(move || {
+            for (when, piece) in pieces {
+                thread::sleep((when + delay).saturating_duration_since(Instant::now()));
+                if late.write_all(&piece).is_err() {
+                    break;
+                }
+            }
+        });
         let mut piece = [0; 32 << 10];
         while let Ok(length) = from.read(&mut piece) {
-            let is_cut = is_first && self.pieces.fetch_add(1, Ordering::SeqCst) >= self.cut_after;
+            let is_cut = may_be_cut && self.pieces.fetch_add(1, Ordering::SeqCst) >= self.cut_after;
             if length == 0 || is_cut {
                 break;
             }
@@ -98,10 +130,15 @@ impl Shared {
             if was_asked && !is_asking {
                 self.round_trips.fetch_add(1, Ordering::SeqCst);
             }
-            if to.write_all(&piece[..length]).is_err() {
+            if sender
+                .send((Instant::now(), piece[..length].to_vec()))
+                .is_err()
+            {
                 break;
             }
         }
+        drop(sender);
+        carrying.join().unwrap();
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
     }

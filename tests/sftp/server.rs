@@ -36,7 +36,27 @@ impl Server {
 
     /// The same with other lines in its configuration.
     pub(crate) fn with(lines: &str) -> Server {
-        let directory = TempDir::new().unwrap();
+        Server::within(TempDir::new().unwrap(), lines)
+    }
+
+    /// One whose users see nothing but its files, which are `/` for them. Nothing if we may
+    /// not make one.
+    pub(crate) fn jail() -> Option<Server> {
+        if !rustix::process::getuid().is_root() {
+            return None;
+        }
+        // All that is above a jail must be root's alone, which /tmp is not.
+        let directory = TempDir::new_in("/run").unwrap();
+        let root = directory.path().join("srv");
+        let lines = format!(
+            "Subsystem sftp internal-sftp\nChrootDirectory {}\n",
+            root.display()
+        );
+        Some(Server::within(directory, &lines))
+    }
+
+    /// One whose own files are in `directory`.
+    fn within(directory: TempDir, lines: &str) -> Server {
         fs::create_dir_all(directory.path().join("home/.ssh")).unwrap();
         fs::create_dir(directory.path().join("srv")).unwrap();
         let mut server = Server {
@@ -193,6 +213,18 @@ impl Server {
             config: Some(self.path("home/.ssh/config")),
             ..ssh::Options::default()
         }
+    }
+
+    /// What makes `other` be this server in the configuration of another's user.
+    pub(crate) fn as_other(&self) -> String {
+        format!(
+            "Host other\n  HostName 127.0.0.1\n  Port {}\n  User {}\n  IdentityFile {}\n  \
+             UserKnownHostsFile {}\n",
+            self.port,
+            user(),
+            self.path("home/.ssh/id_ed25519").display(),
+            self.path("home/.ssh/known_hosts").display(),
+        )
     }
 
     /// The location of `path`, which is relative to the files of the server.

@@ -104,6 +104,10 @@ fn the_location_may_say_it_all() {
     assert_eq!(error.kind(), Kind::NotFound, "{error}");
     let error = at("sftp://no-such-host.invalid/none");
     assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert!(
+        error.to_string().contains("cannot find the host: "),
+        "{error}"
+    );
 }
 
 #[test]
@@ -123,4 +127,19 @@ fn paths_may_begin_at_home() {
     store.prepare().unwrap();
     store.put_config(b"version = 1").unwrap();
     assert_eq!(server.store("a/st").get_config().unwrap(), b"version = 1");
+}
+
+#[test]
+fn an_old_server_is_told_from_one_that_is_gone() {
+    let old = [
+        "KexAlgorithms diffie-hellman-group14-sha1\n",
+        "HostKeyAlgorithms ssh-rsa\n",
+        "Ciphers 3des-cbc\n",
+    ];
+    for line in old {
+        let server = Server::with(&format!("Subsystem sftp internal-sftp\n{line}"));
+        let error = outcome(&server, |_| {});
+        assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+        assert!(error.to_string().contains("update"), "{line}: {error}");
+    }
 }

@@ -140,6 +140,11 @@ fn lost_words(lost: &BTreeMap<Lost, u64>, why: &str) -> Option<String> {
         ),
         (count(Lost::Flags), "inode flag", "inode flags"),
         (count(Lost::Holes), "hole", "holes"),
+        (
+            count(Lost::Link),
+            "hard link (it is a copy)",
+            "hard links (they are copies)",
+        ),
     ]);
     (!words.is_empty()).then(|| format!("{words} could not be restored: {why}"))
 }

@@ -232,7 +232,12 @@ impl DestinationDir for LocalDir {
         Ok(lost)
     }
 
-    fn link(&self, name: &[u8], dir: &dyn DestinationDir, existing: &[u8]) -> Result<Made> {
+    fn link(
+        &self,
+        name: &[u8],
+        dir: &dyn DestinationDir,
+        existing: &[u8],
+    ) -> Result<(Made, Vec<Lost>)> {
         check_name(name)?;
         check_name(existing)?;
         let Some(from) = dir.as_any().downcast_ref::<LocalDir>() else {
@@ -243,12 +248,12 @@ impl DestinationDir for LocalDir {
         };
         match link_unlocked(&from.directory, existing, &self.directory, name) {
             Err(Errno::EXIST) if self.is_linked(name, &from.directory, existing)? => {
-                return Ok(Made::Existed);
+                return Ok((Made::Existed, Vec::new()));
             }
             Err(Errno::EXIST) => self.link_over(name, &from.directory, existing)?,
             result => result?,
         }
-        Ok(Made::New)
+        Ok((Made::New, Vec::new()))
     }
 
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>> {

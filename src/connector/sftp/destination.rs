@@ -267,7 +267,12 @@ impl DestinationDir for RemoteDir {
         published.map(|()| vec![Lost::Times])
     }
 
-    fn link(&self, name: &[u8], dir: &dyn DestinationDir, existing: &[u8]) -> Result<Made> {
+    fn link(
+        &self,
+        name: &[u8],
+        dir: &dyn DestinationDir,
+        existing: &[u8],
+    ) -> Result<(Made, Vec<Lost>)> {
         let Some(from) = dir.as_any().downcast_ref::<RemoteDir>() else {
             let cause = "a hard link cannot lead to another destination";
             return Err(Error::new(Kind::Failed, cause));
@@ -275,10 +280,13 @@ impl DestinationDir for RemoteDir {
         let mut old = RemoteFile::open(&self.shared.pool, from.at(existing)?)?;
         let metadata = old.metadata()?;
         let new = SftpNewFile::new(&self.shared, self.at(name)?, metadata.size_bytes)?;
+        old.let_go();
         let mut piece = vec![0; PIECE_BYTES];
         let mut offset = 0;
         while offset < metadata.size_bytes {
             let read = old.read(&mut piece)?;
+            // Whoever waits for a connection holds none: there may be no other.
+            old.let_go();
             if read == 0 {
                 return Err(Error::new(Kind::Failed, "it was cut short meanwhile"));
             }
@@ -294,7 +302,7 @@ impl DestinationDir for RemoteDir {
         };
         // What was lost was told of the first.
         new.finish(&attributes, Permissions::Restore)?;
-        Ok(Made::New)
+        Ok((Made::New, vec![Lost::Link]))
     }
 
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>> {

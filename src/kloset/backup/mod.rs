@@ -22,6 +22,7 @@ mod assemble;
 mod attributes;
 mod job;
 mod linked;
+mod lost;
 mod out;
 mod plan;
 mod previous;
@@ -121,6 +122,8 @@ pub struct Options {
     pub skip_xattrs: Switch,
     /// Directories that are never entered, as device and inode: the store, the cache.
     pub skip: Vec<(u64, u64)>,
+    /// The same by their absolute paths, where a source has no inodes.
+    pub skip_paths: Vec<Vec<u8>>,
     /// The machine this runs on.
     pub host: String,
     /// Who runs it.
@@ -180,7 +183,7 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
     }
     .run(&failures, &orphans, previous)?;
     options.interrupt.check()?;
-    walk::expect_source(source)?;
+    lost::expect(source)?;
     let (error_count, errors) = failures.into_list();
     let snapshot = Snapshot {
         id: Id(random()?),
@@ -372,6 +375,7 @@ impl Stages<'_> {
             packers.push(Packer::new(self.writing, PackKind::Data, finished.clone())?);
         }
         let context = read::Context {
+            source: self.pipeline.source,
             options,
             chunker: kloset.chunker(),
             buffers: &buffers,

@@ -19,8 +19,9 @@ use std::time::Duration;
 use super::Options;
 use super::attributes::trim_xattrs;
 use super::job::{Batch, Buffer, Buffers, End, Find, Job, Step};
+use super::lost;
 use super::recent;
-use crate::connector::{Metadata, SourceDir, SourceFile, Stream};
+use crate::connector::{Metadata, Source, SourceDir, SourceFile, Stream};
 use crate::error::{Error, Kind, Result};
 use crate::kloset::chunker::Chunker;
 use crate::kloset::failures::Failures;
@@ -41,6 +42,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// What readers share.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
+    pub(super) source: &'a dyn Source,
     pub(super) options: &'a Options,
     pub(super) chunker: &'a Chunker,
     pub(super) buffers: &'a Buffers,
@@ -93,6 +95,11 @@ impl<'a> Reader<'a> {
     /// Reads one batch, in its order.
     fn read_batch(&mut self, batch: Batch) -> Result<()> {
         (self.batch, self.part) = (batch.number, 0);
+        for find in &batch.finds {
+            if let Find::Read(dir, _, entry) = find {
+                dir.expect_file(&entry.name, &entry.metadata);
+            }
+        }
         for find in batch.finds {
             match find {
                 Find::Enter(entry) => self.steps.push(Step::Enter(entry)),
@@ -143,6 +150,7 @@ impl<'a> Reader<'a> {
                 self.steps.push(Step::Restart);
             }
             Err(Failure::Item(error)) => {
+                let error = lost::of_item(self.context.source, error)?;
                 self.context.failures.add(path, &error);
                 self.steps.push(Step::Restart);
                 entry.set_problem(&error.to_string());

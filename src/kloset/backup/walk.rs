@@ -12,11 +12,13 @@ use std::sync::Arc;
 use super::attributes::{has_details, reuse_details, trim_xattrs};
 use super::job::Find;
 use super::linked::{Known, Linked};
+use super::lost;
 use super::out::{Out, Purpose};
 use super::plan::Plan;
 use super::previous::{self, OldDirectory};
 use super::{Options, Pipeline, Summary, Switch};
 use crate::connector::exclude::is_cache;
+use crate::connector::wanted::Wanted;
 use crate::connector::{FileKind, Item, Metadata, Source, SourceDir};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::Kloset;
@@ -47,16 +49,6 @@ struct Frame<'a> {
     old: OldDirectory<'a>,
     scope: Scope,
     path_bytes: usize,
-}
-
-/// # Errors
-/// [`Kind::Unavailable`] if the source is gone: a snapshot without all that could not be
-/// reached would look like one of files that were deleted.
-pub(super) fn expect_source(source: &dyn Source) -> Result<()> {
-    match source.is_lost() {
-        false => Ok(()),
-        true => Err(Error::new(Kind::Unavailable, "the source is gone")),
-    }
 }
 
 /// Walks a source.
@@ -105,10 +97,15 @@ impl<'a> Walker<'a> {
     /// # Errors
     /// What keeps the backup from being made: that no place is there, or an interrupt.
     pub(super) fn run(mut self, previous: Option<Snapshot>) -> Result<Summary> {
+        self.source.expect(Wanted {
+            places: self.options.places.clone(),
+            excludes: self.options.excludes.clone(),
+            skip: self.options.skip_paths.clone(),
+        });
         self.enter_root(previous)?;
         while let Some(frame) = self.frames.last_mut() {
             self.out.check()?;
-            expect_source(self.source)?;
+            lost::expect(self.source)?;
             self.path.truncate(frame.path_bytes);
             match frame.items.next() {
                 Some(item) => self.visit(item)?,
@@ -179,12 +176,11 @@ impl<'a> Walker<'a> {
     /// Whether the user, or good sense, wants this item left out.
     fn is_left_out(&self, metadata: &Metadata, scope: &Scope) -> bool {
         let is_dir = metadata.kind == FileKind::Directory;
-        if is_dir
-            && self
-                .options
-                .skip
-                .contains(&(metadata.device, metadata.inode))
-        {
+        let identity = (metadata.device, metadata.inode);
+        let Options {
+            skip, skip_paths, ..
+        } = self.options;
+        if is_dir && (skip.contains(&identity) || skip_paths.contains(&self.path)) {
             return true;
         }
         match scope {
@@ -280,7 +276,8 @@ impl<'a> Walker<'a> {
             return Ok(plan.children.keys().map(named).collect());
         }
         let mut items = dir.items()?;
-        if self.options.exclude_caches == Switch::On && is_cache(dir) {
+        let may_be_cache = || items.iter().any(|item| item.name == CACHE_TAG);
+        if self.options.exclude_caches == Switch::On && may_be_cache() && is_cache(dir) {
             items.retain(|item| item.name == CACHE_TAG);
         }
         items.sort_unstable_by(|one, other| one.name.cmp(&other.name));
@@ -388,6 +385,7 @@ impl<'a> Walker<'a> {
         if error.kind() == Kind::NotFound {
             return self.without(&name, error);
         }
+        let error = lost::of_item(self.source, error)?;
         self.failures.add(&self.path, &error);
         self.lose_places(&name, &error)?;
         let mut entry = self.entry(name, metadata);
@@ -398,6 +396,7 @@ impl<'a> Walker<'a> {
     /// Passes over an item of which nothing is known. Counts a failure, unless it was listed and
     /// is no longer there: then there is nothing to back up.
     fn without(&mut self, name: &[u8], error: Error) -> Result<()> {
+        let error = lost::of_item(self.source, error)?;
         let is_listed = matches!(self.frame().scope, Scope::Inside { .. });
         match error.kind() {
             Kind::NotFound if is_listed => self.failures.warn(

@@ -147,9 +147,10 @@ fn make(
         Fate::Moved(path) => &**path,
     };
     let (from, existing_name) = open_parent(root, existing)?;
-    let made = dir
+    let (made, lost) = dir
         .link(name, &*from, existing_name)
         .during(|| format!("link to {}", existing.escape_ascii()))?;
+    context.lose(lost);
     context.advance(first.size_bytes);
     let action = match made {
         Made::New => Action::Restored,

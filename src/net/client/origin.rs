@@ -2,15 +2,20 @@
 
 use std::fmt;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 use crate::net::location::Url;
+use crate::util::interrupt::Interrupt;
 
 /// The most addresses of one name that are tried.
 const ADDRESSES_LIMIT: usize = 8;
 /// How long an address keeps us from the next one. IPv6 that leads nowhere is common.
 const NEXT_AFTER: Duration = Duration::from_secs(3);
+/// How long a request to stop may go unnoticed.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// A server, and the path below which it is asked.
 pub(super) struct Origin {
@@ -51,28 +56,47 @@ impl Origin {
 
     /// A connection to the first address that takes one, each tried for up to `patience`.
     ///
+    /// A thread of its own looks the name up and connects, since neither can be stopped.
+    ///
     /// # Errors
-    /// [`Kind::Unavailable`]: of the last address.
-    pub(super) fn connect(&self, patience: Duration) -> Result<TcpStream> {
-        let addresses = (self.host.as_str(), self.port).to_socket_addrs();
-        let unknown = |cause| Error::new(Kind::Unavailable, Error::from(cause).to_string());
-        let addresses: Vec<SocketAddr> = addresses.map_err(unknown)?.collect();
-        let addresses = &addresses[..addresses.len().min(ADDRESSES_LIMIT)];
-        let mut failed = Error::new(Kind::Unavailable, "the host has no address");
-        for (place, address) in addresses.iter().enumerate() {
-            let is_last = place + 1 == addresses.len();
-            let patience = if is_last {
-                patience
-            } else {
-                patience.min(NEXT_AFTER)
-            };
-            match TcpStream::connect_timeout(address, patience) {
-                Ok(tcp) => return Ok(tcp),
-                Err(cause) => failed = Error::new(Kind::Unavailable, words(cause)),
+    /// [`Kind::Unavailable`]: of the last address. [`Kind::Interrupted`].
+    pub(super) fn connect(&self, patience: Duration, interrupt: &Interrupt) -> Result<TcpStream> {
+        let (sender, receiver) = mpsc::channel();
+        let place = (self.host.clone(), self.port);
+        thread::spawn(move || sender.send(connect(&place, patience)));
+        loop {
+            interrupt.check()?;
+            match receiver.recv_timeout(GLANCE) {
+                Ok(outcome) => return outcome,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::new(Kind::Failed, "nobody tries to connect"));
+                }
             }
         }
-        Err(failed)
     }
+}
+
+/// A connection to the first address of `place`, a host and a port, that takes one.
+fn connect(place: &(String, u16), patience: Duration) -> Result<TcpStream> {
+    let addresses = (place.0.as_str(), place.1).to_socket_addrs();
+    let unknown = |cause| Error::new(Kind::Unavailable, Error::from(cause).to_string());
+    let addresses: Vec<SocketAddr> = addresses.map_err(unknown)?.collect();
+    let addresses = &addresses[..addresses.len().min(ADDRESSES_LIMIT)];
+    let mut failed = Error::new(Kind::Unavailable, "the host has no address");
+    for (number, address) in addresses.iter().enumerate() {
+        let is_last = number + 1 == addresses.len();
+        let patience = if is_last {
+            patience
+        } else {
+            patience.min(NEXT_AFTER)
+        };
+        match TcpStream::connect_timeout(address, patience) {
+            Ok(tcp) => return Ok(tcp),
+            Err(cause) => failed = Error::new(Kind::Unavailable, words(cause)),
+        }
+    }
+    Err(failed)
 }
 
 fn words(cause: std::io::Error) -> String {

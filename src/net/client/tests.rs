@@ -14,6 +14,7 @@ fn client_of(script: &Script, notice: Notice) -> Client {
         connections: 2,
         credentials: Some("Bearer secret".to_owned().into()),
         notice,
+        interrupt: Interrupt::default(),
     };
     Client::new(&script.url(), setup)
 }

@@ -25,6 +25,9 @@ const REFUSED: [i32; 2] = [-18, -19];
 /// `_TIMEOUT`, `_RECV`, `_SOCKET_NONE`.
 const LOST: [i32; 5] = [-7, -13, -30, -43, -1];
 
+/// What is said of a key that the server wants none of.
+const WAS_REFUSED: &str = "was refused";
+
 /// What became of one key.
 enum Tried {
     LetIn,
@@ -148,7 +151,7 @@ impl Login<'_> {
     fn is_last(&mut self, name: &str, tried: Tried) -> Result<bool> {
         match tried {
             Tried::LetIn => return Ok(true),
-            Tried::Refused => self.tried.push(format!("{name} was refused")),
+            Tried::Refused => self.tried.push(format!("{name} {WAS_REFUSED}")),
             Tried::Unusable(why) => self.tried.push(format!("{name}: {why}")),
             Tried::Lost if self.tried.is_empty() => {
                 return Err(Error::new(Kind::Unavailable, "the server hung up"));
@@ -201,6 +204,18 @@ impl Login<'_> {
         Ok(Tried::Unusable("wrong passphrase".to_owned()))
     }
 
+    /// What can be done about keys that are not there, or that the server does not know. Of
+    /// those that could not be used it is said already.
+    fn hint(&self, methods: &str) -> &'static str {
+        let is_refusal = |tried: &String| tried.ends_with(WAS_REFUSED);
+        match self.tried.is_empty() {
+            _ if !methods.contains("publickey") => ", and here nothing but keys is used",
+            true => "; to make a key: ssh-keygen, and to have it let in: ssh-copy-id",
+            false if self.tried.iter().all(is_refusal) => "; to have a key let in: ssh-copy-id",
+            false => "",
+        }
+    }
+
     /// The error, with what the server would have taken instead.
     fn refused(&self) -> Error {
         let user = &self.host.user;
@@ -214,8 +229,10 @@ impl Login<'_> {
         };
         match methods {
             Ok(Ok(methods)) => {
+                let hint = self.hint(&methods);
                 let methods = methods.replace(',', ", ");
-                let cause = format!("not let in as {user}: {tried}; the server takes {methods}");
+                let cause =
+                    format!("not let in as {user}: {tried}; the server takes {methods}{hint}");
                 Error::new(Kind::Denied, cause)
             }
             // libssh2 takes the end of a connection for one more refusal. It may have been

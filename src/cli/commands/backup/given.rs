@@ -31,6 +31,8 @@ pub(super) struct Opts {
     named: Vec<Place>,
     /// Where that is, once the source is there.
     places: Vec<Vec<u8>>,
+    /// Where the store is in the source, if it is there and has no inode.
+    skip_paths: Vec<Vec<u8>>,
     excludes: Excludes,
     labels: Labels,
     time_ns: Option<i64>,
@@ -56,6 +58,7 @@ impl Opts {
                 source: SourceOptions::of_all(&named, args)?,
                 named,
                 places: Vec::new(),
+                skip_paths: Vec::new(),
                 stream,
                 excludes: excludes(args)?,
                 labels: labels(globals, args)?,
@@ -75,9 +78,9 @@ impl Opts {
     /// [`places::source`].
     pub(super) fn source(&mut self, globals: &Globals) -> Result<Box<dyn Source>> {
         let Some(stream) = self.stream.take() else {
-            let (source, paths) = places::source(globals, &self.named)?;
-            self.places = paths;
-            return Ok(source);
+            let named = places::source(globals, &self.named)?;
+            (self.places, self.skip_paths) = (named.paths, named.skip);
+            return Ok(named.source);
         };
         let source = stream.source()?;
         self.places = vec![source.path()];
@@ -107,6 +110,7 @@ impl Opts {
             exclude_caches: self.source.exclude_caches,
             skip_xattrs: self.skip_xattrs,
             skip: skipped(globals, kloset),
+            skip_paths: self.skip_paths,
             host: source.origin().to_owned(),
             user: user(source),
             program: concat!("plakar ", env!("CARGO_PKG_VERSION")).to_owned(),
