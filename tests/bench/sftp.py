@@ -53,8 +53,6 @@ UNDER_WAY_BYTES = 32 << 20
 TARGETS = [
     ("backup / sftp put", "first", "plakar", "sftp", 1 / 0.8),
     ("restore / sftp get", "restore", "plakar", "sftp", 1 / 0.8),
-    ("backup / sftp put of the packs", "first", "plakar", "packs", 1 / 0.8),
-    ("restore / sftp get of the packs", "restore", "plakar", "packs", 1 / 0.8),
     ("backup, delayed / undelayed", "first", "delayed", "plakar", 2),
     ("restore, delayed / undelayed", "restore", "delayed", "plakar", 2),
     ("backup / restic", "first", "plakar", "restic", 0.5),
