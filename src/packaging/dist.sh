@@ -35,6 +35,7 @@ trap 'rm -rf "$stage"' EXIT
 make --no-print-directory install DESTDIR="$stage/root" PREFIX=/usr/local \
     BINARY="$binary" COMPLETER="${runner[*]} $binary"
 mv "$stage/root/usr/local" "$stage/$name"
+src/packaging/licences.sh "$target" >"$stage/$name/share/doc/plakar/LICENCES"
 
 mkdir -p "$out"
 archive=$out/$name.tar.gz

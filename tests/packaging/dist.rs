@@ -13,17 +13,24 @@ const DATE_SECONDS: &str = "1500000000";
 /// The same as tar prints it.
 const DATE: &str = "2017-07-14 02:40";
 
-/// Packs `program` as if it were for a machine called `test`, from within a process with this umask.
+/// For which machine archives are packed here.
+const TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// What the archive is called, and the directory in it.
+fn name() -> String {
+    format!("plakar-{}-{TARGET}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Packs `program`, from within a process with this umask.
 fn packed(out: &Path, program: &Path, umask: &str) -> Vec<u8> {
-    let line = format!("umask {umask}; exec src/packaging/dist.sh test");
+    let line = format!("umask {umask}; exec src/packaging/dist.sh {TARGET}");
     let mut command = Command::new("/bin/sh");
     command.args(["-c", &line]).current_dir(top());
     command.env("SOURCE_DATE_EPOCH", DATE_SECONDS);
     command.env("BINARY", program).env("DIST", out);
     command.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
     Run::of(&mut command).ended(0);
-    let archive = out.join(format!("plakar-{}-test.tar.gz", env!("CARGO_PKG_VERSION")));
-    fs::read(archive).expect("there is an archive")
+    fs::read(out.join(name() + ".tar.gz")).expect("there is an archive")
 }
 
 #[test]
@@ -46,7 +53,7 @@ fn an_archive_is_the_same_whenever_and_by_whomever_it_is_made() {
 
 /// Checks the sum that is beside the archive, and what is in it.
 fn check_archive(dir: &Path) {
-    let name = format!("plakar-{}-test", env!("CARGO_PKG_VERSION"));
+    let name = name();
     let sum = ["-c", "--strict", &format!("{name}.tar.gz.sha256")].map(str::to_owned);
     Run::of(Command::new("sha256sum").args(sum).current_dir(dir)).ended(0);
     let mut list = Command::new("tar");
