@@ -32,7 +32,8 @@ if [ -d "$libraries" ]; then
 else
     src/packaging/toolchain.sh "$work"
     work=$(cd "$work" && pwd)
-    remap+=("$work/root/usr=/rust" "$work=/toolchain")
+    # Cargo tells the compiler of what is below the top in short.
+    remap+=("$work=/toolchain" "${work#"$top"/}=/toolchain")
     # The unwinder would want parts of glibc; with `panic = "abort"` nobody unwinds.
     flags+=(-C link-self-contained=no)
     build=("-Zbuild-std=std,panic_abort" "-Zbuild-std-features=")

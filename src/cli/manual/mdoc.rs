@@ -114,7 +114,8 @@ impl Page {
         };
         if first.text == "Nm" && self.is_synopsis {
             self.sheet.end_paragraph();
-            self.sheet.hang = self.name.chars().count() + 1;
+            let name = rest.first().map_or(&self.name, |word| &word.text);
+            self.sheet.hang = name.chars().count() + 1;
         }
         if !self.block(&first.text, rest) {
             self.called(&first.text, rest);
@@ -145,7 +146,7 @@ impl Page {
             "Bl" => self.begin_list(rest),
             "It" => self.item(rest),
             "El" => self.end_list(),
-            "Rs" => self.reference.clear(),
+            "Rs" => self.sheet.gap(),
             "Re" => self.end_reference(),
             _ if name.starts_with('%') => {
                 let part = (name.to_owned(), unescaped(&joined(rest)));

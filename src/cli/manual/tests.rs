@@ -107,7 +107,7 @@ fn a_synopsis_breaks_between_options_and_hangs() {
     let expected = "
 SYNOPSIS
      plakar [OPTIONS] server
-       [-listen PORT] [-key FILE]
+            [-listen PORT] [-key FILE]
      plakar token
 ";
     assert_eq!(set(body), expected);
