@@ -259,11 +259,14 @@ impl Page {
         let mut column = 0;
         let cells = head.split(|word| word.text == "Ta");
         for (place, cell) in cells.enumerate() {
-            // What is too long for its column moves the next one, by a blank at least.
-            let blank = usize::from(place > 0);
-            line.resize(column.max(line.len() + blank), (' ', Font::Plain));
             self.inline(cell, Font::Plain);
-            line.extend(self.sheet.take());
+            let letters = self.sheet.take();
+            if !letters.is_empty() {
+                // What is too long for its column moves the next one, by a blank at least.
+                let start = column.max(line.len() + usize::from(place > 0));
+                line.resize(start, (' ', Font::Plain));
+                line.extend(letters);
+            }
             column += widths.get(place).copied().unwrap_or_default();
         }
         self.sheet.line(&line, self.sheet.indent);
