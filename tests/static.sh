@@ -67,7 +67,7 @@ await() {
 
 # ---- What is in the file ----
 
-no_interpreter() { ! readelf -lW "$binary" | grep -E 'INTERP|DYNAMIC'; }
+no_interpreter() { ! readelf -lW "$binary" | grep INTERP; }
 no_libraries() { ! readelf -dW "$binary" | grep NEEDED; }
 small() { [ "$(stat -c %s "$binary")" -le "$SIZE_LIMIT_BYTES" ]; }
 no_paths() {

@@ -23,7 +23,9 @@ cargo_home=${CARGO_HOME:-$HOME/.cargo}
 # No path of this machine stands in the binary: neither those of the sources, which messages
 # of panics name, nor those of the C in libraries. The last one that fits is taken.
 remap=("$cargo_home=/cargo" "$top=/plakar")
-flags=(-C target-feature=+crt-static)
+# Nobody unwinds the stack, since panics abort: the tables for that would be a tenth of the file.
+flags=(-C target-feature=+crt-static -C force-unwind-tables=no)
+cflags=(-fno-asynchronous-unwind-tables -fno-unwind-tables)
 
 libraries=$(rustc --print target-libdir --target "$target" 2>/dev/null || true)
 if [ -d "$libraries" ]; then
@@ -45,7 +47,8 @@ export ZIG_GLOBAL_CACHE_DIR=$top/target/static/zig ZIG_LOCAL_CACHE_DIR=$top/targ
 
 flags+=("${remap[@]/#/--remap-path-prefix=}")
 export RUSTFLAGS="${flags[*]} ${RUSTFLAGS-}"
-export CFLAGS="${remap[*]/#/-ffile-prefix-map=} ${CFLAGS-}"
+cflags+=("${remap[@]/#/-ffile-prefix-map=}")
+export CFLAGS="${cflags[*]} ${CFLAGS-}"
 # What would be the time of the build in libraries is the time of the commit.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(src/packaging/date.sh)}
 export SOURCE_DATE_EPOCH
