@@ -113,7 +113,7 @@ fi
 cp -r man "$root/data"
 
 # Runs the program alone.
-alone=(env -i HOME=/home "PLAKAR_PASSPHRASE=an owl in the attic" chroot "$root" "${inside[@]}")
+alone=(env -i HOME=/home "PLAKAR_PASSPHRASE=an owl in the attic" "$(command -v chroot)" "$root" "${inside[@]}")
 plakar() {
     "${alone[@]}" "$@"
 }
@@ -165,8 +165,7 @@ def tcp(listener):
     while True:
         stream, _ = listener.accept()
         with stream:
-            length = stream.recv(2, socket.MSG_WAITALL)
-            if len(length) == 2:
+            while len(length := stream.recv(2, socket.MSG_WAITALL)) == 2:
                 whole = answer(stream.recv(struct.unpack(">H", length)[0], socket.MSG_WAITALL), 65535)
                 stream.sendall(struct.pack(">H", len(whole)) + whole)
 
