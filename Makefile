@@ -6,6 +6,15 @@ MANDIR = $(PREFIX)/share/man
 BASHDIR = $(PREFIX)/share/bash-completion/completions
 ZSHDIR = $(PREFIX)/share/zsh/site-functions
 FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
+# Where systemd looks for units, and where the examples for others are.
+UNITDIR = $(PREFIX)/lib/systemd/system
+DOCDIR = $(PREFIX)/share/doc/plakar
+# What is installed, and a program of that version that runs here and prints completions.
+BINARY = target/release/plakar
+COMPLETER = $(BINARY)
+# For which machine `make static` and `make dist` build.
+TARGET = x86_64-unknown-linux-musl
+SCRIPTS = .ci/run .ci/setup tests/*.sh tests/bench/*.sh src/packaging/*.sh src/packaging/units/*.init
 CARGO = cargo
 
 all:
@@ -17,6 +26,7 @@ lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets $(CARGOFLAGS) -- -D warnings
 	if command -v mandoc >/dev/null; then mandoc -Tlint -Wwarning man/*; fi
+	if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); fi
 
 test:
 	$(CARGO) test $(CARGOFLAGS)
@@ -40,23 +50,45 @@ bench-peers: all
 demo:
 	tests/demo.sh
 
+# One file that needs no other, for TARGET: x86_64-unknown-linux-musl,
+# aarch64-unknown-linux-musl or armv7-unknown-linux-musleabihf.
+static:
+	src/packaging/static.sh $(TARGET)
+
+# Runs that file where nothing else is, and the suite of commands with it; of other machines
+# in an emulator, where there is one (qemu-user). As root.
+static-check: static
+	tests/static.sh $(TARGET)
+
+# That file and all that is installed with it, as one archive.
+dist: static
+	src/packaging/dist.sh $(TARGET)
+
 # Installs what `make` has built, so that root need not run a compiler. The completions are
-# printed by the program that they are for.
+# printed by the program that they are for. The units are examples: none is enabled.
 install:
-	test -x target/release/plakar || $(MAKE) all
+	test -x $(BINARY) || $(MAKE) all
 	install -d $(DESTDIR)$(BINDIR)
-	install -m 755 target/release/plakar $(DESTDIR)$(BINDIR)/plakar
+	install -m 755 $(BINARY) $(DESTDIR)$(BINDIR)/plakar
 	for page in man/*.[1-9]; do \
 		section=$(DESTDIR)$(MANDIR)/man$${page##*.}; \
 		install -d $$section && install -m 644 $$page $$section/ || exit 1; \
 	done
 	install -d $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
-	target/release/plakar completion bash > $(DESTDIR)$(BASHDIR)/plakar
-	target/release/plakar completion zsh > $(DESTDIR)$(ZSHDIR)/_plakar
-	target/release/plakar completion fish > $(DESTDIR)$(FISHDIR)/plakar.fish
+	$(COMPLETER) completion bash > $(DESTDIR)$(BASHDIR)/plakar
+	$(COMPLETER) completion zsh > $(DESTDIR)$(ZSHDIR)/_plakar
+	$(COMPLETER) completion fish > $(DESTDIR)$(FISHDIR)/plakar.fish
 	chmod 644 $(DESTDIR)$(BASHDIR)/plakar $(DESTDIR)$(ZSHDIR)/_plakar $(DESTDIR)$(FISHDIR)/plakar.fish
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DOCDIR)
+	for unit in src/packaging/units/*.service src/packaging/units/*.timer; do \
+		sed 's|/usr/local/bin/|$(BINDIR)/|' $$unit > $(DESTDIR)$(UNITDIR)/$${unit##*/} && \
+		chmod 644 $(DESTDIR)$(UNITDIR)/$${unit##*/} || exit 1; \
+	done
+	sed 's|/usr/local/bin/|$(BINDIR)/|' src/packaging/units/plakar-server.init > $(DESTDIR)$(DOCDIR)/plakar-server.init
+	chmod 755 $(DESTDIR)$(DOCDIR)/plakar-server.init
+	install -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
 
 clean:
 	$(CARGO) clean
 
-.PHONY: all check lint test bench bench-peers demo install clean
+.PHONY: all check lint test bench bench-peers demo static static-check dist install clean

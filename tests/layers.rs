@@ -48,6 +48,9 @@ const ONLY_CLI: &[&str] = &[
 /// of which 18 are for other systems and never built here.
 const PACKAGE_LIMIT: usize = 165;
 
+/// What builds and installs the program is below `src`, and no part of it.
+const BUILDING: &str = "packaging";
+
 /// One source file.
 struct Source {
     path: PathBuf,
@@ -62,6 +65,7 @@ fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
     collect(&root, &mut paths);
+    paths.retain(|path| !path.starts_with(root.join(BUILDING)));
     assert!(
         paths.len() > 10,
         "the sources are elsewhere: {}",

@@ -3,13 +3,14 @@
 //! A command has a page `plakar-COMMAND.1`, in which each of its flags, and of its
 //! subcommands' flags, has an `.It Fl` of its own; the options of the program are
 //! in `plakar.1`. Pages are mdoc(7), and clean in the eyes of mandoc where that is
-//! installed.
+//! installed. The program shows them as mandoc does.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
+use plakar::cli::manual::{Fonts, PAGES};
 use plakar::cli::{COMMANDS, Command, Flag, GLOBAL_FLAGS};
 
 /// The exit codes that plakar.1 lists: every kind of error, success, and in part.
@@ -163,4 +164,85 @@ fn mandoc_is_content() {
         let said = String::from_utf8_lossy(&checked.stdout);
         assert!(checked.status.success() && said.is_empty(), "{said}");
     }
+}
+
+#[test]
+fn the_program_has_every_page() {
+    let carried: BTreeSet<String> = PAGES
+        .iter()
+        .map(|page| format!("{}.{}", page.name, page.section))
+        .collect();
+    assert_eq!(carried, pages());
+}
+
+/// What a terminal is wide that nobody made wider.
+const TERMINAL_COLUMNS: usize = 80;
+/// So wide that mandoc breaks no line, within a word least of all; it takes no more.
+const WIDE_COLUMNS: usize = 500;
+
+#[test]
+fn the_program_shows_the_words_that_mandoc_shows() {
+    let mut complaints = Vec::new();
+    for page in PAGES {
+        let name = format!("{}.{}", page.name, page.section);
+        let shown = Process::new("mandoc")
+            .args(["-Tascii", &format!("-Owidth={WIDE_COLUMNS}")])
+            .arg(dir().join(&name))
+            .output();
+        // As above.
+        let Ok(shown) = shown else { return };
+        let theirs = words(&String::from_utf8_lossy(&shown.stdout));
+        let ours = words(&page.text(WIDE_COLUMNS, Fonts::Overstruck));
+        let same = ours.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
+        if same < ours.len().max(theirs.len()) {
+            let around = same.saturating_sub(5);
+            let some = |words: &[String]| {
+                words[around..]
+                    .iter()
+                    .take(15)
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            };
+            complaints.push(format!(
+                "{name}:\n  ours   {}\n  theirs {}",
+                some(&ours),
+                some(&theirs)
+            ));
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// The words of a page as it is shown, without those of its first and last line, and with one
+/// kind of quotes. Letters that are struck over are the first of their kind.
+fn words(shown: &str) -> Vec<String> {
+    let mut plain = String::new();
+    for letter in shown.chars() {
+        match letter {
+            '\u{8}' => drop(plain.pop()),
+            '`' => plain.push('\''),
+            letter => plain.push(letter),
+        }
+    }
+    let lines: Vec<&str> = plain.trim().lines().collect();
+    let body = &lines[1..lines.len() - 1];
+    body.iter()
+        .flat_map(|line| line.split_whitespace())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn pages_fit_a_terminal() {
+    let mut wide = Vec::new();
+    for page in PAGES {
+        let text = page.text(TERMINAL_COLUMNS, Fonts::Dropped);
+        // Examples are shown as they are written.
+        let is_wide = |line: &&str| line.chars().count() > TERMINAL_COLUMNS;
+        let is_ours = |line: &&str| !page.source.contains(line.trim());
+        let lines = text.lines().filter(is_wide).filter(is_ours);
+        wide.extend(lines.map(|line| format!("{}.{}: {line}", page.name, page.section)));
+    }
+    assert!(wide.is_empty(), "\n{}", wide.join("\n"));
 }

@@ -29,6 +29,8 @@ pub struct Environment {
     pub tags: Option<OsString>,
     /// `TERM`.
     pub terminal: Option<OsString>,
+    /// `MANPAGER`, else `PAGER`: a line for the shell that shows long text.
+    pub pager: Option<OsString>,
     /// `SSH_AUTH_SOCK`: where an agent of SSH listens.
     pub agent: Option<PathBuf>,
     /// `LOGNAME`, else `USER`.
@@ -47,6 +49,7 @@ impl Environment {
             repository: variable("PLAKAR_REPOSITORY"),
             tags: variable("PLAKAR_TAGS"),
             terminal: variable("TERM"),
+            pager: variable("MANPAGER").or_else(|| variable("PAGER")),
             agent: path("SSH_AUTH_SOCK"),
             user: text("LOGNAME").or_else(|| text("USER")),
         }

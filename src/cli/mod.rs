@@ -13,6 +13,7 @@
 //! | [`table`], [`parse`], [`args`], [`suggest`], [`help`], [`complete`] | flags and commands as data; words understood by them; help and completions made from them |
 //! | [`globals`], `configured`, `environment`, `signals`, `limits`, [`threads`] | what comes from outside: options, names, variables, requests to stop |
 //! | [`opening`], [`selection`], [`query`], [`places`], [`tags`], [`date`], `age`, [`size`], [`cost`] | what commands are given, understood |
+//! | [`manual`], `pager` | the manual pages, as text |
 //! | [`output`], [`listing`], [`grouping`], [`facts`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
 //! | [`passphrase`], `terminal`, `strength` | the one thing that is asked |
 
@@ -31,8 +32,10 @@ pub mod grouping;
 pub mod help;
 mod limits;
 pub mod listing;
+pub mod manual;
 pub mod opening;
 pub mod output;
+mod pager;
 pub mod parse;
 pub mod passphrase;
 pub mod places;

@@ -36,6 +36,7 @@ need() {
 # reads both formats of its lists of sources, comments and options included.
 mirror() {
     local sites
+    # shellcheck disable=SC2016 # it is apt-get that fills it in
     sites=$(apt-get indextargets --format '$(REPO_URI)' \
         'Created-By: Packages' 'Origin: Debian' 'Label: Debian')
     # Not through `head`: that would kill the writer, and pipefail ends the script.

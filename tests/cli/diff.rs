@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::harness::{Run, Sandbox, noise, store};
+use crate::harness::{Run, Sandbox, binary, noise, store};
 
 /// A sandbox with two snapshots of `d`, between which this and that changed.
 struct Scene {
@@ -350,7 +350,7 @@ fn wrong_words_are_refused_and_do_not_look_like_an_answer() {
     // What cannot be printed is a failure of no particular kind, and no answer.
     let full = format!(
         "exec '{}' at '{}' diff {} > /dev/full",
-        env!("CARGO_BIN_EXE_plakar"),
+        binary(),
         scene.at,
         scene.ids[0]
     );

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
-use crate::harness::{Sandbox, noise, store};
+use crate::harness::{Sandbox, binary, noise, store};
 
 #[test]
 fn digests_are_those_of_other_programs() {
@@ -67,10 +67,7 @@ fn sha256sum_verifies_what_is_printed() {
         check.args(["--check", "--strict", "--quiet", sums]);
         check.current_dir(sandbox.path(".")).output()
     };
-    let line = format!(
-        "'{}' at '{at}' digest latest > sums",
-        env!("CARGO_BIN_EXE_plakar")
-    );
+    let line = format!("'{}' at '{at}' digest latest > sums", binary());
     sandbox.run_shell(&line).ended(0).silent();
     assert_eq!(sandbox.read("sums").split(|byte| *byte == b'\n').count(), 8);
     let Ok(checked) = verify("sums") else { return };

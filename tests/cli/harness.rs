@@ -5,7 +5,9 @@
 //! Paths given to a sandbox are relative to it. The store that tests call `st` can
 //! be elsewhere: `PLAKAR_TEST_STORE` is put before its name, as in
 //! `PLAKAR_TEST_STORE=sftp://localhost/tmp/plakar-test-`. A server serves one store, so with
-//! `PLAKAR_TEST_STORE=http://` alone each has a server of its own.
+//! `PLAKAR_TEST_STORE=http://` alone each has a server of its own. The binary can be another one
+//! than was built along: `PLAKAR_TEST_BINARY` is where it is, or where a script is that runs it,
+//! in an emulator for one.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -14,10 +16,18 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// What every store in these tests is locked with, unless a test says otherwise.
 pub(crate) const PASSPHRASE: &str = "an owl in the attic";
+
+/// The binary that is tested, as a path from the root.
+pub(crate) fn binary() -> &'static str {
+    static BINARY: LazyLock<String> = LazyLock::new(|| {
+        std::env::var("PLAKAR_TEST_BINARY").unwrap_or(env!("CARGO_BIN_EXE_plakar").to_owned())
+    });
+    &BINARY
+}
 
 /// A directory to work in, and the environment that the binary gets.
 pub(crate) struct Sandbox {
@@ -67,7 +77,7 @@ impl Sandbox {
 
     /// The binary with `words`, ready to be changed and given to [`Run::of`].
     pub(crate) fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_plakar"));
+        let mut command = Command::new(binary());
         command.args(words).current_dir(&self.root);
         self.equip(&mut command);
         command
@@ -97,11 +107,7 @@ impl Sandbox {
         let quoted = words
             .iter()
             .map(|word| format!(" '{}'", word.replace('\'', r"'\''")));
-        let line = format!(
-            "'{}'{}",
-            env!("CARGO_BIN_EXE_plakar"),
-            quoted.collect::<String>()
-        );
+        let line = format!("'{}'{}", binary(), quoted.collect::<String>());
         let mut command = Command::new("script");
         command.args(["-qec", &line, "/dev/null"]);
         command.current_dir(&self.root);
@@ -250,7 +256,7 @@ pub(crate) fn served(name: &str) -> String {
     }
     let line = r#""$@" >/dev/null & read -r _; kill $!"#;
     let mut child = Command::new("/bin/sh")
-        .args(["-c", line, "sh", env!("CARGO_BIN_EXE_plakar"), "at"])
+        .args(["-c", line, "sh", binary(), "at"])
         .arg(&root)
         .args(["server", "-allow-delete", "-listen", "127.0.0.1:0"])
         .env_clear()

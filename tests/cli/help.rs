@@ -2,13 +2,18 @@
 
 use crate::harness::Sandbox;
 
-fn version_line() -> String {
-    format!(
-        "plakar {} {}/{}\n",
-        env!("CARGO_PKG_VERSION"),
-        std::env::consts::OS,
-        std::env::consts::ARCH
-    )
+/// Checks that this is the one line that tells the version.
+#[track_caller]
+fn check_version(line: &str) {
+    let start = format!("plakar {} (", env!("CARGO_PKG_VERSION"));
+    let rest = line
+        .strip_prefix(&start)
+        .unwrap_or_else(|| panic!("{line}"));
+    let (commit, rest) = rest.split_once(") ").unwrap_or_else(|| panic!("{line}"));
+    assert_eq!(rest.lines().count(), 1, "{line}");
+    assert!(rest.starts_with(std::env::consts::OS), "{line}");
+    let is_commit = commit.len() == 12 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(is_commit || commit == "unknown", "{line}");
 }
 
 #[test]
@@ -20,11 +25,7 @@ fn the_version_is_one_line() {
         &["--version"],
         &["help", "-version"],
     ] {
-        sandbox
-            .run(words)
-            .ended(0)
-            .prints_just(&version_line())
-            .says_nothing();
+        check_version(&sandbox.run(words).ended(0).says_nothing().stdout());
     }
     sandbox
         .run(&["version", "extra"])
@@ -41,6 +42,8 @@ fn the_version_is_an_object_too_on_either_side() {
         assert_eq!(objects.len(), 1, "{objects:?}");
         assert_eq!(objects[0]["type"], "version");
         assert_eq!(objects[0]["version"], env!("CARGO_PKG_VERSION"));
+        let commit = objects[0]["commit"].as_str().expect("it is text");
+        assert!(commit.len() == 40 || commit == "unknown", "{commit}");
     }
 }
 
@@ -56,18 +59,18 @@ fn help_lists_the_commands() {
 }
 
 #[test]
-fn help_explains_a_command() {
+fn a_command_explains_itself_briefly() {
     let sandbox = Sandbox::new("help_command");
-    for words in [
-        ["help", "version"].as_slice(),
-        &["version", "-h"],
-        &["-help", "version"],
-    ] {
+    for words in [["version", "-h"].as_slice(), &["-help", "version"]] {
         let run = sandbox.run(words).ended(0).says_nothing();
         run.prints("usage: plakar [OPTIONS] [at STORE] version\n")
             .prints("Print the version.")
             .prints("plakar-version(1)");
     }
+    sandbox
+        .run(&["help", "key", "add"])
+        .ended(0)
+        .prints("usage: plakar [OPTIONS] [at STORE] key add ");
     sandbox
         .run(&["help", "verison"])
         .ended(64)
@@ -75,11 +78,42 @@ fn help_explains_a_command() {
 }
 
 #[test]
+fn help_shows_the_manual_where_none_is_installed() {
+    let sandbox = Sandbox::new("help_manual");
+    for word in ["verify", "check", "plakar-check.1"] {
+        let run = sandbox.run(&["help", word]).ended(0).says_nothing();
+        run.prints("PLAKAR-CHECK(1)\n\nNAME\n     plakar-check - verify")
+            .prints("\nEXIT STATUS\n")
+            .prints("\n     -fast   ");
+    }
+    for (word, title) in [
+        ("kloset", "KLOSET(7)"),
+        ("kloset.5", "KLOSET(5)"),
+        ("plakar.conf", "PLAKAR.CONF(5)"),
+        ("plakar", "PLAKAR(1)"),
+    ] {
+        let run = sandbox.run(&["help", word]).ended(0).says_nothing();
+        assert!(run.stdout().starts_with(title), "{word}");
+    }
+}
+
+#[test]
+fn help_is_shown_by_a_pager_on_a_terminal() {
+    let sandbox = Sandbox::new("help_pager").with("LANG", "C");
+    let sandbox = sandbox.with("PAGER", "sed 's/^/pager: /'");
+    let page = sandbox.run_on_terminal(&["help", "check"]).ended(0);
+    page.prints("pager: N\u{8}NA\u{8}AM\u{8}ME\u{8}E\r\n")
+        .prints("pager:      p\u{8}pl\u{8}l");
+    let sandbox = sandbox.with("MANPAGER", "tail -n 1");
+    let page = sandbox.run_on_terminal(&["help", "check"]).ended(0);
+    assert_eq!(page.stdout().lines().count(), 1, "{:?}", page.stdout());
+    let run = sandbox.run(&["help", "check"]).ended(0);
+    run.prints("PLAKAR-CHECK(1)\n\nNAME\n");
+}
+
+#[test]
 fn a_command_may_be_timed() {
     let sandbox = Sandbox::new("time");
-    sandbox
-        .run(&["version", "-time"])
-        .ended(0)
-        .prints_just(&version_line())
-        .says("plakar: time: ");
+    let run = sandbox.run(&["version", "-time"]).ended(0);
+    check_version(&run.says("plakar: time: ").stdout());
 }

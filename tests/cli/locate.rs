@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::harness::{Sandbox, store};
+use crate::harness::{Sandbox, binary, store};
 
 #[test]
 fn files_are_found_in_every_snapshot_the_newest_first() {
@@ -50,10 +50,7 @@ fn an_answer_is_no_failure_and_a_failure_no_answer() {
     find(&["[x"]).ended(64).says("unclosed character class");
     find(&["x", "-snapshot", "012345"]).ended(66);
     find(&["x", "-tag", "none"]).ended(66);
-    let full = format!(
-        "exec '{}' at '{at}' locate x > /dev/full",
-        env!("CARGO_BIN_EXE_plakar")
-    );
+    let full = format!("exec '{}' at '{at}' locate x > /dev/full", binary());
     sandbox.run_shell(&full).ended(3).says("standard output");
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{Sandbox, noise, store};
+use crate::harness::{Sandbox, binary, noise, store};
 
 fn with_snapshot(name: &str) -> Sandbox {
     let sandbox = Sandbox::with_store(name);
@@ -110,7 +110,7 @@ fn many_small_directories_need_few_descriptors() {
     }
     let at = store("restore_descriptors");
     let limited = |words: &str| {
-        let plakar = env!("CARGO_BIN_EXE_plakar");
+        let plakar = binary();
         sandbox.run_shell(&format!("ulimit -n 256; exec '{plakar}' at '{at}' {words}"))
     };
     limited("backup d").ended(0).says_nothing();
@@ -131,7 +131,7 @@ fn without_permissions_directories_get_what_the_umask_gives() {
     fs::set_permissions(sandbox.path("d/sub"), private).expect("a mode can be set");
     let at = store("restore_umask");
     sandbox.backup(&at, "d");
-    let plakar = env!("CARGO_BIN_EXE_plakar");
+    let plakar = binary();
     for (mask, wanted) in [("022", 0o755), ("007", 0o770)] {
         let out = format!("out{mask}");
         let line =

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{Run, Sandbox, noise, store};
+use crate::harness::{Run, Sandbox, binary, noise, store};
 
 /// How many snapshots there are.
 fn snapshots(sandbox: &Sandbox, at: &str) -> usize {
@@ -27,7 +27,7 @@ fn what_is_piped_in_becomes_one_file() {
     let at = store("stream_stdin");
     let bytes = noise(100_000_000);
     sandbox.write("dump", &bytes);
-    let binary = env!("CARGO_BIN_EXE_plakar");
+    let binary = binary();
     let piped = |flags: &str| {
         let line =
             format!("/bin/cat dump | '{binary}' at {at} backup -json {flags} stdin:/dumps/db");
@@ -215,7 +215,7 @@ fn no_standard_input_at_all_is_a_mistake() {
     let at = store("stream_null");
     let words = ["at", &at, "backup", "stdin:nothing"];
     sandbox.run(&words).ended(64).says("/dev/null");
-    let binary = env!("CARGO_BIN_EXE_plakar");
+    let binary = binary();
     let line = format!("exec '{binary}' at {at} backup stdin:nothing <&-");
     sandbox.run_shell(&line).ended(64).says("/dev/null");
     assert_eq!(snapshots(&sandbox, &at), 0);
@@ -244,7 +244,7 @@ fn a_dry_run_takes_nothing() {
     let sandbox = Sandbox::with_store("stream_dry");
     let at = store("stream_dry");
     sandbox.write("dump", b"all of it");
-    let binary = env!("CARGO_BIN_EXE_plakar");
+    let binary = binary();
     let line = format!("('{binary}' at {at} backup -dry-run stdin:db; /bin/cat) <dump");
     let run = sandbox.run_shell(&line).ended(0).says_nothing();
     assert!(run.stdout().starts_with("new       /db\n") && run.stdout().ends_with("all of it"));

@@ -26,7 +26,7 @@ impl Served {
     /// Serves the store at `root` on `port`, or any if that is 0, and waits until it listens.
     pub(crate) fn new(root: &Path, port: u16, flags: &[&str]) -> Served {
         let listen = format!("127.0.0.1:{port}");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_plakar"));
+        let mut command = Command::new(crate::harness::binary());
         command.arg("at").arg(root);
         command.args(["server", "-listen", &listen]).args(flags);
         command.env_clear().env("HOME", root.parent().unwrap());

@@ -129,9 +129,9 @@ fn help_and_completion_know_what_is_below() {
         .ended(0)
         .prints("Remove a token.");
     let help = sandbox.run(&["help", "server"]).ended(0);
-    help.prints("Subcommands:")
+    help.prints("PLAKAR-SERVER(1)")
         .prints("-max-connections N")
-        .prints("token");
+        .prints("plakar server token keeps the tokens");
     let candidates = |words: &[&str]| {
         let index = (words.len() - 1).to_string();
         let all = [&["completion", "candidates", &index, "--"], words].concat();

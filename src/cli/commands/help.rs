@@ -1,22 +1,66 @@
 //! `plakar help`: which commands are there, and how is one used?
 
+use crate::cli::manual::{Fonts, Page};
+use crate::cli::output::Format;
 use crate::cli::suggest::did_you_mean;
-use crate::cli::{Args, COMMANDS, Command, Globals, Status, help};
+use crate::cli::{Args, COMMANDS, Command, Globals, Status, help, pager};
 use crate::error::{Error, Result};
+
+/// No page is wider than this, since long lines are hard to read.
+const WIDTH_COLUMNS: u16 = 80;
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "help",
-    synopsis: "[COMMAND [SUBCOMMAND ...]]",
-    about: "list the commands, or explain one",
+    synopsis: "[COMMAND [SUBCOMMAND ...] | PAGE]",
+    about: "list the commands, or show a page of the manual",
     run,
     ..Command::BLANK
 };
 
 fn run(globals: &Globals, args: Args) -> Result<Status> {
-    let text = explained(&args.texts()?).map_err(|error| error.during("help"))?;
-    globals.out.bytes(text.as_bytes())?;
+    let words = args.texts()?;
+    let page = match words.as_slice() {
+        [word] => page_called(word),
+        _ => None,
+    };
+    match page {
+        Some(page) => show(globals, page)?,
+        None => {
+            let text = explained(&words).map_err(|error| error.during("help"))?;
+            globals.out.bytes(text.as_bytes())?;
+        }
+    }
     Ok(Status::Success)
+}
+
+/// The page on a command, or of that name.
+fn page_called(word: &str) -> Option<&'static Page> {
+    match Command::find(COMMANDS, word) {
+        Some(command) => Page::of_command(command.name),
+        None => Page::called(word),
+    }
+}
+
+/// Shows a page: through a pager on a terminal, as plain text anywhere else.
+fn show(globals: &Globals, page: &Page) -> Result<()> {
+    let width = usize::from(width_columns());
+    if globals.out.format() == Format::Human && pager::is_wanted(&globals.environment) {
+        let text = page.text(width, Fonts::Overstruck);
+        // Without a pager, or where it cannot be started, the text is printed.
+        let _ = pager::show(&text, &globals.environment);
+    }
+    globals
+        .out
+        .bytes(page.text(width, Fonts::Dropped).as_bytes())
+}
+
+/// How wide the text may be: as wide as the terminal, if that is narrow.
+fn width_columns() -> u16 {
+    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+        Ok(size) if size.ws_col > 0 => size.ws_col.min(WIDTH_COLUMNS),
+        _ => WIDTH_COLUMNS,
+    }
 }
 
 /// Help on the command that `words` name, or on the program if there are none.

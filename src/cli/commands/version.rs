@@ -1,4 +1,4 @@
-//! `plakar version`: which version is this?
+//! `plakar version`: which version is this, and what was it built from?
 
 use std::fmt;
 
@@ -15,19 +15,25 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
+/// Enough of the name of a commit to find it among millions.
+const COMMIT_DIGITS: usize = 12;
+
 /// What is printed.
 #[derive(Serialize)]
 struct Version {
     version: &'static str,
+    /// In full, or `unknown`.
+    commit: &'static str,
     os: &'static str,
     architecture: &'static str,
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let commit = self.commit.get(..COMMIT_DIGITS).unwrap_or(self.commit);
         write!(
             f,
-            "plakar {} {}/{}",
+            "plakar {} ({commit}) {}/{}",
             self.version, self.os, self.architecture
         )
     }
@@ -37,6 +43,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     args.no_arguments()?;
     let version = Version {
         version: env!("CARGO_PKG_VERSION"),
+        commit: env!("PLAKAR_COMMIT"),
         os: std::env::consts::OS,
         architecture: std::env::consts::ARCH,
     };

@@ -96,12 +96,16 @@ impl Host {
     /// # Errors
     /// [`Kind::Unsupported`] for a configuration that cannot be understood.
     pub(super) fn resolve(hop: &Hop, role: Role, options: &Options) -> Result<Host> {
-        let local_user = local_user(options)?;
         let of_target = |value: &Option<String>| match role {
             Role::Target => value.clone(),
             Role::Hop => None,
         };
         let user = hop.user.clone().or(of_target(&options.username));
+        // Where nobody is listed, as in a container, a user who is given is enough.
+        let local_user = match user {
+            Some(_) => local_user(options).unwrap_or_default(),
+            None => local_user(options)?,
+        };
         let query = Query {
             host: &hop.host,
             user: user.as_deref(),

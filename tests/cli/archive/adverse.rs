@@ -209,7 +209,7 @@ fn a_reader_that_leaves_ends_it_quietly() {
     let at = store("archive_head");
     sandbox.write("d/large", &noise(9_000_000));
     sandbox.backup(&at, "d");
-    let binary = env!("CARGO_BIN_EXE_plakar");
+    let binary = crate::harness::binary();
     let line = format!("'{binary}' at {at} archive -output - latest | /usr/bin/head -c 2");
     let run = sandbox.run_shell(&line).ended(0).says_nothing();
     assert!(run.stdout().starts_with('\x1f'));

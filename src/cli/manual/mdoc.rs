@@ -1,0 +1,457 @@
+//! Pages in mdoc(7), set as text: as much of that language as our own pages speak.
+//!
+//! Each line is text or a macro with arguments, some of which are macros again; what a
+//! macro does to the rest of its line is in [`Page::called`], what it does to the lines
+//! after it in [`Page::block`]. `tests/man.rs` holds what comes out against what mandoc(1)
+//! makes of the same pages, so a macro that a page begins to use and this file does not
+//! know is noticed.
+
+use super::sheet::{Font, Fonts, Sheet};
+use super::words::{Argument, Delimiter, arguments, unescaped};
+
+/// How far text is from the edge.
+const TEXT_COLUMN: usize = 5;
+/// How far the heading of a part of a section is.
+const PART_COLUMN: usize = 3;
+/// How far `-offset indent` is from the text around it.
+const OFFSET_COLUMNS: usize = 6;
+/// How far from its tag what belongs to it is, where a page does not say.
+const TAG_COLUMNS: usize = 8;
+/// The same for items with a number or a bullet.
+const BULLET_COLUMNS: usize = 4;
+/// Blanks between columns.
+const COLUMN_GAP: usize = 2;
+
+/// A list that is open.
+struct List {
+    kind: ListKind,
+    /// Its items have no blank lines between them.
+    is_compact: bool,
+    /// How far its items are from the edge.
+    indent: usize,
+    /// How far what was around it is.
+    around: usize,
+}
+
+enum ListKind {
+    /// What belongs to a tag is so far from it.
+    Tag(usize),
+    Bullet,
+    /// Numbered; so many items so far.
+    Enum(usize),
+    /// The widths of the columns.
+    Column(Vec<usize>),
+}
+
+/// A page that is being set.
+struct Page {
+    sheet: Sheet,
+    /// What `.Nm` alone stands for.
+    name: String,
+    title: String,
+    date: String,
+    is_synopsis: bool,
+    lists: Vec<List>,
+    /// Lines are set as they are, so far from the edge.
+    literal: Option<usize>,
+    /// The head of an item goes on over several lines.
+    is_long_head: bool,
+    /// The parts of a reference, each with the letter of its macro.
+    reference: Vec<(String, String)>,
+}
+
+/// The text of a page in mdoc, `width_columns` wide except for lines that must not be broken.
+pub fn rendered(page: &str, width_columns: usize, fonts: Fonts) -> String {
+    let mut setter = Page {
+        sheet: Sheet::new(width_columns, fonts),
+        name: String::new(),
+        title: String::new(),
+        date: String::new(),
+        is_synopsis: false,
+        lists: Vec::new(),
+        literal: None,
+        is_long_head: false,
+        reference: Vec::new(),
+    };
+    for line in page.lines() {
+        setter.line(line);
+    }
+    setter.sheet.gap();
+    setter.sheet.indent = 0;
+    let foot = format!("{}  {}", setter.title, setter.date);
+    setter.sheet.word(&foot, Font::Plain);
+    setter.sheet.into_text()
+}
+
+impl Page {
+    fn line(&mut self, line: &str) {
+        match line.strip_prefix('.') {
+            Some(comment) if comment.starts_with("\\\"") => {}
+            Some(request) => self.request(&arguments(request)),
+            None => self.text(line),
+        }
+        if let Some(indent) = self.literal
+            && (self.sheet.waiting() > 0 || line.is_empty())
+        {
+            let line = self.sheet.take();
+            self.sheet.line(&line, indent);
+        }
+    }
+
+    fn text(&mut self, line: &str) {
+        if self.literal.is_some() {
+            return self.sheet.word(&unescaped(line), Font::Plain);
+        }
+        for word in line.split_whitespace() {
+            self.sheet.word(&unescaped(word), Font::Plain);
+        }
+    }
+
+    /// A line that begins with a macro.
+    fn request(&mut self, line: &[Argument]) {
+        let Some((first, rest)) = line.split_first() else {
+            return;
+        };
+        if first.text == "Nm" && self.is_synopsis {
+            self.sheet.end_paragraph();
+            let name = rest.first().map_or(&self.name, |word| &word.text);
+            self.sheet.hang = name.chars().count() + 1;
+        }
+        if !self.block(&first.text, rest) {
+            self.called(&first.text, rest);
+        }
+    }
+
+    /// Does what a macro does that is alone on its line; tells whether `name` is one.
+    fn block(&mut self, name: &str, rest: &[Argument]) -> bool {
+        match name {
+            "Dd" => self.date = joined(rest),
+            "Dt" => self.titled(rest),
+            "Os" => {}
+            "Sh" => self.section(rest),
+            "Ss" => {
+                self.sheet.end_tag();
+                self.inline(rest, Font::Bold);
+                self.sheet.heading(PART_COLUMN);
+            }
+            "Pp" => self.sheet.gap(),
+            "Bd" => self.begin_display(rest),
+            "Ed" => self.literal = None,
+            "Dl" => {
+                self.sheet.end_tag();
+                self.inline(rest, Font::Plain);
+                let line = self.sheet.take();
+                self.sheet.line(&line, self.sheet.indent + OFFSET_COLUMNS);
+            }
+            "Bl" => self.begin_list(rest),
+            "It" => self.item(rest),
+            "El" => self.end_list(),
+            "Rs" => self.sheet.gap(),
+            "Re" => self.end_reference(),
+            _ if name.starts_with('%') => {
+                let part = (name.to_owned(), unescaped(&joined(rest)));
+                self.reference.push(part);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// `.Dt NAME SECTION`: the line at the top.
+    fn titled(&mut self, rest: &[Argument]) {
+        let words: Vec<&str> = rest.iter().map(|word| word.text.as_str()).collect();
+        self.title = format!("{}({})", words[0], words[1..].join(" "));
+        let title = self.title.clone();
+        self.sheet.word(&title, Font::Plain);
+        self.sheet.gap();
+    }
+
+    fn section(&mut self, rest: &[Argument]) {
+        self.sheet.end_tag();
+        self.inline(rest, Font::Bold);
+        self.sheet.heading(0);
+        self.sheet.indent = TEXT_COLUMN;
+        self.is_synopsis = joined(rest) == "SYNOPSIS";
+    }
+
+    fn begin_display(&mut self, rest: &[Argument]) {
+        match has(rest, "-compact") {
+            true => self.sheet.end_tag(),
+            false => self.sheet.gap(),
+        }
+        self.literal = Some(self.sheet.indent + offset(rest));
+    }
+
+    fn begin_list(&mut self, rest: &[Argument]) {
+        self.sheet.end_paragraph();
+        let widths = || rest.iter().filter(|word| word.is_quoted);
+        let width = |word: &Argument| word.text.chars().count() + COLUMN_GAP;
+        let kind = match rest.first().map(|word| word.text.as_str()) {
+            Some("-bullet") => ListKind::Bullet,
+            Some("-enum") => ListKind::Enum(0),
+            Some("-column") => ListKind::Column(widths().map(width).collect()),
+            _ => ListKind::Tag(widths().next().map_or(TAG_COLUMNS, width)),
+        };
+        self.lists.push(List {
+            kind,
+            is_compact: has(rest, "-compact") || has(rest, "-column"),
+            indent: self.sheet.indent + offset(rest),
+            around: self.sheet.indent,
+        });
+        if has(rest, "-column") {
+            self.sheet.gap();
+        }
+    }
+
+    fn end_list(&mut self) {
+        self.sheet.end_tag();
+        if let Some(list) = self.lists.pop() {
+            self.sheet.indent = list.around;
+        }
+    }
+
+    fn item(&mut self, head: &[Argument]) {
+        let Some(list) = self.lists.last_mut() else {
+            return;
+        };
+        match list.is_compact {
+            true => self.sheet.end_tag(),
+            false => self.sheet.gap(),
+        }
+        self.sheet.indent = list.indent;
+        match &mut list.kind {
+            ListKind::Tag(_) => {
+                self.is_long_head = head.last().is_some_and(|word| word.text == "Xo");
+                self.inline(head, Font::Plain);
+                self.end_head();
+            }
+            ListKind::Bullet => self.numbered("o"),
+            ListKind::Enum(number) => {
+                *number += 1;
+                let number = format!("{number}.");
+                self.numbered(&number);
+            }
+            ListKind::Column(widths) => {
+                let widths = widths.clone();
+                self.row(head, &widths);
+            }
+        }
+    }
+
+    /// Begins an item with a number or a bullet.
+    fn numbered(&mut self, bullet: &str) {
+        self.sheet.word(bullet, Font::Plain);
+        self.sheet.tag(self.sheet.indent + BULLET_COLUMNS);
+    }
+
+    /// Makes a tag of the head of an item, if that is complete.
+    fn end_head(&mut self) {
+        if let Some(ListKind::Tag(width)) = self.lists.last().map(|list| &list.kind)
+            && !self.is_long_head
+        {
+            self.sheet.tag(self.sheet.indent + width);
+        }
+    }
+
+    /// One line of a table.
+    fn row(&mut self, head: &[Argument], widths: &[usize]) {
+        let mut line = Vec::new();
+        let mut column = 0;
+        let cells = head.split(|word| word.text == "Ta");
+        for (place, cell) in cells.enumerate() {
+            self.inline(cell, Font::Plain);
+            let letters = self.sheet.take();
+            if !letters.is_empty() {
+                // What is too long for its column moves the next one, by a blank at least.
+                let start = column.max(line.len() + usize::from(place > 0));
+                line.resize(start, (' ', Font::Plain));
+                line.extend(letters);
+            }
+            column += widths.get(place).copied().unwrap_or_default();
+        }
+        self.sheet.line(&line, self.sheet.indent);
+    }
+
+    /// `.Re`: the reference in one sentence, its authors first.
+    fn end_reference(&mut self) {
+        let mut reference = std::mem::take(&mut self.reference);
+        if reference.iter().any(|(letter, _)| letter == "%J") {
+            // A title in a journal is in quotes, one that stands alone is not.
+            let titles = reference.iter_mut().filter(|(letter, _)| letter == "%T");
+            titles.for_each(|(_, title)| *title = format!("\"{title}\""));
+        }
+        let (authors, rest): (Vec<_>, Vec<_>) = reference
+            .into_iter()
+            .partition(|(letter, _)| letter == "%A");
+        let texts = |parts: Vec<(String, String)>| parts.into_iter().map(|(_, text)| text);
+        let mut authors: Vec<String> = texts(authors).collect();
+        if let [_, .., last] = authors.as_mut_slice() {
+            last.insert_str(0, "and ");
+        }
+        let parts: Vec<String> = match authors.len() {
+            0 => texts(rest).collect(),
+            2 => [authors.join(" ")].into_iter().chain(texts(rest)).collect(),
+            _ => authors.into_iter().chain(texts(rest)).collect(),
+        };
+        self.text(&(parts.join(", ") + "."));
+    }
+
+    /// Arguments in `font`, up to a macro, which goes on with what is after it.
+    fn inline(&mut self, rest: &[Argument], font: Font) {
+        self.prefixed(rest, "", font);
+    }
+
+    /// The same with `prefix` before every word.
+    fn prefixed(&mut self, rest: &[Argument], prefix: &str, font: Font) {
+        for (at, argument) in rest.iter().enumerate() {
+            if argument.is_macro() {
+                return self.called(&argument.text, &rest[at + 1..]);
+            }
+            self.argument(argument, prefix, font);
+        }
+    }
+
+    fn argument(&mut self, argument: &Argument, prefix: &str, font: Font) {
+        let text = unescaped(&argument.text);
+        match argument.delimiter() {
+            Some(Delimiter::Closing) => {
+                self.sheet.glue();
+                self.sheet.word(&text, Font::Plain);
+            }
+            Some(Delimiter::Opening) => {
+                self.sheet.word(&text, Font::Plain);
+                self.sheet.glue();
+            }
+            Some(Delimiter::Middle) => self.sheet.word(&text, Font::Plain),
+            None => self.sheet.word(&format!("{prefix}{text}"), font),
+        }
+    }
+
+    /// What the macro `name` makes of the rest of its line.
+    fn called(&mut self, name: &str, rest: &[Argument]) {
+        let is_alone = rest.first().is_none_or(|word| !word.is_word());
+        match name {
+            "Nm" if is_alone => self.then(&self.name.clone(), Font::Bold, rest),
+            "Nm" => {
+                if self.name.is_empty() {
+                    self.name = rest[0].text.clone();
+                }
+                self.inline(rest, Font::Bold);
+            }
+            "Nd" => {
+                self.sheet.word("-", Font::Plain);
+                self.inline(rest, Font::Plain);
+            }
+            "Fl" if is_alone => {
+                self.sheet.word("-", Font::Bold);
+                if rest.first().is_some_and(Argument::is_macro) {
+                    self.sheet.glue();
+                }
+                self.inline(rest, Font::Plain);
+            }
+            "Fl" => self.prefixed(rest, "-", Font::Bold),
+            "Cm" | "Ic" => self.inline(rest, Font::Bold),
+            "Ar" | "Pa" | "Em" => self.inline(rest, Font::Underlined),
+            "Ns" => {
+                self.sheet.glue();
+                self.inline(rest, Font::Plain);
+            }
+            "Xr" if rest.len() >= 2 => {
+                let page = format!("{}({})", rest[0].text, rest[1].text);
+                self.then(&page, Font::Plain, &rest[2..]);
+            }
+            "Fn" => self.function(rest),
+            "Ex" => self.exit_status(rest),
+            "Op" => self.option(rest),
+            "Dq" => self.enclosed("\"", rest, "\""),
+            "Sq" | "Ql" => self.enclosed("'", rest, "'"),
+            "Pq" => self.enclosed("(", rest, ")"),
+            "Oo" => self.opened("[", rest),
+            "Po" => self.opened("(", rest),
+            "Oc" => self.closed("]", rest),
+            "Pc" => self.closed(")", rest),
+            "Xc" => {
+                self.is_long_head = false;
+                self.inline(rest, Font::Plain);
+                self.end_head();
+            }
+            // Ev, Dv, Li, No, Sx, Xo: nothing shows that it is one of them.
+            _ => self.inline(rest, Font::Plain),
+        }
+    }
+
+    /// A word, then the rest of the line.
+    fn then(&mut self, word: &str, font: Font, rest: &[Argument]) {
+        self.sheet.word(word, font);
+        self.inline(rest, Font::Plain);
+    }
+
+    /// In a synopsis, an option stays in one line.
+    fn option(&mut self, rest: &[Argument]) {
+        let first = self.sheet.waiting();
+        self.enclosed("[", rest, "]");
+        if self.is_synopsis {
+            self.sheet.bind(first);
+        }
+    }
+
+    /// The rest of the line in quotes or brackets; points and commas at its end stay outside.
+    fn enclosed(&mut self, open: &str, rest: &[Argument], close: &str) {
+        let is_outside = |argument: &&Argument| argument.delimiter() == Some(Delimiter::Closing);
+        let outside = rest.iter().rev().take_while(is_outside).count();
+        let (inside, outside) = rest.split_at(rest.len() - outside);
+        self.opened(open, inside);
+        self.closed(close, outside);
+    }
+
+    fn opened(&mut self, open: &str, rest: &[Argument]) {
+        self.sheet.word(open, Font::Plain);
+        self.sheet.glue();
+        self.inline(rest, Font::Plain);
+    }
+
+    fn closed(&mut self, close: &str, rest: &[Argument]) {
+        self.sheet.glue();
+        self.then(close, Font::Plain, rest);
+    }
+
+    /// `.Fn name argument ...`
+    fn function(&mut self, rest: &[Argument]) {
+        let count = rest.iter().take_while(|word| word.is_word()).count();
+        let mut words = rest[..count].iter().map(|word| unescaped(&word.text));
+        let name = words.next().unwrap_or_default();
+        let parameters: Vec<String> = words.collect();
+        self.sheet.word(&name, Font::Bold);
+        self.sheet.glue();
+        for word in format!("({})", parameters.join(", ")).split(' ') {
+            self.sheet.word(word, Font::Plain);
+        }
+        self.inline(&rest[count..], Font::Plain);
+    }
+
+    /// `.Ex -std name`
+    fn exit_status(&mut self, rest: &[Argument]) {
+        let name = rest.get(1).map_or(self.name.as_str(), |word| &word.text);
+        let text = format!("The {name} utility exits 0 on success, and >0 if an error occurs.");
+        self.text(&text);
+    }
+}
+
+/// The texts of arguments with blanks between.
+fn joined(rest: &[Argument]) -> String {
+    let words: Vec<&str> = rest.iter().map(|word| word.text.as_str()).collect();
+    words.join(" ")
+}
+
+/// Whether `word` is among the arguments.
+fn has(rest: &[Argument], word: &str) -> bool {
+    rest.iter().any(|argument| argument.text == word)
+}
+
+/// How far `-offset` moves what it is an argument of.
+fn offset(rest: &[Argument]) -> usize {
+    match has(rest, "-offset") {
+        true => OFFSET_COLUMNS,
+        false => 0,
+    }
+}

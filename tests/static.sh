@@ -1,0 +1,245 @@
+#!/bin/bash
+# Proves of a static binary that it is one: that it asks for no other file, tells nothing of
+# the machine it was built on, and does all of its work where nothing else is.
+#
+#   tests/static.sh TARGET [BINARY]     as root; `make static-check TARGET=...` builds it first
+#
+# What is made for another machine runs in an emulator, if there is one: qemu-user-static,
+# which goes where nothing else is. Names are looked up at a server of names of our own, on
+# an address that only this machine has; so are the servers of TLS and of SSH.
+# PLAKAR_STATIC_SUITE=no leaves out the suite of commands, which takes a quarter of an hour
+# in an emulator.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+top=$PWD
+target=$1
+binary=$(realpath "${2:-target/static/$target/release/plakar}")
+
+# No more than this is put on a box with a small flash memory.
+SIZE_LIMIT_BYTES=$((10 << 20))
+# Where our server of names listens. Port 53 is the only one that resolv.conf(5) knows.
+NAMESERVER=127.0.0.77
+# What it knows: this name, and one whose answer fits no datagram.
+NAME=nas.plakar.test
+LONG_NAME=long.plakar.test
+
+passed=0
+failed=0
+work=$(mktemp -d)
+processes=()
+finish() {
+    for process in "${processes[@]}"; do
+        kill "$process" 2>/dev/null || true
+    done
+    rm -rf "$work"
+}
+trap finish EXIT
+
+# Runs what follows the description, and counts. What it prints is shown if it fails.
+check() {
+    local description=$1
+    shift
+    if "$@" >"$work/log" 2>&1; then
+        passed=$((passed + 1))
+        echo "ok: $description"
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $description: $*"
+        sed 's/^/    /' "$work/log"
+    fi
+}
+
+# Whether what follows fails.
+fails() {
+    ! "$@"
+}
+
+# Waits until the file has a line with the word, for ten seconds at most.
+await() {
+    for _ in $(seq 100); do
+        grep -q "$2" "$1" 2>/dev/null && return
+        sleep 0.1
+    done
+    echo "no $2 in $1:" >&2
+    cat "$1" >&2
+    return 1
+}
+
+# ---- What is in the file ----
+
+no_interpreter() { ! readelf -lW "$binary" | grep INTERP; }
+no_libraries() { ! readelf -dW "$binary" | grep NEEDED; }
+small() { [ "$(stat -c %s "$binary")" -le "$SIZE_LIMIT_BYTES" ]; }
+no_paths() {
+    local path
+    for path in "$top" "$HOME/" "${CARGO_HOME:-$HOME/.cargo}" "${STATIC_WORK:-$top/target}" \
+        "$(rustc --print sysroot 2>/dev/null || echo /rustup)" .cargo/registry /home/ /build/; do
+        ! strings -a "$binary" | grep -F -m 3 -e "$path" || return 1
+    done
+}
+check "it asks for no interpreter" no_interpreter
+check "it asks for no library" no_libraries
+check "it is small: $(stat -c %s "$binary") bytes" small
+check "it tells no path of the machine that built it" no_paths
+
+# ---- Where nothing else is ----
+
+case $target in
+x86_64-*) emulator='' ;;
+aarch64-*) emulator=qemu-aarch64-static ;;
+armv7-*) emulator=qemu-arm-static ;;
+*)
+    echo "static: unknown target $target" >&2
+    exit 64
+    ;;
+esac
+if [ "$(uname -m)" = "${target%%-*}" ]; then
+    emulator=
+fi
+if [ -n "$emulator" ] && ! command -v "$emulator" >/dev/null; then
+    echo "static: no $emulator, so $target is not run"
+    echo "$passed passed, $failed failed"
+    exit "$((failed > 0))"
+fi
+
+root=$work/alone
+mkdir -p "$root/home/.ssh" "$root/etc"
+cp "$binary" "$root/plakar"
+inside=(/plakar)
+if [ -n "$emulator" ]; then
+    cp "$(command -v "$emulator")" "$root/emulator"
+    inside=(/emulator /plakar)
+fi
+cp -r man "$root/data"
+
+# Runs the program alone.
+alone=(env -i HOME=/home "PLAKAR_PASSPHRASE=an owl in the attic" "$(command -v chroot)" "$root" "${inside[@]}")
+plakar() {
+    "${alone[@]}" "$@"
+}
+says() {
+    local wanted=$1
+    shift
+    plakar "$@" | grep -F -e "$wanted"
+}
+# Keeps and gets back the data at a store.
+round() {
+    local at=$1 out=$2
+    plakar at "$at" create && plakar at "$at" backup /data && plakar at "$at" check &&
+        plakar at "$at" restore -to "/$out" latest && diff -r "$root/data" "$root/$out"
+}
+
+commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+check "it tells its version" says "plakar $(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml) (" version
+check "it tells its commit" says "\"commit\":\"$commit\"" version -json
+check "it shows its manual" says 'PLAKAR-BACKUP(1)' help backup
+check "it backs up, checks and restores" round /store out-directory
+
+# ---- Names ----
+
+cat >"$work/names.py" <<'PYTHON'
+"""A server of names: one address for two names, and the answer for the second is long."""
+import socket, struct, sys, threading
+
+address, name, long_name = sys.argv[1:]
+RECORDS = {name: 1, long_name: 60}
+
+def answer(query, limit):
+    labels, at = [], 12
+    while query[at]:
+        labels.append(query[at + 1 : at + 1 + query[at]].decode())
+        at += 1 + query[at]
+    asked = ".".join(labels).lower()
+    kind = struct.unpack(">H", query[at + 1 : at + 3])[0]
+    question = query[12 : at + 5]
+    count = RECORDS.get(asked, 0) if kind == 1 else 0
+    record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + socket.inet_aton("127.0.0.1")
+    code = 0 if asked in RECORDS else 3
+    whole = struct.pack(">HHHHHH", *struct.unpack(">H", query[:2]), 0x8580 | code, 1, count, 0, 0) + question + record * count
+    if len(whole) <= limit:
+        return whole
+    print("long answer asked for", flush=True)
+    return struct.pack(">HHHHHH", *struct.unpack(">H", query[:2]), 0x8780, 1, 0, 0, 0) + question
+
+def tcp(listener):
+    while True:
+        stream, _ = listener.accept()
+        with stream:
+            while len(length := stream.recv(2, socket.MSG_WAITALL)) == 2:
+                whole = answer(stream.recv(struct.unpack(">H", length)[0], socket.MSG_WAITALL), 65535)
+                stream.sendall(struct.pack(">H", len(whole)) + whole)
+
+listener = socket.create_server((address, 53))
+datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+datagrams.bind((address, 53))
+threading.Thread(target=tcp, args=(listener,), daemon=True).start()
+print("ready", flush=True)
+while True:
+    query, peer = datagrams.recvfrom(4096)
+    datagrams.sendto(answer(query, 512), peer)
+PYTHON
+python3 "$work/names.py" "$NAMESERVER" "$NAME" "$LONG_NAME" >"$work/names.log" 2>&1 &
+processes+=($!)
+await "$work/names.log" ready
+echo "nameserver $NAMESERVER" >"$root/etc/resolv.conf"
+
+# ---- TLS ----
+
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$NAME" \
+    -addext "subjectAltName=DNS:$NAME,DNS:$LONG_NAME" \
+    -keyout "$root/etc/key.pem" -out "$root/etc/cert.pem" 2>/dev/null
+"${alone[@]}" at /served server -allow-delete -listen 127.0.0.1:0 -cert /etc/cert.pem -key /etc/key.pem \
+    >/dev/null 2>"$work/server.log" &
+processes+=($!)
+await "$work/server.log" ' at https://'
+port=$(sed -n 's/.* at https:.*:\([0-9]*\)$/\1/p' "$work/server.log")
+check "it is told by name where to go over TLS" \
+    plakar store add nas "https://$NAME:$port" tls_ca=/etc/cert.pem
+check "it backs up and restores over TLS" round @nas out-tls
+check "it trusts nobody it has no reason to" fails plakar at "https://$NAME:$port" ls
+check "it finds nobody who is not there" fails plakar at "https://none.plakar.test:$port" ls
+plakar store add long "https://$LONG_NAME:$port" tls_ca=/etc/cert.pem
+check "it asks again by TCP if the answer is long" says /data at @long ls
+check "that answer was long" grep -q long "$work/names.log"
+
+# ---- SSH ----
+
+mkdir -p /run/sshd
+ssh-keygen -q -t ed25519 -N '' -f "$work/host"
+ssh-keygen -q -t ed25519 -N '' -f "$root/home/.ssh/id_ed25519"
+cp "$root/home/.ssh/id_ed25519.pub" "$work/authorized"
+port=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+cat >"$work/sshd_config" <<CONFIG
+ListenAddress 127.0.0.1:$port
+HostKey $work/host
+AuthorizedKeysFile $work/authorized
+PidFile none
+PermitRootLogin yes
+PasswordAuthentication no
+StrictModes no
+UsePAM no
+Subsystem sftp internal-sftp
+CONFIG
+"$(command -v sshd || echo /usr/sbin/sshd)" -D -e -f "$work/sshd_config" >"$work/sshd.log" 2>&1 &
+processes+=($!)
+await "$work/sshd.log" 'Server listening'
+box=sftp://root@$NAME:$port$work/box
+check "it refuses a server of SSH that it does not know" fails plakar at "$box" create
+echo "[$NAME]:$port $(cut -d ' ' -f 1,2 "$work/host.pub")" >"$root/home/.ssh/known_hosts"
+check "it backs up and restores over SSH" round "$box" out-ssh
+
+# ---- The suite of commands ----
+
+if [ "${PLAKAR_STATIC_SUITE-}" != no ]; then
+    runner=$binary
+    if [ -n "$emulator" ]; then
+        runner=$work/plakar
+        printf '#!/bin/sh\nexec %s %s "$@"\n' "$(command -v "$emulator")" "$binary" >"$runner"
+        chmod 755 "$runner"
+    fi
+    check "it passes the suite of commands" env PLAKAR_TEST_BINARY="$runner" cargo test --test cli
+    tail -n 3 "$work/log"
+fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
