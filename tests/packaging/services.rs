@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use plakar::cli::{COMMANDS, Flag, GLOBAL_FLAGS};
@@ -228,7 +228,9 @@ fn the_script_starts_tells_reloads_and_stops() {
     script.run("stop").ended(0).silent();
     script.run("status").ended(3);
     script.run("stop").ended(0).silent();
-    assert!(!Path::new(&format!("/proc/{}", pid.trim())).exists());
+    // What has ended and is not yet waited for by its parent, init, has no command line.
+    let line = std::fs::read(format!("/proc/{}/cmdline", pid.trim()));
+    assert!(line.unwrap_or_default().is_empty(), "{pid} runs");
     script.run("sing").ended(64).says("usage");
 }
 

@@ -10,7 +10,7 @@ use crate::util::Id;
 /// Contents after which a batch is handed on: enough neighbours to fill a few blocks.
 const BATCH_BYTES: u64 = 4 << 20;
 /// Steps after which a batch is handed on, however little there is to read.
-const BATCH_STEPS: usize = 1024;
+const BATCH_STEPS: usize = 256;
 
 /// A run of the walk, in its order, with chunks called as they are where they come from.
 pub(super) struct Batch {

@@ -41,7 +41,7 @@ const TREE_CACHE_BYTES: usize = 4 << 20;
 /// Batches between the walk and the workers.
 const BATCHES: usize = 4;
 /// Batches that may be finished before one that comes earlier in the walk.
-const WINDOW: u64 = 64;
+const WINDOW: u64 = 16;
 /// Finished packs that may wait for a storing thread.
 const PACKS_WAITING: usize = 2;
 /// Workers that wait for a far store rather than work, at most: each has a block in memory.
