@@ -48,12 +48,6 @@ use ahead::Ahead;
 use decoded::{Block, Decoded, slice};
 use ledger::Ledger;
 
-/// Plain bytes at which a block is sealed. A kernel tree takes 207 MB in blocks of 1 MiB, 202 in
-/// these, 200 in 4 MiB, while the smallest file costs one block to read.
-pub const BLOCK_BYTES: usize = 2 << 20;
-/// The same of trees: those of a store with some history are read directory by directory, each from
-/// another block.
-const TREE_BLOCK_BYTES: usize = 256 << 10;
 /// Chunks at which a block is sealed, however small they are.
 const BLOCK_CHUNKS: usize = 1 << 14;
 /// Locks that the chunks on their way are spread over, so that workers rarely wait.
@@ -224,10 +218,7 @@ impl<'a> Packer<'a> {
         if !self.writing.claim(id)? {
             return Ok((id, Put::Known)); // [2]
         }
-        let most = match self.kind {
-            PackKind::Data => BLOCK_BYTES,
-            PackKind::Tree => TREE_BLOCK_BYTES,
-        };
+        let most = self.kind.block_bytes();
         if self.plain.len() + plain.len() > most || self.chunks.len() >= BLOCK_CHUNKS {
             self.seal_block()?;
         }

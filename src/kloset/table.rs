@@ -19,6 +19,18 @@ pub enum PackKind {
     Tree,
 }
 
+impl PackKind {
+    /// Plain bytes at which a block is sealed. A kernel tree takes 207 MB in blocks of 1 MiB, 202 in
+    /// these, 200 in 4 MiB, while the smallest file costs one block to read. Directories are
+    /// read one by one: in a store with some history each from another block.
+    pub const fn block_bytes(self) -> usize {
+        match self {
+            PackKind::Data => 2 << 20,
+            PackKind::Tree => 256 << 10,
+        }
+    }
+}
+
 /// One chunk in a block; its offset is the sum of the lengths before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkEntry {

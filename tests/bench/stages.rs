@@ -31,7 +31,7 @@ use plakar::kloset::seal::{NONCE_BYTES, Part};
 use plakar::store::memory::MemoryStore;
 
 /// The plain bytes of a block.
-const BLOCK_BYTES: usize = plakar::kloset::blob::BLOCK_BYTES;
+const BLOCK_BYTES: usize = plakar::kloset::table::PackKind::Data.block_bytes();
 
 /// Work of one timing, so that small pieces outlast the clock's grain.
 const BATCH_BYTES: usize = 32 << 20;

@@ -35,8 +35,7 @@ use crate::util::Id;
 
 /// Decoded blocks that are kept while reading, of contents and of trees.
 const CACHE_BYTES: usize = 8 << 20;
-/// The same of trees over there, by the walk and by the look whether what they name is there: two
-/// blocks each.
+/// The same of trees over there, by the walk and by the look whether what they name is there.
 const TREE_CACHE_BYTES: usize = 4 << 20;
 /// Batches between the walk and the workers.
 const BATCHES: usize = 4;
