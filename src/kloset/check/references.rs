@@ -17,7 +17,7 @@ use crate::store::Area;
 use crate::util::Id;
 
 /// Decoded blocks of trees that are kept.
-const CACHE_BYTES: usize = 8 << 20;
+const CACHE_BYTES: usize = 3 << 20;
 
 /// One bit per record of an index.
 struct Marks(Vec<u64>);

@@ -34,9 +34,9 @@ use crate::kloset::{Kloset, readers};
 use crate::util::Id;
 
 /// Decoded blocks that are kept while reading, of contents and of trees.
-const CACHE_BYTES: usize = 8 << 20;
+const CACHE_BYTES: usize = 6 << 20;
 /// The same of trees over there, by the walk and by the look whether what they name is there.
-const TREE_CACHE_BYTES: usize = 4 << 20;
+const TREE_CACHE_BYTES: usize = 2 << 20;
 /// Batches between the walk and the workers.
 const BATCHES: usize = 4;
 /// Batches that may be finished before one that comes earlier in the walk.
