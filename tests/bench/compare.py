@@ -28,9 +28,8 @@ import subprocess
 import sys
 import time
 
-TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-BENCH = os.path.abspath(os.environ.get("BENCH", os.path.join(TOP, "target/bench")))
-PLAKAR = os.path.abspath(os.environ.get("PLAKAR", os.path.join(TOP, "target/release/plakar")))
+from measure import BENCH, PLAKAR, drop_page_cache, environment, is_restored, put_aside, remove_all
+from measure import PASSPHRASE, size_bytes
 
 WORK = BENCH + "/work"
 STORE, OUT, CACHE, KEY = WORK + "/store", WORK + "/out", WORK + "/cache", WORK + "/key"
@@ -38,21 +37,11 @@ STORE, OUT, CACHE, KEY = WORK + "/store", WORK + "/out", WORK + "/cache", WORK +
 STEPS = ["first", "nochange", "changed", "restore", "check", "prune"]
 BACKUPS = STEPS[:3]
 
-# Below this the leftovers of earlier runs are removed at once, and not at the end: for minutes
-# after a hundred thousand files were removed, ext4 passes over their inodes one by one when it
-# makes new ones, and a restore takes twice the processor time it should.
+# Below this the leftovers of earlier runs are removed at once, and not at the end, though a restore
+# then takes twice the processor time it should.
 FREE_BYTES_WANTED = 12 << 30
 
-PASSPHRASE = "vermilion otter 51 balances ledgers"
-
-ENVIRONMENT = {
-    "PATH": f"{BENCH}/bin:{os.environ['PATH']}",
-    "HOME": WORK + "/home",
-    "LANG": "C.UTF-8",
-    "XDG_CACHE_HOME": CACHE,
-    "PLAKAR_PASSPHRASE": PASSPHRASE,
-    "RESTIC_PASSWORD": PASSPHRASE,
-    "RESTIC_CACHE_DIR": CACHE + "/restic",
+ENVIRONMENT = environment(WORK + "/home", CACHE) | {
     "RUSTIC_PASSWORD": PASSPHRASE,
     "RUSTIC_CACHE_DIR": CACHE + "/rustic",
     "RUSTIC_NO_PROGRESS": "true",
@@ -114,7 +103,7 @@ def main():
                 except subprocess.CalledProcessError as error:
                     print(f"failed: {error}; see {log_path(tool)}", flush=True)
     table(runs, tools, corpora)
-    clean()
+    remove_all(WORK)
 
 
 def parse():
@@ -151,7 +140,7 @@ def cycle(tool, corpus, steps, runs):
                 runs.append(run)
                 with open(BENCH + "/compare.jsonl", "a") as results:
                     print(json.dumps(run), file=results)
-                if step == "restore" and not is_restored(files):
+                if step == "restore" and not is_restored(files, OUT):
                     print(f"!! {tool} restored {corpus} differently", flush=True)
         finally:
             undo_changes(undo)
@@ -191,23 +180,6 @@ def busy_seconds():
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
-def size_bytes(root):
-    return sum(
-        os.lstat(os.path.join(directory, name)).st_size
-        for directory, _, names in os.walk(root)
-        for name in names
-    )
-
-
-def drop_page_cache():
-    os.sync()
-    try:
-        with open("/proc/sys/vm/drop_caches", "w") as knob:
-            knob.write("3\n")
-    except OSError:
-        pass
-
-
 def change(files, undo):
     """Appends to every hundredth file, or overwrites the middle of the only one."""
     dice = random.Random(99)
@@ -233,25 +205,12 @@ def undo_changes(undo):
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def is_restored(files):
-    """Some programs restore into the directory named, some below it under the whole path."""
-    below = OUT + files
-    restored = below if os.path.isdir(below) else OUT
-    diff = ["diff", "-rq", "--no-dereference", files, restored]
-    return subprocess.run(diff, capture_output=True).returncode == 0
-
-
 def renew_work():
-    if os.path.exists(WORK):
-        os.rename(WORK, f"{BENCH}/leftover-{time.time_ns()}")
+    put_aside(WORK)
     if shutil.disk_usage(BENCH).free < FREE_BYTES_WANTED:
-        clean()
+        remove_all(WORK)
     for directory in (WORK + "/home", OUT, CACHE):
         os.makedirs(directory)
-
-
-def clean():
-    subprocess.run(["sh", "-c", f"rm -rf {BENCH}/leftover-* {WORK}"])
 
 
 def log_path(tool):

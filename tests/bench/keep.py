@@ -22,7 +22,8 @@ import subprocess
 import sys
 import time
 
-from measure import BENCH, PLAKAR, drop_page_cache, environment, is_restored, judge, median, timed
+from measure import BENCH, PLAKAR, drop_page_cache, environment, is_restored, judge, median
+from measure import put_aside, remove_all, size_bytes, timed
 
 WORK = BENCH + "/keep"
 FILES, FILLED = WORK + "/files", WORK + "/filled"
@@ -46,7 +47,7 @@ def main():
                 free(tool, arguments.keep, runs, log)
     table(runs)
     if not arguments.leave:
-        clean()
+        remove_all(WORK)
 
 
 def parse():
@@ -61,15 +62,9 @@ def parse():
 
 
 def renew():
-    # Removing many files slows down those who make some for minutes: it is done at the end.
-    if os.path.exists(WORK):
-        os.rename(WORK, f"{BENCH}/leftover-{time.time_ns()}")
+    put_aside(WORK)
     for tool in TOOLS:
         os.makedirs(f"{WORK}/{tool}/home")
-
-
-def clean():
-    subprocess.run(["sh", "-c", f"rm -rf {BENCH}/leftover-* {WORK}"])
 
 
 def fill(corpus):
@@ -150,11 +145,6 @@ def free(tool, keep, runs, log):
     timed(words["restore"], log, env=environment_of(tool))
     if not is_restored(FILES, out):
         print(f"!! {tool} restored differently", flush=True)
-
-
-def size_bytes(root):
-    sizes = (os.lstat(os.path.join(d, name)).st_size for d, _, names in os.walk(root) for name in names)
-    return sum(sizes)
 
 
 def table(runs):

@@ -88,6 +88,26 @@ def drop_page_cache():
         pass
 
 
+def put_aside(work):
+    """Moves what an earlier run left out of the way. It is removed at the end: for minutes after a
+    hundred thousand files were, ext4 passes over their inodes one by one when it makes new ones."""
+    if os.path.exists(work):
+        os.rename(work, f"{BENCH}/leftover-{time.time_ns()}")
+
+
+def remove_all(work):
+    """Removes `work`, and what was put aside."""
+    subprocess.run(["sh", "-c", f"rm -rf {BENCH}/leftover-* {work}"])
+
+
+def size_bytes(root):
+    return sum(
+        os.lstat(os.path.join(directory, name)).st_size
+        for directory, _, names in os.walk(root)
+        for name in names
+    )
+
+
 def is_restored(files, out):
     """Some programs restore into the directory named, some below it under the whole path, some
     under the last name."""

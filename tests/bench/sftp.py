@@ -33,7 +33,7 @@ import threading
 import time
 
 from measure import BENCH, PLAKAR, drop_page_cache, environment, free_port, is_restored, judge
-from measure import median, started, stop, timed, warm
+from measure import median, put_aside, remove_all, started, stop, timed, warm
 
 WORK = BENCH + "/sftp"
 HOME, OUT, CACHE, FAR = WORK + "/home", WORK + "/out", WORK + "/cache", WORK + "/far"
@@ -76,7 +76,7 @@ def main():
                     print(f"failed: {way}: {error}; see {log_path(way)}", flush=True)
     table(runs, corpora, ways)
     targets(runs, corpora)
-    subprocess.run(["sh", "-c", f"rm -rf {BENCH}/leftover-* {WORK}"])
+    remove_all(WORK)
     shutil.rmtree(os.path.dirname(packs_of("")), ignore_errors=True)
 
 
@@ -109,10 +109,7 @@ def packs_of(corpus):
 
 def cycle(way, corpus, runs):
     """All steps of one way, in a new directory of the server."""
-    # What an earlier cycle left is removed at the end: for minutes after a hundred thousand files
-    # were, ext4 is slow to make new ones.
-    if os.path.exists(WORK):
-        os.rename(WORK, f"{BENCH}/leftover-{time.time_ns()}")
+    put_aside(WORK)
     for directory in (HOME + "/.ssh", OUT, CACHE, FAR):
         os.makedirs(directory)
     files = packs_of(corpus) if way == "packs" else f"{BENCH}/corpus/{corpus}"

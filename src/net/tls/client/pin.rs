@@ -13,6 +13,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
 
 use crate::error::{Error, Kind};
+use crate::util::base64;
 
 /// How long a SHA-256 is.
 const PIN_BYTES: usize = 32;
@@ -47,7 +48,7 @@ impl FromStr for Pin {
     fn from_str(text: &str) -> Result<Pin, Error> {
         let text = text.trim();
         let bytes = match text.strip_prefix("sha256//") {
-            Some(coded) => base64(coded),
+            Some(coded) => from_base64(coded),
             None => hex(text.strip_prefix("sha256:").unwrap_or(text)),
         };
         let pin = bytes.and_then(|bytes| bytes.try_into().ok());
@@ -65,32 +66,11 @@ fn hex(text: &str) -> Option<Vec<u8>> {
     Some(pairs.map(|pair| ((pair[0] << 4) | pair[1]) as u8).collect())
 }
 
-/// The bytes that 43 letters of base64 stand for (RFC 4648, section 4), padding optional.
-fn base64(text: &str) -> Option<Vec<u8>> {
+/// The bytes of base64, padding optional, and spelled as it would be written: two spellings of
+/// one pin would be nothing to worry about, but a slip is.
+fn from_base64(text: &str) -> Option<Vec<u8>> {
     let letters = text.strip_suffix('=').unwrap_or(text);
-    if letters.len() != (PIN_BYTES * 8).div_ceil(6) {
-        return None;
-    }
-    let (mut bits, mut held, mut bytes) = (0u32, 0, Vec::new());
-    for letter in letters.bytes() {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-            bits &= (1 << held) - 1;
-        }
-    }
-    // Two spellings of one pin would be nothing to worry about, but a slip is.
-    (bits == 0).then_some(bytes)
+    base64::decode(letters).filter(|bytes| base64::encode_unpadded(bytes) == letters)
 }
 
 #[cfg(test)]
