@@ -25,6 +25,7 @@ mod ahead;
 mod decoded;
 mod exact;
 mod ledger;
+mod spare;
 
 use std::collections::HashSet;
 use std::sync::mpsc::SyncSender;
@@ -47,6 +48,7 @@ use crate::util::Id;
 use ahead::Ahead;
 use decoded::{Block, Decoded, slice};
 use ledger::Ledger;
+use spare::Spare;
 
 /// Chunks at which a block is sealed, however small they are.
 const BLOCK_CHUNKS: usize = 1 << 14;
@@ -280,6 +282,7 @@ pub struct BlobReader<'a> {
     /// For a store behind a network.
     ahead: Option<Ahead>,
     decoded: Mutex<Decoded>,
+    spare: Arc<Spare>,
     decoders: Mutex<Vec<(Decoder, Vec<u8>)>>,
 }
 
@@ -296,11 +299,13 @@ impl<'a> BlobReader<'a> {
     pub fn of_store(kloset: &'a Kloset, limit_bytes: usize) -> Result<BlobReader<'a>> {
         kloset.index()?;
         let is_remote = kloset.store().manner().distance == Distance::Remote;
+        let spare = Arc::<Spare>::default();
         Ok(BlobReader {
             kloset,
             copies: None,
-            ahead: is_remote.then(|| Ahead::new(kloset.shared_store())),
-            decoded: Mutex::new(Decoded::new(limit_bytes)),
+            ahead: is_remote.then(|| Ahead::new(kloset.shared_store(), spare.clone())),
+            decoded: Mutex::new(Decoded::new(limit_bytes, spare.clone())),
+            spare,
             decoders: Mutex::default(),
         })
     }
@@ -421,20 +426,15 @@ impl<'a> BlobReader<'a> {
         if let Some(block) = &*held {
             return Ok(block.clone());
         }
-        let plain = self.decode(place);
-        let mut decoded = lock(&self.decoded);
-        match plain {
-            Ok(plain) => {
-                let block = Arc::new(plain);
+        let block = self.decode(place).map(Arc::new);
+        match &block {
+            Ok(block) => {
                 *held = Some(block.clone());
-                decoded.filled(place, block.len());
-                Ok(block)
+                lock(&self.decoded).filled(place, block.capacity());
             }
-            Err(error) => {
-                decoded.forget(place);
-                Err(error)
-            }
+            Err(_) => lock(&self.decoded).forget(place),
         }
+        block
     }
 
     /// Reads, unseals and decompresses the block at `place`.
@@ -475,7 +475,7 @@ impl<'a> BlobReader<'a> {
         let copy = self
             .copy_of(place)
             .and_then(|(copies, original)| Some((copies, original, copies.draft(sealed)?)));
-        let mut plain = Vec::new();
+        let mut plain = self.spare.take(place.sealed_bytes as usize);
         decoder.decode(self.kloset.sealer(), Part::Block, sealed, &mut plain)?; // [3]
         if let Some((copies, original, draft)) = copy {
             copies.name(draft, original);

@@ -12,9 +12,9 @@ use crate::connector::FileKind;
 use crate::error::{Error, Kind, Result};
 
 /// How many zeros are handed on at once.
-const ZEROS_BYTES: usize = 64 << 10;
-/// A piece of a hole.
-static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
+const ZEROS_BYTES: usize = 16 << 10;
+/// A piece of a hole, or of lost contents.
+pub(super) static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
 
 /// Whoever takes the bytes, in pieces of any length.
 pub type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;

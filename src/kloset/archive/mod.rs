@@ -43,10 +43,6 @@ use zip::Zip;
 
 /// Decoded blocks that are kept: neighbours in the walk share them.
 const CACHE_BYTES: usize = 16 << 20;
-/// How many zeros stand for lost contents at once.
-const ZEROS_BYTES: usize = 64 << 10;
-/// Lost contents.
-static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
 
 /// What an archive is written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -354,7 +350,7 @@ impl Archive<'_> {
             return Err(error.clone());
         }
         while left.get() > 0 {
-            take(&ZEROS)?;
+            take(&file::ZEROS)?;
         }
         self.members.end()?;
         self.summary.bytes += size_bytes;

@@ -23,6 +23,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
+use super::spare::Spare;
 use crate::error::Result;
 use crate::kloset::pipeline::lock;
 use crate::store::{Area, Store};
@@ -50,6 +51,7 @@ pub(super) struct Ahead {
 /// What readers and fetchers share.
 struct Shared {
     store: Arc<dyn Store>,
+    spare: Arc<Spare>,
     state: Mutex<State>,
     /// A window was filled, or given up.
     moved: Condvar,
@@ -94,11 +96,12 @@ struct Run {
 }
 
 impl Ahead {
-    /// Reads `store`.
-    pub(super) fn new(store: Arc<dyn Store>) -> Ahead {
+    /// Reads `store`, into buffers of `spare`, which get back those of windows.
+    pub(super) fn new(store: Arc<dyn Store>, spare: Arc<Spare>) -> Ahead {
         Ahead {
             shared: Arc::new(Shared {
                 store,
+                spare,
                 state: Mutex::default(),
                 moved: Condvar::new(),
                 busy: AtomicUsize::new(0),
@@ -204,7 +207,7 @@ impl Shared {
         let run = *state.runs.get(&pack)?;
         let ahead = run.bytes * FETCHERS as u64;
         let is_due = run.goes_on && run.end < end && run.end < at + ahead;
-        if !is_due || state.find(pack, run.end).is_some() || !state.make_room() {
+        if !is_due || state.find(pack, run.end).is_some() || !state.make_room(&self.spare) {
             return None;
         }
         let range = state.plan(pack, &(run.end..run.end + 1), end);
@@ -214,13 +217,15 @@ impl Shared {
     /// Reads what is wanted into its window, or takes that away.
     fn fill(&self, wanted: &Wanted) -> Result<Arc<Vec<u8>>> {
         let unless_filled = Unfilled(self, wanted);
-        let mut bytes = vec![0; (wanted.range.end - wanted.range.start) as usize];
+        let length = (wanted.range.end - wanted.range.start) as usize;
+        let mut bytes = self.spare.take(length);
+        bytes.resize(length, 0);
         self.store
             .read_at(Area::Packs, wanted.pack, wanted.range.start, &mut bytes)?;
         std::mem::forget(unless_filled);
         let bytes = Arc::new(bytes);
         let mut state = lock(&self.state);
-        state.make_room();
+        state.make_room(&self.spare);
         let used = state.tick();
         if let Some(at) = state.find(wanted.pack, wanted.range.start) {
             let window = &mut state.windows[at];
@@ -302,14 +307,16 @@ impl State {
 
     /// Takes windows away until there is room for another, those used longest ago first. False if too much is
     /// on its way.
-    fn make_room(&mut self) -> bool {
+    fn make_room(&mut self, spare: &Spare) -> bool {
         while self.bytes() + WINDOW_BYTES > LIMIT_BYTES {
             let idle = self.windows.iter().enumerate();
             let idle = idle.filter(|(_, window)| window.bytes.is_some());
             let Some((oldest, _)) = idle.min_by_key(|(_, window)| window.used) else {
                 return false;
             };
-            self.windows.swap_remove(oldest);
+            if let Some(bytes) = self.windows.swap_remove(oldest).bytes {
+                spare.give(bytes);
+            }
         }
         true
     }
@@ -357,7 +364,7 @@ mod tests {
     #[test]
     fn blocks_in_a_row_come_in_few_reads_and_unharmed() {
         let (store, id, bytes) = stored(160);
-        let ahead = Ahead::new(store.clone());
+        let ahead = Ahead::new(store.clone(), Arc::default());
         for (number, expected) in bytes.chunks(BLOCK).enumerate() {
             let read = block(&ahead, id, bytes.len() as u64, number).unwrap();
             assert!(read == expected, "block {number}");
@@ -369,7 +376,7 @@ mod tests {
     #[test]
     fn blocks_here_and_there_are_read_alone() {
         let (store, id, bytes) = stored(40);
-        let ahead = Ahead::new(store.clone());
+        let ahead = Ahead::new(store.clone(), Arc::default());
         for number in [30, 10, 20, 0, 39] {
             let read = block(&ahead, id, bytes.len() as u64, number).unwrap();
             assert!(read == bytes[number * BLOCK..][..BLOCK]);
@@ -384,7 +391,7 @@ mod tests {
     #[test]
     fn several_threads_and_packs_get_what_they_ask_for_in_bounded_memory() {
         let (store, id, bytes) = stored(200);
-        let ahead = Ahead::new(store);
+        let ahead = Ahead::new(store, Arc::default());
         thread::scope(|scope| {
             for thread in 0..4 {
                 let (ahead, bytes) = (&ahead, &bytes);
@@ -403,7 +410,7 @@ mod tests {
     #[test]
     fn a_pack_that_ends_early_loses_only_what_is_missing() {
         let (store, id, bytes) = stored(4);
-        let ahead = Ahead::new(store);
+        let ahead = Ahead::new(store, Arc::default());
         for number in 0..4 {
             // Twice as long as it is, the index says.
             let read = block(&ahead, id, 2 * bytes.len() as u64, number).unwrap();

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use super::spare::Spare;
 use crate::kloset::index::Place;
 use crate::util::Id;
 
@@ -20,6 +21,7 @@ pub(super) struct Decoded {
     clock: u64,
     bytes: usize,
     limit_bytes: usize,
+    spare: Arc<Spare>,
 }
 
 /// One block: empty while somebody, who holds its lock, decodes it.
@@ -30,13 +32,14 @@ struct Slot {
 }
 
 impl Decoded {
-    /// Room for `limit_bytes` of blocks.
-    pub(super) fn new(limit_bytes: usize) -> Decoded {
+    /// Room for `limit_bytes` of blocks; that of those which are dropped goes to `spare`.
+    pub(super) fn new(limit_bytes: usize, spare: Arc<Spare>) -> Decoded {
         Decoded {
             slots: HashMap::new(),
             clock: 0,
             bytes: 0,
             limit_bytes,
+            spare,
         }
     }
 
@@ -71,6 +74,11 @@ impl Decoded {
                 return;
             };
             self.bytes -= slot.bytes;
+            // Of one that somebody is at, the room is theirs to give back.
+            let block = Arc::into_inner(slot.block).and_then(|block| block.into_inner().ok());
+            if let Some(block) = block.flatten() {
+                self.spare.give(block);
+            }
         }
     }
 
