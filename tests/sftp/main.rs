@@ -4,6 +4,7 @@
 
 mod adverse;
 mod ahead;
+mod cipher;
 mod command;
 mod connector;
 #[path = "../cli/harness.rs"]

@@ -1,0 +1,53 @@
+//! Every cipher that we offer, with packets of every length: ours has libssh2 hand them to the
+//! cipher in other pieces than its authors do (`src/vendor`).
+
+use plakar::store::Area;
+use plakar::util::Id;
+
+use crate::server::Server;
+
+/// Ciphers, and what authenticates beside those that do not themselves: of what is encrypted,
+/// and of what is not.
+const WAYS: [(&str, &str); 9] = [
+    ("aes128-gcm@openssh.com", "hmac-sha2-256"),
+    ("aes256-gcm@openssh.com", "hmac-sha2-256"),
+    ("chacha20-poly1305@openssh.com", "hmac-sha2-256"),
+    ("aes128-ctr", "hmac-sha2-256-etm@openssh.com"),
+    ("aes128-ctr", "hmac-sha2-256"),
+    ("aes192-ctr", "hmac-sha2-512-etm@openssh.com"),
+    ("aes192-ctr", "hmac-sha2-512"),
+    ("aes256-ctr", "hmac-sha2-256-etm@openssh.com"),
+    ("aes256-ctr", "hmac-sha2-512"),
+];
+/// A packet of every number of bytes over whole blocks, of several lengths; a message of more
+/// than one packet; many of them.
+const LENGTHS: [std::ops::Range<usize>; 4] =
+    [1..70, 992..1060, 32_700..32_800, 3_000_000..3_000_003];
+
+#[test]
+fn packets_of_every_length_go_both_ways_by_every_cipher() {
+    std::thread::scope(|scope| {
+        for (cipher, mac) in WAYS {
+            scope.spawn(move || there_and_back(cipher, mac));
+        }
+    });
+}
+
+fn there_and_back(cipher: &str, mac: &str) {
+    // Keys are exchanged anew in between, which every cipher must outlive.
+    let server = Server::with(&format!(
+        "Subsystem sftp internal-sftp\nCiphers {cipher}\nMACs {mac}\nRekeyLimit 4M\n"
+    ));
+    let store = server.store("st");
+    store.prepare().unwrap();
+    let noise: Vec<u8> = (0..3_100_000_u32)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    for length in LENGTHS.into_iter().flatten() {
+        let bytes = &noise[length % 7..][..length];
+        let id = Id::of(bytes);
+        store.put(Area::Packs, id, bytes).unwrap();
+        let back = store.get(Area::Packs, id).unwrap();
+        assert!(back == bytes, "{cipher}, {mac}: {length} bytes");
+    }
+}
