@@ -25,7 +25,11 @@ cargo_home=${CARGO_HOME:-$HOME/.cargo}
 remap=("$cargo_home=/cargo" "$top=/plakar")
 # Nobody unwinds the stack, since panics abort: the tables for that would be a tenth of the file.
 flags=(-C target-feature=+crt-static -C force-unwind-tables=no)
+# It lies in memory somewhere else each time it runs. What rustc says to that end, zig ignores.
+flags+=(-C link-arg=-pie)
 cflags=(-fno-asynchronous-unwind-tables -fno-unwind-tables)
+# AWS-LC's AES-GCM for AVX-512 is 0.7 MB of unrolled code for what AVX2 does at gigabytes a second.
+cflags+=(-DMY_ASSEMBLER_IS_TOO_OLD_FOR_512AVX)
 
 libraries=$(rustc --print target-libdir --target "$target" 2>/dev/null || true)
 if [ -d "$libraries" ]; then
@@ -49,6 +53,7 @@ flags+=("${remap[@]/#/--remap-path-prefix=}")
 export RUSTFLAGS="${flags[*]} ${RUSTFLAGS-}"
 cflags+=("${remap[@]/#/-ffile-prefix-map=}")
 export CFLAGS="${cflags[*]} ${CFLAGS-}"
+export OPENSSL_SRC_PERL=$top/src/packaging/openssl.sh
 # What would be the time of the build in libraries is the time of the commit.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(src/packaging/date.sh)}
 export SOURCE_DATE_EPOCH

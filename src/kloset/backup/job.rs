@@ -80,9 +80,11 @@ pub(in crate::kloset) enum Step<C> {
     File(Box<Entry>, Vec<C>),
 }
 
-/// A buffer that is filled once, then handed back for the next job. It is zeroed only when it is made.
+/// A buffer that is filled once, then handed back for the next job. It takes memory, and is zeroed,
+/// once something is read into it: of files that did not change nothing is.
 pub(super) struct Buffer {
     bytes: Box<[u8]>,
+    capacity: usize,
     used: usize,
 }
 
@@ -90,7 +92,8 @@ impl Buffer {
     /// A buffer of `capacity` bytes.
     pub(super) fn new(capacity: usize) -> Buffer {
         Buffer {
-            bytes: vec![0; capacity].into_boxed_slice(),
+            bytes: Box::default(),
+            capacity,
             used: 0,
         }
     }
@@ -102,6 +105,9 @@ impl Buffer {
 
     /// The rest, to be read into.
     pub(super) fn room(&mut self) -> &mut [u8] {
+        if self.bytes.is_empty() {
+            self.bytes = vec![0; self.capacity].into_boxed_slice();
+        }
         &mut self.bytes[self.used..]
     }
 
