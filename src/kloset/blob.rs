@@ -299,11 +299,11 @@ impl<'a> BlobReader<'a> {
     pub fn of_store(kloset: &'a Kloset, limit_bytes: usize) -> Result<BlobReader<'a>> {
         kloset.index()?;
         let is_remote = kloset.store().manner().distance == Distance::Remote;
-        let spare = Arc::<Spare>::default();
+        let spare = Arc::new(Spare::new(spare::COUNT));
         Ok(BlobReader {
             kloset,
             copies: None,
-            ahead: is_remote.then(|| Ahead::new(kloset.shared_store(), spare.clone())),
+            ahead: is_remote.then(|| Ahead::new(kloset.shared_store())),
             decoded: Mutex::new(Decoded::new(limit_bytes, spare.clone())),
             spare,
             decoders: Mutex::default(),

@@ -239,7 +239,10 @@ fn table() -> (BTreeSet<String>, String) {
 fn readme_names_every_direct_dependency_and_the_c_in_them() {
     let manifest = fs::read_to_string(top().join("Cargo.toml")).expect("it is there");
     let manifest: toml::Table = manifest.parse().expect("it is TOML");
-    assert!(!manifest.contains_key("target"), "these are to be read, too");
+    assert!(
+        !manifest.contains_key("target"),
+        "these are to be read, too"
+    );
     let tables = [&manifest["dependencies"], &manifest["dev-dependencies"]];
     let tables = tables.into_iter().filter_map(toml::Value::as_table);
     let direct: BTreeSet<String> = tables.flat_map(|table| table.keys().cloned()).collect();

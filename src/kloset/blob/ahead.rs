@@ -23,7 +23,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
-use super::spare::Spare;
 use crate::error::Result;
 use crate::kloset::pipeline::lock;
 use crate::store::{Area, Store};
@@ -51,7 +50,6 @@ pub(super) struct Ahead {
 /// What readers and fetchers share.
 struct Shared {
     store: Arc<dyn Store>,
-    spare: Arc<Spare>,
     state: Mutex<State>,
     /// A window was filled, or given up.
     moved: Condvar,
@@ -96,12 +94,11 @@ struct Run {
 }
 
 impl Ahead {
-    /// Reads `store`, into buffers of `spare`, which get back those of windows.
-    pub(super) fn new(store: Arc<dyn Store>, spare: Arc<Spare>) -> Ahead {
+    /// Reads `store`.
+    pub(super) fn new(store: Arc<dyn Store>) -> Ahead {
         Ahead {
             shared: Arc::new(Shared {
                 store,
-                spare,
                 state: Mutex::default(),
                 moved: Condvar::new(),
                 busy: AtomicUsize::new(0),
@@ -207,7 +204,7 @@ impl Shared {
         let run = *state.runs.get(&pack)?;
         let ahead = run.bytes * FETCHERS as u64;
         let is_due = run.goes_on && run.end < end && run.end < at + ahead;
-        if !is_due || state.find(pack, run.end).is_some() || !state.make_room(&self.spare) {
+        if !is_due || state.find(pack, run.end).is_some() || !state.make_room() {
             return None;
         }
         let range = state.plan(pack, &(run.end..run.end + 1), end);
@@ -217,15 +214,13 @@ impl Shared {
     /// Reads what is wanted into its window, or takes that away.
     fn fill(&self, wanted: &Wanted) -> Result<Arc<Vec<u8>>> {
         let unless_filled = Unfilled(self, wanted);
-        let length = (wanted.range.end - wanted.range.start) as usize;
-        let mut bytes = self.spare.take(length);
-        bytes.resize(length, 0);
+        let mut bytes = vec![0; (wanted.range.end - wanted.range.start) as usize];
         self.store
             .read_at(Area::Packs, wanted.pack, wanted.range.start, &mut bytes)?;
         std::mem::forget(unless_filled);
         let bytes = Arc::new(bytes);
         let mut state = lock(&self.state);
-        state.make_room(&self.spare);
+        state.make_room();
         let used = state.tick();
         if let Some(at) = state.find(wanted.pack, wanted.range.start) {
             let window = &mut state.windows[at];
@@ -307,16 +302,14 @@ impl State {
 
     /// Takes windows away until there is room for another, those used longest ago first. False if too much is
     /// on its way.
-    fn make_room(&mut self, spare: &Spare) -> bool {
+    fn make_room(&mut self) -> bool {
         while self.bytes() + WINDOW_BYTES > LIMIT_BYTES {
             let idle = self.windows.iter().enumerate();
             let idle = idle.filter(|(_, window)| window.bytes.is_some());
             let Some((oldest, _)) = idle.min_by_key(|(_, window)| window.used) else {
                 return false;
             };
-            if let Some(bytes) = self.windows.swap_remove(oldest).bytes {
-                spare.give(bytes);
-            }
+            self.windows.swap_remove(oldest);
         }
         true
     }
@@ -364,7 +357,7 @@ mod tests {
     #[test]
     fn blocks_in_a_row_come_in_few_reads_and_unharmed() {
         let (store, id, bytes) = stored(160);
-        let ahead = Ahead::new(store.clone(), Arc::default());
+        let ahead = Ahead::new(store.clone());
         for (number, expected) in bytes.chunks(BLOCK).enumerate() {
             let read = block(&ahead, id, bytes.len() as u64, number).unwrap();
             assert!(read == expected, "block {number}");
@@ -376,7 +369,7 @@ mod tests {
     #[test]
     fn blocks_here_and_there_are_read_alone() {
         let (store, id, bytes) = stored(40);
-        let ahead = Ahead::new(store.clone(), Arc::default());
+        let ahead = Ahead::new(store.clone());
         for number in [30, 10, 20, 0, 39] {
             let read = block(&ahead, id, bytes.len() as u64, number).unwrap();
             assert!(read == bytes[number * BLOCK..][..BLOCK]);
@@ -391,7 +384,7 @@ mod tests {
     #[test]
     fn several_threads_and_packs_get_what_they_ask_for_in_bounded_memory() {
         let (store, id, bytes) = stored(200);
-        let ahead = Ahead::new(store, Arc::default());
+        let ahead = Ahead::new(store);
         thread::scope(|scope| {
             for thread in 0..4 {
                 let (ahead, bytes) = (&ahead, &bytes);
@@ -410,7 +403,7 @@ mod tests {
     #[test]
     fn a_pack_that_ends_early_loses_only_what_is_missing() {
         let (store, id, bytes) = stored(4);
-        let ahead = Ahead::new(store, Arc::default());
+        let ahead = Ahead::new(store);
         for number in 0..4 {
             // Twice as long as it is, the index says.
             let read = block(&ahead, id, 2 * bytes.len() as u64, number).unwrap();
