@@ -160,8 +160,11 @@ fn plain_words(cause: &io::Error) -> String {
     };
     let mut letters = words.chars();
     match letters.next() {
-        Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => words.to_owned(),
+        // Not of `I/O error`, as some systems call it.
+        Some(first) if letters.as_str().starts_with(char::is_lowercase) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => words.to_owned(),
     }
 }
 
@@ -180,6 +183,14 @@ impl<T, E: Into<Error>> During<T> for std::result::Result<T, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_the_system_begin_small_unless_they_are_a_name() {
+        let words = |said: &str| plain_words(&io::Error::other(said));
+        assert_eq!(words("Is a directory"), "is a directory");
+        assert_eq!(words("I/O error"), "I/O error");
+        assert_eq!(words(""), "");
+    }
 
     #[test]
     fn an_error_reads_outermost_first() {

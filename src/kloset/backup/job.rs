@@ -123,8 +123,10 @@ impl Buffer {
 
     /// Appends `bytes`, for which there is room.
     pub(super) fn fill(&mut self, bytes: &[u8]) {
-        self.room()[..bytes.len()].copy_from_slice(bytes);
-        self.advance(bytes.len());
+        if !bytes.is_empty() {
+            self.room()[..bytes.len()].copy_from_slice(bytes);
+            self.advance(bytes.len());
+        }
     }
 }
 
