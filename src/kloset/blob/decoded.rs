@@ -74,7 +74,7 @@ impl Decoded {
                 return;
             };
             self.bytes -= slot.bytes;
-            // Of one that somebody is at, the room is theirs to give back.
+            // What somebody is still at is freed when they are done.
             let block = Arc::into_inner(slot.block).and_then(|block| block.into_inner().ok());
             if let Some(block) = block.flatten() {
                 self.spare.give(block);
