@@ -14,7 +14,7 @@ use plakar::util::Id;
 
 use crate::forge::Forge;
 use crate::harness::*;
-use crate::poison::{Scene, scene};
+use crate::scene::{Scene, scene};
 
 /// Replaces what the index tells of the honest packs by what `lie` makes of it.
 fn with_lying_index(lie: impl Fn(&mut Vec<PackTable>)) {

@@ -29,5 +29,6 @@ mod review_backup;
 mod review_check;
 mod review_restore;
 mod revised;
+mod scene;
 mod sync;
 mod wrapped;
