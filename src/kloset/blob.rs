@@ -48,7 +48,6 @@ use crate::util::Id;
 use ahead::Ahead;
 use decoded::{Block, Decoded, slice};
 use ledger::Ledger;
-use spare::Spare;
 
 /// Chunks at which a block is sealed, however small they are.
 const BLOCK_CHUNKS: usize = 1 << 14;
@@ -282,7 +281,6 @@ pub struct BlobReader<'a> {
     /// For a store behind a network.
     ahead: Option<Ahead>,
     decoded: Mutex<Decoded>,
-    spare: Arc<Spare>,
     decoders: Mutex<Vec<(Decoder, Vec<u8>)>>,
 }
 
@@ -299,13 +297,11 @@ impl<'a> BlobReader<'a> {
     pub fn of_store(kloset: &'a Kloset, limit_bytes: usize) -> Result<BlobReader<'a>> {
         kloset.index()?;
         let is_remote = kloset.store().manner().distance == Distance::Remote;
-        let spare = Arc::new(Spare::new(spare::COUNT));
         Ok(BlobReader {
             kloset,
             copies: None,
             ahead: is_remote.then(|| Ahead::new(kloset.shared_store())),
-            decoded: Mutex::new(Decoded::new(limit_bytes, spare.clone())),
-            spare,
+            decoded: Mutex::new(Decoded::new(limit_bytes)),
             decoders: Mutex::default(),
         })
     }
@@ -475,7 +471,7 @@ impl<'a> BlobReader<'a> {
         let copy = self
             .copy_of(place)
             .and_then(|(copies, original)| Some((copies, original, copies.draft(sealed)?)));
-        let mut plain = self.spare.take(place.sealed_bytes as usize);
+        let mut plain = lock(&self.decoded).buffer(place.sealed_bytes as usize);
         decoder.decode(self.kloset.sealer(), Part::Block, sealed, &mut plain)?; // [3]
         if let Some((copies, original, draft)) = copy {
             copies.name(draft, original);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use super::spare::Spare;
+use super::spare::{self, Spare};
 use crate::kloset::index::Place;
 use crate::util::Id;
 
@@ -21,7 +21,7 @@ pub(super) struct Decoded {
     clock: u64,
     bytes: usize,
     limit_bytes: usize,
-    spare: Arc<Spare>,
+    spare: Spare,
 }
 
 /// One block: empty while somebody, who holds its lock, decodes it.
@@ -32,15 +32,20 @@ struct Slot {
 }
 
 impl Decoded {
-    /// Room for `limit_bytes` of blocks; that of those which are dropped goes to `spare`.
-    pub(super) fn new(limit_bytes: usize, spare: Arc<Spare>) -> Decoded {
+    /// Room for `limit_bytes` of blocks.
+    pub(super) fn new(limit_bytes: usize) -> Decoded {
         Decoded {
             slots: HashMap::new(),
             clock: 0,
             bytes: 0,
             limit_bytes,
-            spare,
+            spare: Spare::new(spare::COUNT),
         }
+    }
+
+    /// A buffer to decode `bytes` or more into, perhaps that of a block that was dropped.
+    pub(super) fn buffer(&mut self, bytes: usize) -> Vec<u8> {
+        self.spare.take(bytes)
     }
 
     /// The slot for the block at `place`, empty if it is new.
