@@ -18,7 +18,6 @@ $BENCH/compare.jsonl once it is done. Environment: BENCH (default target/bench),
 (default target/release/plakar)."""
 
 import argparse
-import json
 import os
 import random
 import shutil
@@ -29,7 +28,7 @@ import sys
 import time
 
 from measure import BENCH, PLAKAR, drop_page_cache, environment, is_restored, put_aside, remove_all
-from measure import PASSPHRASE, size_bytes
+from measure import PASSPHRASE, record, size_bytes
 
 WORK = BENCH + "/work"
 STORE, OUT, CACHE, KEY = WORK + "/store", WORK + "/out", WORK + "/cache", WORK + "/key"
@@ -138,8 +137,7 @@ def cycle(tool, corpus, steps, runs):
                 run["store_mb"] = (size_bytes(STORE) - before_bytes) / 1e6
                 run["cache_mb"] = size_bytes(CACHE) / 1e6
                 runs.append(run)
-                with open(BENCH + "/compare.jsonl", "a") as results:
-                    print(json.dumps(run), file=results)
+                record(run, "compare")
                 if step == "restore" and not is_restored(files, OUT):
                     print(f"!! {tool} restored {corpus} differently", flush=True)
         finally:

@@ -14,7 +14,6 @@ restic, corpora.sh linux. The figures of every step are added to $BENCH/keep.jso
 (default target/bench), PLAKAR, the program of ours (default target/release/plakar)."""
 
 import argparse
-import json
 import os
 import random
 import signal
@@ -23,7 +22,7 @@ import sys
 import time
 
 from measure import BENCH, PLAKAR, drop_page_cache, environment, is_restored, judge, median
-from measure import put_aside, remove_all, size_bytes, timed
+from measure import put_aside, record, remove_all, size_bytes, timed
 
 WORK = BENCH + "/keep"
 FILES, FILLED = WORK + "/files", WORK + "/filled"
@@ -139,8 +138,7 @@ def free(tool, keep, runs, log):
     result["freed_mb"] = (before_bytes - size_bytes(store)) / 1e6
     result["left_mb"] = size_bytes(store) / 1e6
     runs.append(result)
-    with open(BENCH + "/keep.jsonl", "a") as results:
-        print(json.dumps(result), file=results)
+    record(result, "keep")
     timed(words["check"], log, env=environment_of(tool))
     timed(words["restore"], log, env=environment_of(tool))
     if not is_restored(FILES, out):

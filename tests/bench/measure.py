@@ -1,6 +1,7 @@
 """What the programs beside this one share: where things are, running a command and telling
 what it took, and judging a figure."""
 
+import json
 import os
 import socket
 import statistics
@@ -43,6 +44,12 @@ def timed(words, log, **options):
         "cpu_s": usage.ru_utime + usage.ru_stime,
         "peak_mib": usage.ru_maxrss / 1024,
     }
+
+
+def record(took, benchmark):
+    """Adds the figures of a step to those of all runs of the benchmark."""
+    with open(f"{BENCH}/{benchmark}.jsonl", "a") as results:
+        print(json.dumps(took), file=results)
 
 
 def free_port():

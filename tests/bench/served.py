@@ -20,7 +20,6 @@ added to $BENCH/served.jsonl. Environment: BENCH (default target/bench), PLAKAR,
 (default target/release/plakar)."""
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -31,7 +30,7 @@ import sys
 import urllib.request
 
 from measure import BENCH, PLAKAR, environment, free_port, is_restored, judge, median, started
-from measure import drop_page_cache, stop, timed, warm
+from measure import drop_page_cache, record, stop, timed, warm
 
 WORK = BENCH + "/served"
 STORE, OUT, CACHE, HOME = WORK + "/store", WORK + "/out", WORK + "/cache", WORK + "/home"
@@ -109,9 +108,8 @@ def cycle(way, corpus, runs):
         finally:
             if server:
                 stop(server["process"])
-    with open(BENCH + "/served.jsonl", "a") as results:
-        for run in runs[-len(STEPS) - 1 :]:
-            print(json.dumps(run), file=results)
+    for run in runs[-len(STEPS) - 1 :]:
+        record(run, "served")
 
 
 def commands_of(way, server, files, log):

@@ -22,7 +22,6 @@ added to $BENCH/sftp.jsonl. Environment: BENCH (default target/bench), PLAKAR, t
 import argparse
 import collections
 import getpass
-import json
 import os
 import shutil
 import signal
@@ -33,7 +32,7 @@ import threading
 import time
 
 from measure import BENCH, PLAKAR, drop_page_cache, environment, free_port, is_restored, judge
-from measure import median, put_aside, remove_all, started, stop, timed, warm
+from measure import median, put_aside, record, remove_all, started, stop, timed, warm
 
 WORK = BENCH + "/sftp"
 HOME, OUT, CACHE, FAR = WORK + "/home", WORK + "/out", WORK + "/cache", WORK + "/far"
@@ -136,8 +135,7 @@ def cycle(way, corpus, runs):
                 if not is_whole:
                     print(f"!! {way} restored {corpus} differently", flush=True)
                 runs.append(run)
-                with open(BENCH + "/sftp.jsonl", "a") as results:
-                    print(json.dumps(run), file=results)
+                record(run, "sftp")
         finally:
             stop(server)
     if way == "plakar":

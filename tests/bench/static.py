@@ -11,14 +11,13 @@ added to $BENCH/static.jsonl. Environment: BENCH (default target/bench), PLAKAR 
 target/release/plakar), STATIC (default target/static/x86_64-unknown-linux-musl/release/plakar)."""
 
 import argparse
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 
-from measure import BENCH, PLAKAR, TOP, environment, is_restored, judge, median, timed, warm
+from measure import BENCH, PLAKAR, TOP, environment, is_restored, judge, median, record
+from measure import timed, warm
 
 STATIC = os.path.join(TOP, "target/static/x86_64-unknown-linux-musl/release/plakar")
 PROGRAMS = {"dynamic": PLAKAR, "static": os.path.abspath(os.environ.get("STATIC", STATIC))}
@@ -56,8 +55,7 @@ def main():
 
 
 def clear():
-    shutil.rmtree(WORK, ignore_errors=True)
-    subprocess.run(["rm", "-rf", OUT], check=True)
+    subprocess.run(["rm", "-rf", WORK, OUT], check=True)
 
 
 def measure(kind, corpus, files, runs):
@@ -77,8 +75,7 @@ def measure(kind, corpus, files, runs):
             took = timed(plakar + words[step], log, env=environment(WORK + "/home", WORK + "/cache"))
             took |= {"kind": kind, "corpus": corpus, "step": step}
             runs.append(took)
-            with open(BENCH + "/static.jsonl", "a") as results:
-                print(json.dumps(took), file=results)
+            record(took, "static")
     if not is_restored(files, OUT):
         print(f"!! {kind} restored {corpus} differently", flush=True)
 

@@ -4,6 +4,7 @@
 use plakar::store::Area;
 use plakar::util::Id;
 
+use crate::harness::noise;
 use crate::server::Server;
 
 /// Ciphers, and what authenticates beside those that do not themselves: of what is encrypted,
@@ -40,9 +41,7 @@ fn there_and_back(cipher: &str, mac: &str) {
     ));
     let store = server.store("st");
     store.prepare().unwrap();
-    let noise: Vec<u8> = (0..3_100_000_u32)
-        .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
+    let noise = noise(3_100_000);
     for length in LENGTHS.into_iter().flatten() {
         let bytes = &noise[length % 7..][..length];
         let id = Id::of(bytes);
