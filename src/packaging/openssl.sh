@@ -3,7 +3,7 @@
 #
 # The crate that builds it has no setting for its options, but runs `./Configure` by the perl
 # that $OPENSSL_SRC_PERL names: this is named there. What is left out is what libssh2 never
-# asks for: it was half of OpenSSL in a static binary. INSTALL.md of OpenSSL has the options.
+# asks for. INSTALL.md of OpenSSL has the options.
 set -eu
 if [ "${1-}" != ./Configure ]; then
     exec perl "$@"
