@@ -48,9 +48,8 @@ const ONLY_CLI: &[&str] = &[
 /// of which 18 are for other systems and never built here.
 const PACKAGE_LIMIT: usize = 165;
 
-/// What is below `src` and no part of the program's own: what builds and installs it, and
-/// what others wrote.
-const NO_MODULES: [&str; 2] = ["packaging", "vendor"];
+/// Directories below `src` that are not modules of the program: `packaging` builds and installs it.
+const NO_MODULES: [&str; 1] = ["packaging"];
 
 /// One source file.
 struct Source {

@@ -32,8 +32,7 @@ echo
 while IFS=';' read -r package licence; do
     read -r name version _ <<<"$package"
     [ "$name" != plakar ] || continue
-    directory=src/vendor/$name
-    [ -d "$directory" ] || directory=$(echo "$sources"/*/"$name-${version#v}")
+    directory=$(echo "$sources"/*/"$name-${version#v}")
     echo "$name ${version#v}: $licence"
     while read -r file; do
         note "$name" "$file"

@@ -9,7 +9,6 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::harness::Run;
 use crate::top;
@@ -54,9 +53,7 @@ const FOREIGN: &[&str] = &[
     "openssl-sys",
     "zstd-sys",
 ];
-/// Packages of which we have a changed copy, in `src/vendor`.
-const CHANGED: &[&str] = &["libssh2-sys"];
-/// Every other package is to be had there, by its sum.
+/// Where every package comes from, as published and with its checksum.
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// The target for which most packages are built.
 const TARGET: &str = "x86_64-unknown-linux-musl";
@@ -92,34 +89,11 @@ fn every_package_is_from_the_registry_and_has_a_sum() {
     let packages = lock["package"].as_array().expect("there are packages");
     for package in packages {
         let name = text(package, "name");
-        if name == env!("CARGO_PKG_NAME") || CHANGED.contains(&name) {
+        if name == env!("CARGO_PKG_NAME") {
             continue;
         }
         assert_eq!(text(package, "source"), REGISTRY, "{name}");
         assert_eq!(text(package, "checksum").len(), 64, "{name}");
-    }
-}
-
-#[test]
-fn changed_packages_are_as_published_but_for_the_change() {
-    let vendor = top().join("src/vendor");
-    for name in CHANGED {
-        let copy = TempDir::new().expect("there is room");
-        let run = |program: &str, arguments: &[&str]| {
-            let mut command = Command::new(program);
-            command.args(arguments).current_dir(copy.path());
-            Run::of(&mut command).ended(0).stdout()
-        };
-        let source = vendor.join(name).join(".");
-        run("cp", &["-r", &source.display().to_string(), "."]);
-        let patch = vendor.join(format!("{name}.patch")).display().to_string();
-        run("git", &["apply", "--reverse", &patch]);
-        let sums = vendor.join(format!("{name}.sha256"));
-        let listed = fs::read_to_string(&sums).expect("it is there");
-        let files = run("find", &[".", "-type", "f"]);
-        assert_eq!(files.lines().count(), listed.lines().count(), "{files}");
-        let sums = sums.display().to_string();
-        run("sha256sum", &["--strict", "--quiet", "--check", &sums]);
     }
 }
 

@@ -1,5 +1,4 @@
-//! Every cipher that we offer, with packets of every length: ours has libssh2 hand them to the
-//! cipher in other pieces than its authors do (`src/vendor`).
+//! Every cipher that plakar offers to SSH servers, with packets of every length.
 
 use plakar::store::Area;
 use plakar::util::Id;
