@@ -6,12 +6,14 @@
 use std::io::{self, Read, Write};
 
 use plakar::connector::{Details, FileKind, Metadata};
-use plakar::kloset::cbor::Reader;
-use plakar::kloset::config::Config;
-use plakar::kloset::master::Key;
-use plakar::kloset::table::{self, BlockTable, ChunkEntry, Ids, PackKind};
-use plakar::kloset::tree::{self, Content, Entry};
-use plakar::kloset::{pack, slot};
+use plakar::format::cbor::Reader;
+use plakar::format::config::Config;
+use plakar::format::entry::{Content, Entry};
+use plakar::format::master::Key;
+use plakar::format::pack_table::{self, BlockTable, ChunkEntry, Ids, PackKind};
+use plakar::format::slot;
+use plakar::kloset::pack;
+use plakar::kloset::tree;
 use plakar::net::http1::{Body, Connection, Framing, HEAD_LIMIT_BYTES, Wrong};
 use plakar::util::Id;
 use proptest::collection::vec;
@@ -68,7 +70,7 @@ fn encoded_table(ids: Ids) -> Vec<u8> {
         chunks: vec![chunk(at), chunk(at + 1)],
     };
     let mut bytes = Vec::new();
-    table::encode(PackKind::Data, &[block(1), block(3)], ids, &mut bytes);
+    pack_table::encode(PackKind::Data, &[block(1), block(3)], ids, &mut bytes);
     bytes
 }
 
@@ -195,14 +197,14 @@ proptest! {
 
     #[test]
     fn tables_survive_changes(bytes in mutated(encoded_table(Ids::Whole))) {
-        if let Ok((_, blocks)) = table::decode(&mut Reader::new(&bytes), Ids::Whole) {
+        if let Ok((_, blocks)) = pack_table::decode(&mut Reader::new(&bytes), Ids::Whole) {
             prop_assert!(blocks.len() <= bytes.len());
         }
     }
 
     #[test]
     fn short_tables_survive_changes(bytes in mutated(encoded_table(Ids::Prefix))) {
-        drop(table::decode(&mut Reader::new(&bytes), Ids::Prefix));
+        drop(pack_table::decode(&mut Reader::new(&bytes), Ids::Prefix));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::args::Args;
 use super::table::Flag;
 use crate::error::Result;
-use crate::kloset::slot::Cost;
+use crate::format::slot::Cost;
 
 /// Memory of the key derivation.
 pub const KDF_MEMORY: Flag = Flag::value(

@@ -9,7 +9,7 @@ use super::escape::printable;
 use super::output::Format;
 use super::wording::counted;
 use crate::error::Result;
-use crate::kloset::query::{Field, Group, Value};
+use crate::ops::query::{Field, Group, Value};
 
 /// A line about a snapshot, and the group that it is in.
 #[derive(Serialize)]

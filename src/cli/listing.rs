@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::date;
 use super::escape::{JsonPath, printable};
 use crate::connector::FileKind;
+use crate::format::entry::Entry;
 use crate::kloset::snapshot::Snapshot;
-use crate::kloset::tree::Entry;
 use crate::util::human;
 
 /// How a snapshot's id is shown.

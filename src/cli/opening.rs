@@ -18,7 +18,7 @@ use super::ssh;
 use crate::config::entries::Value;
 use crate::config::place::Place;
 use crate::error::{During, Error, Kind, Result};
-use crate::kloset::master::Key;
+use crate::format::master::Key;
 use crate::kloset::{Kloset, Locked};
 use crate::net::Trust;
 use crate::store::{self, Settings, Store};

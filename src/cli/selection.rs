@@ -14,9 +14,9 @@ use std::os::unix::ffi::OsStrExt;
 use super::Args;
 use crate::error::{Error, Kind, Result};
 use crate::kloset::Kloset;
-use crate::kloset::query::{Newest, Query};
-use crate::kloset::select;
 use crate::kloset::snapshot::{Snapshot, Stored};
+use crate::ops::query::{Newest, Query};
+use crate::ops::select;
 
 /// What stands for the newest snapshot.
 pub const LATEST: &str = "latest";

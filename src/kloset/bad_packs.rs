@@ -13,9 +13,9 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use super::Kloset;
-use super::master::random;
 use super::progress::Event;
 use crate::error::{During, Error, Kind, Result};
+use crate::format::master::random;
 use crate::util::Id;
 
 /// What the file is called.
@@ -24,7 +24,7 @@ const NAME: &str = "bad-packs";
 const LIMIT_BYTES: u64 = 16 << 20;
 
 /// The packs noted for `kloset`; none without a cache. What cannot be read is warned of.
-pub(super) fn read(kloset: &Kloset) -> BTreeSet<Id> {
+pub(crate) fn read(kloset: &Kloset) -> BTreeSet<Id> {
     let Some(path) = path(kloset) else {
         return BTreeSet::new();
     };
@@ -47,7 +47,7 @@ pub(super) fn read(kloset: &Kloset) -> BTreeSet<Id> {
 }
 
 /// Notes `packs` and no others. That it failed is no more than a warning.
-pub(super) fn write(kloset: &Kloset, packs: &BTreeSet<Id>) {
+pub(crate) fn write(kloset: &Kloset, packs: &BTreeSet<Id>) {
     let Some(path) = path(kloset) else { return };
     let write = || -> Result<()> {
         if packs.is_empty() {

@@ -5,11 +5,11 @@
 //! the ids of chunks, of which only the first 16 bytes are told.
 
 use super::Kloset;
-use super::cbor::{Reader, Writer};
-use super::object;
-use super::seal::Part;
-use super::table::{self, Ids, PackTable};
 use crate::error::{During, Error, Result};
+use crate::format::cbor::{Reader, Writer};
+use crate::format::object;
+use crate::format::pack_table::{self, Ids, PackTable};
+use crate::format::seal::Part;
 use crate::store::Area;
 use crate::util::Id;
 
@@ -57,7 +57,7 @@ fn encode(tables: &[PackTable]) -> Vec<u8> {
             .array(3)
             .bytes(&pack.pack.0)
             .u64(pack.size_bytes);
-        table::encode(pack.kind, &pack.blocks, Ids::Prefix, &mut body);
+        pack_table::encode(pack.kind, &pack.blocks, Ids::Prefix, &mut body);
     }
     body
 }
@@ -84,7 +84,7 @@ fn packs(reader: &mut Reader<'_>, tables: &mut Vec<PackTable>) -> Result<()> {
         if size_bytes > Area::Packs.limit_bytes() {
             return Err(Error::corrupt(format!("a pack of {size_bytes} bytes")));
         }
-        let (kind, blocks) = table::decode(reader, Ids::Prefix)?;
+        let (kind, blocks) = pack_table::decode(reader, Ids::Prefix)?;
         reader.skip_many(additions)?;
         tables.push(PackTable {
             pack,

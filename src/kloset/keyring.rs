@@ -6,10 +6,10 @@
 //! removing a passphrase locks out those who know only that.
 
 use super::Kloset;
-use super::object;
 use super::progress::{Event, Observer};
-use super::slot::{self, SlotInfo};
 use crate::error::{During, Error, Kind, Result};
+use crate::format::object;
+use crate::format::slot::{self, SlotInfo};
 use crate::store::{Area, Object, Store};
 use crate::util::Id;
 

@@ -3,78 +3,52 @@
 //! | what | where |
 //! |---|---|
 //! | how a chunk gets in and out | [`blob`] |
-//! | how files are cut into chunks | [`chunker`] |
-//! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`file`], [`tree`], [`snapshot`], [`config`] |
+//! | how files are cut into chunks | [`chunker`](crate::format::chunker) |
+//! | what lies in a store, from small to large | [`codec`](crate::format::codec), [`pack`], [`index_object`], [`file`](crate::kloset::content::reader), [`tree`], [`snapshot`], [`config`](crate::format::config) |
 //! | where each chunk is | [`index`], and `footers` when that is lost or lies |
 //! | what is remembered of a store behind a network | `copies` |
-//! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
-//! | which snapshot, and what in it, is meant | [`query`], [`select`] |
-//! | what people ask for | [`backup`], [`restore`], [`archive`], [`check`], [`compare`], [`locate`], [`digest`], [`dup`], [`sync`], [`repair`], [`inspect`] |
-//! | what nobody needs any more is deleted, and nothing else | [`collect`], [`condemned`] |
+//! | keys | [`master`](crate::format::master), [`slot`](crate::format::slot), [`keyring`], [`seal`](crate::format::seal); [`Locked`] until there is one |
+//! | which snapshot, and what in it, is meant | [`query`](crate::ops::query), [`select`](crate::ops::select) |
+//! | what people ask for | [`backup`](crate::ops::backup), [`restore`](crate::ops::restore), [`archive`](crate::ops::archive), [`check`](crate::ops::check), [`compare`](crate::ops::compare), [`locate`](crate::ops::locate), [`digest`](crate::ops::digest), [`dup`](crate::ops::dup), [`sync`](crate::ops::sync), [`repair`](crate::ops::repair), [`inspect`](crate::ops::inspect) |
+//! | what nobody needs any more is deleted, and nothing else | [`collect`](crate::ops::collect), [`condemned`] |
 //!
 //! It has never heard of files on this machine (but for the directory it caches things
 //! in), of SSH, or of a terminal: stores, sources and destinations are handed in.
 
-pub mod archive;
-pub mod backup;
-mod bad_packs;
+pub(crate) mod bad_packs;
 pub mod blob;
-pub mod cbor;
-pub mod check;
-pub mod chunker;
-pub mod codec;
-pub mod collect;
-pub mod compare;
+pub(crate) mod cache;
 pub mod condemned;
-pub mod config;
-pub mod contents;
-mod copier;
-mod copies;
-pub mod decompress;
-pub mod digest;
-pub mod dup;
+pub mod content;
 pub mod failures;
-pub mod file;
-mod followed;
-mod footers;
 pub mod index;
 pub mod index_object;
-pub mod inspect;
 pub mod keyring;
-pub mod layout;
-pub mod locate;
-mod locked;
-pub mod master;
-pub mod object;
+pub(crate) mod opening;
 pub mod pack;
 pub mod pipeline;
 pub mod progress;
-pub mod query;
-pub mod repair;
-pub mod restore;
-pub mod seal;
-pub mod select;
-pub mod slot;
+pub(crate) mod recover;
+pub(crate) mod repack;
 pub mod snapshot;
-pub mod sync;
-pub mod table;
 pub mod tree;
+pub(crate) mod visited;
 
-pub use locked::{Locked, Protection, create, create_sibling, refuse_existing};
+pub use crate::kloset::opening::{Locked, Protection, create, create_sibling, refuse_existing};
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use chunker::{Chunker, Gear};
-use config::Config;
-use copies::{Copies, Original};
+use crate::format::chunker::{Chunker, Gear};
+use crate::format::config::Config;
+use crate::format::master::{Key, Purpose};
+use crate::format::seal::Sealer;
+use crate::kloset::cache::{Copies, Original};
 use index::{Index, Known};
-use master::{Key, Purpose};
 use pipeline::{each_at_once, lock};
 use progress::{Event, Observer};
-use seal::Sealer;
 
 use crate::error::{During, Error, Kind, Result};
 use crate::store::{Area, Distance, Store};
@@ -87,13 +61,13 @@ const CONNECTIONS_LIMIT: usize = 32;
 const INDEX_READERS: usize = 4;
 
 /// How many calls to `store` are worth making at once: 1 for a directory.
-fn connections(store: &dyn Store) -> usize {
+pub(crate) fn connections(store: &dyn Store) -> usize {
     store.manner().connections.clamp(1, CONNECTIONS_LIMIT)
 }
 
 /// How many threads a stage needs that computes with what it reads of `store`: `workers`, or, so
 /// that enough answers are waited for at once, more, but no more than `limit`.
-fn readers(store: &dyn Store, workers: usize, limit: usize) -> usize {
+pub(crate) fn readers(store: &dyn Store, workers: usize, limit: usize) -> usize {
     workers.max(connections(store).min(limit))
 }
 
@@ -106,15 +80,15 @@ pub struct Kloset {
     chunk_key: Key,
     chunker: Chunker,
     tree_chunker: Chunker,
-    cache: Option<PathBuf>,
+    pub(crate) cache: Option<PathBuf>,
     /// Only of a store behind a network, and only if there is a cache.
     copies: Option<Copies>,
-    index: OnceLock<Index>,
+    pub(crate) index: OnceLock<Index>,
     /// Held for reading by who looks something up, for writing while a damaged cache is rebuilt
     /// or footers are read.
     rebuilding: RwLock<()>,
     /// Whether the index knows of packs that no index object covers.
-    footers_read: AtomicBool,
+    pub(crate) footers_read: AtomicBool,
     /// What the footers of all packs say, once an index object was found to lie.
     truth: OnceLock<Index>,
     /// Packs with damage in them, of which the index told the truth.
@@ -388,7 +362,7 @@ impl Kloset {
 
     /// Reads the index objects that the cache has not seen. Those that are damaged are told of
     /// once, and the footers of packs that no other index object covers are read instead.
-    fn fill(&self, index: &Index) -> Result<()> {
+    pub(crate) fn fill(&self, index: &Index) -> Result<()> {
         self.take_in(index)?;
         if self.present_only.load(Ordering::Relaxed) {
             self.hide_absent_packs(index)?;

@@ -8,14 +8,16 @@
 //! is computed beside; only the table stays in memory. Whoever has the key can read the
 //! table from the end alone, so that a store whose index objects are lost loses nothing.
 
-use super::cbor::Reader;
-use super::codec::limit_bytes;
-use super::codec::{Decoder, Encoder, sealed_limit_bytes};
-use super::master::random;
-use super::object::{check_magic, magic};
-use super::seal::{Part, Sealer};
-use super::table::{self, BlockTable, ChunkEntry, Ids, PACK_HEADER_BYTES, PackKind, PackTable};
 use crate::error::{During, Error, Kind, Result};
+use crate::format::cbor::Reader;
+use crate::format::codec::limit_bytes;
+use crate::format::codec::{Decoder, Encoder, sealed_limit_bytes};
+use crate::format::master::random;
+use crate::format::object::{check_magic, magic};
+use crate::format::pack_table::{
+    self, BlockTable, ChunkEntry, Ids, PACK_HEADER_BYTES, PackKind, PackTable,
+};
+use crate::format::seal::{Part, Sealer};
 use crate::store::{Area, Store, Upload};
 use crate::util::Id;
 
@@ -90,7 +92,7 @@ impl PackWriter {
     ) -> Result<FinishedPack> {
         let mut body = Vec::new();
         let salt: [u8; SALT_BYTES] = random()?;
-        table::encode_salted(self.kind, &self.blocks, &salt, &mut body);
+        pack_table::encode_salted(self.kind, &self.blocks, &salt, &mut body);
         encoder.encode(sealer, Part::Footer, &body, sealed)?;
         let footer_bytes = u32::try_from(sealed.len())
             .map_err(|_| Error::new(Kind::Failed, "a footer of over 4 GiB"))?;
@@ -202,7 +204,7 @@ pub fn decode_tail(
     Decoder::new()?
         .decode(sealer, Part::Footer, &mut tail[..footer_bytes], &mut body)
         .during(|| "footer")?;
-    let (kind, blocks) = table::decode(&mut Reader::new(&body), Ids::Whole)?;
+    let (kind, blocks) = pack_table::decode(&mut Reader::new(&body), Ids::Whole)?;
     let sealed: u64 = blocks
         .iter()
         .map(|block| u64::from(block.sealed_bytes))

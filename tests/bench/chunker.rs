@@ -12,7 +12,7 @@ use std::hint::black_box;
 
 use common::Amount;
 use fastcdc::v2020::FastCDC;
-use plakar::kloset::chunker::{Chunker, Gear, Parameters};
+use plakar::format::chunker::{Chunker, Gear, Parameters};
 
 /// Far more than the caches hold, as a backup reads.
 const SIZE_BYTES: usize = 128 << 20;

@@ -16,11 +16,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use plakar::connector::{FileKind, Metadata};
+use plakar::format::entry::Entry;
+use plakar::format::pack_table::PackKind;
 use plakar::kloset::blob::{Outgoing, Packer, Writing};
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::kloset::snapshot::{self, Snapshot};
-use plakar::kloset::table::PackKind;
-use plakar::kloset::tree::{Entry, ListWriter, TreeWriter};
+use plakar::kloset::tree::{ListWriter, TreeWriter};
 use plakar::kloset::{Kloset, Locked, Protection, create};
 use plakar::net::location::Location;
 use plakar::store::{self, Settings};

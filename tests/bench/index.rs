@@ -9,8 +9,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
+use plakar::format::pack_table::{BlockTable, ChunkEntry, PackKind, PackTable};
 use plakar::kloset::index::Index;
-use plakar::kloset::table::{BlockTable, ChunkEntry, PackKind, PackTable};
 use plakar::util::Id;
 
 /// As many chunks as a pack of 16 MiB has that are large and do not compress.

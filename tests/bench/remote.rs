@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use plakar::connector::{LocalDestination, LocalSource, Permissions};
 use plakar::error::Result;
-use plakar::kloset::backup::{self, Compare};
-use plakar::kloset::check::{self, Depth};
 use plakar::kloset::progress::{Counters, Event, Observer};
-use plakar::kloset::{Kloset, Locked, Protection, archive, create, restore, select};
+use plakar::kloset::{Kloset, Locked, Protection, create};
+use plakar::ops::backup::{self, Compare};
+use plakar::ops::check::{self, Depth};
+use plakar::ops::{archive, restore, select};
 use plakar::store::fault::FaultStore;
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Manner, Object, Store, Upload};

@@ -22,16 +22,16 @@ use chacha20poly1305::{AeadInOut, KeyInit, Tag, XChaCha20Poly1305};
 use common::Amount;
 use plakar::connector::{FileKind, LocalSource, Source, SourceDir};
 use plakar::error::Result;
+use plakar::format::codec::{Decoder, Encoder};
+use plakar::format::config::Config;
+use plakar::format::master::Key;
+use plakar::format::seal::{NONCE_BYTES, Part};
 use plakar::kloset::Kloset;
-use plakar::kloset::codec::{Decoder, Encoder};
-use plakar::kloset::config::Config;
-use plakar::kloset::master::Key;
 use plakar::kloset::progress::{Counters, Event, Observer};
-use plakar::kloset::seal::{NONCE_BYTES, Part};
 use plakar::store::memory::MemoryStore;
 
 /// The plain bytes of a block.
-const BLOCK_BYTES: usize = plakar::kloset::table::PackKind::Data.block_bytes();
+const BLOCK_BYTES: usize = plakar::format::pack_table::PackKind::Data.block_bytes();
 
 /// Work of one timing, so that small pieces outlast the clock's grain.
 const BATCH_BYTES: usize = 32 << 20;

@@ -5,9 +5,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use plakar::error::{Error, Kind, Result};
-use plakar::kloset::archive::{Format, Names, Options, Summary, run};
+use plakar::format::entry::{Content, Entry};
 use plakar::kloset::snapshot::Snapshot;
-use plakar::kloset::tree::{Content, Entry};
+use plakar::ops::archive::{Format, Names, Options, Summary, run};
 use plakar::store::Store;
 use plakar::util::Id;
 use plakar::util::interrupt::Interrupt;

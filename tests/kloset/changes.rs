@@ -5,10 +5,10 @@ use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use plakar::kloset::backup;
+use plakar::format::entry::Entry;
 use plakar::kloset::blob::BlobReader;
-use plakar::kloset::select;
-use plakar::kloset::tree::Entry;
+use plakar::ops::backup;
+use plakar::ops::select;
 use plakar::store::Store;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 

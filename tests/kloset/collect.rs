@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plakar::error::{Error, Kind, Result};
-use plakar::kloset::collect::{self, Options, Summary};
 use plakar::kloset::{Locked, snapshot};
+use plakar::ops::collect::{self, Options, Summary};
 use plakar::store::fault::{Fault, FaultStore, Lasting, ReadFault};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use plakar::connector::{FileKind, Metadata, Source};
 use plakar::error::{Kind, Result};
+use plakar::format::entry::{Content, Entry};
 use plakar::kloset::Kloset;
-use plakar::kloset::backup;
 use plakar::kloset::blob::BlobReader;
-use plakar::kloset::compare::{
+use plakar::kloset::progress::Counters;
+use plakar::kloset::snapshot::Snapshot;
+use plakar::kloset::tree::Reach;
+use plakar::ops::backup;
+use plakar::ops::compare::{
     Became, Change, Comparison, Difference, Node, Options, Owner, Rule, Which,
 };
-use plakar::kloset::progress::Counters;
-use plakar::kloset::select;
-use plakar::kloset::snapshot::Snapshot;
-use plakar::kloset::tree::{Content, Entry, Reach};
+use plakar::ops::select;
 use plakar::store::Store;
 use plakar::store::fault::{Call, FaultStore};
 use plakar::util::interrupt::Interrupt;

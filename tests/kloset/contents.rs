@@ -1,10 +1,10 @@
 //! Reading a stored file piece by piece.
 
 use plakar::error::Kind;
+use plakar::format::entry::Entry;
 use plakar::kloset::blob::BlobReader;
-use plakar::kloset::contents::Contents;
-use plakar::kloset::file;
-use plakar::kloset::tree::Entry;
+use plakar::kloset::content::push::Contents;
+use plakar::kloset::content::reader;
 
 use crate::forge::{self, Forge};
 use crate::harness::*;
@@ -33,7 +33,7 @@ fn contents_read_in_any_pieces_are_those_that_are_handed_out() {
             expected.extend_from_slice(bytes);
             Ok(())
         };
-        file::read(&blobs, &entry, &mut sink).unwrap();
+        reader::read(&blobs, &entry, &mut sink).unwrap();
         assert_eq!(expected.len() as u64, size);
         for piece in [1, 3, 4096, 100_000] {
             let mut contents = Contents::new(&blobs, &entry).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use plakar::connector::LocalSource;
 use plakar::error::{Kind, Result};
-use plakar::kloset::slot::{Cost, SlotInfo};
+use plakar::format::slot::{Cost, SlotInfo};
 use plakar::kloset::{Locked, Protection, create, keyring};
 use plakar::store::fault::{Fault, FaultStore, Lasting};
 use plakar::store::memory::MemoryStore;
@@ -154,7 +154,7 @@ fn try_backup(store: &Arc<dyn Store>, path: &std::path::Path) -> Result<Id> {
     let locked = Locked::new(store.clone())?;
     let key = locked.plaintext_key()?.unwrap();
     let kloset = locked.open(key, None, Arc::new(Watcher::default()))?;
-    let summary = plakar::kloset::backup::run(&kloset, &LocalSource::new()?, &options(path))?;
+    let summary = plakar::ops::backup::run(&kloset, &LocalSource::new()?, &options(path))?;
     Ok(summary.snapshot)
 }
 

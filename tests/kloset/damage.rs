@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use plakar::kloset::check;
+use plakar::ops::check;
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
 use plakar::util::Id;

@@ -1,9 +1,9 @@
 //! Copies of snapshots.
 
 use plakar::error::Kind;
-use plakar::kloset::dup;
 use plakar::kloset::snapshot::{self, Labels};
-use plakar::kloset::{check, select};
+use plakar::ops::dup;
+use plakar::ops::{check, select};
 use plakar::store::Area;
 
 use crate::harness::*;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use plakar::connector::{FileKind, Metadata};
+use plakar::format::cbor::Writer;
+use plakar::format::codec::Encoder;
+use plakar::format::entry::{Content, Entry};
+use plakar::format::object;
+use plakar::format::pack_table::{self, BlockTable, ChunkEntry, Ids, PackKind, PackTable};
+use plakar::format::seal::{NONCE_BYTES, Part};
 use plakar::kloset::Kloset;
 use plakar::kloset::blob::{Packer, Writing};
-use plakar::kloset::cbor::Writer;
-use plakar::kloset::codec::Encoder;
-use plakar::kloset::object;
-use plakar::kloset::seal::{NONCE_BYTES, Part};
 use plakar::kloset::snapshot::{self, Snapshot};
-use plakar::kloset::table::{self, BlockTable, ChunkEntry, Ids, PackKind, PackTable};
-use plakar::kloset::tree::{Content, Entry};
 use plakar::store::{Area, Store};
 use plakar::util::Id;
 
@@ -127,7 +127,7 @@ impl Forge {
     /// A pack of these sealed blocks that claims to be `claimed`. Nothing indexes it.
     pub(crate) fn pack(&self, sealed: &[Vec<u8>], claimed: &[BlockTable]) -> Id {
         let mut body = Vec::new();
-        table::encode(PackKind::Tree, claimed, Ids::Whole, &mut body);
+        pack_table::encode(PackKind::Tree, claimed, Ids::Whole, &mut body);
         self.pack_with_footer(sealed, &body)
     }
 

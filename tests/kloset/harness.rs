@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex};
 
 use plakar::connector::{LocalDestination, LocalSource, Permissions, Source};
 use plakar::error::Result;
-use plakar::kloset::backup::{self, Compare};
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::kloset::snapshot::{Snapshot, Stored};
-use plakar::kloset::{Kloset, Locked, Protection, check, create, restore, select};
+use plakar::kloset::{Kloset, Locked, Protection, create};
+use plakar::ops::backup::{self, Compare};
+use plakar::ops::{check, restore, select};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
 use plakar::util::Id;

@@ -6,7 +6,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use plakar::kloset::table::PackKind;
+use plakar::format::pack_table::PackKind;
 use plakar::store::{Area, Store};
 use plakar::util::Id;
 
@@ -96,7 +96,7 @@ fn healing_works_with_a_cache_that_remembers_the_lost_pack() {
     let source = plakar::connector::LocalSource::new().unwrap();
     let run = || {
         let (kloset, _) = open_with_cache(&store, Some(cache.path()));
-        plakar::kloset::backup::run(&kloset, &source, &options(tree.path())).unwrap()
+        plakar::ops::backup::run(&kloset, &source, &options(tree.path())).unwrap()
     };
     run();
     for pack in objects(&*store, Area::Packs) {
@@ -128,12 +128,12 @@ fn what_a_check_found_damaged_is_stored_again_by_the_next_backup() {
     let source = plakar::connector::LocalSource::new().unwrap();
     let run = || {
         let (kloset, watcher) = open_with_cache(&store, Some(cache.path()));
-        let run = plakar::kloset::backup::run(&kloset, &source, &options(tree.path()));
+        let run = plakar::ops::backup::run(&kloset, &source, &options(tree.path()));
         (run.unwrap().snapshot, watcher)
     };
     let check = || {
         let (kloset, watcher) = open_with_cache(&store, Some(cache.path()));
-        let run = plakar::kloset::check::run(&kloset, None, &check_options());
+        let run = plakar::ops::check::run(&kloset, None, &check_options());
         (run.unwrap(), watcher)
     };
     let noted = || {

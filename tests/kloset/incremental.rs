@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use plakar::connector::LocalSource;
 use plakar::error::Kind;
-use plakar::kloset::backup::{self, Compare};
-use plakar::kloset::tree::Content;
+use plakar::format::entry::Content;
+use plakar::ops::backup::{self, Compare};
 use plakar::store::{Area, Store};
 use tempfile::TempDir;
 
@@ -182,7 +182,7 @@ fn tree_of(store: &Arc<dyn Store>, summary: &backup::Summary) -> Content {
     let (kloset, _) = open(store);
     let stored = snapshot(&kloset, summary.snapshot).unwrap().snapshot;
     let blobs = plakar::kloset::blob::BlobReader::new(&kloset, 1 << 20).unwrap();
-    plakar::kloset::select::entry(&blobs, &stored, &stored.roots[0])
+    plakar::ops::select::entry(&blobs, &stored, &stored.roots[0])
         .unwrap()
         .tree
 }

@@ -2,13 +2,14 @@
 
 use plakar::connector::{FileKind, Metadata};
 use plakar::error::Kind;
+use plakar::format::entry::{Content, Entry};
+use plakar::kloset::Kloset;
 use plakar::kloset::blob::BlobReader;
-use plakar::kloset::inspect::chunks::{ChunkFacts, Holds, Look, of_file};
-use plakar::kloset::inspect::index::{Gap, each_index};
-use plakar::kloset::inspect::snapshots::holdings;
-use plakar::kloset::inspect::{Prefix, search};
-use plakar::kloset::tree::{Content, Entry};
-use plakar::kloset::{Kloset, select};
+use plakar::ops::inspect::chunks::{ChunkFacts, Holds, Look, of_file};
+use plakar::ops::inspect::index::{Gap, each_index};
+use plakar::ops::inspect::snapshots::holdings;
+use plakar::ops::inspect::{Prefix, search};
+use plakar::ops::select;
 use plakar::store::Area;
 use plakar::util::Id;
 use plakar::util::interrupt::Interrupt;

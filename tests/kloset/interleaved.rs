@@ -13,8 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use plakar::error::Result;
-use plakar::kloset::collect::{self, Options};
-use plakar::kloset::{select, snapshot, sync};
+use plakar::kloset::snapshot;
+use plakar::ops::collect::{self, Options};
+use plakar::ops::{select, sync};
 use plakar::store::Store;
 use plakar::store::memory::MemoryStore;
 use plakar::util::Id;
@@ -214,7 +215,7 @@ impl Start {
     fn work(&self, work: Work, store: &Arc<dyn Store>) -> Result<Option<Id>> {
         match work {
             Work::Backup => {
-                let options = plakar::kloset::backup::Options {
+                let options = plakar::ops::backup::Options {
                     workers: 1,
                     ..options(self.tree.path())
                 };

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use plakar::format::pack_table::{PackKind, PackTable};
 use plakar::kloset::blob::BlobReader;
-use plakar::kloset::table::{PackKind, PackTable};
+use plakar::kloset::index_object;
 use plakar::kloset::tree::chunk_ids;
-use plakar::kloset::{index_object, select};
+use plakar::ops::select;
 use plakar::store::{Area, Store};
 use plakar::util::Id;
 
@@ -39,7 +40,7 @@ fn with_lying_index(lie: impl Fn(&mut Vec<PackTable>)) {
 
 /// Checks the honest snapshot alone.
 fn check_targets(scene: &Scene) {
-    use plakar::kloset::check::{Target, run};
+    use plakar::ops::check::{Target, run};
     let (kloset, watcher) = open(&scene.store);
     let stored = snapshot(&kloset, scene.honest).unwrap();
     let path = stored.snapshot.roots[0].clone();
@@ -102,7 +103,7 @@ fn an_index_that_hides_chunks_hides_nothing() {
 fn a_large_file_is_never_pieced_together_wrongly() {
     let (store, tree) = (shared(&new_store()), scratch());
     std::fs::write(tree.path().join("large"), noise(6, 20 << 20)).unwrap();
-    let options = plakar::kloset::backup::Options {
+    let options = plakar::ops::backup::Options {
         workers: 1,
         ..options(tree.path())
     };

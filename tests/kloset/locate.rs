@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use plakar::connector::FileKind;
 use plakar::error::{Error, Result};
+use plakar::format::entry::Entry;
 use plakar::kloset::blob::BlobReader;
-use plakar::kloset::locate::{Brief, Case, Listener, Patterns, Search};
-use plakar::kloset::tree::Entry;
+use plakar::ops::locate::{Brief, Case, Listener, Patterns, Search};
 use plakar::store::Store;
 use plakar::store::fault::{Call, FaultStore};
 use plakar::util::interrupt::Interrupt;
@@ -137,7 +137,7 @@ fn a_damaged_tree_is_told_and_the_rest_is_searched() {
     let store = shared(&new_store());
     let forge = Forge::new(&store);
     let good = forge.tree(&[forge::entry("core", FileKind::Fifo, 0)]);
-    let lost = plakar::kloset::tree::Content {
+    let lost = plakar::format::entry::Content {
         ids: vec![plakar::util::Id([3; 32])],
         depth: 0,
     };
@@ -179,7 +179,7 @@ fn what_memory_has_no_room_for_is_found_again() {
             bytes
         })
         .collect();
-    let tree = plakar::kloset::tree::Content {
+    let tree = plakar::format::entry::Content {
         ids: forge.chunks(&chunks),
         depth: 0,
     };

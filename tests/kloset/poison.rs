@@ -7,10 +7,10 @@ use std::fs;
 use std::process::Command;
 
 use plakar::connector::FileKind;
+use plakar::format::entry::{Content, Entry, Totals};
+use plakar::format::seal::Part;
 use plakar::kloset::index_object;
-use plakar::kloset::seal::Part;
 use plakar::kloset::snapshot::Snapshot;
-use plakar::kloset::tree::{Content, Entry, Totals};
 use plakar::store::Area;
 use plakar::util::Id;
 

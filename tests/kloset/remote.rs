@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plakar::connector::LocalSource;
+use plakar::format::slot::{Cost, SlotInfo};
 use plakar::kloset::blob::BlobReader;
-use plakar::kloset::slot::{Cost, SlotInfo};
 use plakar::kloset::tree::{Reach, TreeWalk};
-use plakar::kloset::{Kloset, Locked, Protection, backup, check, create, select, snapshot};
+use plakar::kloset::{Kloset, Locked, Protection, create, snapshot};
+use plakar::ops::{backup, check, select};
 use plakar::store::fault::{Call, FaultStore};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};

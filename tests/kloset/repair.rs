@@ -4,10 +4,10 @@ use std::fs;
 use std::sync::Arc;
 
 use plakar::error::Result;
+use plakar::format::pack_table::PackKind;
 use plakar::kloset::pack::read_table;
-use plakar::kloset::repair::{self, Mode, Repair, Summary, TAG};
-use plakar::kloset::select;
-use plakar::kloset::table::PackKind;
+use plakar::ops::repair::{self, Mode, Repair, Summary, TAG};
+use plakar::ops::select;
 use plakar::store::fault::{Fault, FaultStore, Lasting};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
@@ -215,12 +215,12 @@ fn a_lost_part_of_a_directory_costs_what_was_in_it() {
     let lost = forged.chunk(b"no tree");
     let mut ids = place.tree.ids.clone();
     ids[1] = lost;
-    let bad = plakar::kloset::tree::Entry {
-        tree: plakar::kloset::tree::Content { ids, depth: 0 },
+    let bad = plakar::format::entry::Entry {
+        tree: plakar::format::entry::Content { ids, depth: 0 },
         ..place
     };
-    let root = plakar::kloset::tree::Entry {
-        tree: forged.tree(&[plakar::kloset::tree::Entry {
+    let root = plakar::format::entry::Entry {
+        tree: forged.tree(&[plakar::format::entry::Entry {
             name: b"d".to_vec(),
             ..bad
         }]),

@@ -8,12 +8,13 @@ use std::time::SystemTime;
 
 use plakar::connector::FileKind;
 use plakar::error::Kind;
+use plakar::format::entry::{Content, Entry};
+use plakar::format::pack_table::PackKind;
 use plakar::kloset::Kloset;
-use plakar::kloset::backup::{self, Switch};
 use plakar::kloset::blob::{BlobReader, Packer, Writing};
-use plakar::kloset::select;
-use plakar::kloset::table::PackKind;
-use plakar::kloset::tree::{Content, Entry, ListWriter};
+use plakar::kloset::tree::ListWriter;
+use plakar::ops::backup::{self, Switch};
+use plakar::ops::select;
 use plakar::store::fault::{Fault, FaultStore, Lasting};
 use plakar::store::{Area, Store};
 use plakar::util::Id;

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use plakar::connector::{FileKind, LocalDestination, LocalSource, Metadata, Permissions};
+use plakar::format::entry::{Content, Entry};
+use plakar::format::pack_table::PackKind;
 use plakar::kloset::blob::{BlobReader, Packer, Writing};
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::kloset::snapshot::Snapshot;
-use plakar::kloset::table::PackKind;
-use plakar::kloset::tree::{Content, Entry, TreeReader, TreeWriter};
-use plakar::kloset::{Kloset, Locked, restore};
+use plakar::kloset::tree::{TreeReader, TreeWriter};
+use plakar::kloset::{Kloset, Locked};
+use plakar::ops::restore;
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
 use plakar::util::interrupt::Interrupt;
@@ -207,7 +209,7 @@ fn a_large_file_that_failed_is_not_written_to_its_end() {
     let (store, tree, target) = (new_store(), scratch(), scratch());
     fs::write(tree.path().join("large"), noise(3, SIZE_BYTES)).unwrap();
     let source = LocalSource::new().unwrap();
-    let backup_options = plakar::kloset::backup::Options {
+    let backup_options = plakar::ops::backup::Options {
         workers: 1,
         ..options(tree.path())
     };

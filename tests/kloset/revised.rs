@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use plakar::error::Kind;
+use plakar::kloset::Kloset;
 use plakar::kloset::snapshot::{Labels, amend, remove};
-use plakar::kloset::{Kloset, select};
+use plakar::ops::select;
 use plakar::store::fault::{Fault, FaultStore, Lasting};
 use plakar::store::{Area, Store};
 use plakar::util::Id;
@@ -129,7 +130,7 @@ fn nothing_else_is_put_in_the_place_of_a_snapshot_by_a_higher_revision() {
         let mut forged = honest.clone();
         forged.revision = revision;
         forged.time_ns += 1;
-        forged.root.tree = plakar::kloset::tree::Content::default();
+        forged.root.tree = plakar::format::entry::Content::default();
         plakar::kloset::snapshot::publish(&kloset, &forged).unwrap();
         assert_restores(&store, id, &listing(tree.path()), "forged");
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plakar::error::Result;
-use plakar::kloset::collect;
 use plakar::kloset::snapshot::Snapshot;
+use plakar::ops::collect;
 use plakar::store::Store;
 use plakar::util::Id;
 use plakar::util::interrupt::Interrupt;

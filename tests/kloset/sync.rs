@@ -8,12 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use plakar::error::{Error, Kind, Result};
+use plakar::format::slot::{Cost, SlotInfo};
 use plakar::kloset::pack::read_table;
 use plakar::kloset::progress::Observer;
-use plakar::kloset::slot::{Cost, SlotInfo};
 use plakar::kloset::snapshot::{Labels, Stored, amend};
-use plakar::kloset::sync::{self, Outcome, Present, Summary};
-use plakar::kloset::{Kloset, Locked, Protection, create, create_sibling, select};
+use plakar::kloset::{Kloset, Locked, Protection, create, create_sibling};
+use plakar::ops::select;
+use plakar::ops::sync::{self, Outcome, Present, Summary};
 use plakar::store::fault::{Call, FaultStore};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use plakar::connector::SftpSource;
 use plakar::error::{Error, Kind, Result};
-use plakar::kloset::backup::{self, Compare, Summary};
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::kloset::{Locked, Protection, create};
 use plakar::net::location::{Location, Url};
 use plakar::net::retry::{Patience, Tries};
 use plakar::net::ssh::Endpoint;
 use plakar::net::ssh::pool::Pool;
+use plakar::ops::backup::{self, Compare, Summary};
 use plakar::store::memory::MemoryStore;
 use plakar::util::interrupt::Interrupt;
 use rustix::process::Signal;

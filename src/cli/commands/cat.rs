@@ -4,8 +4,9 @@ use crate::cli::selection::{self, Choice};
 use crate::cli::{Args, Command, Flag, Globals, Status, opening};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::blob::BlobReader;
-use crate::kloset::contents::Contents;
-use crate::kloset::{decompress, file, select};
+use crate::kloset::content::push::Contents;
+use crate::kloset::content::reader;
+use crate::ops::{decompress, select};
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {
@@ -69,7 +70,7 @@ fn print(globals: &Globals, blobs: &BlobReader<'_>, choice: &Choice, form: Form)
         globals.out.bytes(bytes)
     };
     let read = match form {
-        Form::Stored => file::read(blobs, &entry, &mut sink),
+        Form::Stored => reader::read(blobs, &entry, &mut sink),
         Form::Decompressed => {
             Contents::new(blobs, &entry).and_then(|contents| decompress::read(contents, &mut sink))
         }

@@ -10,9 +10,9 @@ use crate::cli::progress::Watch;
 use crate::cli::wording::counted;
 use crate::cli::{Args, Command, Flag, Globals, Status, opening, query, selection, threads};
 use crate::error::{During, Result};
-use crate::kloset::check::{self, Depth, Options, Summary, Target};
-use crate::kloset::query::Query;
 use crate::kloset::snapshot;
+use crate::ops::check::{self, Depth, Options, Summary, Target};
+use crate::ops::query::Query;
 use crate::util::human;
 
 /// The entry in the table.

@@ -8,8 +8,8 @@ use crate::cli::{Args, Command, Flag, Globals, Status, opening};
 use crate::config::Role;
 use crate::config::place::Place;
 use crate::error::{During, Error, Kind, Result};
-use crate::kloset::codec::{DEFAULT_LEVEL, LEVELS};
-use crate::kloset::slot::SlotInfo;
+use crate::format::codec::{DEFAULT_LEVEL, LEVELS};
+use crate::format::slot::SlotInfo;
 use crate::kloset::{self, Protection};
 use crate::util::clock;
 

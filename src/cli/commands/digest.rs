@@ -10,11 +10,12 @@ use crate::cli::output::Format;
 use crate::cli::selection::{self, Choice};
 use crate::cli::{Args, Command, Flag, Globals, Status, opening};
 use crate::error::{During, Error, Kind, Result};
+use crate::format::entry::Entry;
 use crate::kloset::blob::BlobReader;
-use crate::kloset::digest::{self, Hashing};
 use crate::kloset::progress::add;
-use crate::kloset::select;
-use crate::kloset::tree::{Entry, Reach, TreeWalk};
+use crate::kloset::tree::{Reach, TreeWalk};
+use crate::ops::digest::{self, Hashing};
+use crate::ops::select;
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::{Args, Command, Globals, Status, opening, selection};
 use crate::error::Result;
-use crate::kloset::dup;
+use crate::ops::dup;
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {

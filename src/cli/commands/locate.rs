@@ -8,10 +8,11 @@ use crate::cli::escape::{JsonPath, printable};
 use crate::cli::selection::{self, Choice};
 use crate::cli::{Args, Command, Flag, Globals, Status, date, listing, opening, query};
 use crate::error::{Error, Kind, Result};
+use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
-use crate::kloset::locate::{Brief, Case, Listener, Patterns, Search};
 use crate::kloset::snapshot::{self, Snapshot};
-use crate::kloset::{Kloset, select};
+use crate::ops::locate::{Brief, Case, Listener, Patterns, Search};
+use crate::ops::select;
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {

@@ -5,10 +5,11 @@ use crate::cli::selection::{self, Choice};
 use crate::cli::{Args, Command, Flag, Globals, Status, grouping, opening, query};
 use crate::error::{Error, Kind, Result};
 use crate::kloset::blob::BlobReader;
-use crate::kloset::query::Query;
 use crate::kloset::snapshot::Stored;
 use crate::kloset::tree::{Reach, TreeWalk};
-use crate::kloset::{Kloset, select, snapshot};
+use crate::kloset::{Kloset, snapshot};
+use crate::ops::query::Query;
+use crate::ops::select;
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {

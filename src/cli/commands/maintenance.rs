@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::{Args, Command, Flag, Globals, Status, age, opening};
 use crate::error::{During, Error, Kind, Result};
-use crate::kloset::collect::{self, Options, SHORTEST_SHARED_GRACE, Summary, USUAL_GRACE};
+use crate::ops::collect::{self, Options, SHORTEST_SHARED_GRACE, Summary, USUAL_GRACE};
 use crate::util::human;
 
 /// The entry in the table.

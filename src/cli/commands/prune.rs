@@ -10,9 +10,9 @@ use crate::cli::escape::{JsonPath, printable};
 use crate::cli::wording::counted;
 use crate::cli::{Args, Command, Flag, Globals, Status, grouping, opening, query};
 use crate::error::{During, Error, Kind, Result};
-use crate::kloset::collect::confirm_clock;
-use crate::kloset::query::{Field, Group, Newest, Query, Standing, Trust, Verdict};
 use crate::kloset::{Kloset, snapshot};
+use crate::ops::collect::confirm_clock;
+use crate::ops::query::{Field, Group, Newest, Query, Standing, Trust, Verdict};
 use crate::util::human;
 
 /// The entry in the table.

@@ -9,8 +9,8 @@ use crate::cli::escape::printable;
 use crate::cli::wording::{counted, listed};
 use crate::cli::{Args, Command, Flag, Globals, Status, opening, threads};
 use crate::error::{During, Result};
-use crate::kloset::check::{self, Depth};
-use crate::kloset::repair::{self, Mode, Options, Repair, Summary};
+use crate::ops::check::{self, Depth};
+use crate::ops::repair::{self, Mode, Options, Repair, Summary};
 use crate::util::human;
 
 /// The entry in the table.

@@ -15,7 +15,7 @@ use crate::cli::{
 use crate::config::Role;
 use crate::connector::{Destination, LocalDestination, Lost, Permissions};
 use crate::error::{During, Error, Kind, Result};
-use crate::kloset::restore::{self, Options, Summary};
+use crate::ops::restore::{self, Options, Summary};
 use crate::util::human;
 
 /// The entry in the table.

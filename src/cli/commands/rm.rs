@@ -13,8 +13,8 @@ use crate::cli::wording::counted;
 use crate::cli::{Args, Command, Flag, Globals, Status, opening, query, selection};
 use crate::error::Result;
 use crate::kloset::Kloset;
-use crate::kloset::query::Query;
 use crate::kloset::snapshot::{self, Snapshot};
+use crate::ops::query::Query;
 use crate::util::{Id, human};
 
 /// The entry in the table.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::kloset::table::PackTable;
+use crate::format::pack_table::PackTable;
 
 /// Packed bytes after which an index object is published.
 const LEDGER_BYTES: u64 = 1 << 30;

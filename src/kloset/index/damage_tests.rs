@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Index;
 use super::testing::{id, pack, places};
 use crate::error::Kind;
-use crate::kloset::table::PackTable;
+use crate::format::pack_table::PackTable;
 
 fn tables(names: std::ops::Range<u64>) -> Vec<PackTable> {
     names

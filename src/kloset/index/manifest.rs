@@ -22,7 +22,7 @@ use super::PackInfo;
 use super::packs::{Packs, Run, Slot};
 use super::segment::Segment;
 use crate::error::{Error, Result};
-use crate::kloset::table::PackKind;
+use crate::format::pack_table::PackKind;
 use crate::util::Id;
 
 /// The last digit is the version: another one is another format, and not read.

@@ -39,9 +39,9 @@ mod merge;
 mod packs;
 mod record;
 mod segment;
-mod upkeep;
 mod writer;
 
+mod compaction;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
@@ -62,9 +62,9 @@ use self::memtable::Memtable;
 use self::packs::Packs;
 use self::record::{Record, prefix_of};
 use self::segment::Segment;
-use self::upkeep::Segments;
 use crate::error::{Error, Kind, Result};
-use crate::kloset::table::{PACK_HEADER_BYTES, PackKind, PackTable};
+use crate::format::pack_table::{PACK_HEADER_BYTES, PackKind, PackTable};
+use crate::kloset::index::compaction::Segments;
 use crate::util::Id;
 
 /// Records in memory before they become a segment: 4 MiB, and 16 GB of chunks, so
@@ -145,7 +145,7 @@ impl Index {
 
     fn open_with(directory: Option<&Path>, spill_records: usize) -> Index {
         let home = Home::open(directory);
-        let (packs, segments) = upkeep::restore(&home);
+        let (packs, segments) = crate::kloset::index::compaction::restore(&home);
         Index {
             home,
             spill_records,

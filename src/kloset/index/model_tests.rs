@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::testing::{Random, id, pack, places};
 use super::{Index, Known, PackInfo, Place};
-use crate::kloset::table::PackTable;
+use crate::format::pack_table::PackTable;
 use crate::util::Id;
 
 /// What the index should know: the objects saved and not, and their packs.

@@ -15,7 +15,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Known, PackInfo};
-use crate::kloset::table::{PackKind, PackTable};
+use crate::format::pack_table::{PackKind, PackTable};
 use crate::util::Id;
 
 const ALIVE: u8 = 1;

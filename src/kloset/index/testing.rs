@@ -1,7 +1,7 @@
 //! What the tests of the index share.
 
 use super::Place;
-use crate::kloset::table::{BlockTable, ChunkEntry, PACK_HEADER_BYTES, PackKind, PackTable};
+use crate::format::pack_table::{BlockTable, ChunkEntry, PACK_HEADER_BYTES, PackKind, PackTable};
 use crate::util::Id;
 
 /// SplitMix64: the same numbers at every run.

@@ -9,12 +9,12 @@ mod stored;
 use std::time::Duration;
 
 use super::Kloset;
-use super::cbor::{Reader, Writer};
-use super::copies::Original;
-use super::object;
-use super::seal::Part;
-use super::tree::{Entry, Totals};
+use super::cache::Original;
 use crate::error::{During, Error, Result};
+use crate::format::cbor::{Reader, Writer};
+use crate::format::entry::{Entry, Totals};
+use crate::format::object;
+use crate::format::seal::Part;
 use crate::store::Area;
 use crate::util::Id;
 
@@ -91,28 +91,28 @@ pub struct Snapshot {
 
 /// Keys of the map. They are part of the format: never renumber.
 mod key {
-    pub(super) const ID: u64 = 0;
-    pub(super) const TIME: u64 = 1;
-    pub(super) const DURATION: u64 = 2;
-    pub(super) const ROOTS: u64 = 3;
-    pub(super) const ROOT: u64 = 4;
-    pub(super) const ORIGIN: u64 = 5;
-    pub(super) const SOURCE: u64 = 6;
-    pub(super) const HOST: u64 = 7;
-    pub(super) const USER: u64 = 8;
-    pub(super) const NAME: u64 = 9;
-    pub(super) const CATEGORY: u64 = 10;
-    pub(super) const ENVIRONMENT: u64 = 11;
-    pub(super) const PERIMETER: u64 = 12;
-    pub(super) const JOB: u64 = 13;
-    pub(super) const TAGS: u64 = 14;
-    pub(super) const ERROR_COUNT: u64 = 15;
-    pub(super) const ERRORS: u64 = 16;
-    pub(super) const PROGRAM: u64 = 17;
-    pub(super) const REVISION: u64 = 18;
-    pub(super) const SYNCED: u64 = 19;
+    pub(crate) const ID: u64 = 0;
+    pub(crate) const TIME: u64 = 1;
+    pub(crate) const DURATION: u64 = 2;
+    pub(crate) const ROOTS: u64 = 3;
+    pub(crate) const ROOT: u64 = 4;
+    pub(crate) const ORIGIN: u64 = 5;
+    pub(crate) const SOURCE: u64 = 6;
+    pub(crate) const HOST: u64 = 7;
+    pub(crate) const USER: u64 = 8;
+    pub(crate) const NAME: u64 = 9;
+    pub(crate) const CATEGORY: u64 = 10;
+    pub(crate) const ENVIRONMENT: u64 = 11;
+    pub(crate) const PERIMETER: u64 = 12;
+    pub(crate) const JOB: u64 = 13;
+    pub(crate) const TAGS: u64 = 14;
+    pub(crate) const ERROR_COUNT: u64 = 15;
+    pub(crate) const ERRORS: u64 = 16;
+    pub(crate) const PROGRAM: u64 = 17;
+    pub(crate) const REVISION: u64 = 18;
+    pub(crate) const SYNCED: u64 = 19;
     /// Those that are always written.
-    pub(super) const COUNT: usize = 18;
+    pub(crate) const COUNT: usize = 18;
 }
 
 /// The name of the root entry: never that of a file, it only has to be one.

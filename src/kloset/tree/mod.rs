@@ -7,21 +7,19 @@
 //! So a directory that did not change is stored once, a huge one shares most chunks
 //! with its older self, and reading one never takes more memory than a chunk.
 
-mod content;
-mod entry;
+mod chunk_list;
 mod walk;
-mod wire;
 
-pub use content::{
+pub use crate::format::entry::{Content, Entry, Totals, check_name};
+pub use crate::kloset::tree::chunk_list::{
     ListWriter, Role, TREE_CHUNKS_LIMIT, chunk_ids, decode_list, each_chunk, each_reference,
 };
-pub use entry::{Content, Entry, Totals, check_name};
 pub use walk::{Reach, TreeWalk};
 
 use super::Kloset;
 use super::blob::{BlobReader, Packer};
-use super::cbor::Reader;
 use crate::error::{During, Error, Result};
+use crate::format::cbor::Reader;
 use crate::util::Id;
 
 /// The longest name of an entry, in bytes. Linux has 255, some file systems 1,024.

@@ -4,8 +4,9 @@
 //! so neither a long directory nor a deep one is ever held whole. A damaged chunk is one
 //! error, and the walk goes on after it.
 
-use super::{DEPTH_LIMIT, Entry, TreeReader};
+use super::{DEPTH_LIMIT, TreeReader};
 use crate::error::{Error, Result};
+use crate::format::entry::Entry;
 use crate::kloset::blob::BlobReader;
 
 /// How far a walk goes down.

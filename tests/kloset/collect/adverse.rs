@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex};
 
-use plakar::kloset::collect::confirm_clock;
-use plakar::kloset::repair::{self, Mode};
 use plakar::kloset::{index_object, pack};
+use plakar::ops::collect::confirm_clock;
+use plakar::ops::repair::{self, Mode};
 use plakar::store::{Distance, Manner};
 
 use super::*;
@@ -81,7 +81,7 @@ fn a_chunk_that_is_lost_does_not_keep_the_rest_from_being_cleared_up() {
     let data = objects(&*store, Area::Packs).into_iter();
     let data = data.filter(|pack| {
         let table = pack::read_table(&*store, kloset.sealer(), *pack).unwrap();
-        table.kind == plakar::kloset::table::PackKind::Data
+        table.kind == plakar::format::pack_table::PackKind::Data
     });
     // What only the snapshot that is kept needs.
     let lost = data.min_by_key(size).unwrap();
@@ -153,7 +153,7 @@ fn every_snapshot_that_stops_it_is_named_with_the_way_out() {
         .unwrap();
     let is_tree = |pack: &Id| {
         let table = pack::read_table(&*store, kloset.sealer(), *pack).unwrap();
-        table.kind == plakar::kloset::table::PackKind::Tree
+        table.kind == plakar::format::pack_table::PackKind::Tree
     };
     for pack in objects(&*store, Area::Packs).into_iter().filter(is_tree) {
         memory
@@ -269,7 +269,7 @@ fn packs_of_a_store_behind_a_network_are_deleted_several_at_once() {
         }
     }
     let kept = open(&store).0;
-    let kept = plakar::kloset::select::all(&kept).unwrap()[0].snapshot.id;
+    let kept = plakar::ops::select::all(&kept).unwrap()[0].snapshot.id;
     memory.age(8 * DAY);
     maintain(&store).unwrap();
     memory.age(8 * DAY);
@@ -327,16 +327,16 @@ fn a_damaged_pack_goes_once_a_backup_stored_anew_what_was_in_it() {
     let store = shared(&memory);
     write_noise(&tree, "large", 44, 90_000);
     let here = || open_with_cache(&store, Some(cache.path())).0;
-    let check = || plakar::kloset::check::run(&here(), None, &check_options()).unwrap();
+    let check = || plakar::ops::check::run(&here(), None, &check_options()).unwrap();
     let backup = || {
         let source = plakar::connector::LocalSource::new().unwrap();
-        plakar::kloset::backup::run(&here(), &source, &options(tree.path())).unwrap()
+        plakar::ops::backup::run(&here(), &source, &options(tree.path())).unwrap()
     };
     let first = backup().snapshot;
     let (kloset, _) = open(&store);
     let is_data = |pack: &Id| {
         let table = pack::read_table(&*store, kloset.sealer(), *pack).unwrap();
-        table.kind == plakar::kloset::table::PackKind::Data
+        table.kind == plakar::format::pack_table::PackKind::Data
     };
     // Directories above the tree may have changed since, and are not stored anew then.
     let mut damaged = objects(&*store, Area::Packs);

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use plakar::kloset::select;
+use plakar::ops::select;
 
 use super::*;
 use crate::sync::try_open;

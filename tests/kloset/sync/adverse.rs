@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plakar::error::Kind;
-use plakar::kloset::cbor::Writer;
-use plakar::kloset::collect;
-use plakar::kloset::object;
+use plakar::format::cbor::Writer;
+use plakar::format::object;
+use plakar::format::pack_table::PackKind;
+use plakar::format::seal::Part;
 use plakar::kloset::pack::read_table;
-use plakar::kloset::seal::Part;
-use plakar::kloset::sync::{self, Outcome};
-use plakar::kloset::table::PackKind;
+use plakar::ops::collect;
+use plakar::ops::sync::{self, Outcome};
 use plakar::store::fault::{Call, Fault, FaultStore, Lasting, ReadFault};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
@@ -255,8 +255,8 @@ fn chunk_ids_of(store: &Arc<dyn Store>, id: Id) -> Vec<Id> {
 }
 
 /// Where a block begins that holds none of `needed`.
-fn blocks_only_of(table: &plakar::kloset::table::PackTable, needed: &[Id]) -> u64 {
-    let is_free = |block: &plakar::kloset::table::BlockTable| {
+fn blocks_only_of(table: &plakar::format::pack_table::PackTable, needed: &[Id]) -> u64 {
+    let is_free = |block: &plakar::format::pack_table::BlockTable| {
         block.chunks.iter().all(|chunk| !needed.contains(&chunk.id))
     };
     let found = table.offsets().find(|(_, block)| is_free(block));
@@ -322,7 +322,7 @@ fn what_was_lost_over_there_is_brought_again() {
         let sync = || {
             let (here, _) = open(&from);
             let (there, watcher) = open_with_cache(&to, Some(cache.path()));
-            let all = plakar::kloset::select::all(&here).unwrap();
+            let all = plakar::ops::select::all(&here).unwrap();
             sync_these(&here, &there, &all, watcher).unwrap()
         };
         sync();
@@ -341,7 +341,7 @@ fn what_was_lost_over_there_is_brought_again() {
         }
         if how == "found damaged" {
             let (there, _) = open_with_cache(&to, Some(cache.path()));
-            let found = plakar::kloset::check::run(&there, None, &check_options());
+            let found = plakar::ops::check::run(&there, None, &check_options());
             assert!(found.unwrap().is_damaged());
         }
         let synced = sync();
@@ -378,7 +378,7 @@ fn what_no_index_tells_of_any_more_is_brought_to_snapshots_that_are_named() {
         };
         assert!(collect::run(&open(&to).0, &at_once).unwrap().lost_chunks > 0);
         let (here, there) = (open(&from).0, open(&to).0);
-        let named = plakar::kloset::select::all(&here).unwrap();
+        let named = plakar::ops::select::all(&here).unwrap();
         let options = sync::Options {
             present: sync::Present::Always,
             ..super::options()

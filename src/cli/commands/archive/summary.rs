@@ -12,7 +12,7 @@ use crate::cli::escape::printable;
 use crate::cli::output::Verbosity;
 use crate::cli::wording::{counted, listed};
 use crate::error::{Error, Kind, Result};
-use crate::kloset::archive::{Format, Missing, Summary};
+use crate::ops::archive::{Format, Missing, Summary};
 use crate::util::{Id, human};
 
 /// What is printed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cli::wording::{counted, ratio};
-use crate::kloset::backup::Summary;
+use crate::ops::backup::Summary;
 use crate::util::human;
 
 /// Whether a snapshot was made.

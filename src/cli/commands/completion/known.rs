@@ -14,12 +14,13 @@ use crate::cli::selection::{self, LATEST};
 use crate::cli::{Globals, opening};
 use crate::config::{Configuration, Section};
 use crate::error::Result;
+use crate::format::entry::Entry;
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
-use crate::kloset::select;
 use crate::kloset::snapshot::Stored;
-use crate::kloset::tree::{Entry, Reach, TreeWalk};
+use crate::kloset::tree::{Reach, TreeWalk};
 use crate::net::location::Location;
+use crate::ops::select;
 use crate::util::human;
 
 /// How long somebody who pressed a key waits for a store.

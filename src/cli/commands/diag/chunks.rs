@@ -10,12 +10,12 @@ use crate::cli::facts::table;
 use crate::cli::selection::{self, Choice};
 use crate::cli::{Args, Globals, Status};
 use crate::error::{Error, Kind, Result};
+use crate::format::entry::Entry;
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
-use crate::kloset::inspect::chunks::{self, ChunkFacts, Holds, Look};
-use crate::kloset::inspect::search::{self, Copy};
-use crate::kloset::select;
-use crate::kloset::tree::Entry;
+use crate::ops::inspect::chunks::{self, ChunkFacts, Holds, Look};
+use crate::ops::inspect::search::{self, Copy};
+use crate::ops::select;
 use crate::util::{Id, human};
 
 /// Decoded blocks that are kept: chunks of one file share them.

@@ -9,12 +9,12 @@ use crate::cli::facts::table;
 use crate::cli::selection::LATEST;
 use crate::cli::{Args, Globals, Status};
 use crate::error::Result;
+use crate::format::entry::Content;
 use crate::kloset::Kloset;
-use crate::kloset::inspect::index::{Cached, Gap, IndexFacts, each_index};
-use crate::kloset::inspect::{Prefix, snapshots as inspect};
-use crate::kloset::select;
 use crate::kloset::snapshot::Snapshot;
-use crate::kloset::tree::Content;
+use crate::ops::inspect::index::{Cached, Gap, IndexFacts, each_index};
+use crate::ops::inspect::{Prefix, snapshots as inspect};
+use crate::ops::select;
 use crate::store::{Area, Object};
 use crate::util::human;
 

@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::{damaged, kind, open, prefix};
 use crate::cli::{Args, Globals, Status};
 use crate::error::Result;
-use crate::kloset::inspect;
-use crate::kloset::inspect::packs::{BlockFacts, each_block, each_pack};
-use crate::kloset::table::{ChunkEntry, PackTable};
+use crate::format::pack_table::{ChunkEntry, PackTable};
+use crate::ops::inspect;
+use crate::ops::inspect::packs::{BlockFacts, each_block, each_pack};
 use crate::store::{Area, Object};
 use crate::util::{Id, human};
 

@@ -8,7 +8,7 @@ use super::text::Printed;
 use crate::cli::date;
 use crate::cli::escape::{JsonPath, printable};
 use crate::cli::listing;
-use crate::kloset::compare::{Became, Change, Difference, Node, Owner, Which};
+use crate::ops::compare::{Became, Change, Difference, Node, Owner, Which};
 use crate::util::{Id, human};
 
 /// A path in a snapshot, or among the live files.

@@ -5,8 +5,8 @@ use super::line::Place;
 use crate::cli::escape::printable;
 use crate::cli::{Globals, date};
 use crate::error::Result;
-use crate::kloset::compare::Node;
-use crate::kloset::compare::text::{self, Line, Texts};
+use crate::ops::compare::Node;
+use crate::ops::compare::text::{self, Line, Texts};
 
 /// What is written at once.
 const PIECE_BYTES: usize = 64 << 10;

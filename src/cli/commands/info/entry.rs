@@ -14,11 +14,12 @@ use crate::cli::selection::Choice;
 use crate::cli::{Globals, Status};
 use crate::connector::FileKind;
 use crate::error::{Error, Result};
+use crate::format::entry::{Content, Entry};
+use crate::format::holes::content_bytes;
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
-use crate::kloset::layout::content_bytes;
-use crate::kloset::select;
-use crate::kloset::tree::{Content, Entry, chunk_ids, each_chunk};
+use crate::kloset::tree::{chunk_ids, each_chunk};
+use crate::ops::select;
 use crate::util::Id;
 
 /// Decoded blocks that are kept while lists of chunks are counted.

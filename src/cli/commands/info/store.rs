@@ -13,8 +13,10 @@ use crate::cli::progress::Watch;
 use crate::cli::wording::counted;
 use crate::cli::{Globals, Status, opening};
 use crate::error::{Error, Kind, Result};
-use crate::kloset::inspect::snapshots::{Holdings, holdings};
-use crate::kloset::{Locked, config::Config, keyring, slot::SlotInfo};
+use crate::format::config::Config;
+use crate::format::slot::SlotInfo;
+use crate::kloset::{Locked, keyring};
+use crate::ops::inspect::snapshots::{Holdings, holdings};
 use crate::store::{Area, Store};
 use crate::util::human;
 

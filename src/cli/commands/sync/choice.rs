@@ -6,8 +6,8 @@ use std::ffi::OsString;
 use crate::cli::{Args, selection};
 use crate::error::{Error, Kind, Result};
 use crate::kloset::Kloset;
-use crate::kloset::query::Query;
 use crate::kloset::snapshot::{self, Stored};
+use crate::ops::query::Query;
 
 /// What becomes of a word that stands for no snapshot of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

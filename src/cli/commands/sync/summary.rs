@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::cli::escape::printable;
 use crate::cli::wording::counted;
 use crate::kloset::snapshot::Stored;
-use crate::kloset::sync::{Outcome, Summary};
+use crate::ops::sync::{Outcome, Summary};
 use crate::util::human;
 
 /// Which way snapshots go.

@@ -1,0 +1,118 @@
+//! `plakar backup`: make a snapshot of files.
+
+mod opts;
+mod stream;
+mod summary;
+
+use std::sync::Arc;
+
+use crate::cli::progress::Watch;
+use crate::cli::{Args, Command, Flag, Globals, Status, opening, threads};
+use crate::connector::Source;
+use crate::error::{During, Result};
+use crate::kloset::Kloset;
+use crate::ops::check::{self, Depth, Target};
+use crate::ops::{backup, select};
+use crate::util::Id;
+
+use crate::cli::commands::backup::opts::Opts;
+use summary::{Done, Outcome};
+
+/// The entry in the table.
+pub const COMMAND: Command = Command {
+    name: "backup",
+    synopsis: "[FLAGS] [PLACE ... | stdin:NAME | cmd:NAME -- COMMAND ...]",
+    about: "make a snapshot of files",
+    flags: &[
+        Flag::value("tag", "TAG,...", "tag the snapshot").repeatable(),
+        Flag::value("name", "NAME", "name the snapshot"),
+        Flag::value("category", "NAME", "record a category"),
+        Flag::value("environment", "NAME", "record an environment"),
+        Flag::value("perimeter", "NAME", "record a perimeter"),
+        Flag::value("job", "NAME", "record the job that made it"),
+        Flag::value(
+            "ignore",
+            "PATTERN",
+            "leave out what matches, as in .gitignore",
+        )
+        .repeatable(),
+        Flag::value(
+            "ignore-file",
+            "FILE",
+            "leave out what the patterns in FILE match",
+        )
+        .repeatable(),
+        Flag::switch("check", "check the new snapshot afterwards"),
+        Flag::switch("dry-run", "tell what would be backed up, and store nothing"),
+        Flag::value("force-timestamp", "TIME", "record TIME instead of now"),
+        Flag::switch("no-xattr", "leave out extended attributes"),
+        Flag::value(
+            "cache",
+            "vfs|no",
+            "with no, read every file, changed or not",
+        ),
+        Flag::value(
+            "compression",
+            "LEVEL",
+            "zstd level, -7 to 19 (default: that of the store)",
+        ),
+        Flag::value("o", "KEY=VALUE", "set an option of the source").repeatable(),
+    ],
+    run,
+    ..Command::BLANK
+};
+
+fn run(globals: &Globals, args: Args) -> Result<Status> {
+    let mut opts = Opts::from(globals, &args)?;
+    let source = opts.source(globals).during(|| args.path())?;
+    match opts.is_dry_run {
+        true => dry_run(globals, &*source, opts),
+        false => back_up(globals, &*source, opts),
+    }
+}
+
+/// Tells what would be stored. The paths are the result.
+fn dry_run(globals: &Globals, source: &dyn Source, opts: Opts) -> Result<Status> {
+    let watch = globals.watch_result();
+    let kloset = opening::kloset(globals, &watch)?;
+    let options = opts.options(globals, &kloset, source);
+    let done = backup::dry_run(&kloset, source, &options).during(|| "backup")?;
+    let done = Done::new(Outcome::Foreseen, &done);
+    globals.out.summary(&done)?;
+    Ok(Status::partial_if(done.errors > 0))
+}
+
+/// Makes a snapshot, and checks it if that was asked for.
+fn back_up(globals: &Globals, source: &dyn Source, opts: Opts) -> Result<Status> {
+    let watch = globals.watch();
+    let kloset = opening::kloset(globals, &watch)?;
+    let is_check_wanted = opts.is_check_wanted;
+    let options = opts.options(globals, &kloset, source);
+    watch.show();
+    let done = backup::run(&kloset, source, &options);
+    watch.finish();
+    let done = done.during(|| "backup")?;
+    globals.out.summary(&Done::new(Outcome::Stored, &done))?;
+    if is_check_wanted && check(globals, &kloset, &watch, done.snapshot)? == Status::Damaged {
+        return Ok(Status::Damaged);
+    }
+    Ok(Status::partial_if(done.errors > 0))
+}
+
+/// Reads the new snapshot back, every byte.
+fn check(globals: &Globals, kloset: &Kloset, watch: &Arc<Watch>, snapshot: Id) -> Result<Status> {
+    let stored = select::by_prefix(&select::all(kloset)?, &snapshot.to_string())?;
+    let target = Target {
+        stored,
+        path: b"/".to_vec(),
+    };
+    let options = check::Options {
+        depth: Depth::Contents,
+        workers: threads::workers(globals),
+        interrupt: globals.interrupt.clone(),
+    };
+    watch.show();
+    let found = check::run(kloset, Some(&[target]), &options);
+    watch.finish();
+    super::check::told(globals, &found.during(|| "check")?)
+}

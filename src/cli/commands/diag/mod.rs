@@ -1,0 +1,156 @@
+//! `plakar diag`: what lies where in a store, for whoever must find out what is wrong with it.
+//!
+//! Nothing is changed. What is damaged is told of, counted, and does not end the looking.
+
+mod chunks;
+mod objects;
+mod packs;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::cli::{Args, Command, Flag, Globals, Status, opening};
+use crate::error::{Error, Result};
+use crate::format::pack_table::PackKind;
+use crate::kloset::Kloset;
+use crate::kloset::index::Place;
+use crate::ops::inspect::Prefix;
+
+/// The entry in the table.
+pub const COMMAND: Command = Command {
+    name: "diag",
+    synopsis: "packs | pack | chunks | tree | chunk | index | snapshots | snapshot",
+    about: "tell what lies where in a store",
+    subcommands: &[
+        Command {
+            name: "packs",
+            about: "list the packs of a store",
+            run: packs::list,
+            ..Command::BLANK
+        },
+        Command {
+            name: "pack",
+            synopsis: "[-chunks] PACK",
+            about: "read every block of a pack",
+            flags: &[Flag::switch("chunks", "tell the chunks in each block too")],
+            run: packs::blocks,
+            ..Command::BLANK
+        },
+        Command {
+            name: "chunks",
+            synopsis: "[-read] SNAPSHOT:PATH",
+            about: "tell where each chunk of a file lies",
+            flags: &[Flag::switch(
+                "read",
+                "read each chunk, not only look where it lies",
+            )],
+            run: chunks::of_file,
+            ..Command::BLANK
+        },
+        Command {
+            name: "tree",
+            synopsis: "SNAPSHOT[:PATH]",
+            about: "tell where each chunk of a directory lies",
+            run: chunks::of_directory,
+            ..Command::BLANK
+        },
+        Command {
+            name: "chunk",
+            synopsis: "ID",
+            about: "find a chunk, and read it wherever it lies",
+            run: chunks::one,
+            ..Command::BLANK
+        },
+        Command {
+            name: "index",
+            about: "list the index objects, and what they leave out",
+            run: objects::index,
+            ..Command::BLANK
+        },
+        Command {
+            name: "snapshots",
+            about: "list the objects that snapshots lie in",
+            run: objects::snapshots,
+            ..Command::BLANK
+        },
+        Command {
+            name: "snapshot",
+            synopsis: "SNAPSHOT",
+            about: "tell which object a snapshot lies in",
+            run: objects::snapshot,
+            ..Command::BLANK
+        },
+    ],
+    ..Command::BLANK
+};
+
+/// The kloset that the user named. Results are printed as they come, so no progress is drawn.
+fn open(globals: &Globals) -> Result<Kloset> {
+    opening::kloset(globals, &globals.watch_result())
+}
+
+/// The one argument, the beginning of an id; `what` names it.
+fn prefix(args: &Args, what: &str) -> Result<Prefix> {
+    args.at_least_one(what)?;
+    args.at_most(1)?;
+    let text = args.texts()?.remove(0);
+    Prefix::parse(&text).map_err(|error| error.during(args.path()))
+}
+
+/// Tells of damage to what is called `name`, in words and by what is returned.
+fn damaged(globals: &Globals, name: &str, error: &Error) -> Status {
+    globals.out.failed(name.as_bytes(), error);
+    Status::Damaged
+}
+
+/// What a pack was filled with, in a word.
+fn kind(kind: PackKind) -> &'static str {
+    match kind {
+        PackKind::Data => "data",
+        PackKind::Tree => "tree",
+    }
+}
+
+/// Where a chunk lies.
+#[derive(Serialize)]
+struct PlaceFacts {
+    pack: String,
+    block_offset: u32,
+    sealed_bytes: u32,
+    start: u32,
+    length: u32,
+    #[serde(skip)]
+    shown: String,
+}
+
+impl From<&Place> for PlaceFacts {
+    fn from(place: &Place) -> PlaceFacts {
+        let (pack, block, start) = (place.pack.short(), place.block_offset, place.start);
+        PlaceFacts {
+            pack: place.pack.to_string(),
+            block_offset: block,
+            sealed_bytes: place.sealed_bytes,
+            start,
+            length: place.length,
+            shown: format!("pack {pack} block {block:>8} start {start:>7}"),
+        }
+    }
+}
+
+impl fmt::Display for PlaceFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// Every place, or that there is none.
+fn shown(places: &[PlaceFacts]) -> String {
+    match places {
+        [] => "nowhere".to_owned(),
+        places => {
+            let words: Vec<String> = places.iter().map(ToString::to_string).collect();
+            words.join(" and ")
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The bytes of a stored file, from the first to the last.
+//!
+//! What is stored of a file is what lies between its holes, in order. Reading puts the
+//! holes back as zeros. A chunk is handed on only after its id was recomputed, so bytes
+//! that come out are those that went in; after an error there is no telling what would
+//! have followed, and nothing more comes.
+
+use crate::connector::FileKind;
+use crate::error::{Error, Kind, Result};
+use crate::format::entry::Entry;
+use crate::format::holes::{Layout, content_bytes};
+use crate::kloset::blob::BlobReader;
+use crate::kloset::tree::each_chunk;
+
+/// How many zeros are handed on at once.
+const ZEROS_BYTES: usize = 16 << 10;
+/// A piece of a hole, or of lost contents.
+pub(crate) static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
+
+/// Whoever takes the bytes, in pieces of any length.
+pub type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
+
+/// Hands every byte of the file `entry` to `sink`, in order.
+///
+/// # Errors
+/// Those of `sink`; [`Kind::Corrupt`] when a part is lost or damaged; [`Kind::Failed`]
+/// for what is no file, or was not read when it was backed up.
+pub fn read(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()> {
+    let size_bytes = entry.metadata.size_bytes;
+    let mut stream = Stream {
+        layout: Layout::new(&entry.holes, size_bytes),
+        content_bytes: 0,
+        at: 0,
+        sink,
+    };
+    data(blobs, entry, &mut |bytes| stream.content(bytes))?;
+    stream.zeros_until(size_bytes)
+}
+
+/// The same without the holes: what lies between them, back to back.
+pub fn data(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()> {
+    check_contents(entry)?;
+    let mut stored = 0;
+    let read = each_chunk(blobs, &entry.content, &mut |id| {
+        blobs.with(&id, |bytes| {
+            stored += bytes.len() as u64;
+            sink(bytes)
+        })
+    });
+    read.map_err(as_damage)?;
+    check_length(entry, stored)
+}
+
+/// # Errors
+/// [`Kind::Corrupt`] unless `stored` bytes of content are what the file has, or it changed when
+/// it was read.
+pub(crate) fn check_length(entry: &Entry, stored: u64) -> Result<()> {
+    let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
+    match entry.changed || stored == expected {
+        true => Ok(()),
+        false => Err(Error::corrupt(format!(
+            "{stored} bytes are stored instead of {expected}"
+        ))),
+    }
+}
+
+/// # Errors
+/// Unless `entry` is a file with contents.
+pub(crate) fn check_contents(entry: &Entry) -> Result<()> {
+    match (entry.metadata.kind, &entry.problem) {
+        (FileKind::File, None) => Ok(()),
+        (FileKind::File, Some(problem)) => Err(Error::new(
+            Kind::Failed,
+            format!("its contents were not backed up: {problem}"),
+        )),
+        (FileKind::Directory, _) => Err(Error::new(Kind::Failed, "is a directory")),
+        (FileKind::Symlink, _) => {
+            let target = entry.details.target.escape_ascii();
+            Err(Error::new(
+                Kind::Failed,
+                format!("is a symbolic link to {target}"),
+            ))
+        }
+        _ => Err(Error::new(Kind::Failed, "is no regular file")),
+    }
+}
+
+/// What the contents need and no pack has is damage, not a file that does not exist.
+pub(crate) fn as_damage(error: Error) -> Error {
+    match error.kind() {
+        Kind::NotFound => Error::corrupt(error.to_string()),
+        _ => error,
+    }
+}
+
+/// A file on its way out, data and holes put together.
+struct Stream<'a> {
+    layout: Layout,
+    /// How much of the content came by.
+    content_bytes: u64,
+    /// Where in the file we are.
+    at: u64,
+    sink: Sink<'a>,
+}
+
+impl Stream<'_> {
+    /// Takes the next bytes of the content.
+    fn content(&mut self, bytes: &[u8]) -> Result<()> {
+        let parts = self.layout.parts(self.content_bytes, bytes.len() as u64);
+        self.content_bytes += bytes.len() as u64;
+        for (offset, part) in parts {
+            self.zeros_until(offset)?;
+            self.at += part.len() as u64;
+            (self.sink)(&bytes[part])?;
+        }
+        Ok(())
+    }
+
+    /// Fills the hole that ends at `offset`.
+    fn zeros_until(&mut self, offset: u64) -> Result<()> {
+        while self.at < offset {
+            let length = (offset - self.at).min(ZEROS_BYTES as u64);
+            (self.sink)(&ZEROS[..length as usize])?;
+            self.at += length;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use super::*;
+
+    /// What comes out of a file of `size_bytes` whose `content` comes in pieces of `piece` bytes.
+    fn laid_out(content: &[u8], holes: &[Range<u64>], size_bytes: u64, piece: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut sink = |bytes: &[u8]| {
+            out.extend_from_slice(bytes);
+            Ok(())
+        };
+        let layout = Layout::new(holes, size_bytes);
+        let mut stream = Stream {
+            layout,
+            content_bytes: 0,
+            at: 0,
+            sink: &mut sink,
+        };
+        for bytes in content.chunks(piece) {
+            stream.content(bytes).unwrap();
+        }
+        stream.zeros_until(size_bytes).unwrap();
+        out
+    }
+
+    #[test]
+    fn holes_are_zeros_wherever_they_are_and_however_data_is_cut() {
+        let holes = [0..2, 3..4, 9..11];
+        for piece in 1..8 {
+            assert_eq!(laid_out(b"abcdef", &[], 6, piece), b"abcdef");
+            assert_eq!(laid_out(b"abcdef", &holes, 11, piece), b"\0\0a\0bcdef\0\0");
+        }
+        let holes = [0..100_000, 100_000..200_000];
+        assert_eq!(laid_out(b"", &holes, 200_000, 1), vec![0; 200_000]);
+    }
+}

@@ -1,0 +1,135 @@
+//! Moving chunks within a store: out of packs that are to go, into new ones.
+//!
+//! The packs that are to go are hidden from the index before. Then a chunk is *kept* if a
+//! pack that is not hidden has it, and what is kept is not stored again.
+
+use std::ops::ControlFlow;
+use std::thread;
+
+use super::Kloset;
+use super::blob::{BlobReader, Packer, Put, Writing};
+use super::index::Place;
+use super::pipeline::{Trouble, shared_channel};
+use crate::error::{Error, Kind, Result};
+use crate::format::pack_table::PackKind;
+use crate::ops::backup::store_packs;
+use crate::util::Id;
+use crate::util::interrupt::Interrupt;
+
+/// Decoded blocks that are kept: chunks come mostly in the order in which they lie.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// One who moves chunks.
+pub(crate) struct Copier<'a> {
+    kloset: &'a Kloset,
+    blobs: BlobReader<'a>,
+    data: Packer<'a>,
+    trees: Packer<'a>,
+    trouble: &'a Trouble,
+    /// Plain bytes that were stored.
+    pub(crate) copied_bytes: u64,
+}
+
+/// Lets `work` move chunks. What it moved is in published packs, and told of by index objects, when
+/// this returns; not before.
+pub(crate) fn copying<T>(
+    kloset: &Kloset,
+    interrupt: &Interrupt,
+    work: impl FnOnce(&mut Copier<'_>) -> Result<T>,
+) -> Result<T> {
+    let writing = Writing::new(kloset, kloset.config().compression)?;
+    let trouble = Trouble::new(interrupt.clone());
+    let (finished, packs) = shared_channel(1);
+    let outcome = thread::scope(|scope| {
+        for _ in 0..kloset.connections() {
+            scope.spawn(|| store_packs(&writing, &packs, &trouble));
+        }
+        let moved = || -> Result<T> {
+            let mut copier = Copier {
+                kloset,
+                blobs: BlobReader::of_store(kloset, CACHE_BYTES)?,
+                data: Packer::new(&writing, PackKind::Data, finished.clone())?,
+                trees: Packer::new(&writing, PackKind::Tree, finished)?,
+                trouble: &trouble,
+                copied_bytes: 0,
+            };
+            let value = work(&mut copier)?;
+            copier.data.flush()?;
+            copier.trees.flush()?;
+            Ok(value)
+        };
+        trouble.note(moved())
+    });
+    trouble.note(writing.publish_index());
+    trouble.outcome()?;
+    Ok(outcome.expect("without trouble there is an outcome"))
+}
+
+impl Copier<'_> {
+    /// Sees to it that a pack that is not hidden has the chunk; of one that is, it is copied to a
+    /// pack of this `kind`.
+    pub(crate) fn keep(&mut self, id: &Id, kind: PackKind) -> Result<()> {
+        if self.kloset.look_up(|index| index.contains(id))? {
+            return Ok(());
+        }
+        let plain = self.read_hidden(id)?;
+        self.put(&plain, kind)
+    }
+
+    /// Copies the chunk that is at `place` to a pack of this `kind`, unless it is kept.
+    pub(crate) fn copy(&mut self, id: &Id, place: &Place, kind: PackKind) -> Result<()> {
+        let mut plain = Vec::with_capacity(place.length as usize);
+        self.blobs.with_at(id, place, |bytes| {
+            plain.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        self.put(&plain, kind)
+    }
+
+    /// The plain bytes of the chunk, wherever it is.
+    pub(crate) fn read(&self, id: &Id) -> Result<Vec<u8>> {
+        if !self.kloset.look_up(|index| index.contains(id))? {
+            return self.read_hidden(id);
+        }
+        let mut plain = Vec::new();
+        self.blobs.append(id, &mut plain)?;
+        Ok(plain)
+    }
+
+    /// Stores a chunk, unless it is kept.
+    fn put(&mut self, plain: &[u8], kind: PackKind) -> Result<()> {
+        self.trouble.check()?;
+        let packer = match kind {
+            PackKind::Data => &mut self.data,
+            PackKind::Tree => &mut self.trees,
+        };
+        if packer.put(plain)?.1 == Put::New {
+            self.copied_bytes += plain.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// The plain bytes of a chunk of which only hidden packs have copies.
+    fn read_hidden(&self, id: &Id) -> Result<Vec<u8>> {
+        let mut places = Vec::new();
+        self.kloset.index()?.each_copy(id, &mut |copy| {
+            places.push(copy.place);
+            ControlFlow::Continue(())
+        })?;
+        let nowhere = format!("chunk {} is in no pack", id.short());
+        let mut trouble = Error::new(Kind::NotFound, nowhere);
+        for place in places {
+            let mut plain = Vec::new();
+            let read = self.blobs.with_at(id, &place, |bytes| {
+                plain.extend_from_slice(bytes);
+                Ok(())
+            });
+            match read {
+                Ok(()) => return Ok(plain),
+                Err(error) if error.is_of_one_object() => trouble = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(trouble)
+    }
+}

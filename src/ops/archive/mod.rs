@@ -1,0 +1,372 @@
+//! A snapshot, or a part of one, as an archive that other programs read.
+//!
+//! ```text
+//! walk the trees -> members, one after the other -> tar or zip -> gzip -> sink
+//! ```
+//!
+//! An archive is a stream: it is written from start to end, never goes back, and what
+//! is in memory does not depend on how large files or directories are. The same
+//! snapshot gives the same bytes each time.
+//!
+//! A member's length stands before its contents. So when contents turn out to be lost
+//! halfway, zeros take their place and the file is told and counted as failed: what
+//! follows it stays readable. What was never backed up is left out.
+//!
+//! What a format has no place for is counted in [`Missing`], and no error.
+
+mod links;
+mod out;
+mod pax;
+mod tar;
+mod zip;
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use super::select;
+use crate::connector::FileKind;
+use crate::error::{Error, Kind, Result};
+use crate::format::entry::Entry;
+use crate::format::holes::content_bytes;
+use crate::kloset::Kloset;
+use crate::kloset::blob::BlobReader;
+use crate::kloset::content::reader::{self, Sink};
+use crate::kloset::failures::Failures;
+use crate::kloset::progress::{Event, add};
+use crate::kloset::snapshot::Snapshot;
+use crate::kloset::tree::{Reach, TreeWalk};
+use crate::util::interrupt::Interrupt;
+
+use links::Firsts;
+use out::Out;
+use tar::Tar;
+use zip::Zip;
+
+/// Decoded blocks that are kept: neighbours in the walk share them.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// What an archive is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Tar, in the pax interchange format of POSIX.1-2001.
+    Tar,
+    /// The same in gzip (RFC 1952).
+    Tarball,
+    /// Zip, with ZIP64 where it takes that.
+    Zip,
+}
+
+/// What the names of members begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// The root of the snapshot, without its slash.
+    FromRoot,
+    /// What is archived: names are relative to that directory, which is no member itself.
+    FromPath,
+}
+
+/// How to archive.
+pub struct Options {
+    /// As what.
+    pub format: Format,
+    /// Under which names.
+    pub names: Names,
+    /// Set when the user wants to stop.
+    pub interrupt: Interrupt,
+}
+
+/// What the format has no place for, each by its count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Sockets, which are left out.
+    pub sockets: u64,
+    /// FIFOs, which are left out.
+    pub fifos: u64,
+    /// Devices, which are left out.
+    pub devices: u64,
+    /// Further names of files, which are copies.
+    pub links: u64,
+    /// Entries whose extended attributes are left out.
+    pub xattrs: u64,
+    /// Entries whose inode flags are left out.
+    pub flags: u64,
+}
+
+/// How it went.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Files, links and the like in the archive.
+    pub files: u64,
+    /// Directories in it.
+    pub directories: u64,
+    /// Bytes of contents.
+    pub bytes: u64,
+    /// Bytes of the archive.
+    pub archive_bytes: u64,
+    /// Items that are not in it as they were.
+    pub errors: u64,
+    /// Whether damage is among the reasons.
+    pub is_damaged: bool,
+    /// What the format has no place for.
+    pub missing: Missing,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// What becomes of the holes of a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holes {
+    /// They are zeros among the contents.
+    Zeros,
+    /// The member tells where they are, and its contents are what lies between them.
+    Told,
+}
+
+/// An archive that is being written. Names are raw bytes without a slash at either end.
+trait Members {
+    /// Whether it has a place for `kind`; any has one for files and directories.
+    fn takes(&self, kind: FileKind) -> bool;
+
+    /// Counts what it has no place for of an entry that is a member.
+    fn miss(&self, entry: &Entry, missing: &mut Missing);
+
+    /// Whether a file can have further names.
+    fn has_links(&self) -> bool;
+
+    /// Adds a directory, link or the like.
+    fn node(&mut self, name: &[u8], entry: &Entry) -> Result<()>;
+
+    /// Adds a further name of the file whose member is called `first`.
+    fn link(&mut self, name: &[u8], entry: &Entry, first: &[u8]) -> Result<()>;
+
+    /// Begins a file. Its contents follow in [`Members::data`], exactly as long as they are to be.
+    fn file(&mut self, name: &[u8], entry: &Entry) -> Result<Holes>;
+
+    /// Appends to the contents of the file.
+    fn data(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Ends the file.
+    fn end(&mut self) -> Result<()>;
+
+    /// Ends the archive, and tells how long it became.
+    fn finish(&mut self) -> Result<u64>;
+}
+
+/// Writes what is at `path` in `snapshot` to `sink`, in pieces of any length.
+///
+/// # Errors
+/// Whatever keeps the archive from being whole, those of `sink` among them. Items that
+/// fail are told to the observer and counted.
+pub fn run(
+    kloset: &Kloset,
+    snapshot: &Snapshot,
+    path: &[u8],
+    options: &Options,
+    sink: Sink<'_>,
+) -> Result<Summary> {
+    let started = Instant::now();
+    let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
+    let entry = select::entry(&blobs, snapshot, path)?;
+    let counters = kloset.observer().counters();
+    add(&counters.expected_files, entry.totals().files);
+    add(&counters.expected_bytes, entry.totals().bytes);
+    let is_broken = Cell::new(false);
+    let mut sink = |bytes: &[u8]| sink(bytes).inspect_err(|_| is_broken.set(true));
+    let members: Box<dyn Members> = match options.format {
+        Format::Tar => Box::new(Tar::new(Out::plain(&mut sink))),
+        Format::Tarball => Box::new(Tar::new(Out::gzip(&mut sink))),
+        Format::Zip => Box::new(Zip::new(Out::plain(&mut sink))),
+    };
+    let mut archive = Archive {
+        kloset,
+        blobs: &blobs,
+        interrupt: &options.interrupt,
+        failures: Failures::new(kloset.observer()),
+        members,
+        is_broken: &is_broken,
+        firsts: Firsts::default(),
+        summary: Summary::default(),
+        name_at: name_at(path, &entry, options.names),
+    };
+    archive.walk(path, &entry)?;
+    archive.summary.archive_bytes = archive.members.finish()?;
+    let (errors, _) = archive.failures.into_list();
+    Ok(Summary {
+        errors,
+        duration: started.elapsed(),
+        ..archive.summary
+    })
+}
+
+/// How many bytes of the path of an entry are left out of the name of its member.
+fn name_at(path: &[u8], entry: &Entry, names: Names) -> usize {
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    match names {
+        Names::FromRoot => 1,
+        Names::FromPath if entry.is_dir() => path.len() + 1,
+        Names::FromPath => path.len() - entry.name.len(),
+    }
+}
+
+/// What is known while an archive is written.
+struct Archive<'a> {
+    kloset: &'a Kloset,
+    blobs: &'a BlobReader<'a>,
+    interrupt: &'a Interrupt,
+    failures: Failures<'a>,
+    members: Box<dyn Members + 'a>,
+    /// Whether the sink takes no more.
+    is_broken: &'a Cell<bool>,
+    firsts: Firsts,
+    summary: Summary,
+    name_at: usize,
+}
+
+impl Archive<'_> {
+    /// Adds `entry`, which is at `path`, and everything below it.
+    fn walk(&mut self, path: &[u8], entry: &Entry) -> Result<()> {
+        self.add(path, entry)?;
+        if !entry.is_dir() {
+            return Ok(());
+        }
+        let mut walk = TreeWalk::new(self.blobs, path, entry, Reach::All);
+        loop {
+            self.interrupt.check()?;
+            match walk.try_next() {
+                Ok(None) => return Ok(()),
+                Ok(Some(entry)) => self.add(walk.path(), &entry)?,
+                Err(error) => self.fail(walk.path(), error)?,
+            }
+        }
+    }
+
+    /// Adds one entry, or counts it as failed.
+    fn add(&mut self, path: &[u8], entry: &Entry) -> Result<()> {
+        if let Some(problem) = &entry.problem {
+            let cause = format!("could not be backed up at the time: {problem}");
+            self.fail(path, Error::new(Kind::Failed, cause))?;
+        }
+        let name = path.get(self.name_at..).unwrap_or_default();
+        let is_lost = entry.problem.is_some() && !entry.is_dir();
+        if name.is_empty() || is_lost {
+            return Ok(());
+        }
+        if !self.members.takes(entry.metadata.kind) {
+            self.summary.missing.leave_out(entry.metadata.kind);
+            return Ok(());
+        }
+        let added = match entry.is_file() {
+            true => self.file(path, name, entry),
+            false => self.members.node(name, entry),
+        };
+        match added {
+            Ok(()) => self.count(path, entry),
+            Err(error) => self.fail(path, error)?,
+        }
+        Ok(())
+    }
+
+    /// Counts an entry that is a member.
+    fn count(&mut self, path: &[u8], entry: &Entry) {
+        let observer = self.kloset.observer();
+        let counters = observer.counters();
+        self.members.miss(entry, &mut self.summary.missing);
+        if entry.is_dir() {
+            self.summary.directories += 1;
+            return add(&counters.directories, 1);
+        }
+        self.summary.files += 1;
+        add(&counters.files, 1);
+        observer.event(&Event::Path {
+            path,
+            action: "archived",
+            size_bytes: entry.metadata.size_bytes,
+        });
+    }
+
+    /// Counts the failure of the item at `path`.
+    ///
+    /// # Errors
+    /// Those that no other item would be spared.
+    fn fail(&mut self, path: &[u8], error: Error) -> Result<()> {
+        if self.is_broken.get() || !error.is_of_one_object() {
+            return Err(error);
+        }
+        self.summary.is_damaged |= error.kind() == Kind::Corrupt;
+        self.failures.add(path, &error);
+        Ok(())
+    }
+
+    /// Adds a file, or another name of one.
+    fn file(&mut self, path: &[u8], name: &[u8], entry: &Entry) -> Result<()> {
+        if entry.changed {
+            let cause = "changed while it was backed up: its contents may be mixed";
+            self.failures.warn(path, &Error::new(Kind::Failed, cause));
+        }
+        let first = self.firsts.of(entry);
+        match (first, self.members.has_links()) {
+            (Some(first), true) => {
+                add(
+                    &self.kloset.observer().counters().bytes,
+                    entry.metadata.size_bytes,
+                );
+                return self.members.link(name, entry, &first);
+            }
+            (Some(_), false) => self.summary.missing.links += 1,
+            (None, _) => {}
+        }
+        self.contents(name, entry)?;
+        self.firsts.keep(name, entry);
+        Ok(())
+    }
+
+    /// Adds a file with its contents, and with zeros for what is lost of them.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] if something is lost. The archive is then as good as before.
+    fn contents(&mut self, name: &[u8], entry: &Entry) -> Result<()> {
+        let holes = self.members.file(name, entry)?;
+        let size_bytes = entry.metadata.size_bytes;
+        let left = Cell::new(match holes {
+            Holes::Zeros => size_bytes,
+            Holes::Told => content_bytes(&entry.holes, size_bytes),
+        });
+        let bytes_done = &self.kloset.observer().counters().bytes;
+        let (members, interrupt) = (&mut self.members, self.interrupt);
+        // A file that changed while it was read may have come out longer or shorter.
+        let mut take = |bytes: &[u8]| {
+            interrupt.check()?;
+            let fitting = left.get().min(bytes.len() as u64);
+            left.set(left.get() - fitting);
+            add(bytes_done, fitting);
+            members.data(&bytes[..fitting as usize])
+        };
+        let read = match holes {
+            Holes::Zeros => reader::read(self.blobs, entry, &mut take),
+            Holes::Told => reader::data(self.blobs, entry, &mut take),
+        };
+        if let Err(error) = &read
+            && (self.is_broken.get() || !error.is_of_one_object())
+        {
+            return Err(error.clone());
+        }
+        while left.get() > 0 {
+            take(&reader::ZEROS)?;
+        }
+        self.members.end()?;
+        self.summary.bytes += size_bytes;
+        read.map_err(|error| error.during("its contents are lost, zeros stand for them"))
+    }
+}
+
+impl Missing {
+    /// Counts an entry of `kind`, which the format has no place for.
+    fn leave_out(&mut self, kind: FileKind) {
+        match kind {
+            FileKind::Socket => self.sockets += 1,
+            FileKind::Fifo => self.fifos += 1,
+            FileKind::CharDevice | FileKind::BlockDevice => self.devices += 1,
+            FileKind::File | FileKind::Directory | FileKind::Symlink => {}
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What is known from the last snapshot of the same places: files that did not change
+//! since need not be read.
+
+use super::Options;
+use crate::connector::{FileKind, Metadata, Source};
+use crate::error::{Error, Kind, Result};
+use crate::format::entry::{Content, Entry};
+use crate::kloset::Kloset;
+use crate::kloset::blob::BlobReader;
+use crate::kloset::progress::{Event, Observer};
+use crate::kloset::snapshot::{self, Snapshot};
+use crate::kloset::tree::{TreeReader, each_chunk};
+
+/// How to tell that a file did not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compare {
+    /// Compare inode numbers; some network file systems make new ones up.
+    pub inode: bool,
+    /// Compare times of the inode's change; some tools touch them for nothing.
+    pub ctime: bool,
+}
+
+impl Default for Compare {
+    fn default() -> Compare {
+        Compare {
+            inode: true,
+            ctime: true,
+        }
+    }
+}
+
+impl Compare {
+    /// Whether what was recorded as `old` is as it was, judged by what `lstat` tells.
+    pub(super) fn same(self, old: &Metadata, new: &Metadata) -> bool {
+        old.kind == new.kind
+            && old.size_bytes == new.size_bytes
+            && old.mtime_ns == new.mtime_ns
+            && (!self.ctime || old.ctime_ns == new.ctime_ns)
+            && (!self.inode || old.inode == new.inode)
+            && old.rdev == new.rdev
+            && (new.kind == FileKind::Directory || (old.links > 1) == (new.links > 1))
+    }
+}
+
+/// The newest snapshot of the same places of the same source.
+pub(super) fn find(
+    kloset: &Kloset,
+    source: &dyn Source,
+    options: &Options,
+) -> Result<Option<Snapshot>> {
+    if options.compare.is_none() {
+        return Ok(None);
+    }
+    let same = |snapshot: &Snapshot| {
+        snapshot.origin == source.origin()
+            && snapshot.source == source.kind()
+            && snapshot.roots == options.places
+    };
+    let (snapshots, _) = snapshot::list(kloset, kloset.observer())?;
+    let newest = snapshots
+        .into_iter()
+        .rev()
+        .map(|stored| stored.snapshot)
+        .find(same);
+    Ok(newest)
+}
+
+/// The entries of one directory as they were, looked up in the order of their names.
+pub(crate) struct OldDirectory<'a> {
+    entries: Option<TreeReader<'a>>,
+    next: Option<Entry>,
+    observer: &'a dyn Observer,
+}
+
+impl<'a> OldDirectory<'a> {
+    /// A directory that was not there.
+    pub(crate) fn none(observer: &'a dyn Observer) -> OldDirectory<'a> {
+        OldDirectory {
+            entries: None,
+            next: None,
+            observer,
+        }
+    }
+
+    /// The directory whose tree lies in these chunks.
+    pub(crate) fn new(
+        blobs: &'a BlobReader<'a>,
+        tree: Content,
+        observer: &'a dyn Observer,
+    ) -> OldDirectory<'a> {
+        let mut old = OldDirectory {
+            entries: Some(TreeReader::new(blobs, tree)),
+            next: None,
+            observer,
+        };
+        old.advance();
+        old
+    }
+
+    /// What was called `name`. Names must be asked for in ascending order.
+    pub(crate) fn take(&mut self, name: &[u8]) -> Option<Entry> {
+        while self
+            .next
+            .as_ref()
+            .is_some_and(|next| next.name.as_slice() < name)
+        {
+            self.advance();
+        }
+        match &self.next {
+            Some(next) if next.name == name => self.advance(),
+            _ => None,
+        }
+    }
+
+    /// Goes to the next entry, and returns the one before. A tree that cannot be read is told
+    /// of; its files are then read again, which stores anew whatever was lost.
+    fn advance(&mut self) -> Option<Entry> {
+        let next = match self.entries.as_mut().map(TreeReader::try_next) {
+            Some(Ok(next)) => next,
+            Some(Err(error)) => {
+                self.observer
+                    .event(&Event::Warning(&error.during("read the last snapshot")));
+                self.entries = None;
+                None
+            }
+            None => None,
+        };
+        std::mem::replace(&mut self.next, next)
+    }
+}
+
+/// What to record of a directory on the way to the places, which was recorded as `old`. What
+/// else is in there is none of this backup's business. If that is all that changed it stays as
+/// it was, or else nearly every backup, of what did not change, would store the trees on the
+/// way anew: whoever backs up something in a home changes the home all the time.
+pub(super) fn on_the_way(new: Metadata, old: &Metadata) -> Metadata {
+    let lasting = |it: &Metadata| (it.kind, it.mode, it.uid, it.gid, it.inode, it.btime_ns);
+    match lasting(&new) == lasting(old) {
+        true => Metadata {
+            mtime_ns: old.mtime_ns,
+            ctime_ns: old.ctime_ns,
+            ..new
+        },
+        false => new,
+    }
+}
+
+/// Whether every chunk of the file `old` is still stored, so that a snapshot may refer to it.
+pub(super) fn is_stored(kloset: &Kloset, blobs: &BlobReader<'_>, old: &Entry) -> Result<bool> {
+    // Only the last chunk is smaller than the smallest; lists could be made to stand for more.
+    let mut room = old.metadata.size_bytes / u64::from(kloset.config().chunk_minimum) + 1;
+    let walked = each_chunk(blobs, &old.content, &mut |id| {
+        let stored = room > 0 && kloset.look_up(|index| index.contains(&id))?;
+        room = room.saturating_sub(1);
+        if stored {
+            Ok(())
+        } else {
+            Err(Error::new(Kind::NotFound, "a chunk is lost"))
+        }
+    });
+    match walked {
+        // A list that cannot be read is as good as lost.
+        Err(error) if error.is_of_one_object() => Ok(false),
+        outcome => outcome.map(|()| true),
+    }
+}

@@ -1,0 +1,76 @@
+//! Reading a pack from its beginning to the end of its blocks.
+//!
+//! From a store behind a network, many blocks come in one read, since each costs a round trip.
+
+use crate::error::Result;
+use crate::format::pack_table::PackTable;
+use crate::store::{Area, Distance, Store};
+use crate::util::Id;
+
+/// How much is read at a time from a store behind a network.
+const STRETCH_BYTES: u64 = 1 << 20;
+
+/// Reads one pack.
+pub(super) struct Reading<'a> {
+    store: &'a dyn Store,
+    pack: Id,
+    /// Where the last block ends.
+    end: u64,
+    /// Where we are.
+    at: u64,
+    distance: Distance,
+    /// What was read and follows `at`.
+    ahead: Vec<u8>,
+}
+
+impl<'a> Reading<'a> {
+    /// Nothing read yet of the pack that `table` is the table of.
+    pub(super) fn new(store: &'a dyn Store, table: &PackTable) -> Reading<'a> {
+        let ends = table.offsets();
+        let ends = ends.map(|(offset, block)| offset + u64::from(block.sealed_bytes));
+        Reading {
+            store,
+            pack: table.pack,
+            end: ends.last().unwrap_or_default(),
+            at: 0,
+            distance: store.manner().distance,
+            ahead: Vec::new(),
+        }
+    }
+
+    /// Leaves the next `length` bytes in `bytes`, whatever was there before.
+    pub(super) fn next(&mut self, length: u32, bytes: &mut Vec<u8>) -> Result<()> {
+        let count = length as usize;
+        if self.distance == Distance::Remote && self.ahead.len() < count {
+            self.read_stretch(u64::from(length));
+        }
+        bytes.clear();
+        if self.ahead.len() < count {
+            bytes.resize(count, 0);
+            self.store.read_at(Area::Packs, self.pack, self.at, bytes)?;
+            self.ahead.clear();
+        } else {
+            bytes.extend_from_slice(&self.ahead[..count]);
+            self.ahead.drain(..count);
+        }
+        self.at += u64::from(length);
+        Ok(())
+    }
+
+    /// Reads what follows, at least as much as makes `length` bytes. If that fails, what is wanted
+    /// is read alone, so that what is damaged behind it is not held against it.
+    fn read_stretch(&mut self, length: u64) {
+        let have = self.ahead.len();
+        let from = self.at + have as u64;
+        let until = (self.at + length.max(STRETCH_BYTES))
+            .min(self.end)
+            .max(from);
+        self.ahead.resize(have + (until - from) as usize, 0);
+        let read = self
+            .store
+            .read_at(Area::Packs, self.pack, from, &mut self.ahead[have..]);
+        if read.is_err() {
+            self.ahead.truncate(have);
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! From snapshots down to chunks: is everything there that is referred to?
+
+use std::collections::HashSet;
+use std::vec::IntoIter;
+
+use super::objects::whole;
+use super::{Context, Looked, Target, is_damage};
+use crate::error::{Error, Result};
+use crate::format::entry::{Content, Entry};
+use crate::format::holes::content_bytes;
+use crate::kloset::Kloset;
+use crate::kloset::blob::BlobReader;
+use crate::kloset::index::Index;
+use crate::kloset::progress::add;
+use crate::kloset::snapshot;
+use crate::kloset::tree::{self, DEPTH_LIMIT, chunk_ids, each_chunk};
+use crate::ops::select;
+use crate::store::Area;
+use crate::util::Id;
+
+/// Decoded blocks of trees that are kept.
+const CACHE_BYTES: usize = 3 << 20;
+
+/// One bit per record of an index.
+struct Marks(Vec<u64>);
+
+impl Marks {
+    /// No mark on any of `records`.
+    fn new(records: u64) -> Marks {
+        Marks(vec![0; records.div_ceil(64) as usize])
+    }
+
+    /// Marks `ordinal`, and tells whether it was marked before.
+    fn mark(&mut self, ordinal: u64) -> bool {
+        let bit = 1 << (ordinal % 64);
+        let word = &mut self.0[(ordinal / 64) as usize];
+        let was = *word & bit != 0;
+        *word |= bit;
+        was
+    }
+}
+
+/// Whether there is damage at or below something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Good,
+    Damaged,
+}
+
+/// A directory we are in.
+struct Frame {
+    /// How much of the path is this directory's.
+    path_bytes: usize,
+    /// Chunks of its tree that are still to come.
+    chunks: IntoIter<Id>,
+    /// The chunk we are in.
+    chunk: Option<Id>,
+    /// Whether there is damage below that.
+    chunk_state: State,
+    /// Entries of it that are still to come.
+    entries: IntoIter<Entry>,
+    /// The last name of the chunk before, if that was read just now.
+    last_name: Option<Vec<u8>>,
+    /// Whether there is damage in any.
+    state: State,
+}
+
+impl Frame {
+    /// Notes what became of an entry of the chunk we are in.
+    fn note(&mut self, state: State) {
+        if state == State::Damaged {
+            self.chunk_state = State::Damaged;
+            self.state = State::Damaged;
+        }
+    }
+}
+
+/// Follows references from snapshots down.
+struct Follower<'a> {
+    context: &'a Context<'a>,
+    blobs: &'a BlobReader<'a>,
+    good: &'a Index,
+    /// Chunks of trees that were followed.
+    followed: Marks,
+    /// Those of them with damage at or below them.
+    damaged: HashSet<Id>,
+    /// The snapshot we are in, for messages.
+    name: String,
+    /// Damaged items in the snapshot we are in.
+    damaged_items: u64,
+}
+
+/// Follows everything that `targets` refer to, and counts what is not among the good chunks.
+pub(super) fn follow(
+    context: &Context<'_>,
+    kloset: &Kloset,
+    good: &Index,
+    targets: &[Target],
+) -> Result<()> {
+    let blobs = BlobReader::of_store(kloset, CACHE_BYTES)?;
+    let mut follower = Follower {
+        context,
+        blobs: &blobs,
+        good,
+        followed: Marks::new(good.records()),
+        damaged: HashSet::new(),
+        name: String::new(),
+        damaged_items: 0,
+    };
+    for target in targets {
+        context.trouble.check()?;
+        follower.snapshot(target)?;
+    }
+    Ok(())
+}
+
+impl Follower<'_> {
+    /// Follows one snapshot.
+    fn snapshot(&mut self, target: &Target) -> Result<()> {
+        self.name = target.stored.snapshot.id.short();
+        self.damaged_items = 0;
+        match select::entry(self.blobs, &target.stored.snapshot, &target.path) {
+            Ok(entry) => {
+                let mut path = if target.path == b"/" {
+                    Vec::new()
+                } else {
+                    target.path.clone()
+                };
+                self.entry(&entry, &mut path)?;
+            }
+            Err(error) => self.damage(&target.path, &error)?,
+        }
+        let damaged_items = self.damaged_items;
+        self.context.count(|summary| {
+            summary.snapshots += 1;
+            if damaged_items > 0 {
+                summary.lossy.push(target.stored.snapshot.id);
+            }
+            summary.damaged_files += damaged_items;
+            summary.damaged_snapshots += u64::from(damaged_items > 0);
+        });
+        Ok(())
+    }
+
+    /// Follows what `entry`, which is at `path`, refers to. Directories lie deeper in each other
+    /// than a thread's stack would bear, so those we are in are on a stack of our own.
+    fn entry(&mut self, entry: &Entry, path: &mut Vec<u8>) -> Result<()> {
+        if !entry.is_dir() {
+            return self.file(entry, path).map(drop);
+        }
+        let mut open: Vec<Frame> = self.enter(entry, path, 0)?.into_iter().collect();
+        while let Some(frame) = open.last_mut() {
+            path.truncate(frame.path_bytes);
+            if let Some(entry) = frame.entries.next() {
+                path.push(b'/');
+                path.extend_from_slice(&entry.name);
+                if !entry.is_dir() {
+                    frame.note(self.file(&entry, path)?);
+                    continue;
+                }
+                let depth = open.len();
+                match self.enter(&entry, path, depth)? {
+                    Some(below) => open.push(below),
+                    None => open[depth - 1].note(State::Damaged),
+                }
+            } else if !self.next_chunk(frame, path)? {
+                let state = frame.state;
+                open.pop();
+                if let Some(parent) = open.last_mut() {
+                    parent.note(state);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Enters the directory `entry`, which is `depth` levels down. Nothing if it cannot be read,
+    /// which is told of.
+    fn enter(&mut self, entry: &Entry, path: &[u8], depth: usize) -> Result<Option<Frame>> {
+        let chunks = match depth < DEPTH_LIMIT {
+            true => chunk_ids(self.blobs, &entry.tree),
+            false => Err(Error::corrupt(format!(
+                "more than {DEPTH_LIMIT} directories deep"
+            ))),
+        };
+        match chunks {
+            Ok(chunks) => Ok(Some(Frame {
+                path_bytes: path.len(),
+                chunks: chunks.into_iter(),
+                chunk: None,
+                chunk_state: State::Good,
+                entries: Vec::new().into_iter(),
+                last_name: None,
+                state: State::Good,
+            })),
+            Err(error) => self.damage(path, &error).map(|()| None),
+        }
+    }
+
+    /// Goes on to the next chunk of the tree of `frame`. False if there is none.
+    fn next_chunk(&mut self, frame: &mut Frame, path: &[u8]) -> Result<bool> {
+        self.context.trouble.check()?;
+        if let (Some(chunk), State::Damaged) = (frame.chunk.take(), frame.chunk_state) {
+            self.damaged.insert(chunk);
+        }
+        frame.chunk_state = State::Good;
+        let Some(chunk) = frame.chunks.next() else {
+            return Ok(false);
+        };
+        let after = frame.last_name.take();
+        let Some(found) = self.good.lookup(&chunk)? else {
+            self.damage(path, &lost("tree", &chunk))?;
+            frame.state = State::Damaged;
+            return Ok(true);
+        };
+        if self.followed.mark(found.ordinal) && !self.damaged.contains(&chunk) {
+            return Ok(true);
+        }
+        frame.chunk = Some(chunk);
+        match self.blobs.with(&chunk, tree::decode) {
+            Ok(entries) => {
+                if !is_sorted(after.as_deref(), &entries) {
+                    self.damage(path, &Error::corrupt("entries of a tree are out of order"))?;
+                    frame.note(State::Damaged);
+                }
+                frame.last_name = entries.last().map(|entry| entry.name.clone());
+                frame.entries = entries.into_iter();
+            }
+            Err(error) => {
+                self.damage(path, &error)?;
+                frame.note(State::Damaged);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Looks up every chunk of a file.
+    fn file(&mut self, entry: &Entry, path: &[u8]) -> Result<State> {
+        add(&self.context.observer.counters().files, 1);
+        self.context.count(|summary| summary.files += 1);
+        match self.contents(entry) {
+            Ok(()) => Ok(State::Good),
+            Err(error) => {
+                self.damage(path, &error)?;
+                Ok(State::Damaged)
+            }
+        }
+    }
+
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`] unless all chunks of the file are good, and together as long as it is.
+    fn contents(&self, entry: &Entry) -> Result<()> {
+        let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
+        let mut found_bytes = 0;
+        each_chunk(self.blobs, &entry.content, &mut |chunk| {
+            self.context.trouble.check()?;
+            let found = self
+                .good
+                .lookup(&chunk)?
+                .ok_or_else(|| lost("chunk", &chunk))?;
+            found_bytes += u64::from(found.place.length);
+            // Looked at each time: lists can be made to stand for more chunks than could ever be followed.
+            match found.place.length > 0 && found_bytes <= expected {
+                true => Ok(()),
+                false => Err(Error::corrupt(format!(
+                    "its content has more than {expected} bytes"
+                ))),
+            }
+        })?;
+        match found_bytes == expected || !entry.is_file() || entry.problem.is_some() {
+            true => Ok(()),
+            false => Err(Error::corrupt(format!(
+                "its content has {found_bytes} bytes instead of {expected}"
+            ))),
+        }
+    }
+
+    /// Tells of damage to the item at `path`, and counts it.
+    fn damage(&mut self, path: &[u8], error: &Error) -> Result<()> {
+        if !is_damage(error) {
+            return Err(error.clone());
+        }
+        let path = if path.is_empty() { b"/" } else { path };
+        self.context
+            .failures
+            .add(&[self.name.as_bytes(), b":", path].concat(), error);
+        self.damaged_items += 1;
+        Ok(())
+    }
+}
+
+/// Whether names come sorted, each once, and all after `after`.
+fn is_sorted(after: Option<&[u8]>, entries: &[Entry]) -> bool {
+    let follows = |first: &Entry| after.is_none_or(|after| after < first.name.as_slice());
+    entries.is_sorted_by(|one, other| one.name < other.name) && entries.first().is_none_or(follows)
+}
+
+/// The error of a reference to what is not among the good chunks.
+fn lost(what: &str, chunk: &Id) -> Error {
+    Error::corrupt(format!("{what} {} is damaged or missing", chunk.short()))
+}
+
+/// The packs that `targets` need. What cannot be read is left to [`follow`] to tell of.
+pub(super) fn packs_of(
+    context: &Context<'_>,
+    kloset: &Kloset,
+    targets: &[Target],
+) -> Result<HashSet<Id>> {
+    let blobs = BlobReader::of_store(kloset, CACHE_BYTES)?;
+    let mut collector = Collector {
+        context,
+        kloset,
+        blobs: &blobs,
+        packs: HashSet::new(),
+        seen: HashSet::new(),
+    };
+    for target in targets {
+        let object = target.stored.object;
+        context.count(|summary| summary.objects += 1);
+        let read = whole(context, Area::Snapshots, object)
+            .and_then(|bytes| snapshot::parse(kloset, object, bytes));
+        if !matches!(
+            context.object(Area::Snapshots, object, read)?,
+            Looked::Good(_)
+        ) {
+            continue;
+        }
+        if let Ok(entry) = select::entry(&blobs, &target.stored.snapshot, &target.path) {
+            collector.note_way(&target.stored.snapshot.root, &target.path)?;
+            collector.entry(&entry)?;
+        }
+    }
+    Ok(collector.packs)
+}
+
+/// Notes packs.
+struct Collector<'a> {
+    context: &'a Context<'a>,
+    kloset: &'a Kloset,
+    blobs: &'a BlobReader<'a>,
+    packs: HashSet<Id>,
+    seen: HashSet<Id>,
+}
+
+impl Collector<'_> {
+    /// Notes the packs of the trees on the way from `root` to `path`.
+    fn note_way(&mut self, root: &Entry, path: &[u8]) -> Result<()> {
+        let mut entry = root.clone();
+        for name in path
+            .split(|byte| *byte == b'/')
+            .filter(|name| !name.is_empty())
+        {
+            self.tree(&entry.tree)?;
+            let children = tree::TreeReader::new(self.blobs, entry.tree.clone()).entries();
+            match children.flatten().find(|child| child.name == name) {
+                Some(child) => entry = child,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the packs of all that `entry` refers to. What lies too deep is told of when
+    /// references are followed.
+    fn entry(&mut self, entry: &Entry) -> Result<()> {
+        self.file(entry)?;
+        let below = |depth: usize| move |chunk| (chunk, depth);
+        let mut waiting: Vec<(Id, usize)> =
+            self.tree(&entry.tree)?.into_iter().map(below(1)).collect();
+        while let Some((chunk, depth)) = waiting.pop() {
+            self.context.trouble.check()?;
+            if depth > DEPTH_LIMIT || !self.seen.insert(chunk) {
+                continue;
+            }
+            for entry in self.blobs.with(&chunk, tree::decode).unwrap_or_default() {
+                self.file(&entry)?;
+                waiting.extend(self.tree(&entry.tree)?.into_iter().map(below(depth + 1)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the packs of the chunks that the tree at `content` consists of, and returns these.
+    /// Lists that cannot be read are told of when references are followed.
+    fn tree(&mut self, content: &Content) -> Result<Vec<Id>> {
+        let chunks = chunk_ids(self.blobs, content).unwrap_or_default();
+        for chunk in content.ids.iter().chain(&chunks) {
+            self.chunk(chunk)?;
+        }
+        Ok(chunks)
+    }
+
+    /// The same for a file, whose chunks may be too many to hold: of no more than it can have,
+    /// since lists could be made to stand for more.
+    fn file(&mut self, entry: &Entry) -> Result<()> {
+        let smallest = u64::from(self.kloset.config().chunk_minimum);
+        let mut room = entry.metadata.size_bytes / smallest + 1;
+        for chunk in &entry.content.ids {
+            self.chunk(chunk)?;
+        }
+        let blobs = self.blobs;
+        let walked = each_chunk(blobs, &entry.content, &mut |chunk| {
+            let fewer = room.checked_sub(1);
+            room = fewer.ok_or_else(|| Error::corrupt("more chunks than there can be"))?;
+            self.chunk(&chunk)
+        });
+        match walked {
+            // Told of when references are followed.
+            Err(error) if is_damage(&error) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Notes the packs that hold `chunk`.
+    fn chunk(&mut self, chunk: &Id) -> Result<()> {
+        let mut places = self.blobs.places(chunk)?;
+        if places.is_empty() {
+            places = self.kloset.places_by_footers(chunk, &[])?;
+        }
+        self.packs
+            .extend(places.into_iter().map(|place| place.pack));
+        Ok(())
+    }
+}

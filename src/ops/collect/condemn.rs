@@ -1,0 +1,207 @@
+//! Condemning packs: dead ones, and those of which so little lives, or which are so small, that
+//! it is better off in others.
+
+use std::collections::HashSet;
+
+use super::last_copy::Mover;
+use super::survey::Look;
+use super::{Options, Summary};
+use crate::error::{During, Kind, Result};
+use crate::format::pack_table::PackKind;
+use crate::kloset::Kloset;
+use crate::kloset::condemned::{self, Fate, PACKS_LIMIT};
+use crate::kloset::index::NumberedPack;
+use crate::kloset::pack::PACK_BYTES;
+use crate::kloset::progress::Event;
+use crate::kloset::repack::copying;
+use crate::util::Id;
+
+/// Part of a pack that may be dead before what lives is moved: one in so many.
+const DEAD_PART: u64 = 2;
+/// A pack below this size is small.
+const SMALL_BYTES: u64 = PACK_BYTES / 4;
+/// Small packs of one kind that are worth merging: each backup leaves two.
+const SMALL_MANY: usize = 24;
+
+/// A pack that may be condemned.
+#[derive(Clone, Copy)]
+struct Candidate {
+    pack: Id,
+    size_bytes: u64,
+    /// About how many of these bytes live.
+    live_bytes: u64,
+}
+
+/// Which packs may be condemned.
+#[derive(Default)]
+struct Candidates {
+    dead: Vec<Candidate>,
+    /// Those of which something lives, the ones with the smallest part of that first.
+    sparse: Vec<Candidate>,
+}
+
+/// Condemns what should go. Dead packs first, which takes next to no room; then what lives in
+/// others is moved, and they are condemned once that is published.
+pub(super) fn wasteful(
+    kloset: &Kloset,
+    options: &Options,
+    look: &Look<'_>,
+    summary: &mut Summary,
+) -> Result<()> {
+    let Candidates { dead, sparse } = candidates(look, summary)?;
+    let hidden = |candidates: &[Candidate]| -> HashSet<Id> {
+        candidates.iter().map(|candidate| candidate.pack).collect()
+    };
+    look.index.exclude_packs(&hidden(&dead));
+    let mover = Mover::new(kloset, look)?;
+    let mut condemner = Condemner {
+        kloset,
+        options,
+        look,
+        summary,
+    };
+    let alive = condemner.dead(&mover, &dead)?;
+    let chosen = condemner.within_limit(alive.into_iter().chain(sparse));
+    look.index.exclude_packs(&hidden(&chosen));
+    condemner.sparse(&mover, &chosen)
+}
+
+/// Sorts out the packs that were listed, are not condemned, and not too young. What we copied out of
+/// condemned ones just now was not listed. Those that are damaged should go, if they can.
+fn candidates(look: &Look<'_>, summary: &mut Summary) -> Result<Candidates> {
+    let numbers = look.index.pack_numbers() as usize;
+    let (mut live, mut all) = (vec![0_u32; numbers], vec![0_u32; numbers]);
+    look.marks.each_record(&mut |pack, length, is_live| {
+        let count = |of: &mut [u32]| {
+            if let Some(bytes) = of.get_mut(pack as usize) {
+                *bytes = bytes.saturating_add(length);
+            }
+        };
+        count(&mut all);
+        if is_live {
+            count(&mut live);
+        }
+    })?;
+    let mut found = Candidates::default();
+    let mut small: [Vec<Candidate>; 2] = Default::default();
+    let is_candidate = |pack: &NumberedPack| {
+        let may_go = !pack.is_excluded || look.is_damaged(&pack.info.id);
+        may_go && look.is_listed(pack.number)
+    };
+    for pack in look.index.packs_present().filter(is_candidate) {
+        let at = pack.number as usize;
+        let (live, all) = (u64::from(live[at]), u64::from(all[at]));
+        let size_bytes = pack.info.size_bytes;
+        let candidate = Candidate {
+            pack: pack.info.id,
+            size_bytes,
+            live_bytes: size_bytes * live / all.max(1),
+        };
+        if look.is_young(pack.number) {
+            summary.young_bytes += if live == 0 { size_bytes } else { 0 };
+        } else if live == 0 || look.is_damaged(&pack.info.id) {
+            found.dead.push(candidate);
+        } else if (all - live) * DEAD_PART >= all {
+            found.sparse.push(candidate);
+        } else if size_bytes < SMALL_BYTES {
+            small[usize::from(pack.info.kind == PackKind::Tree)].push(candidate);
+        }
+    }
+    let many = small.into_iter().filter(|small| small.len() >= SMALL_MANY);
+    found.sparse.extend(many.flatten());
+    let part = |candidate: &Candidate| candidate.live_bytes as f64 / candidate.size_bytes as f64;
+    found
+        .sparse
+        .sort_by(|one, other| part(one).total_cmp(&part(other)));
+    Ok(found)
+}
+
+struct Condemner<'a, 'b> {
+    kloset: &'a Kloset,
+    options: &'a Options,
+    look: &'a Look<'a>,
+    summary: &'b mut Summary,
+}
+
+impl Condemner<'_, '_> {
+    /// Condemns those of `dead` of which indeed nothing is needed, and returns the others.
+    fn dead(&mut self, mover: &Mover<'_>, dead: &[Candidate]) -> Result<Vec<Candidate>> {
+        let (mut condemned, mut alive) = (Vec::new(), Vec::new());
+        for candidate in dead {
+            match mover.needed(candidate.pack)? {
+                Some(needed) if needed.is_nothing() => condemned.push(*candidate),
+                Some(needed) => alive.push(Candidate {
+                    live_bytes: needed.bytes(),
+                    ..*candidate
+                }),
+                None => {}
+            }
+        }
+        self.condemn(&condemned)?;
+        Ok(alive)
+    }
+
+    /// As many of `candidates` as may be moved.
+    fn within_limit(&self, candidates: impl Iterator<Item = Candidate>) -> Vec<Candidate> {
+        let limit = self.options.max_repack_bytes.unwrap_or(u64::MAX);
+        let mut room = limit.saturating_sub(self.summary.repacked_bytes);
+        let fits = |candidate: &Candidate| {
+            let rest = room.checked_sub(candidate.live_bytes);
+            room = rest.unwrap_or(room);
+            rest.is_some()
+        };
+        candidates.filter(fits).collect()
+    }
+
+    /// Moves what is needed of `candidates`, and condemns them.
+    fn sparse(&mut self, mover: &Mover<'_>, candidates: &[Candidate]) -> Result<()> {
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        if self.options.is_dry {
+            self.summary.repacked_bytes +=
+                candidates.iter().map(|each| each.live_bytes).sum::<u64>();
+            return self.condemn(candidates);
+        }
+        let moved = copying(self.kloset, &self.options.interrupt, |copier| {
+            let mut moved = Vec::new();
+            for candidate in candidates {
+                if let Some(needed) = mover.needed(candidate.pack)?
+                    && mover.copy(&needed, copier)?
+                {
+                    moved.push(*candidate);
+                }
+            }
+            Ok((moved, copier.copied_bytes))
+        });
+        match moved {
+            Err(error) if error.kind() == Kind::NoSpace => {
+                let error = error.during("packs of which much is dead stay as they are");
+                self.kloset.observer().event(&Event::Warning(&error));
+                Ok(())
+            }
+            moved => {
+                let (moved, copied_bytes) = moved.during(|| "repack")?;
+                self.summary.repacked_bytes += copied_bytes;
+                self.condemn(&moved)
+            }
+        }
+    }
+
+    /// Publishes that `candidates` are condemned.
+    fn condemn(&mut self, candidates: &[Candidate]) -> Result<()> {
+        for part in candidates.chunks(PACKS_LIMIT) {
+            self.options.interrupt.check()?;
+            self.look.marks.check()?;
+            let packs: Vec<Id> = part.iter().map(|candidate| candidate.pack).collect();
+            if !self.options.is_dry {
+                let object = condemned::publish(self.kloset, &packs, Fate::Doomed)?;
+                self.summary
+                    .condemned(object.modified_ns, self.options.grace);
+            }
+            self.summary.condemned_packs += part.len() as u64;
+            self.summary.condemned_bytes += part.iter().map(|each| each.size_bytes).sum::<u64>();
+        }
+        Ok(())
+    }
+}

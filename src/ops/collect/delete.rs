@@ -1,0 +1,275 @@
+//! Deleting packs whose grace is over.
+//!
+//! First those of which nothing is needed: that writes nothing, so it works on a full disk, and
+//! makes room. Then what is needed of the others is copied out, and they go too. Condemnations
+//! that name nothing that is there go last, when index objects no longer tell of it either.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use super::last_copy::{Mover, Needed};
+use super::survey::Look;
+use super::{Options, Summary};
+use crate::error::{During, Kind, Result};
+use crate::kloset::Kloset;
+use crate::kloset::condemned::{self, Condemnation, Fate};
+use crate::kloset::pipeline::{each_at_once, lock};
+use crate::kloset::progress::{Event, add};
+use crate::kloset::repack::copying;
+use crate::store::{Area, Distance, Object};
+use crate::util::Id;
+
+/// Packs that are deleted at the same time from a store behind a network, where each costs five round
+/// trips or more. Each has its table in memory, of 3 MB at most.
+const DELETERS_LIMIT: usize = 8;
+
+/// Deletes what may go, and returns which packs that were.
+pub(super) fn expired(
+    kloset: &Kloset,
+    options: &Options,
+    look: &Look<'_>,
+    summary: &mut Summary,
+) -> Result<HashSet<Id>> {
+    let known = look.condemnations.iter().map(|each| each.object);
+    let deleter = Deleter {
+        kloset,
+        options,
+        look,
+        mover: Mover::new(kloset, look)?,
+        seen: Mutex::new(Seen {
+            known: known.collect(),
+            condemned: HashSet::new(),
+        }),
+        done: Mutex::default(),
+    };
+    let waiting = deleter.delete_dead()?;
+    summary.repacked_bytes += deleter.move_and_delete(waiting)?;
+    let done = deleter.done.into_inner();
+    let done = done.unwrap_or_else(std::sync::PoisonError::into_inner);
+    summary.freed_packs += done.packs.len() as u64;
+    summary.freed_bytes += done.bytes;
+    Ok(done.packs)
+}
+
+/// How many packs are deleted at the same time.
+fn deleters(kloset: &Kloset) -> usize {
+    match kloset.store().manner().distance {
+        Distance::Local => 1,
+        Distance::Remote => kloset.connections().min(DELETERS_LIMIT),
+    }
+}
+
+struct Deleter<'a> {
+    kloset: &'a Kloset,
+    options: &'a Options,
+    look: &'a Look<'a>,
+    mover: Mover<'a>,
+    seen: Mutex<Seen>,
+    done: Mutex<Deleted>,
+}
+
+/// What is known of condemnations.
+struct Seen {
+    /// Those that were read.
+    known: HashSet<Id>,
+    /// Packs that were condemned since the look.
+    condemned: HashSet<Id>,
+}
+
+#[derive(Default)]
+struct Deleted {
+    packs: HashSet<Id>,
+    bytes: u64,
+}
+
+/// A pack that holds something that is needed.
+struct Waiting<'a> {
+    condemnation: &'a Condemnation,
+    pack: Id,
+    /// Plain bytes of what is needed. Of what they consist is asked again when it is copied: all of it
+    /// at once could be much.
+    needed_bytes: u64,
+}
+
+impl<'a> Deleter<'a> {
+    /// Every pack that is there and whose grace is over, once, with what condemned it.
+    fn over(&self) -> Vec<(&'a Condemnation, Id)> {
+        let mut packs = Vec::new();
+        let mut seen = HashSet::new();
+        for condemnation in &self.look.condemnations {
+            if !self.look.is_over(condemnation) {
+                continue;
+            }
+            let there = |pack: &Id| {
+                let number = self.look.index.number_of(pack);
+                number.is_some_and(|number| self.look.is_listed(number))
+            };
+            for pack in condemnation.packs.iter().filter(|pack| there(pack)) {
+                if seen.insert(*pack) {
+                    packs.push((condemnation, *pack));
+                }
+            }
+        }
+        packs
+    }
+
+    /// Deletes the packs of which nothing is needed, and returns the others.
+    fn delete_dead(&self) -> Result<Vec<Waiting<'a>>> {
+        let waiting = Mutex::new(Vec::new());
+        each_at_once(
+            &self.over(),
+            deleters(self.kloset),
+            |(condemnation, pack)| {
+                match self.mover.needed(*pack)? {
+                    Some(needed) if needed.is_nothing() => self.delete(condemnation, &needed)?,
+                    Some(needed) => lock(&waiting).push(Waiting {
+                        condemnation,
+                        pack: *pack,
+                        needed_bytes: needed.bytes(),
+                    }),
+                    None => {}
+                }
+                Ok(())
+            },
+        )?;
+        let waiting = waiting.into_inner();
+        Ok(waiting.unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Copies what is needed of packs, as far as is allowed, and deletes these. Returns how many bytes
+    /// were copied.
+    fn move_and_delete(&self, waiting: Vec<Waiting<'a>>) -> Result<u64> {
+        let mut room = self.options.max_repack_bytes.unwrap_or(u64::MAX);
+        let fits = |waiting: &Waiting<'_>| {
+            let rest = room.checked_sub(waiting.needed_bytes);
+            room = rest.unwrap_or(room);
+            rest.is_some()
+        };
+        let chosen: Vec<_> = waiting.into_iter().filter(fits).collect();
+        if chosen.is_empty() || self.options.is_dry {
+            return Ok(0);
+        }
+        let moved = copying(self.kloset, &self.options.interrupt, |copier| {
+            let mut moved = Vec::new();
+            for each in &chosen {
+                self.options.interrupt.check()?;
+                if let Some(needed) = self.mover.needed(each.pack)?
+                    && self.mover.copy(&needed, copier)?
+                {
+                    moved.push((each.condemnation, each.pack));
+                }
+            }
+            Ok((moved, copier.copied_bytes))
+        });
+        let (moved, copied_bytes) = match moved {
+            Err(error) if error.kind() == Kind::NoSpace => {
+                let error = error.during("what is needed of condemned packs stays where it is");
+                self.kloset.observer().event(&Event::Warning(&error));
+                return Ok(0);
+            }
+            moved => moved?,
+        };
+        each_at_once(&moved, deleters(self.kloset), |(condemnation, pack)| {
+            // Asked again: what was copied must be found.
+            match self.mover.needed(*pack)?.filter(Needed::is_nothing) {
+                Some(needed) => self.delete(condemnation, &needed),
+                None => Ok(()),
+            }
+        })?;
+        Ok(copied_bytes)
+    }
+
+    /// Deletes a pack of which nothing is needed, unless that is no longer so.
+    fn delete(&self, condemnation: &Condemnation, needed: &Needed) -> Result<()> {
+        let pack = needed.pack;
+        self.options.interrupt.check()?;
+        if !self.options.is_dry {
+            if !self.may_go(condemnation, needed)? {
+                return Ok(());
+            }
+            self.kloset.store().delete(Area::Packs, pack)?;
+            self.look.index.mark_absent(&pack);
+        }
+        let number = self.look.index.number_of(&pack);
+        let known = number.and_then(|number| self.look.index.pack_at(number));
+        let size_bytes = known.map_or(0, |pack| pack.size_bytes);
+        let done = &mut *lock(&self.done);
+        done.packs.insert(pack);
+        done.bytes += size_bytes;
+        add(&self.kloset.observer().counters().bytes, size_bytes);
+        Ok(())
+    }
+
+    /// Whether, right now, its condemnation is there, what is relied on in its place is not
+    /// condemned, and that is there. In this order: see the argument.
+    fn may_go(&self, condemnation: &Condemnation, needed: &Needed) -> Result<bool> {
+        let mut is_condemned = false;
+        for object in condemned::objects(self.kloset)? {
+            is_condemned |= object.id == condemnation.object;
+            self.learn(object)?;
+        }
+        if !is_condemned || !needed.relied_on.is_disjoint(&lock(&self.seen).condemned) {
+            return Ok(false);
+        }
+        for other in &needed.relied_on {
+            match self.kloset.store().stat(Area::Packs, *other) {
+                Err(error) if error.kind() == Kind::NotFound => return Ok(false),
+                outcome => outcome.map(|_| ()).during(|| "look at a pack")?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads a condemnation that was listed, unless it is known. It is known once it was read, and not
+    /// when somebody began to: others look at the same time.
+    fn learn(&self, object: Object) -> Result<()> {
+        if lock(&self.seen).known.contains(&object.id) {
+            return Ok(());
+        }
+        let new = condemned::read_listed(self.kloset, object)?;
+        let packs: HashSet<Id> = new.into_iter().flat_map(|new| new.packs).collect();
+        self.look.index.exclude_packs(&packs);
+        let seen = &mut *lock(&self.seen);
+        seen.known.insert(object.id);
+        seen.condemned.extend(packs);
+        Ok(())
+    }
+}
+
+/// Takes away the condemnations whose grace is over and whose packs are gone. Until then they tell
+/// why packs are gone that index objects tell of. One that says that they are gone takes the place
+/// of one that does not, unless nobody else is there to care.
+pub(super) fn condemnations(kloset: &Kloset, options: &Options, look: &Look<'_>) -> Result<()> {
+    for condemnation in look.condemnations.iter().filter(|each| look.is_over(each)) {
+        options.interrupt.check()?;
+        if options.is_dry || !are_gone(kloset, look, &condemnation.packs)? {
+            continue;
+        }
+        if condemnation.fate == Fate::Doomed && !options.grace.is_zero() {
+            condemned::publish(kloset, &condemnation.packs, Fate::Gone)?;
+        }
+        kloset
+            .store()
+            .delete(Area::Condemned, condemnation.object)?;
+    }
+    Ok(())
+}
+
+/// Whether none of `packs` is in the store. Those whose footer cannot be read are not in the index.
+fn are_gone(kloset: &Kloset, look: &Look<'_>, packs: &[Id]) -> Result<bool> {
+    let number = |pack: &Id| look.index.number_of(pack);
+    if packs
+        .iter()
+        .filter_map(number)
+        .any(|number| look.is_listed(number))
+    {
+        return Ok(false);
+    }
+    for pack in packs.iter().filter(|pack| number(pack).is_none()) {
+        match kloset.store().stat(Area::Packs, *pack) {
+            Err(error) if error.kind() == Kind::NotFound => {}
+            outcome => return outcome.map(|_| false),
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,385 @@
+//! A look at a store: what is condemned, what is live, what is there; on which everything
+//! else here relies.
+//!
+//! The order matters. Condemnations are read first, before packs are listed: who deletes
+//! packs takes their condemnation away after them, so a pack that is seen and whose condemnation
+//! is not, is none. Then the store is asked for its time, and only then are snapshots listed: so
+//! what is old enough by that time was condemned a grace before this listing. Index objects and
+//! packs come after snapshots: who publishes a snapshot has published these before.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Options;
+use super::marks::{Bits, Marker, Marks};
+use crate::error::{During, Error, Kind, Result};
+use crate::format::object;
+use crate::format::seal::Part;
+use crate::kloset::condemned::{self, Condemnation};
+use crate::kloset::index::Index;
+use crate::kloset::progress::Event;
+use crate::kloset::snapshot::{self, Snapshot};
+use crate::kloset::{Kloset, bad_packs};
+use crate::store::{Area, Object};
+use crate::util::Id;
+use crate::util::clock::now_ns;
+
+/// What was seen.
+pub(super) struct Look<'a> {
+    kloset: &'a Kloset,
+    options: &'a Options,
+    /// The time by the store's clock when the look was taken, or before.
+    now_ns: i64,
+    /// All of them.
+    pub(super) condemnations: Vec<Condemnation>,
+    /// Where chunks are. Packs that are condemned, or damaged, are hidden.
+    pub(super) index: &'a Index,
+    /// Packs that the last check on this machine found damaged, but for those that are condemned.
+    damaged: HashSet<Id>,
+    /// Which chunks are live.
+    pub(super) marks: Marks<'a>,
+    /// Packs in the store, by their numbers in the index, whole or not.
+    listed: Bits,
+    /// Those younger than the grace.
+    young: Bits,
+    /// Snapshots that were followed.
+    pub(super) snapshots: u64,
+}
+
+/// A snapshot of which it cannot be told what it needs.
+struct Unread {
+    /// What somebody can do about it.
+    wayout: String,
+    error: Error,
+}
+
+impl<'a> Look<'a> {
+    /// Looks now.
+    ///
+    /// # Errors
+    /// If anything keeps us from knowing what is live.
+    pub(super) fn take(kloset: &'a Kloset, options: &'a Options) -> Result<Look<'a>> {
+        let condemnations = condemned::list(kloset)?;
+        let now_ns = time_of(kloset, options)?;
+        let snapshots = kloset.names(Area::Snapshots)?;
+        let index = refreshed(kloset)?;
+        let mut damaged: HashSet<Id> = bad_packs::read(kloset).into_iter().collect();
+        for pack in condemnations.iter().flat_map(|each| &each.packs) {
+            damaged.remove(pack);
+        }
+        let mut look = Look {
+            kloset,
+            options,
+            now_ns,
+            condemnations,
+            index,
+            damaged,
+            marks: Marks::new(index)?,
+            listed: Bits::default(),
+            young: Bits::default(),
+            snapshots: 0,
+        };
+        look.packs()?;
+        look.hide();
+        let mut unread = look.mark(&snapshots)?;
+        if look.marks.lost > 0 {
+            unread = look.start_over_from_footers(&snapshots)?;
+        }
+        unread.extend(look.catch_up(&snapshots)?);
+        look.refuse(unread)?;
+        Ok(look)
+    }
+
+    /// Condemned packs that are there: how many bytes, and when the last of them may go, in
+    /// nanoseconds since 1970 by the store's clock.
+    pub(super) fn waiting(&self) -> (u64, Option<i64>) {
+        let (mut bytes, mut until, mut seen) = (0, None, HashSet::new());
+        let grace_ns = i64::try_from(self.options.grace.as_nanos()).unwrap_or(i64::MAX);
+        for condemnation in &self.condemnations {
+            for pack in &condemnation.packs {
+                let number = self.index.number_of(pack);
+                let Some(number) = number.filter(|number| self.is_listed(*number)) else {
+                    continue;
+                };
+                if seen.insert(number) {
+                    bytes += self.index.pack_at(number).map_or(0, |pack| pack.size_bytes);
+                    until = until.max(Some(condemnation.since_ns.saturating_add(grace_ns)));
+                }
+            }
+        }
+        (bytes, until)
+    }
+
+    /// Whether the grace of a condemnation was over when snapshots were listed.
+    pub(super) fn is_over(&self, condemnation: &Condemnation) -> bool {
+        self.is_old(condemnation.since_ns)
+    }
+
+    /// Whether the pack with this number is in the store.
+    pub(super) fn is_listed(&self, number: u32) -> bool {
+        self.listed.is_set(number.into())
+    }
+
+    /// Whether the pack was in no listing, or deleted since. Of one that the index does not know,
+    /// nothing is known.
+    pub(super) fn is_gone_for_good(&self, pack: &Id) -> bool {
+        let number = self.index.number_of(pack);
+        number.is_some_and(|number| !self.is_listed(number))
+    }
+
+    /// Notes that `packs` were deleted.
+    pub(super) fn forget(&mut self, packs: &HashSet<Id>) {
+        for number in packs.iter().filter_map(|pack| self.index.number_of(pack)) {
+            self.listed.clear(number.into());
+        }
+    }
+
+    /// # Errors
+    /// [`Kind::Interrupted`] if the user wants to stop.
+    pub(super) fn interrupt_check(&self) -> Result<()> {
+        self.options.interrupt.check()
+    }
+
+    /// Whether the pack was found damaged, and is not condemned.
+    pub(super) fn is_damaged(&self, pack: &Id) -> bool {
+        self.damaged.contains(pack)
+    }
+
+    /// Whether the pack with this number is younger than the grace.
+    pub(super) fn is_young(&self, number: u32) -> bool {
+        self.young.is_set(number.into())
+    }
+
+    /// Whether something of that time was older than the grace.
+    fn is_old(&self, since_ns: i64) -> bool {
+        let age_ns = i128::from(self.now_ns) - i128::from(since_ns);
+        // Also what comes from the future, by a clock that was put back: nothing is, with no grace.
+        self.options.grace.is_zero() || age_ns >= nanoseconds(self.options.grace)
+    }
+
+    /// Learns which packs are there, and what is in those that no index object tells of.
+    fn packs(&mut self) -> Result<()> {
+        let numbers = u64::from(self.index.pack_numbers());
+        (self.listed, self.young) = (Bits::new(numbers), Bits::new(numbers));
+        self.index.presume_absent();
+        let mut unknown = Vec::new();
+        let listed = self.kloset.store().list(Area::Packs, &mut |pack| {
+            match self.index.number_of(&pack.id) {
+                Some(number) => self.note(number, &pack),
+                None => unknown.push(pack),
+            }
+            Ok(())
+        });
+        listed.during(|| "list packs")?;
+        let footers = unknown.iter().map(|pack| &pack.id);
+        self.kloset.add_footers(self.index, footers)?;
+        self.kloset.footers_read.store(true, Ordering::Release);
+        for pack in unknown {
+            if let Some(number) = self.index.number_of(&pack.id) {
+                self.note(number, &pack);
+            }
+        }
+        self.marks.extend()
+    }
+
+    /// Notes that a pack is there.
+    fn note(&mut self, number: u32, pack: &Object) {
+        self.index.mark_present(&pack.id, pack.size_bytes);
+        let number = u64::from(number);
+        self.listed.grow(number + 1);
+        self.young.grow(number + 1);
+        self.listed.set(number);
+        if !self.is_old(pack.modified_ns) {
+            self.young.set(number);
+        }
+    }
+
+    /// Hides condemned packs: nothing in them may be relied on. Damaged ones too, so that of what a backup
+    /// stored anew the new copy is the one that lives, and they can go.
+    fn hide(&self) {
+        let packs = self.condemnations.iter().flat_map(|each| &each.packs);
+        self.index.exclude_packs(&packs.copied().collect());
+        self.index.exclude_packs(&self.damaged);
+    }
+
+    /// Marks what `snapshots` need, and returns those of which that cannot be told.
+    fn mark(&mut self, snapshots: &HashSet<Id>) -> Result<Vec<Unread>> {
+        let mut unread = Vec::new();
+        for object in snapshots {
+            self.options.interrupt.check()?;
+            let (wayout, marked) = match self.read(*object) {
+                Ok(None) => continue,
+                Ok(Some(snapshot)) => {
+                    let id = snapshot.id.short();
+                    let marked = self.follow(&snapshot);
+                    let marked = marked.during(|| format!("snapshot {id}"));
+                    let wayout = format!(
+                        "repair -apply copies what is left, rm -apply {id} gives up the rest"
+                    );
+                    (wayout, marked)
+                }
+                Err(error) => (format!("rm -apply {object} gives it up"), Err(error)),
+            };
+            match marked {
+                Ok(()) => self.snapshots += 1,
+                Err(error) if !error.is_of_one_object() => return Err(error),
+                Err(_) if self.is_gone(*object)? => {}
+                Err(error) => unread.push(Unread { wayout, error }),
+            }
+        }
+        self.marks.check()?;
+        Ok(unread)
+    }
+
+    /// # Errors
+    /// If there are any `unread` snapshots: what they need could be anything. The others of them are told
+    /// of, so that one look at it is enough.
+    fn refuse(&self, unread: Vec<Unread>) -> Result<()> {
+        let mut all = unread.into_iter().map(|Unread { wayout, error }| {
+            // What is in no pack is damage too, not a snapshot that does not exist.
+            let is_missing = error.kind() == Kind::NotFound;
+            let error = if is_missing {
+                Error::corrupt(error.to_string())
+            } else {
+                error
+            };
+            error.during(wayout)
+        });
+        let Some(first) = all.next() else {
+            return Ok(());
+        };
+        all.for_each(|error| self.kloset.observer().event(&Event::Warning(&error)));
+        Err(first.during("nothing is deleted unless all is known that is needed"))
+    }
+
+    fn follow(&mut self, snapshot: &Snapshot) -> Result<()> {
+        Marker::new(self.kloset, &mut self.marks, &self.options.interrupt)?.snapshot(&snapshot.root)
+    }
+
+    /// The snapshot in `object`; nothing if it is gone, or none that a holder of the key made.
+    fn read(&self, object: Id) -> Result<Option<Snapshot>> {
+        let doing = || format!("read snapshot object {object}");
+        let bytes = match self.kloset.store().get(Area::Snapshots, object) {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+            bytes => bytes
+                .and_then(|bytes| object::check_name(object, bytes))
+                .during(doing)?,
+        };
+        match object::decode(self.kloset.sealer(), Part::Snapshot, object, bytes.clone()) {
+            Err(error) if error.kind() == Kind::Corrupt => {
+                let error = error.during("passed over, as no holder of the key made it");
+                self.kloset
+                    .observer()
+                    .event(&Event::Warning(&error.during(doing())));
+                Ok(None)
+            }
+            Err(error) => Err(error.during(doing())),
+            Ok(_) => snapshot::parse(self.kloset, object, bytes).map(Some),
+        }
+    }
+
+    /// Whether a snapshot object was removed since it was listed.
+    fn is_gone(&self, object: Id) -> Result<bool> {
+        match self.kloset.store().stat(Area::Snapshots, object) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(true),
+            outcome => outcome.map(|_| false),
+        }
+    }
+
+    /// A chunk that is nowhere may be in a pack of which some index object does not tell the
+    /// truth. So everything is learnt from the packs themselves, and marked again. Index objects are
+    /// read after that, when they can add nothing but packs that are gone: those that tell of such
+    /// are to be replaced.
+    fn start_over_from_footers(&mut self, snapshots: &HashSet<Id>) -> Result<Vec<Unread>> {
+        let error = Error::corrupt("the index does not tell of every chunk")
+            .during("reading the footers of all packs");
+        self.kloset.observer().event(&Event::Warning(&error));
+        self.index.clear();
+        self.marks = Marks::new(self.index)?;
+        self.snapshots = 0;
+        self.packs()?;
+        self.hide();
+        let unread = self.mark(snapshots)?;
+        refreshed(self.kloset)?;
+        for pack in self.index.packs_present() {
+            if !self.is_listed(pack.number) {
+                self.index.mark_absent(&pack.info.id);
+            }
+        }
+        self.marks.extend()?;
+        Ok(unread)
+    }
+
+    /// Marks what snapshots need that came since, with the packs that came with them.
+    ///
+    /// Those that were published before snapshots were listed may have been missed only if a
+    /// listing is not of one moment: a copy made of a snapshot, and that removed, both while
+    /// it ran.
+    fn catch_up(&mut self, seen: &HashSet<Id>) -> Result<Vec<Unread>> {
+        let mut new = self.kloset.names(Area::Snapshots)?;
+        new.retain(|object| !seen.contains(object));
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        refreshed(self.kloset)?;
+        self.packs()?;
+        self.mark(&new)
+    }
+}
+
+/// The index, as index objects are now.
+fn refreshed(kloset: &Kloset) -> Result<&Index> {
+    match kloset.index.get() {
+        Some(index) => kloset
+            .fill(index)
+            .map(|()| index)
+            .during(|| "load the index"),
+        None => kloset.index(),
+    }
+}
+
+/// The time by the store's clock, or a little earlier.
+///
+/// Where there is no room to ask, the newest object tells of a time that has passed. A dry run
+/// leaves the store alone and takes this machine's clock: it deletes nothing.
+fn time_of(kloset: &Kloset, options: &Options) -> Result<i64> {
+    if options.is_dry {
+        return Ok(now_ns());
+    }
+    if options.grace.is_zero() {
+        return Ok(0);
+    }
+    match condemned::store_now_ns(kloset) {
+        // Full; or another maintenance took our question for something left over.
+        Err(error) if matches!(error.kind(), Kind::NoSpace | Kind::NotFound) => newest_ns(kloset),
+        now => now,
+    }
+}
+
+/// When the newest object was published.
+fn newest_ns(kloset: &Kloset) -> Result<i64> {
+    let mut newest = i64::MIN;
+    for area in Area::ALL {
+        kloset.store().list(area, &mut |object| {
+            newest = newest.max(object.modified_ns);
+            Ok(())
+        })?;
+    }
+    Ok(newest)
+}
+
+/// The objects of `area`.
+pub(super) fn listed(kloset: &Kloset, area: Area) -> Result<Vec<Object>> {
+    let mut objects = Vec::new();
+    let listed = kloset.store().list(area, &mut |object| {
+        objects.push(object);
+        Ok(())
+    });
+    listed.during(|| format!("list {}", area.name()))?;
+    Ok(objects)
+}
+
+fn nanoseconds(duration: Duration) -> i128 {
+    i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)
+}

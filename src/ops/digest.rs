@@ -1,0 +1,52 @@
+//! Digests of stored files, as other programs compute them of the files themselves.
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use crate::error::Result;
+use crate::format::entry::Entry;
+use crate::kloset::blob::BlobReader;
+use crate::kloset::content::reader;
+use crate::util::interrupt::Interrupt;
+
+/// A function that makes a short value of many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hashing {
+    /// FIPS 180-4.
+    Sha256,
+    /// BLAKE3 with 32 bytes and no key.
+    Blake3,
+}
+
+/// What has taken some bytes.
+enum State {
+    Sha256(Context),
+    Blake3(Box<blake3::Hasher>),
+}
+
+/// The digest of the file `entry`, holes and all.
+///
+/// # Errors
+/// Those of [`reader::read`], and an interrupt.
+pub fn of_file(
+    blobs: &BlobReader<'_>,
+    entry: &Entry,
+    hashing: Hashing,
+    interrupt: &Interrupt,
+) -> Result<Vec<u8>> {
+    let mut state = match hashing {
+        Hashing::Sha256 => State::Sha256(Context::new(&SHA256)),
+        Hashing::Blake3 => State::Blake3(Box::default()),
+    };
+    let mut sink = |bytes: &[u8]| {
+        match &mut state {
+            State::Sha256(context) => context.update(bytes),
+            State::Blake3(hasher) => drop(hasher.update(bytes)),
+        }
+        interrupt.check()
+    };
+    reader::read(blobs, entry, &mut sink)?;
+    Ok(match state {
+        State::Sha256(context) => context.finish().as_ref().to_vec(),
+        State::Blake3(hasher) => hasher.finalize().as_bytes().to_vec(),
+    })
+}

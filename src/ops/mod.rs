@@ -1,0 +1,17 @@
+//! Operations on an open store, one module each: what users ask for.
+
+pub mod archive;
+pub mod backup;
+pub mod check;
+pub mod collect;
+pub mod compare;
+pub mod decompress;
+pub mod digest;
+pub mod dup;
+pub mod inspect;
+pub mod locate;
+pub mod query;
+pub mod repair;
+pub mod restore;
+pub mod select;
+pub mod sync;

@@ -1,0 +1,225 @@
+//! Trees without what was lost.
+//!
+//! Every directory is written anew, entry by entry. One that lost nothing comes out as the
+//! very chunks that it is in, and they are not stored again.
+
+use std::cmp::Ordering;
+use std::thread;
+use std::vec::IntoIter;
+
+use crate::error::{Error, Kind, Result};
+use crate::format::entry::{Content, Entry, Totals};
+use crate::format::holes::content_bytes;
+use crate::format::pack_table::PackKind;
+use crate::kloset::Kloset;
+use crate::kloset::blob::{BlobReader, Packer, Writing};
+use crate::kloset::failures::Failures;
+use crate::kloset::index::Index;
+use crate::kloset::pipeline::{Trouble, shared_channel};
+use crate::kloset::progress::{Counters, Event, Observer};
+use crate::kloset::snapshot::Failure;
+use crate::kloset::tree::{self, DEPTH_LIMIT, TreeWriter, chunk_ids, each_chunk};
+use crate::ops::backup::store_packs;
+use crate::util::Id;
+use crate::util::interrupt::Interrupt;
+
+/// Decoded blocks of trees that are kept.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// How many items were lost, and the first of them.
+pub(super) type Lost = (u64, Vec<Failure>);
+
+/// Writes the trees of one snapshot anew.
+pub(super) struct Rebuild<'a> {
+    to: &'a Kloset,
+    good: &'a Index,
+    blobs: BlobReader<'a>,
+    writing: Writing<'a>,
+    interrupt: &'a Interrupt,
+}
+
+/// A directory we are in.
+struct Frame {
+    path_bytes: usize,
+    /// Itself, without what is below it.
+    entry: Entry,
+    tree: TreeWriter,
+    /// Chunks of its old tree that are still to come.
+    chunks: IntoIter<Id>,
+    entries: IntoIter<Entry>,
+    /// Of the entry that came last.
+    last_name: Vec<u8>,
+}
+
+/// The check told of every loss: here they are only kept.
+#[derive(Default)]
+struct Silent(Counters);
+
+impl Observer for Silent {
+    fn counters(&self) -> &Counters {
+        &self.0
+    }
+
+    fn event(&self, _: &Event<'_>) {}
+}
+
+impl<'a> Rebuild<'a> {
+    /// Reads from `from`, and writes to `to`, which is the same store with whatever must not be
+    /// counted on hidden.
+    pub(super) fn new(
+        from: &'a Kloset,
+        to: &'a Kloset,
+        good: &'a Index,
+        interrupt: &'a Interrupt,
+    ) -> Result<Rebuild<'a>> {
+        Ok(Rebuild {
+            to,
+            good,
+            blobs: BlobReader::of_store(from, CACHE_BYTES)?,
+            writing: Writing::new(to, to.config().compression)?,
+            interrupt,
+        })
+    }
+
+    /// Writes everything below `root` that is good, and returns the new root and what was lost.
+    pub(super) fn run(&self, root: &Entry) -> Result<(Entry, Lost)> {
+        let silent = Silent::default();
+        let lost = Failures::new(&silent);
+        let trouble = Trouble::new(self.interrupt.clone());
+        let (finished, packs) = shared_channel(1);
+        let rebuilt = thread::scope(|scope| {
+            scope.spawn(|| store_packs(&self.writing, &packs, &trouble));
+            let packer = Packer::new(&self.writing, PackKind::Tree, finished);
+            trouble.note(packer.and_then(|mut packer| {
+                let rebuilt = self.directory(root, &mut packer, &lost)?;
+                packer.flush()?;
+                Ok(rebuilt)
+            }))
+        });
+        trouble.note(self.writing.publish_index());
+        trouble.outcome()?;
+        let rebuilt = rebuilt.expect("without trouble there is an outcome");
+        Ok((rebuilt, lost.into_list()))
+    }
+
+    /// Writes a directory and all below it. Directories lie deeper in each other than a thread's
+    /// stack would bear, so those we are in are on one of our own.
+    fn directory(
+        &self,
+        root: &Entry,
+        packer: &mut Packer<'_>,
+        lost: &Failures<'_>,
+    ) -> Result<Entry> {
+        let mut path = Vec::new();
+        let mut open = vec![self.enter(root.clone(), &path, lost)?];
+        while let Some(frame) = open.last_mut() {
+            self.interrupt.check()?;
+            path.truncate(frame.path_bytes);
+            if let Some(entry) = frame.entries.next() {
+                path.push(b'/');
+                path.extend_from_slice(&entry.name);
+                if !entry.is_dir() {
+                    if let Some(()) = note(self.is_whole(&entry), &path, lost)? {
+                        frame.add(&entry, packer, self.to)?;
+                    }
+                } else if open.len() < DEPTH_LIMIT {
+                    open.push(self.enter(entry, &path, lost)?);
+                } else {
+                    lost.add(&path, &Error::corrupt("too deep"));
+                }
+            } else if !self.next_chunk(frame, &path, lost)? {
+                let Some(Frame {
+                    mut entry, tree, ..
+                }) = open.pop()
+                else {
+                    break;
+                };
+                entry.tree = tree.finish(packer, self.to)?;
+                match open.last_mut() {
+                    Some(parent) => parent.add(&entry, packer, self.to)?,
+                    None => return Ok(entry),
+                }
+            }
+        }
+        let mistake = "a tree without a root: a mistake in this program";
+        Err(Error::new(Kind::Failed, mistake))
+    }
+
+    /// Enters a directory. What of its tree cannot be read is lost.
+    fn enter(&self, entry: Entry, path: &[u8], lost: &Failures<'_>) -> Result<Frame> {
+        let chunks = note(chunk_ids(&self.blobs, &entry.tree), path, lost)?;
+        Ok(Frame {
+            path_bytes: path.len(),
+            entry: Entry {
+                tree: Content::default(),
+                below: Totals::default(),
+                ..entry
+            },
+            tree: TreeWriter::default(),
+            chunks: chunks.unwrap_or_default().into_iter(),
+            entries: Vec::new().into_iter(),
+            last_name: Vec::new(),
+        })
+    }
+
+    /// Goes on to the next chunk of the old tree of `frame`. False if there is none.
+    fn next_chunk(&self, frame: &mut Frame, path: &[u8], lost: &Failures<'_>) -> Result<bool> {
+        let Some(chunk) = frame.chunks.next() else {
+            return Ok(false);
+        };
+        let entries = note(self.blobs.with(&chunk, tree::decode), path, lost)?;
+        let mut entries = entries.unwrap_or_default();
+        entries.retain(|entry| {
+            let follows = frame.last_name.cmp(&entry.name) == Ordering::Less;
+            if follows {
+                frame.last_name.clone_from(&entry.name);
+            } else {
+                lost.add(path, &Error::corrupt("an entry out of order"));
+            }
+            follows
+        });
+        frame.entries = entries.into_iter();
+        Ok(true)
+    }
+
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`] unless all chunks of the file are good, and together as
+    /// long as it is.
+    fn is_whole(&self, entry: &Entry) -> Result<()> {
+        let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
+        let mut found_bytes = 0;
+        each_chunk(&self.blobs, &entry.content, &mut |chunk| {
+            let missing = || Error::corrupt(format!("chunk {} is lost", chunk.short()));
+            let found = self.good.lookup(&chunk)?.ok_or_else(missing)?;
+            found_bytes += u64::from(found.place.length);
+            match found.place.length > 0 && found_bytes <= expected {
+                true => Ok(()),
+                false => Err(Error::corrupt("its content is too long")),
+            }
+        })?;
+        match found_bytes == expected || !entry.is_file() || entry.problem.is_some() {
+            true => Ok(()),
+            false => Err(Error::corrupt("its content is too short")),
+        }
+    }
+}
+
+impl Frame {
+    /// Appends an entry.
+    fn add(&mut self, entry: &Entry, packer: &mut Packer<'_>, to: &Kloset) -> Result<()> {
+        self.entry.below.add(entry.totals());
+        self.tree.push(entry, packer, to)
+    }
+}
+
+/// The value, or nothing if what is at `path` is lost, which is kept.
+fn note<T>(result: Result<T>, path: &[u8], lost: &Failures<'_>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_of_one_object() => {
+            lost.add(if path.is_empty() { b"/" } else { path }, &error);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}

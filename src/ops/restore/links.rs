@@ -1,0 +1,175 @@
+//! Files with several names: the first is restored as any file is, further ones are made
+//! when all files are in place.
+//!
+//! Paths are kept as one run of bytes each, relative to the root, since there may be
+//! millions: names have no `/` in them, so joining them by it loses nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use super::work::{Item, write_item};
+use super::{Action, Context};
+use crate::connector::{DestinationDir, Made};
+use crate::error::{During, Error, Kind, Result};
+use crate::format::entry::Entry;
+use crate::kloset::pipeline::lock;
+
+/// The name under which a file with several is restored.
+pub(super) struct First {
+    /// Where it is below the root.
+    path: Box<[u8]>,
+    size_bytes: u64,
+    fate: Mutex<Fate>,
+}
+
+/// What became of a first name.
+#[derive(Clone)]
+enum Fate {
+    /// It is not restored, or not yet. Whatever has its name is not the file.
+    Missing,
+    /// Something about its own name was in the way: another name may do better.
+    Blocked(Arc<Entry>),
+    /// It is restored.
+    Restored,
+    /// It is restored, but under this path, which was a further one.
+    Moved(Arc<[u8]>),
+}
+
+impl First {
+    /// To be called when the file is whole and has its name.
+    pub(super) fn complete(&self) {
+        *lock(&self.fate) = Fate::Restored;
+    }
+
+    /// To be called when the file, which is to become `entry`, failed with `error`.
+    pub(super) fn fail(&self, entry: &Entry, error: &Error) {
+        if matches!(error.kind(), Kind::Exists | Kind::Denied) {
+            *lock(&self.fate) = Fate::Blocked(Arc::new(entry.clone()));
+        }
+    }
+}
+
+/// Another name of a file that is restored under its first one.
+pub(super) struct Link {
+    /// Where it is below the root.
+    path: Box<[u8]>,
+    first: Arc<First>,
+}
+
+/// What a file is to the names that were met before it.
+pub(super) enum Met {
+    /// The first of several names.
+    First(Arc<First>),
+    /// A further one, which was noted.
+    Further,
+}
+
+/// The names of files with several, as they are met in the walk.
+#[derive(Default)]
+pub(super) struct Names {
+    /// First names by device and inode, and how many names are still to come: what has
+    /// none to come is dropped.
+    open: HashMap<(u64, u64), (Arc<First>, u64)>,
+    links: Vec<Link>,
+}
+
+impl Names {
+    /// Notes that the file `entry` has the name `path`.
+    pub(super) fn meet(&mut self, entry: &Entry, path: Box<[u8]>) -> Met {
+        let file = (entry.metadata.device, entry.metadata.inode);
+        let Some((first, to_come)) = self.open.get_mut(&file) else {
+            let first = Arc::new(First {
+                path,
+                size_bytes: entry.metadata.size_bytes,
+                fate: Mutex::new(Fate::Missing),
+            });
+            let to_come = entry.metadata.links.saturating_sub(1);
+            self.open.insert(file, (first.clone(), to_come));
+            return Met::First(first);
+        };
+        let first = first.clone();
+        *to_come -= 1;
+        if *to_come == 0 {
+            self.open.remove(&file);
+        }
+        self.links.push(Link { path, first });
+        Met::Further
+    }
+
+    /// The further names, in the order of the walk.
+    pub(super) fn into_links(self) -> Vec<Link> {
+        self.links
+    }
+}
+
+/// Makes `links` below `root`. All files must be in place, or have failed.
+pub(super) fn make_all(
+    context: &Context<'_>,
+    root: &Arc<dyn DestinationDir>,
+    links: Vec<Link>,
+) -> Result<()> {
+    for link in links {
+        context.trouble.check()?;
+        let path = context.path(&link.path);
+        let outcome = make(context, root, &link, &path);
+        context.item(&path, outcome)?;
+    }
+    Ok(())
+}
+
+/// Makes `link`, which is at `path` in the snapshot.
+fn make(
+    context: &Context<'_>,
+    root: &Arc<dyn DestinationDir>,
+    link: &Link,
+    path: &[u8],
+) -> Result<()> {
+    let first = &*link.first;
+    let (dir, name) = open_parent(root, &link.path)?;
+    let fate = lock(&first.fate).clone();
+    let existing = match &fate {
+        Fate::Missing => {
+            let first = context.path(&first.path);
+            let cause = format!(
+                "its other name, {}, could not be restored",
+                first.escape_ascii()
+            );
+            return Err(Error::new(Kind::Failed, cause));
+        }
+        Fate::Blocked(entry) => {
+            let mut entry = Entry::clone(entry);
+            entry.name = name.to_vec();
+            write_item(context, &Item::existing(dir, path.to_vec(), entry))?;
+            *lock(&first.fate) = Fate::Moved(link.path.as_ref().into());
+            return Ok(());
+        }
+        Fate::Restored => &*first.path,
+        Fate::Moved(path) => &**path,
+    };
+    let (from, existing_name) = open_parent(root, existing)?;
+    let (made, lost) = dir
+        .link(name, &*from, existing_name)
+        .during(|| format!("link to {}", existing.escape_ascii()))?;
+    context.lose(lost);
+    context.advance(first.size_bytes);
+    let action = match made {
+        Made::New => Action::Restored,
+        Made::Existed => Action::Identical,
+    };
+    context.done(path, first.size_bytes, action);
+    Ok(())
+}
+
+/// The directory below `root` that `path` is in, and its name there.
+fn open_parent<'a>(
+    root: &Arc<dyn DestinationDir>,
+    path: &'a [u8],
+) -> Result<(Arc<dyn DestinationDir>, &'a [u8])> {
+    let mut dir = root.clone();
+    let mut name = path;
+    while let Some(slash) = name.iter().position(|byte| *byte == b'/') {
+        dir = dir.open(&name[..slash])?;
+        name = &name[slash + 1..];
+    }
+    Ok((dir, name))
+}

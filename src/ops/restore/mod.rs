@@ -1,0 +1,276 @@
+//! Bringing a snapshot, or a part of one, back.
+//!
+//! ```text
+//! walk the trees, make directories -> tasks -> decode, write, put attributes on
+//! this thread                                  one thread a processor, or more to hide
+//!                                              the waiting for a store behind a network
+//! then: further names of files, then: directories' attributes, deepest first
+//! ```
+//!
+//! Trees are walked in the order they were stored in, and a task is a run of
+//! neighbours, so that the block they share is decoded once: by whoever needs it first,
+//! while the others wait for it. A large file is made of several tasks, which write
+//! to it side by side.
+//!
+//! Directories get their attributes in a second walk, when nothing will be written into
+//! them any more: earlier a read-only one could not be filled, and its time of change
+//! would not last.
+//!
+//! An item that fails is told of and counted, and the others go on. A full disk, or
+//! a store that is gone, stops the restore: no other item would fare better.
+
+mod links;
+mod walk;
+mod work;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::select;
+use crate::connector::{Attributes, Destination, Lost, Permissions};
+use crate::error::{During, Error, Kind, Result};
+use crate::format::entry::{Entry, Totals};
+use crate::kloset::blob::BlobReader;
+use crate::kloset::failures::Failures;
+use crate::kloset::pipeline::{Trouble, lock, shared_channel};
+use crate::kloset::progress::{Event, add};
+use crate::kloset::snapshot::Snapshot;
+use crate::kloset::{Kloset, readers};
+use crate::util::interrupt::Interrupt;
+
+/// Decoded blocks that are kept: neighbours in the walk share them.
+const CACHE_BYTES: usize = 24 << 20;
+/// Threads that decode and write, as far as they are there only to wait for a store behind a
+/// network: each has open directories and a block in memory.
+const WORKERS_LIMIT: usize = 8;
+/// Tasks that may wait for a worker.
+const TASKS_WAITING: usize = 4;
+
+/// How to restore.
+pub struct Options {
+    /// Whether owners, modes and attributes are put back.
+    pub permissions: Permissions,
+    /// Threads that decode and write.
+    pub workers: usize,
+    /// Set when the user wants to stop.
+    pub interrupt: Interrupt,
+}
+
+/// How a restore went.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Files, links and the like that were written.
+    pub files: u64,
+    /// Files that were there already, with the same contents.
+    pub identical: u64,
+    /// Directories.
+    pub directories: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Items that could not be restored.
+    pub errors: u64,
+    /// What could not be put back of metadata, and on how many items.
+    pub lost: BTreeMap<Lost, u64>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// What every thread of one restore looks at, and counts in.
+struct Context<'a> {
+    kloset: &'a Kloset,
+    blobs: &'a BlobReader<'a>,
+    options: &'a Options,
+    /// Where in the snapshot the root of the destination is, for messages.
+    base: Vec<u8>,
+    failures: Failures<'a>,
+    trouble: Trouble,
+    files: AtomicU64,
+    identical: AtomicU64,
+    directories: AtomicU64,
+    bytes: AtomicU64,
+    lost: Mutex<BTreeMap<Lost, u64>>,
+}
+
+/// Restores what is at `path` in `snapshot`: what is inside of a directory lands in the
+/// destination's root, anything else under its own name.
+///
+/// # Errors
+/// Whatever stops the restore as a whole. Items that fail are counted.
+pub fn run(
+    kloset: &Kloset,
+    snapshot: &Snapshot,
+    path: &[u8],
+    destination: &dyn Destination,
+    options: &Options,
+) -> Result<Summary> {
+    let started = Instant::now();
+    let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
+    let entry = select::entry(&blobs, snapshot, path)?;
+    expect(kloset, entry.totals());
+    let context = Context {
+        kloset,
+        blobs: &blobs,
+        options,
+        base: base_of(path, &entry),
+        failures: Failures::new(kloset.observer()),
+        trouble: Trouble::new(options.interrupt.clone()),
+        files: AtomicU64::new(0),
+        identical: AtomicU64::new(0),
+        directories: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+        lost: Mutex::default(),
+    };
+    restore(&context, &entry, destination)?;
+    let (errors, _) = context.failures.into_list();
+    Ok(Summary {
+        files: context.files.into_inner(),
+        identical: context.identical.into_inner(),
+        directories: context.directories.into_inner(),
+        bytes: context.bytes.into_inner(),
+        errors,
+        lost: context
+            .lost
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner),
+        duration: started.elapsed(),
+    })
+}
+
+/// Restores `entry` in three passes.
+fn restore(context: &Context<'_>, entry: &Entry, destination: &dyn Destination) -> Result<()> {
+    let (root, made) = destination
+        .root()
+        .during(|| format!("open {}", destination.location()))?;
+    let (sender, tasks) = shared_channel(TASKS_WAITING);
+    let walked = thread::scope(|scope| {
+        let kloset = context.kloset;
+        for _ in 0..readers(kloset.store(), context.options.workers, WORKERS_LIMIT) {
+            scope.spawn(|| work::run(context, &tasks));
+        }
+        let walked = walk::contents(context, entry, root.clone(), made, sender);
+        context.trouble.note(walked)
+    });
+    context.trouble.outcome()?;
+    let (links, told) = walked.unwrap_or_default();
+    let linked = links::make_all(context, &root, links);
+    context.trouble.note(linked);
+    context.trouble.outcome()?;
+    walk::directories(context, entry, root, made, &told)
+}
+
+/// Tells whoever watches how much there is.
+fn expect(kloset: &Kloset, totals: Totals) {
+    let counters = kloset.observer().counters();
+    add(&counters.expected_files, totals.files);
+    add(&counters.expected_bytes, totals.bytes);
+}
+
+/// The directory that the destination's root stands for: `path` itself, or what it is in.
+fn base_of(path: &[u8], entry: &Entry) -> Vec<u8> {
+    let mut base = path.to_vec();
+    if !entry.is_dir() {
+        let slash = base.iter().rposition(|byte| *byte == b'/');
+        base.truncate(slash.unwrap_or(0));
+    }
+    while base.last() == Some(&b'/') {
+        base.pop();
+    }
+    base
+}
+
+impl Context<'_> {
+    /// The path in the snapshot of what lies at `relative` below the destination's root.
+    fn path(&self, relative: &[u8]) -> Vec<u8> {
+        let mut path = self.base.clone();
+        if !relative.is_empty() || path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(relative);
+        path
+    }
+
+    /// Takes the value of `result`, or counts the failure of the item at `path`.
+    ///
+    /// # Errors
+    /// Those that no other item would be spared.
+    fn item<T>(&self, path: &[u8], result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if stops(&error) => Err(error.during(path.escape_ascii().to_string())),
+            Err(error) => {
+                self.failures.add(path, &error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Counts what could not be put back.
+    fn lose(&self, lost: Vec<Lost>) {
+        if !lost.is_empty() {
+            let mut all = lock(&self.lost);
+            lost.into_iter()
+                .for_each(|what| *all.entry(what).or_default() += 1);
+        }
+    }
+
+    /// Counts an item whose restore is complete.
+    fn done(&self, path: &[u8], size_bytes: u64, action: Action) {
+        let (counter, word) = match action {
+            Action::Restored => (&self.files, "restored"),
+            Action::Identical => (&self.identical, "identical"),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let observer = self.kloset.observer();
+        add(&observer.counters().files, 1);
+        observer.event(&Event::Path {
+            path,
+            action: word,
+            size_bytes,
+        });
+    }
+
+    /// Counts bytes of contents that are in place.
+    fn advance(&self, bytes: u64) {
+        add(&self.kloset.observer().counters().bytes, bytes);
+    }
+}
+
+/// Whether `error` stops the restore: no other item would be spared it.
+fn stops(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::NoSpace | Kind::Unavailable | Kind::Interrupted
+    )
+}
+
+/// What was done with a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Action {
+    /// It was written.
+    Restored,
+    /// It was there already.
+    Identical,
+}
+
+/// Everything to put back on `entry`.
+fn attributes(entry: &Entry) -> Attributes<'_> {
+    Attributes {
+        metadata: &entry.metadata,
+        user: entry.user.as_deref(),
+        group: entry.group.as_deref(),
+        xattrs: &entry.details.xattrs,
+        flags: entry.details.flags,
+    }
+}
+
+/// The error of an item that the backup could not read either.
+fn not_backed_up(entry: &Entry) -> Option<Error> {
+    let problem = entry.problem.as_ref()?;
+    Some(Error::new(
+        Kind::Failed,
+        format!("could not be backed up at the time: {problem}"),
+    ))
+}

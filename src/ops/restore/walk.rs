@@ -1,0 +1,325 @@
+//! The two walks of a restore: the first makes directories and tasks, the second puts
+//! attributes on directories.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use super::links::{Link, Met, Names};
+use super::work::{Files, Item, LargeFile, Piece, Task, check_length, check_room};
+use super::{Context, attributes, not_backed_up, stops};
+use crate::connector::{DestinationDir, Made};
+use crate::error::{Error, Kind, Result};
+use crate::format::entry::Entry;
+use crate::kloset::pipeline::send;
+use crate::kloset::progress::add;
+use crate::kloset::tree::{DEPTH_LIMIT, TreeReader, each_chunk};
+
+/// Contents of one task: several blocks, so that few are needed by two workers.
+const TASK_BYTES: u64 = 4 << 20;
+/// Items of one task.
+const TASK_ITEMS: usize = 512;
+/// Directories of one task: each is an open descriptor until its items are done, and with
+/// the tasks that wait and those at work all must stay well below the 1,024, or
+/// even 256, that a process may have where nobody raised the limit.
+const TASK_DIRECTORIES: usize = 16;
+/// Files from this size on are restored by several workers at once.
+const LARGE_BYTES: u64 = 16 << 20;
+
+/// A directory we are in.
+struct Frame<'a> {
+    dir: Arc<dyn DestinationDir>,
+    made: Made,
+    entry: Entry,
+    entries: TreeReader<'a>,
+}
+
+/// The walk that makes directories and tasks.
+struct Walk<'a> {
+    context: &'a Context<'a>,
+    tasks: SyncSender<Task>,
+    frames: Vec<Frame<'a>>,
+    /// The names of the directories we are in, without the root.
+    names: Vec<Vec<u8>>,
+    files: Files,
+    /// Of files with several names.
+    linked: Names,
+    told: Told,
+}
+
+/// The paths of directories that could not be entered, or not read in full: the second
+/// walk meets the same errors and need not tell them again.
+pub(super) type Told = HashSet<Vec<u8>>;
+
+/// Restores everything but further names of files and attributes of directories. Returns
+/// the names, and which directories failed.
+pub(super) fn contents<'a>(
+    context: &'a Context<'a>,
+    entry: &Entry,
+    root: Arc<dyn DestinationDir>,
+    made: Made,
+    tasks: SyncSender<Task>,
+) -> Result<(Vec<Link>, Told)> {
+    let mut walk = Walk {
+        context,
+        tasks,
+        frames: Vec::new(),
+        names: Vec::new(),
+        files: Files::default(),
+        linked: Names::default(),
+        told: Told::new(),
+    };
+    match entry.is_dir() {
+        true => walk.enter(root, made, entry.clone()),
+        false => walk.leaf(&root, made, entry.clone())?,
+    }
+    walk.run()?;
+    walk.flush()?;
+    Ok((walk.linked.into_links(), walk.told))
+}
+
+impl<'a> Walk<'a> {
+    /// Goes through all directories.
+    fn run(&mut self) -> Result<()> {
+        while let Some(frame) = self.frames.last_mut() {
+            self.context.trouble.check()?;
+            let next = frame.entries.try_next();
+            let path = self.path();
+            match self.context.item(&path, next)? {
+                Some(Some(entry)) => self.visit(entry)?,
+                // The end, or a chunk of the tree that is damaged: what follows it may be intact.
+                Some(None) => {
+                    self.frames.pop();
+                    self.names.pop();
+                }
+                None => drop(self.told.insert(path)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Deals with one entry of the directory we are in.
+    fn visit(&mut self, entry: Entry) -> Result<()> {
+        let frame = self.frames.last().expect("we are in a directory");
+        let (dir, made) = (frame.dir.clone(), frame.made);
+        if !entry.is_dir() {
+            return self.leaf(&dir, made, entry);
+        }
+        self.names.push(entry.name.clone());
+        let entered = check_depth(self.frames.len())
+            .and_then(|()| dir.enter(&entry.name, self.context.options.permissions));
+        let path = self.path();
+        match self.context.item(&path, entered)? {
+            Some((dir, made)) => self.enter(dir, made, entry),
+            None => {
+                self.told.insert(path);
+                self.names.pop();
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `dir` the directory we are in.
+    fn enter(&mut self, dir: Arc<dyn DestinationDir>, made: Made, entry: Entry) {
+        if let Some(error) = not_backed_up(&entry) {
+            self.context.failures.add(&self.path(), &error);
+        }
+        self.context
+            .directories
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        add(&self.context.kloset.observer().counters().directories, 1);
+        self.frames.push(frame(self.context, dir, made, entry));
+    }
+
+    /// Deals with what is not a directory.
+    fn leaf(&mut self, dir: &Arc<dyn DestinationDir>, made: Made, entry: Entry) -> Result<()> {
+        let relative = self.relative_path_of(&entry);
+        let path = self.context.path(&relative);
+        if let Some(error) = not_backed_up(&entry) {
+            self.context.failures.add(&path, &error);
+            return Ok(());
+        }
+        let mut item = Item {
+            dir: dir.clone(),
+            made,
+            path,
+            entry,
+            first: None,
+        };
+        let metadata = &item.entry.metadata;
+        if item.entry.is_file() && metadata.links > 1 && metadata.inode != 0 {
+            match self.linked.meet(&item.entry, relative.into_boxed_slice()) {
+                Met::First(first) => item.first = Some(first),
+                Met::Further => return Ok(()),
+            }
+        }
+        if item.entry.is_file() && item.entry.metadata.size_bytes >= LARGE_BYTES {
+            return self.large(item);
+        }
+        self.files.push(item);
+        let is_full = self.files.bytes >= TASK_BYTES
+            || self.files.len() >= TASK_ITEMS
+            || self.files.directories >= TASK_DIRECTORIES;
+        match is_full {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    /// Hands a large file to the workers, piece by piece.
+    fn large(&mut self, item: Item) -> Result<()> {
+        let context = self.context;
+        let Some(file) = LargeFile::start(context, item)? else {
+            return Ok(());
+        };
+        let file = Arc::new(file);
+        let mut piece = Piece::new(file.clone(), 0);
+        let mut position = 0;
+        let outcome = each_chunk(context.blobs, &file.item.entry.content, &mut |id| {
+            context.trouble.check()?;
+            file.check()?;
+            let length = context.blobs.length(&id)?;
+            let length = length.filter(|length| *length > 0);
+            let length = length.ok_or_else(|| {
+                Error::new(Kind::Corrupt, format!("chunk {} is lost", id.short()))
+            })?;
+            piece.chunks.push(id);
+            position += u64::from(length);
+            piece.end = position;
+            check_room(&file.item.entry, position)?;
+            if position - piece.position < TASK_BYTES {
+                return Ok(());
+            }
+            let full = std::mem::replace(&mut piece, Piece::new(file.clone(), position));
+            send(&self.tasks, Task::Piece(full))
+        });
+        let outcome = outcome.and_then(|()| check_length(&file.item.entry, position));
+        send(&self.tasks, Task::Piece(piece))?;
+        file.all_pieces_are_out(context, outcome)
+    }
+
+    /// Hands the open task to the workers.
+    fn flush(&mut self) -> Result<()> {
+        let files = std::mem::take(&mut self.files);
+        match files.len() {
+            0 => Ok(()),
+            _ => send(&self.tasks, Task::Files(files)),
+        }
+    }
+
+    /// The path in the snapshot of the directory we are in.
+    fn path(&self) -> Vec<u8> {
+        self.context.path(&self.names.join(&b'/'))
+    }
+
+    /// The path below the root of an entry of the directory we are in.
+    fn relative_path_of(&self, entry: &Entry) -> Vec<u8> {
+        let mut path = self.names.join(&b'/');
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(&entry.name);
+        path
+    }
+}
+
+/// # Errors
+/// [`Kind::Unsupported`] if one more directory than `depth` is too many to be in.
+fn check_depth(depth: usize) -> Result<()> {
+    match depth < DEPTH_LIMIT {
+        true => Ok(()),
+        false => Err(Error::new(
+            Kind::Unsupported,
+            format!("more than {DEPTH_LIMIT} directories deep"),
+        )),
+    }
+}
+
+/// The directory `dir`, with all of its entries to come.
+fn frame<'a>(
+    context: &'a Context<'a>,
+    dir: Arc<dyn DestinationDir>,
+    made: Made,
+    entry: Entry,
+) -> Frame<'a> {
+    let entries = TreeReader::new(context.blobs, entry.tree.clone());
+    Frame {
+        dir,
+        made,
+        entry,
+        entries,
+    }
+}
+
+/// Puts attributes on every directory, deepest first, and makes none. The root of the
+/// destination keeps its own if it was there before: restoring into a home must not lock its
+/// owner out. Errors that were `told` are passed over.
+pub(super) fn directories(
+    context: &Context<'_>,
+    entry: &Entry,
+    root: Arc<dyn DestinationDir>,
+    made: Made,
+    told: &Told,
+) -> Result<()> {
+    if !entry.is_dir() {
+        return Ok(());
+    }
+    let mut frames = vec![frame(context, root, made, entry.clone())];
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    while let Some(top) = frames.last_mut() {
+        context.trouble.check()?;
+        let next = top.entries.try_next();
+        let Some(next) = unless_told(context, told, &names, next)? else {
+            continue;
+        };
+        match next {
+            Some(entry) if entry.is_dir() => {
+                names.push(entry.name.clone());
+                let opened = check_depth(names.len()).and_then(|()| top.dir.open(&entry.name));
+                match unless_told(context, told, &names, opened)? {
+                    Some(dir) => frames.push(frame(context, dir, Made::Existed, entry)),
+                    None => drop(names.pop()),
+                }
+            }
+            Some(_) => {}
+            None => {
+                let Some(done) = frames.pop() else { break };
+                if !frames.is_empty() || made == Made::New {
+                    finish(context, &done, &names)?;
+                }
+                names.pop();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts its attributes on the directory that lies at `names`.
+fn finish(context: &Context<'_>, done: &Frame<'_>, names: &[Vec<u8>]) -> Result<()> {
+    let permissions = context.options.permissions;
+    let outcome = done.dir.finish(&attributes(&done.entry), permissions);
+    let lost = context.item(&context.path(&names.join(&b'/')), outcome)?;
+    context.lose(lost.unwrap_or_default());
+    Ok(())
+}
+
+/// Takes the value of `result`, or counts the failure of the directory at `names` unless it
+/// was `told` before.
+///
+/// # Errors
+/// Those that no other item would be spared.
+fn unless_told<T>(
+    context: &Context<'_>,
+    told: &Told,
+    names: &[Vec<u8>],
+    result: Result<T>,
+) -> Result<Option<T>> {
+    let Err(error) = result else {
+        return result.map(Some);
+    };
+    let path = context.path(&names.join(&b'/'));
+    match told.contains(&path) && !stops(&error) {
+        true => Ok(None),
+        false => context.item(&path, Err(error)),
+    }
+}

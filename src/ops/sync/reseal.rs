@@ -1,0 +1,237 @@
+//! Between strangers: chunks are opened with one key and sealed with the other.
+//!
+//! ```text
+//! walk both trees -> batches -> read, open, hash, look up, compress, seal -> results -> trees
+//! 1 thread                      as many threads as may work                  this thread
+//!                                              `-> packs -> publish: 1 thread a connection
+//! ```
+//!
+//! Chunks are cut as they were, so that what the two stores have in common by earlier copies
+//! is found; trees are cut as the other store's CONFIG says, as those of its own backups are.
+//!
+//! What a chunk is called over there is known only when it was read. To read just what is new, a
+//! snapshot of the same places is looked for that is at both ends: where its tree
+//! is the same as ours, its copy tells the names that we need ([`translate`]). They count only
+//! while what they name is there.
+
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+
+use super::Options;
+use super::below::Below;
+use super::course::{Course, Stop, lost};
+use super::out::{Batch, Out};
+use super::translate::{Base, Translator};
+use crate::error::{Error, Kind, Result};
+use crate::format::entry::Entry;
+use crate::format::pack_table::PackKind;
+use crate::kloset::blob::{BlobReader, Outgoing, Packer, Put, Writing};
+use crate::kloset::pipeline::{Shared, Window, send, shared_channel};
+use crate::kloset::progress::add;
+use crate::kloset::snapshot::Snapshot;
+use crate::kloset::{Kloset, readers};
+use crate::ops::backup::{Assembler, Done, End, Linked, Step, store_packs};
+use crate::util::Id;
+
+/// Decoded blocks that are kept while reading, of contents and of trees.
+const CACHE_BYTES: usize = 6 << 20;
+/// The same of trees over there, by the walk and by the look whether what they name is there.
+const TREE_CACHE_BYTES: usize = 2 << 20;
+/// Batches between the walk and the workers.
+const BATCHES: usize = 4;
+/// Batches that may be finished before one that comes earlier in the walk.
+const WINDOW: u64 = 16;
+/// Finished packs that may wait for a storing thread.
+const PACKS_WAITING: usize = 2;
+/// Workers that wait for a far store rather than work, at most: each has a block in memory.
+const READERS_LIMIT: usize = 4;
+
+/// A snapshot that is at both ends.
+struct Copied {
+    origin: String,
+    roots: Vec<Vec<u8>>,
+    base: Base,
+}
+
+/// Copies between stores of different keys.
+pub(super) struct Reseal<'a> {
+    from: &'a Kloset,
+    to: &'a Kloset,
+    options: &'a Options,
+    blobs: BlobReader<'a>,
+    blobs_there: BlobReader<'a>,
+    there: Below<'a>,
+    copied: Vec<Copied>,
+}
+
+impl<'a> Reseal<'a> {
+    /// From `from` to `to`.
+    pub(super) fn new(
+        from: &'a Kloset,
+        to: &'a Kloset,
+        options: &'a Options,
+    ) -> Result<Reseal<'a>> {
+        Ok(Reseal {
+            from,
+            to,
+            options,
+            blobs: BlobReader::new(from, CACHE_BYTES)?,
+            blobs_there: BlobReader::new(to, TREE_CACHE_BYTES)?,
+            there: Below::new(to, TREE_CACHE_BYTES, None, options.interrupt.clone())?,
+            copied: Vec::new(),
+        })
+    }
+
+    /// Notes that `snapshot` is over there too, with `root`.
+    pub(super) fn note_copy(&mut self, snapshot: &Snapshot, root: &Entry) {
+        self.copied.push(Copied {
+            origin: snapshot.origin.clone(),
+            roots: snapshot.roots.clone(),
+            base: Base {
+                here: snapshot.root.clone(),
+                there: root.clone(),
+            },
+        });
+    }
+
+    /// Copies everything that `snapshot` needs, publishes an index object that tells of it, and
+    /// returns the root as it is over there.
+    pub(super) fn copy(&mut self, snapshot: &Snapshot) -> Result<Entry, Stop> {
+        let is_like =
+            |copied: &&Copied| copied.origin == snapshot.origin && copied.roots == snapshot.roots;
+        let base = self.copied.iter().rev().find(is_like);
+        let base = base.map(|copied| copied.base.clone());
+        let writing = Writing::new(self.to, self.to.config().compression)?;
+        let course = Course::new(self.options.interrupt.clone());
+        let (finished, packs) = shared_channel(PACKS_WAITING);
+        let root = thread::scope(|scope| {
+            for _ in 0..self.to.connections() {
+                scope.spawn(|| store_packs(&writing, &packs, &course.trouble));
+            }
+            let stages = Stages {
+                from: self.from,
+                to: self.to,
+                options: self.options,
+                blobs: &self.blobs,
+                blobs_there: &self.blobs_there,
+                writing: &writing,
+                course: &course,
+            };
+            course.note(stages.run(finished, snapshot, base, &mut self.there))
+        });
+        // What came across is worth finding, whatever became of the rest.
+        course.note(writing.publish_index().map_err(Stop::from));
+        course.outcome()?;
+        let stopped = || Stop::Fatal(Error::new(Kind::Interrupted, "stopped"));
+        root.flatten().ok_or_else(stopped)
+    }
+}
+
+/// The stages from the walk to the trees.
+struct Stages<'a> {
+    from: &'a Kloset,
+    to: &'a Kloset,
+    options: &'a Options,
+    blobs: &'a BlobReader<'a>,
+    blobs_there: &'a BlobReader<'a>,
+    writing: &'a Writing<'a>,
+    course: &'a Course,
+}
+
+impl Stages<'_> {
+    /// Runs them; this thread assembles.
+    fn run(
+        &self,
+        finished: SyncSender<Outgoing>,
+        snapshot: &Snapshot,
+        base: Option<Base>,
+        there: &mut Below<'_>,
+    ) -> Result<Option<Entry>, Stop> {
+        let workers = readers(self.from.store(), self.options.workers, READERS_LIMIT);
+        let window = Window::new(WINDOW);
+        let (batch_sender, batches) = shared_channel(BATCHES);
+        let (done_sender, results) = sync_channel(2 * workers);
+        let linked = Linked::default();
+        let trees = Packer::new(self.writing, PackKind::Tree, finished.clone())?;
+        let mut assembler = Assembler::new(self.to, trees, &linked);
+        let mut packers = Vec::new();
+        for _ in 0..workers {
+            let packer = Packer::new(self.writing, PackKind::Data, finished.clone());
+            packers.push(packer?);
+        }
+        drop(finished);
+        thread::scope(|scope| {
+            let out = Out::new(batch_sender, &window, &self.course.trouble);
+            let translator = Translator {
+                here: self.blobs,
+                there: self.blobs_there,
+                below: there,
+                to: self.to,
+                out,
+            };
+            scope.spawn(move || self.course.note(translator.run(&snapshot.root, base)));
+            for packer in packers {
+                let (done, batches) = (done_sender.clone(), &batches);
+                scope.spawn(move || self.work(packer, batches, done));
+            }
+            drop(done_sender);
+            assembler.run(results, &window, &self.course.trouble);
+        });
+        Ok(assembler.finish(&self.course.trouble)?)
+    }
+
+    /// One worker: gets the chunks of batches across until there are no more. In trouble, throws
+    /// batches away.
+    fn work(&self, mut packer: Packer<'_>, batches: &Shared<Batch>, done: SyncSender<Done>) {
+        let trouble = &self.course.trouble;
+        while let Some(batch) = batches.next() {
+            if trouble.check().is_ok() {
+                let moved = self.batch(&mut packer, batch);
+                self.course
+                    .note(moved.and_then(|results| Ok(send(&done, results)?)));
+            }
+        }
+        if !trouble.has_failed() {
+            trouble.note(packer.flush());
+        }
+    }
+
+    /// Gets the chunks of one batch across.
+    fn batch(&self, packer: &mut Packer<'_>, batch: Batch) -> Result<Done, Stop> {
+        let mut steps = Vec::with_capacity(batch.steps.len());
+        let mut moved = |chunks: Vec<Id>| -> Result<Vec<Id>, Stop> {
+            let moved = chunks.iter().map(|chunk| self.chunk(packer, chunk));
+            moved.collect()
+        };
+        for step in batch.steps {
+            steps.push(match step {
+                Step::Chunks(chunks) => Step::Chunks(moved(chunks)?),
+                Step::File(entry, chunks) => Step::File(entry, moved(chunks)?),
+                other => other,
+            });
+        }
+        Ok(Done {
+            batch: batch.number,
+            part: 0,
+            end: End::Batch,
+            steps,
+        })
+    }
+
+    /// Gets one chunk across, and returns its id over there.
+    fn chunk(&self, packer: &mut Packer<'_>, chunk: &Id) -> Result<Id, Stop> {
+        self.course.trouble.check()?;
+        let counters = self.to.observer().counters();
+        let read = self.blobs.with(chunk, |plain| {
+            let length = plain.len() as u64;
+            add(&counters.read_bytes, length);
+            Ok((packer.put(plain), length))
+        });
+        let (put, length) = read.map_err(lost)?;
+        let (id, put) = put?;
+        if put == Put::New {
+            add(&counters.new_bytes, length);
+        }
+        Ok(id)
+    }
+}
