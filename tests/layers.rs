@@ -1,7 +1,8 @@
 //! The shape of the source, kept: layers, lengths, and what only one of them may do.
 //!
-//! [`LAYERS`] is the table of the design. A module imports from lower layers only,
-//! never from a sibling, so a part can be read knowing nothing but what is below.
+//! [`LAYERS`] is the table of the design. A module imports from lower layers only, and from
+//! a neighbor in its own layer only if [`NEIGHBORS`] lists the pair. Backends below one
+//! module are neighbors too: [`BACKENDS`]. Both `crate::` and `super::` paths are read.
 //! Sources are read with comments and literals blanked out ([`code_of`]), which is
 //! enough to find words and to count braces.
 
@@ -13,18 +14,73 @@ const LAYERS: &[(&str, u32)] = &[
     ("error", 0),
     ("util", 0),
     ("net", 1),
+    ("format", 2),
     ("store", 2),
     ("connector", 2),
     ("kloset", 3),
-    ("server", 3),
     ("config", 3),
-    ("cli", 4),
-    ("lib", 5),
-    ("main", 5),
+    ("ops", 4),
+    ("server", 5),
+    ("cli", 6),
+    ("lib", 7),
+    ("main", 7),
 ];
 
-/// The one pair of siblings of which one may import the other: errors are for everyone.
-const EXCEPTION: (&str, &str) = ("util", "error");
+/// Pairs of neighbors in one layer of which the first may import the second.
+const NEIGHBORS: &[(&str, &str)] = &[
+    // Errors are for every module.
+    ("util", "error"),
+];
+
+/// Modules of a higher layer that must not import these: the server cannot decrypt.
+const FORBIDDEN: &[(&str, &[&str])] = &[("server", &["format", "kloset", "ops", "config"])];
+
+/// Modules whose children are neighbors of each other, with the pairs of which the first may
+/// import the second. Any other import between two of the children is refused.
+const BACKENDS: &[(&str, &[(&str, &str)])] =
+    &[("net", NET), ("store", STORE), ("connector", CONNECTOR)];
+
+/// `client`, `http1` and `tls` are the HTTP stack; everything may name places and retry.
+const NET: &[(&str, &str)] = &[
+    ("client", "content"),
+    ("client", "http1"),
+    ("client", "location"),
+    ("client", "retry"),
+    ("client", "socket"),
+    ("client", "tls"),
+    ("http1", "socket"),
+    ("ssh", "content"),
+    ("ssh", "location"),
+    ("ssh", "retry"),
+    ("ssh", "socket"),
+    ("tls", "socket"),
+];
+
+/// What stores share: the layout of directories, spooling, settings and wording.
+const STORE: &[(&str, &str)] = &[
+    ("conformance", "fault"),
+    ("conformance", "memory"),
+    ("fault", "memory"),
+    ("fs", "layout"),
+    ("fs", "words"),
+    ("http", "settings"),
+    ("http", "spool"),
+    ("http", "words"),
+    ("sftp", "layout"),
+    ("memory", "words"),
+    ("sftp", "settings"),
+    ("sftp", "spool"),
+    ("sftp", "words"),
+];
+
+/// What sources share: exclusion, device classes and the list of wanted paths.
+const CONNECTOR: &[(&str, &str)] = &[
+    ("exclude", "class"),
+    ("local", "class"),
+    ("sftp", "class"),
+    ("sftp", "wanted"),
+    ("wanted", "exclude"),
+];
 
 /// Longer files hide a second noun.
 const FILE_LIMIT_LINES: usize = 500;
@@ -121,7 +177,11 @@ fn layer(module: &str) -> Option<u32> {
 
 #[test]
 fn imports_point_downwards() {
-    assert_none(sources().iter().flat_map(wrong_imports).collect());
+    // Unit tests may use a higher layer to set the scene.
+    let is_test = |source: &&Source| source.path.ends_with("tests.rs");
+    let sources = sources();
+    let sources = sources.iter().filter(|source| !is_test(source));
+    assert_none(sources.flat_map(wrong_imports).collect());
 }
 
 fn wrong_imports(source: &Source) -> Vec<String> {
@@ -134,38 +194,124 @@ fn wrong_imports(source: &Source) -> Vec<String> {
             source.module
         ));
     }
-    for imported in imports(&source.code) {
-        let is_allowed = imported == source.module
-            || (source.module.as_str(), imported.as_str()) == EXCEPTION
-            || layer(&imported)
-                .zip(own)
-                .is_some_and(|(theirs, ours)| theirs < ours);
-        if !is_allowed {
+    let path = module_path(&source.path);
+    for imported in imports(&source.code, &path) {
+        if !is_allowed(&path, &imported) {
             complaints.push(format!(
-                "{}: {} must not import {imported}",
+                "{}: {} must not import {}",
                 source.path.display(),
-                source.module
+                path.join("::"),
+                imported.join("::")
             ));
         }
     }
+    complaints.sort();
+    complaints.dedup();
     complaints
 }
 
-/// The top modules that `code` names after `crate::`, also in `crate::{a, b::c}`.
-fn imports(code: &str) -> Vec<String> {
+/// Whether the module at `path` may import what is at `imported`, both from the top of the crate.
+fn is_allowed(path: &[String], imported: &[String]) -> bool {
+    let (Some(ours), Some(theirs)) = (path.first(), imported.first()) else {
+        return true;
+    };
+    if ours == theirs {
+        return is_allowed_beside(path, imported);
+    }
+    let forbidden = FORBIDDEN.iter().find(|(module, _)| module == ours);
+    if forbidden.is_some_and(|(_, others)| others.contains(&theirs.as_str())) {
+        return false;
+    }
+    NEIGHBORS.contains(&(ours, theirs))
+        || layer(theirs)
+            .zip(layer(ours))
+            .is_some_and(|(theirs, ours)| theirs < ours)
+}
+
+/// Whether a child of a module of [`BACKENDS`] may import what another child has.
+fn is_allowed_beside(path: &[String], imported: &[String]) -> bool {
+    let pairs = BACKENDS.iter().find(|(module, _)| *module == path[0]);
+    let (Some((_, pairs)), Some(ours), Some(theirs)) = (pairs, path.get(1), imported.get(1)) else {
+        return true;
+    };
+    // Types of the parent itself, such as its traits, are for all of its children.
+    let is_module = theirs.starts_with(|letter: char| letter.is_lowercase());
+    ours == theirs || !is_module || pairs.contains(&(ours, theirs))
+}
+
+/// The path of the module in the file at `path`, relative to `src`.
+fn module_path(path: &Path) -> Vec<String> {
+    let mut parts: Vec<String> = path
+        .with_extension("")
+        .iter()
+        .map(|part| part.to_string_lossy().into_owned())
+        .collect();
+    if parts.last().is_some_and(|last| last == "mod") {
+        parts.pop();
+    }
+    parts
+}
+
+/// The first two segments, from the top of the crate, of every path in `code` that begins with
+/// `crate::` or `super::`, also in groups. `own` is the path of the module.
+fn imports(code: &str, own: &[String]) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for (at, prefix) in code.match_indices("crate::") {
-        let rest = &code[at + prefix.len()..];
-        match rest.strip_prefix('{') {
-            Some(group) => found.extend(group_heads(group)),
-            None => found.push(head(rest)),
+        follow(&code[at + prefix.len()..], &[], &mut found);
+    }
+    for (at, prefix) in code.match_indices("super::") {
+        if code[..at].ends_with("super::") {
+            continue;
+        }
+        let mut rest = &code[at + prefix.len()..];
+        let mut levels = 1;
+        while let Some(further) = rest.strip_prefix(prefix) {
+            (rest, levels) = (further, levels + 1);
+        }
+        // In a module within the file, the first `super` is the module of the file.
+        let levels = levels - inner_modules(code, at).min(levels);
+        if levels > 0 {
+            let base = &own[..own.len().saturating_sub(levels)];
+            follow(rest, base, &mut found);
         }
     }
     found
 }
 
-/// The first word of every part of a group, up to its closing brace.
-fn group_heads(group: &str) -> Vec<String> {
+/// How many modules within the file are open at `at`.
+fn inner_modules(code: &str, at: usize) -> usize {
+    let heads = code[..at].match_indices("mod ");
+    let is_open = |(start, _): &(usize, &str)| {
+        let rest = &code[*start..at];
+        let body = rest.find(['{', ';']).map(|end| &rest[end..]);
+        let depth = |body: &str| body.matches('{').count() > body.matches('}').count();
+        body.is_some_and(|body| body.starts_with('{') && depth(body))
+    };
+    heads.filter(is_open).count()
+}
+
+/// Adds the paths that `rest` names below `base`, cut after two segments.
+fn follow(rest: &str, base: &[String], found: &mut Vec<Vec<String>>) {
+    for word in heads(rest) {
+        let mut path = base.to_vec();
+        path.push(word.to_owned());
+        let below =
+            rest[word.as_ptr() as usize - rest.as_ptr() as usize + word.len()..].strip_prefix("::");
+        match below {
+            Some(below) if path.len() < 2 => follow(below, &path, found),
+            _ => {
+                path.truncate(2);
+                found.push(path);
+            }
+        }
+    }
+}
+
+/// The first word of `text`, or those of every part of the group that it begins with.
+fn heads(text: &str) -> Vec<&str> {
+    let Some(group) = text.strip_prefix('{') else {
+        return vec![head(text)];
+    };
     let mut depth = 1;
     let mut heads = vec![head(group.trim_start())];
     for (at, letter) in group.char_indices() {
@@ -184,10 +330,9 @@ fn group_heads(group: &str) -> Vec<String> {
 }
 
 /// The word at the start of `text`.
-fn head(text: &str) -> String {
-    text.chars()
-        .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
-        .collect()
+fn head(text: &str) -> &str {
+    let end = text.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    &text[..end.unwrap_or(text.len())]
 }
 
 #[test]
@@ -253,7 +398,7 @@ fn functions(code: &str) -> Vec<(String, usize)> {
         }
         let rest = &code[at..];
         if let Some(end) = end_of_body(rest) {
-            found.push((head(&rest[3..]), rest[..end].lines().count()));
+            found.push((head(&rest[3..]).to_owned(), rest[..end].lines().count()));
         }
     }
     found
@@ -365,7 +510,17 @@ fn the_measures_measure() {
     let code = code_of(
         "use crate::{net::x, kloset::{y, z}}; // crate::cli\nlet a = (\"crate::cli\", '\"', r#\"unsafe\"#);",
     );
-    assert_eq!(imports(&code), ["net", "kloset"]);
+    let paths = |code: &str, own: &[&str]| {
+        let own: Vec<String> = own.iter().map(|part| (*part).to_owned()).collect();
+        let paths = imports(code, &own);
+        paths.iter().map(|path| path.join("::")).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(&code, &["cli"]), ["net::x", "kloset::y", "kloset::z"]);
+    let relative = "use super::super::client::A; mod tests { use super::*; use super::super::b; }";
+    assert_eq!(
+        paths(relative, &["net", "ssh", "sftp"]),
+        ["net::client", "net::ssh"]
+    );
     assert!(!has_word(&code, "unsafe") && has_word(&code, "let"));
     let code =
         code_of("fn a(x: [u8; 2]) {\n '{';\n}\ntrait T { fn b(); fn c<'a>(x: &'a str) { x }\n}");
@@ -373,10 +528,14 @@ fn the_measures_measure() {
     let source = Source {
         path: "store/x.rs".into(),
         module: "store".into(),
-        code: "crate::connector::y".into(),
+        code: "crate::connector::y, super::http::z, super::layout".into(),
     };
     assert_eq!(
         wrong_imports(&source),
-        ["store/x.rs: store must not import connector"]
+        [
+            "store/x.rs: store::x must not import connector::y",
+            "store/x.rs: store::x must not import store::http",
+            "store/x.rs: store::x must not import store::layout",
+        ]
     );
 }

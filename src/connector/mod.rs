@@ -16,76 +16,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::util::file::{Details, FileKind, Metadata};
 pub use local::{LocalDestination, LocalSource};
 pub use sftp::{SftpDestination, SftpSource};
 pub use stream::{Feed, StreamSource};
 
 use self::wanted::Wanted;
 use crate::error::Result;
-
-/// What an entry of a directory is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum FileKind {
-    /// A regular file.
-    #[default]
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// A named pipe.
-    Fifo,
-    /// A Unix socket.
-    Socket,
-    /// A character device.
-    CharDevice,
-    /// A block device.
-    BlockDevice,
-}
-
-/// What `lstat` tells of an entry, and no more: one system call on a local file system.
-///
-/// Times are nanoseconds since 1970, negative before.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Metadata {
-    /// What it is.
-    pub kind: FileKind,
-    /// Permission bits with setuid, setgid and sticky: the lower 12 bits of `st_mode`.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Length of a file or of a link's target; 0 for anything else.
-    pub size_bytes: u64,
-    /// Last change of the contents.
-    pub mtime_ns: i64,
-    /// Last change of the inode.
-    pub ctime_ns: i64,
-    /// Creation, where the file system tells.
-    pub btime_ns: Option<i64>,
-    /// Inode number; 0 where there is none.
-    pub inode: u64,
-    /// Number of the file system it is on; 0 where there is none.
-    pub device: u64,
-    /// How many names the inode has; 1 where that is not known.
-    pub links: u64,
-    /// The device that a device node stands for, else 0.
-    pub rdev: u64,
-    /// Bytes allocated on the medium: a file with fewer than its size may have holes.
-    pub allocated_bytes: u64,
-}
-
-/// What takes further calls to learn, so is asked only of entries that are new or changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Details {
-    /// Extended attributes by name, sorted; POSIX ACLs and capabilities are among them.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Inode flags as `lsattr` shows them (`FS_IOC_GETFLAGS`), those that can be set again.
-    pub flags: u32,
-    /// Where a symbolic link points.
-    pub target: Vec<u8>,
-}
 
 /// One name in a directory. Its metadata may be an error of its own: the others are still good.
 pub struct Item {

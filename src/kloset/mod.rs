@@ -33,6 +33,7 @@ pub(crate) mod repack;
 pub mod snapshot;
 pub mod tree;
 pub(crate) mod visited;
+pub mod write_session;
 
 pub use crate::kloset::opening::{Locked, Protection, create, create_sibling, refuse_existing};
 

@@ -4,15 +4,14 @@
 //! pack that is not hidden has it, and what is kept is not stored again.
 
 use std::ops::ControlFlow;
-use std::thread;
 
 use super::Kloset;
-use super::blob::{BlobReader, Packer, Put, Writing};
+use super::blob::{BlobReader, Packer, Put};
 use super::index::Place;
-use super::pipeline::{Trouble, shared_channel};
+use super::pipeline::Trouble;
+use super::write_session::write_session;
 use crate::error::{Error, Kind, Result};
 use crate::format::pack_table::PackKind;
-use crate::ops::backup::store_packs;
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
@@ -37,19 +36,15 @@ pub(crate) fn copying<T>(
     interrupt: &Interrupt,
     work: impl FnOnce(&mut Copier<'_>) -> Result<T>,
 ) -> Result<T> {
-    let writing = Writing::new(kloset, kloset.config().compression)?;
     let trouble = Trouble::new(interrupt.clone());
-    let (finished, packs) = shared_channel(1);
-    let outcome = thread::scope(|scope| {
-        for _ in 0..kloset.connections() {
-            scope.spawn(|| store_packs(&writing, &packs, &trouble));
-        }
+    let level = kloset.config().compression;
+    let outcome = write_session(kloset, level, 1, &trouble, |session| {
         let moved = || -> Result<T> {
             let mut copier = Copier {
                 kloset,
                 blobs: BlobReader::of_store(kloset, CACHE_BYTES)?,
-                data: Packer::new(&writing, PackKind::Data, finished.clone())?,
-                trees: Packer::new(&writing, PackKind::Tree, finished)?,
+                data: session.packer(PackKind::Data)?,
+                trees: session.packer(PackKind::Tree)?,
                 trouble: &trouble,
                 copied_bytes: 0,
             };
@@ -59,8 +54,7 @@ pub(crate) fn copying<T>(
             Ok(value)
         };
         trouble.note(moved())
-    });
-    trouble.note(writing.publish_index());
+    })?;
     trouble.outcome()?;
     Ok(outcome.expect("without trouble there is an outcome"))
 }

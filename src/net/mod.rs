@@ -1,18 +1,20 @@
-//! Places on this machine and others, and the bytes that go there.
+//! Locations and connections: bytes on a wire.
 //!
-//! | what | where |
+//! | subject | module |
 //! |---|---|
-//! | where something is | [`location`] |
-//! | a connection that nobody can hold up for ever | [`socket`] |
-//! | SSH, and the files of a server that speaks it | [`ssh`] |
-//! | messages of HTTP/1.1, for both sides | [`http1`] |
-//! | requests over HTTP, on connections that are kept | [`client`] |
-//! | what is done about a connection that was lost | [`retry`] |
-//! | TLS, for both sides: what is trusted, and what proves who we are | [`tls`] |
+//! | locations: paths and URLs | [`location`] |
+//! | TCP connections with deadlines | [`socket`] |
+//! | SSH, and the files of an SFTP server | [`ssh`] |
+//! | HTTP/1.1 messages, for client and server | [`http1`] |
+//! | the HTTP client, with persistent connections | [`client`] |
+//! | contents to send | [`content`] |
+//! | retries after a lost connection | [`retry`] |
+//! | TLS for client and server: trust and certificates | [`tls`] |
 //!
-//! Nothing here knows what is kept at a place.
+//! This layer does not know what a location stores.
 
 pub mod client;
+pub mod content;
 pub mod http1;
 pub mod location;
 pub mod retry;

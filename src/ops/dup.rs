@@ -40,7 +40,7 @@ pub fn run(kloset: &Kloset, original: &Stored) -> Result<Id> {
 /// # Errors
 /// [`Kind::NotFound`] if it is not.
 pub(crate) fn keep_beside(kloset: &Kloset, original: &Stored, copy: Id) -> Result<()> {
-    is_there(kloset, original).or_else(|error| take_back(kloset, copy).and(Err(error)))
+    is_there(kloset, original).or_else(|error| snapshot::take_back(kloset, copy).and(Err(error)))
 }
 
 /// # Errors
@@ -52,13 +52,4 @@ fn is_there(kloset: &Kloset, original: &Stored) -> Result<()> {
         }
         outcome => outcome.map(|_| ()),
     }
-}
-
-/// Removes the snapshot `id`.
-pub(crate) fn take_back(kloset: &Kloset, id: Id) -> Result<()> {
-    let (snapshots, _) = snapshot::list(kloset, kloset.observer())?;
-    let mut copies = snapshots.iter().filter(|stored| stored.snapshot.id == id);
-    copies
-        .try_for_each(|copy| snapshot::remove(kloset, copy))
-        .during(|| format!("take snapshot {} back", id.short()))
 }

@@ -24,55 +24,8 @@ use crate::error::{Error, Kind, Result};
 use crate::net::location::Location;
 use crate::util::Id;
 
+pub use crate::util::Area;
 pub use settings::{Notice, Settings};
-
-/// The kinds of object a store keeps apart. CONFIG is none of them: it has no id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Area {
-    /// Key slots, one per passphrase.
-    Keys,
-    /// Blocks of chunks, sealed together.
-    Packs,
-    /// What is in which pack.
-    Index,
-    /// One object per snapshot.
-    Snapshots,
-    /// Packs that maintenance means to delete, and since when.
-    Condemned,
-}
-
-impl Area {
-    /// Every area, in the order in which a store lays them out.
-    pub const ALL: [Area; 5] = [
-        Area::Keys,
-        Area::Packs,
-        Area::Index,
-        Area::Snapshots,
-        Area::Condemned,
-    ];
-
-    /// The directory, and the word in an URL, of this area.
-    pub fn name(self) -> &'static str {
-        match self {
-            Area::Keys => "keys",
-            Area::Packs => "packs",
-            Area::Index => "index",
-            Area::Snapshots => "snapshots",
-            Area::Condemned => "condemned",
-        }
-    }
-
-    /// The largest object that may be in this area, in bytes. Whatever claims
-    /// to be larger is not ours and is not read.
-    pub fn limit_bytes(self) -> u64 {
-        match self {
-            Area::Keys => 64 << 10,
-            Area::Packs => 256 << 20,
-            Area::Index => 64 << 20,
-            Area::Snapshots | Area::Condemned => 16 << 20,
-        }
-    }
-}
 
 /// The largest CONFIG that is read, in bytes.
 pub const CONFIG_LIMIT_BYTES: u64 = 64 << 10;

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::error::{During, Result};
-use crate::net::client::Content;
+use crate::net::content::Content;
 
 /// What is kept in memory before there is a file.
 const MEMORY_BYTES: usize = 256 << 10;

@@ -1,10 +1,13 @@
-//! Small things that know nothing of backups: ids, sizes, times, slips.
+//! Vocabulary and small helpers that every layer shares: ids, areas, file metadata, sizes, times.
 
+pub mod area;
 pub mod base64;
 pub mod clock;
+pub mod file;
 pub mod human;
 pub mod id;
 pub mod interrupt;
 pub mod suggest;
 
+pub use area::Area;
 pub use id::Id;

@@ -11,21 +11,22 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use plakar::connector::{FileKind, Metadata};
 use plakar::format::entry::Entry;
 use plakar::format::pack_table::PackKind;
-use plakar::kloset::blob::{Outgoing, Packer, Writing};
+use plakar::kloset::pipeline::Trouble;
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::kloset::snapshot::{self, Snapshot};
 use plakar::kloset::tree::{ListWriter, TreeWriter};
+use plakar::kloset::write_session::{WriteSession, write_session};
 use plakar::kloset::{Kloset, Locked, Protection, create};
 use plakar::net::location::Location;
 use plakar::store::{self, Settings};
 use plakar::util::Id;
+use plakar::util::interrupt::Interrupt;
 
 /// As many chunks as a pack of 16 MiB has that are large and do not compress.
 const PACK_CHUNKS: u64 = 57;
@@ -124,19 +125,11 @@ fn peak(pid: u32) -> Option<u64> {
 
 /// Fills a store. Only the size of its packs, a hundredth of what they mostly have, is imagined.
 fn build(kloset: &Kloset, chunks: u64) -> Result<(), Box<dyn Error>> {
-    let writing = Writing::new(kloset, 3)?;
-    let (sender, finished) = sync_channel(4);
-    let root = thread::scope(|scope| {
-        let stored = scope.spawn(|| {
-            finished
-                .into_iter()
-                .try_for_each(|pack| writing.store(pack))
-        });
-        let root = fill(kloset, &writing, sender, chunks);
-        stored.join().expect("storing does not panic")?;
-        root
-    })?;
-    writing.publish_index()?;
+    let trouble = Trouble::new(Interrupt::default());
+    let root = write_session(kloset, 3, 4, &trouble, |session| {
+        fill(kloset, &session, chunks)
+    })??;
+    trouble.outcome()?;
     let snapshot = Snapshot {
         id: Id([7; 32]),
         root,
@@ -147,14 +140,9 @@ fn build(kloset: &Kloset, chunks: u64) -> Result<(), Box<dyn Error>> {
 }
 
 /// Stores a directory with one file.
-fn fill(
-    kloset: &Kloset,
-    writing: &Writing<'_>,
-    sender: SyncSender<Outgoing>,
-    chunks: u64,
-) -> plakar::error::Result<Entry> {
-    let mut data = Packer::new(writing, PackKind::Data, sender.clone())?;
-    let mut packer = Packer::new(writing, PackKind::Tree, sender)?;
+fn fill(kloset: &Kloset, session: &WriteSession<'_>, chunks: u64) -> plakar::error::Result<Entry> {
+    let mut data = session.packer(PackKind::Data)?;
+    let mut packer = session.packer(PackKind::Tree)?;
     let mut list = ListWriter::default();
     for number in 0..chunks {
         list.push(data.put(&number.to_le_bytes())?.0, &mut packer, kloset)?;

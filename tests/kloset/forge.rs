@@ -1,7 +1,6 @@
 //! Objects made by somebody who has the key and means no good.
 
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 
 use plakar::connector::{FileKind, Metadata};
 use plakar::format::cbor::Writer;
@@ -11,10 +10,12 @@ use plakar::format::object;
 use plakar::format::pack_table::{self, BlockTable, ChunkEntry, Ids, PackKind, PackTable};
 use plakar::format::seal::{NONCE_BYTES, Part};
 use plakar::kloset::Kloset;
-use plakar::kloset::blob::{Packer, Writing};
+use plakar::kloset::pipeline::Trouble;
 use plakar::kloset::snapshot::{self, Snapshot};
+use plakar::kloset::write_session::write_session;
 use plakar::store::{Area, Store};
 use plakar::util::Id;
+use plakar::util::interrupt::Interrupt;
 
 use crate::harness::*;
 
@@ -31,18 +32,18 @@ impl Forge {
 
     /// Stores these chunks, whatever they are, and returns their ids.
     pub(crate) fn chunks(&self, chunks: &[Vec<u8>]) -> Vec<Id> {
-        let writing = Writing::new(&self.kloset, 1).unwrap();
-        let (sender, packs) = sync_channel(100);
-        let mut packer = Packer::new(&writing, PackKind::Tree, sender).unwrap();
-        let ids = chunks
-            .iter()
-            .map(|chunk| packer.put(chunk).unwrap().0)
-            .collect();
-        packer.flush().unwrap();
-        drop(packer);
-        packs.iter().for_each(|pack| writing.store(pack).unwrap());
-        writing.publish_index().unwrap();
-        ids
+        let trouble = Trouble::new(Interrupt::default());
+        let ids = write_session(&self.kloset, 1, 1, &trouble, |session| {
+            let mut packer = session.packer(PackKind::Tree).unwrap();
+            let ids = chunks
+                .iter()
+                .map(|chunk| packer.put(chunk).unwrap().0)
+                .collect();
+            packer.flush().unwrap();
+            ids
+        });
+        trouble.outcome().unwrap();
+        ids.unwrap()
     }
 
     pub(crate) fn chunk(&self, chunk: &[u8]) -> Id {

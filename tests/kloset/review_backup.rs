@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
 use std::time::SystemTime;
 
 use plakar::connector::FileKind;
@@ -11,13 +10,16 @@ use plakar::error::Kind;
 use plakar::format::entry::{Content, Entry};
 use plakar::format::pack_table::PackKind;
 use plakar::kloset::Kloset;
-use plakar::kloset::blob::{BlobReader, Packer, Writing};
+use plakar::kloset::blob::{BlobReader, Packer};
+use plakar::kloset::pipeline::Trouble;
 use plakar::kloset::tree::ListWriter;
+use plakar::kloset::write_session::write_session;
 use plakar::ops::backup::{self, Switch};
 use plakar::ops::select;
 use plakar::store::fault::{Fault, FaultStore, Lasting};
 use plakar::store::{Area, Store};
 use plakar::util::Id;
+use plakar::util::interrupt::Interrupt;
 
 use crate::artificial::{Artificial, Node, directory, file};
 use crate::harness::*;
@@ -359,26 +361,30 @@ fn cut_as_a_whole(mut ids: Vec<Id>, packer: &mut Packer<'_>, kloset: &Kloset) ->
 #[test]
 fn a_list_written_id_by_id_is_the_same_as_one_cut_as_a_whole() {
     let (kloset, _) = open(&shared(&new_store()));
-    let writing = Writing::new(&kloset, 1).unwrap();
-    let (finished, _packs) = sync_channel(9);
-    let mut packer = Packer::new(&writing, PackKind::Tree, finished).unwrap();
-    let mut deepest = 0;
-    for count in [0, 1, 64, 65, 66, 500, 2047, 2048, 2049, 5000, 100_000] {
-        // Alike ids make lists that are cut at the maximum.
-        for ids in [noise(9, 32 * count), vec![0; 32 * count]] {
-            let ids: Vec<Id> = ids.as_chunks().0.iter().map(|id| Id(*id)).collect();
-            let mut list = ListWriter::default();
-            for id in &ids {
-                list.push(*id, &mut packer, &kloset).unwrap();
+    let trouble = Trouble::new(Interrupt::default());
+    let deepest = write_session(&kloset, 1, 1, &trouble, |session| {
+        let mut packer = session.packer(PackKind::Tree).unwrap();
+        let mut deepest = 0;
+        for count in [0, 1, 64, 65, 66, 500, 2047, 2048, 2049, 5000, 100_000] {
+            // Alike ids make lists that are cut at the maximum.
+            for ids in [noise(9, 32 * count), vec![0; 32 * count]] {
+                let ids: Vec<Id> = ids.as_chunks().0.iter().map(|id| Id(*id)).collect();
+                let mut list = ListWriter::default();
+                for id in &ids {
+                    list.push(*id, &mut packer, &kloset).unwrap();
+                }
+                let content = list.finish(&mut packer, &kloset).unwrap();
+                deepest = deepest.max(content.depth);
+                assert!(
+                    content == cut_as_a_whole(ids, &mut packer, &kloset),
+                    "{count} ids"
+                );
             }
-            let content = list.finish(&mut packer, &kloset).unwrap();
-            deepest = deepest.max(content.depth);
-            assert!(
-                content == cut_as_a_whole(ids, &mut packer, &kloset),
-                "{count} ids"
-            );
         }
-    }
+        deepest
+    })
+    .unwrap();
+    trouble.outcome().unwrap();
     assert!(deepest >= 2, "no list of lists was tried");
 }
 

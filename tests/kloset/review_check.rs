@@ -1,8 +1,8 @@
 //! What a review found in keys, opening and checking, each made to happen.
 
 use std::fs;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use plakar::connector::{FileKind, LocalSource, Metadata};
@@ -11,16 +11,18 @@ use plakar::format::entry::{Content, Entry};
 use plakar::format::master::Key;
 use plakar::format::pack_table::PackKind;
 use plakar::format::slot::{self, Cost, SlotInfo};
-use plakar::kloset::blob::{Packer, Writing};
 use plakar::kloset::keyring::{self, Owner};
+use plakar::kloset::pipeline::Trouble;
 use plakar::kloset::snapshot::{self, Snapshot};
 use plakar::kloset::tree::TreeWriter;
+use plakar::kloset::write_session::write_session;
 use plakar::kloset::{Kloset, Locked, Protection, create};
 use plakar::ops::backup;
 use plakar::ops::{check, select};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
 use plakar::util::Id;
+use plakar::util::interrupt::Interrupt;
 
 use crate::harness::*;
 use crate::hooked::{Asked, Hooked, closed};
@@ -206,9 +208,6 @@ fn a_backup_and_a_removal_beside_a_check_are_no_damage() {
 
 /// A snapshot of directories `levels` deep, with a file at the bottom whose chunk is nowhere.
 fn deep(kloset: &Kloset, levels: usize) {
-    let writing = Writing::new(kloset, 1).unwrap();
-    let (sender, finished) = mpsc::sync_channel(64);
-    let mut packer = Packer::new(&writing, PackKind::Tree, sender).unwrap();
     let directory = |name: &[u8], tree| Entry {
         name: name.to_vec(),
         metadata: Metadata {
@@ -218,25 +217,27 @@ fn deep(kloset: &Kloset, levels: usize) {
         tree,
         ..Entry::default()
     };
-    let mut entry = Entry {
-        name: b"f".to_vec(),
-        content: Content {
-            ids: vec![Id([9; 32])],
-            depth: 0,
-        },
-        ..Entry::default()
-    };
-    for _ in 0..levels {
-        let mut tree = TreeWriter::default();
-        tree.push(&entry, &mut packer, kloset).unwrap();
-        entry = directory(b"d", tree.finish(&mut packer, kloset).unwrap());
-    }
-    packer.flush().unwrap();
-    drop(packer);
-    finished
-        .iter()
-        .for_each(|pack| writing.store(pack).unwrap());
-    writing.publish_index().unwrap();
+    let trouble = Trouble::new(Interrupt::default());
+    let entry = write_session(kloset, 1, 1, &trouble, |session| {
+        let mut packer = session.packer(PackKind::Tree).unwrap();
+        let mut entry = Entry {
+            name: b"f".to_vec(),
+            content: Content {
+                ids: vec![Id([9; 32])],
+                depth: 0,
+            },
+            ..Entry::default()
+        };
+        for _ in 0..levels {
+            let mut tree = TreeWriter::default();
+            tree.push(&entry, &mut packer, kloset).unwrap();
+            entry = directory(b"d", tree.finish(&mut packer, kloset).unwrap());
+        }
+        packer.flush().unwrap();
+        entry
+    })
+    .unwrap();
+    trouble.outcome().unwrap();
     let snapshot = Snapshot {
         root: directory(b"", entry.tree),
         ..Snapshot::default()

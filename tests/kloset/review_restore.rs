@@ -4,15 +4,16 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 
 use plakar::connector::{FileKind, LocalDestination, LocalSource, Metadata, Permissions};
 use plakar::format::entry::{Content, Entry};
 use plakar::format::pack_table::PackKind;
-use plakar::kloset::blob::{BlobReader, Packer, Writing};
+use plakar::kloset::blob::BlobReader;
+use plakar::kloset::pipeline::Trouble;
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::kloset::snapshot::Snapshot;
 use plakar::kloset::tree::{TreeReader, TreeWriter};
+use plakar::kloset::write_session::write_session;
 use plakar::kloset::{Kloset, Locked};
 use plakar::ops::restore;
 use plakar::store::memory::MemoryStore;
@@ -165,17 +166,19 @@ fn a_directory_that_cannot_be_entered_is_told_once() {
 
 /// A tree of a program that means harm: its entries may be anything, in any order.
 fn store_tree(kloset: &Kloset, entries: &[Entry]) -> Content {
-    let writing = Writing::new(kloset, 1).unwrap();
-    let (sender, packs) = sync_channel(1);
-    let mut packer = Packer::new(&writing, PackKind::Tree, sender).unwrap();
-    let mut tree = TreeWriter::default();
-    for entry in entries {
-        tree.push(entry, &mut packer, kloset).unwrap();
-    }
-    let content = tree.finish(&mut packer, kloset).unwrap();
-    packer.flush().unwrap();
-    writing.store(packs.recv().unwrap()).unwrap();
-    content
+    let trouble = Trouble::new(Interrupt::default());
+    let content = write_session(kloset, 1, 1, &trouble, |session| {
+        let mut packer = session.packer(PackKind::Tree).unwrap();
+        let mut tree = TreeWriter::default();
+        for entry in entries {
+            tree.push(entry, &mut packer, kloset).unwrap();
+        }
+        let content = tree.finish(&mut packer, kloset).unwrap();
+        packer.flush().unwrap();
+        content
+    });
+    trouble.outcome().unwrap();
+    content.unwrap()
 }
 
 fn entry(name: &str, kind: FileKind, size_bytes: u64) -> Entry {

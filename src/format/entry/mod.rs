@@ -13,13 +13,13 @@ mod wire;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::connector::{Details, FileKind, Metadata};
 use crate::error::{Error, Kind, Result};
 use crate::util::Id;
+use crate::util::file::{Details, FileKind, Metadata};
 use crate::util::human::shorten;
 
-use crate::kloset::tree::NAME_LIMIT_BYTES;
-
+/// The longest name of an entry, in bytes. Linux allows 255, some file systems 1,024.
+pub const NAME_LIMIT_BYTES: usize = 4096;
 /// Longest error that is recorded with an entry, in bytes.
 const PROBLEM_LIMIT_BYTES: usize = 1024;
 

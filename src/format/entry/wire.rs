@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::{Content, Entry, Totals, check_name};
-use crate::connector::FileKind;
 use crate::error::{Error, Result};
 use crate::format::cbor::{Reader, Writer};
+use crate::util::file::FileKind;
 
 /// How deep lists of chunks may lie: three levels suffice for every file that can be.
 const LIST_DEPTH_LIMIT: u32 = 8;
@@ -330,8 +330,8 @@ fn kind_of(code: u64) -> Option<FileKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connector::{Details, Metadata};
     use crate::util::Id;
+    use crate::util::file::{Details, Metadata};
 
     fn entry() -> Entry {
         let metadata = Metadata {

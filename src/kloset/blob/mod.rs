@@ -9,11 +9,8 @@
 //! ```
 //!
 //! **Putting.** Every thread has a [`Packer`] with a block and a pack of its own, so no
-//! lock is held per byte and chunks of neighbouring files share a block. What threads
-//! share is [`Writing`]: which chunks are on their way, and the [`Ledger`] of packs
-//! that no index object tells of yet. An index object is published when the ledger
-//! holds a gibibyte, or many chunks, or is five minutes old, so an interrupted run
-//! leaves at most that much for the next one to store again.
+//! lock is held per byte and chunks of neighboring files share a block. The packers of one
+//! [write session](super::write_session) share the set of pending chunks.
 //!
 //! **Getting.** A [`BlobReader`] keeps a bounded number of decoded blocks. Two threads
 //! that want the same block wait for one decoding of it. A chunk that is stored twice
@@ -24,145 +21,29 @@
 mod ahead;
 mod decoded;
 mod exact;
-mod ledger;
 mod spare;
 
-use std::collections::HashSet;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 
 use super::Kloset;
 use super::cache::{Copies, Draft, Original};
-use super::index::{Index, Place};
-use super::index_object;
-use super::pack::{FinishedPack, PackWriter, read_table};
-use super::pipeline::{each_at_once, lock, send};
-use super::progress::{Counters, add};
+use super::index::Place;
+use super::pack::{FinishedPack, PackWriter};
+use super::pipeline::{lock, send};
+use super::write_session::Writing;
 use crate::error::{During, Error, Kind, Result};
 use crate::format::codec::{Decoder, Encoder};
-use crate::format::pack_table::{ChunkEntry, PackKind, PackTable};
+use crate::format::pack_table::{ChunkEntry, PackKind};
 use crate::format::seal::Part;
 use crate::store::{Area, Distance};
 use crate::util::Id;
 
 use ahead::Ahead;
 use decoded::{Block, Decoded, slice};
-use ledger::Ledger;
 
 /// Chunks at which a block is sealed, however small they are.
 const BLOCK_CHUNKS: usize = 1 << 14;
-/// Locks that the chunks on their way are spread over, so that workers rarely wait.
-const SHARDS: usize = 64;
-
-/// What the threads that put chunks share.
-pub struct Writing<'a> {
-    kloset: &'a Kloset,
-    index: &'a Index,
-    level: i32,
-    /// Chunks in blocks and packs that are not published yet.
-    pending: [Mutex<HashSet<Id>>; SHARDS],
-    ledger: Mutex<Ledger>,
-    counters: &'a Counters,
-}
-
-impl<'a> Writing<'a> {
-    /// A session of putting chunks into `kloset`, compressed at `level`.
-    pub fn new(kloset: &'a Kloset, level: i32) -> Result<Writing<'a>> {
-        Ok(Writing {
-            kloset,
-            index: kloset.index()?,
-            level,
-            pending: std::array::from_fn(|_| Mutex::default()),
-            ledger: Mutex::new(Ledger::new()),
-            counters: kloset.observer().counters(),
-        })
-    }
-
-    /// Publishes a pack, after which its chunks can be found. The work of storing threads, of
-    /// which there may be several.
-    pub fn store(&self, Outgoing { pack, drafts }: Outgoing) -> Result<()> {
-        let table = pack.publish()?;
-        add(&self.counters.stored_bytes, table.size_bytes);
-        if let Some(copies) = self.kloset.copies() {
-            for (offset, draft) in drafts {
-                copies.name(draft, Original::Block(table.pack, offset));
-            }
-        }
-        self.index.insert(&table)?;
-        for chunk in table.blocks.iter().flat_map(|block| &block.chunks) {
-            lock(self.shard(&chunk.id)).remove(&chunk.id);
-        }
-        self.enter(table)
-    }
-
-    /// Takes in packs of a writer that was killed before it could publish an index object.
-    pub fn adopt(&self, packs: &HashSet<Id>) -> Result<()> {
-        let packs: Vec<Id> = packs.iter().copied().collect();
-        each_at_once(&packs, self.kloset.connections(), |pack| {
-            match read_table(self.kloset.store(), self.kloset.sealer(), *pack) {
-                Ok(table) => self.admit(table),
-                // What cannot be read is no use to anyone, and check tells of it.
-                Err(error) if error.is_of_one_object() => Ok(()),
-                Err(error) => Err(error),
-            }
-        })
-    }
-
-    /// Takes in a pack that was just published as it is, and not made here.
-    pub fn admit(&self, table: PackTable) -> Result<()> {
-        self.index.insert(&table)?;
-        self.enter(table)
-    }
-
-    /// Publishes an index object with whatever no other tells of yet.
-    pub fn publish_index(&self) -> Result<()> {
-        let ledger = lock(&self.ledger).take();
-        self.publish_ledger(ledger)
-    }
-
-    /// Whether the chunk is stored, or on its way.
-    pub fn is_known(&self, id: &Id) -> Result<bool> {
-        Ok(lock(self.shard(id)).contains(id) || self.kloset.look_up(|index| index.contains(id))?)
-    }
-
-    /// Notes a published pack, and publishes an index object when it is time.
-    fn enter(&self, table: PackTable) -> Result<()> {
-        let due = lock(&self.ledger).enter(table);
-        due.map_or(Ok(()), |due| self.publish_ledger(due))
-    }
-
-    /// Publishes what `ledger` holds as one index object. If that fails, its packs are entered
-    /// again, for another try when the backup ends.
-    fn publish_ledger(&self, ledger: Ledger) -> Result<()> {
-        if ledger.tables.is_empty() {
-            return Ok(());
-        }
-        let (object, size_bytes) = match index_object::publish(self.kloset, &ledger.tables) {
-            Ok(published) => published,
-            Err(error) => {
-                lock(&self.ledger).tables.extend(ledger.tables);
-                return Err(error);
-            }
-        };
-        add(&self.counters.stored_bytes, size_bytes);
-        let packs: Vec<Id> = ledger.tables.iter().map(|table| table.pack).collect();
-        self.index.cover(object, &packs);
-        Ok(())
-    }
-
-    /// Claims the chunk for the caller to store. False when it is known already.
-    fn claim(&self, id: Id) -> Result<bool> {
-        if self.kloset.look_up(|index| index.contains(&id))? {
-            return Ok(false);
-        }
-        Ok(lock(self.shard(&id)).insert(id))
-    }
-
-    /// The lock that `id` is behind.
-    fn shard(&self, id: &Id) -> &Mutex<HashSet<Id>> {
-        &self.pending[usize::from(id.0[31]) % SHARDS]
-    }
-}
 
 /// What became of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,9 +56,9 @@ pub enum Put {
 
 /// A pack on its way to a storing thread.
 pub struct Outgoing {
-    pack: FinishedPack,
+    pub(super) pack: FinishedPack,
     /// Copies of its blocks, with their offsets, that are named when the pack is published.
-    drafts: Vec<(u32, Draft)>,
+    pub(super) drafts: Vec<(u32, Draft)>,
 }
 
 /// One thread's open block and open pack.
@@ -195,7 +76,7 @@ pub struct Packer<'a> {
 
 impl<'a> Packer<'a> {
     /// A packer with nothing open, whose packs go to the storing threads through `finished`.
-    pub fn new(
+    pub(super) fn new(
         writing: &'a Writing<'a>,
         kind: PackKind,
         finished: SyncSender<Outgoing>,

@@ -18,7 +18,7 @@ use crate::format::seal::Part;
 use crate::store::Area;
 use crate::util::Id;
 
-pub use stored::{Stored, amend, damage, list, one_each, remove, remove_object, revise};
+pub use stored::{Stored, amend, damage, list, one_each, remove, remove_object, revise, take_back};
 
 /// Errors kept in a snapshot; beyond it they are only counted.
 pub const ERRORS_LIMIT: usize = 1000;

@@ -227,3 +227,12 @@ pub fn remove(kloset: &Kloset, stored: &Stored) -> Result<()> {
     };
     remove().during(|| format!("remove snapshot {}", stored.snapshot.id.short()))
 }
+
+/// Removes the snapshot `id`, which was just published.
+pub fn take_back(kloset: &Kloset, id: Id) -> Result<()> {
+    let (snapshots, _) = list(kloset, kloset.observer())?;
+    let mut copies = snapshots.iter().filter(|stored| stored.snapshot.id == id);
+    copies
+        .try_for_each(|copy| remove(kloset, copy))
+        .during(|| format!("take snapshot {} back", id.short()))
+}

@@ -22,8 +22,6 @@ use crate::error::{During, Error, Result};
 use crate::format::cbor::Reader;
 use crate::util::Id;
 
-/// The longest name of an entry, in bytes. Linux has 255, some file systems 1,024.
-pub const NAME_LIMIT_BYTES: usize = 4096;
 /// How deep directories may lie in each other: each level holds a descriptor while we are in it.
 pub const DEPTH_LIMIT: usize = 16_384;
 

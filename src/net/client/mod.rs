@@ -13,7 +13,6 @@
 //! Nothing here knows what is asked for.
 
 mod answer;
-mod content;
 mod origin;
 mod pool;
 mod stream;
@@ -34,6 +33,7 @@ use zeroize::Zeroizing;
 use self::origin::Origin;
 use self::pool::{Lease, Pool};
 use self::stream::Stream;
+use super::content::Content;
 use super::http1::{self, Connection, Response, Wrong};
 use super::location::Url;
 use super::retry::{Failure, Notice, Patience};
@@ -44,7 +44,6 @@ use crate::util::human;
 use crate::util::interrupt::Interrupt;
 
 pub use answer::Answer;
-pub use content::Content;
 
 /// Larger bodies are announced first, so that a refusal costs no upload.
 const EXPECT_FROM_BYTES: u64 = 1 << 20;

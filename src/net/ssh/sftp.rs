@@ -17,7 +17,7 @@ use ssh2::{ErrorCode, FileStat, OpenFlags, OpenType, RenameFlags};
 
 use super::session::{Outcome, Session, broken};
 use crate::error::{Error, Kind, Result};
-use crate::net::client::Content;
+use crate::net::content::Content;
 
 /// Codes of SFTP (section 7, and those of later versions that some servers use).
 const END_OF_FILE: i32 = 1;

@@ -32,7 +32,7 @@ mod walk;
 mod work;
 
 use std::collections::HashSet;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,12 +43,13 @@ use crate::format::entry::{Entry, Totals};
 use crate::format::master::random;
 use crate::format::pack_table::PackKind;
 use crate::kloset::Kloset;
-use crate::kloset::blob::{BlobReader, Outgoing, Packer, Writing};
+use crate::kloset::blob::BlobReader;
 use crate::kloset::condemned::Condemned;
 use crate::kloset::failures::Failures;
-use crate::kloset::pipeline::{Shared, Trouble, Window, shared_channel};
+use crate::kloset::pipeline::{Trouble, Window, shared_channel};
 use crate::kloset::progress::{add, read as read_counter};
 use crate::kloset::snapshot::{Labels, Snapshot};
+use crate::kloset::write_session::{WriteSession, write_session};
 use crate::util::Id;
 use crate::util::clock::now_ns;
 use crate::util::interrupt::Interrupt;
@@ -313,50 +314,31 @@ impl Pipeline<'_> {
             .options
             .level
             .unwrap_or(self.kloset.config().compression);
-        let writing = Writing::new(self.kloset, level)?;
-        writing.adopt(orphans)?;
         let trouble = Trouble::new(self.options.interrupt.clone());
-        let (finished, packs) = shared_channel(PACKS_WAITING);
-        let outcome = thread::scope(|scope| {
-            for _ in 0..self.kloset.connections() {
-                scope.spawn(|| store_packs(&writing, &packs, &trouble));
-            }
+        let outcome = write_session(self.kloset, level, PACKS_WAITING, &trouble, |session| {
             let stages = Stages {
                 pipeline: self,
-                writing: &writing,
                 failures,
                 trouble: &trouble,
             };
-            trouble.note(stages.run(finished, previous))
-        });
-        // What is stored is worth finding, also when the backup was stopped or failed. If it
-        // failed, its first error counts, not that the store is gone for this too.
-        trouble.note(writing.publish_index());
+            let adopted = session.writing().adopt(orphans);
+            trouble.note(adopted.and_then(|()| stages.run(&session, previous)))
+        })?;
         trouble.outcome()?;
         Ok(outcome.expect("without trouble there is an outcome"))
-    }
-}
-
-/// One storing thread: publishes packs until there are no more. In trouble, throws them away.
-pub(crate) fn store_packs(writing: &Writing<'_>, packs: &Shared<Outgoing>, trouble: &Trouble) {
-    while let Some(pack) = packs.next() {
-        if !trouble.has_failed() {
-            trouble.note(writing.store(pack));
-        }
     }
 }
 
 /// The stages from the walk to the trees.
 struct Stages<'a> {
     pipeline: &'a Pipeline<'a>,
-    writing: &'a Writing<'a>,
     failures: &'a Failures<'a>,
     trouble: &'a Trouble,
 }
 
 impl Stages<'_> {
     /// Runs them; this thread assembles.
-    fn run(&self, finished: SyncSender<Outgoing>, previous: Option<Snapshot>) -> Result<Outcome> {
+    fn run(&self, session: &WriteSession<'_>, previous: Option<Snapshot>) -> Result<Outcome> {
         let Pipeline {
             kloset, options, ..
         } = *self.pipeline;
@@ -368,11 +350,11 @@ impl Stages<'_> {
         let (job_sender, jobs) = shared_channel(1);
         let (done_sender, results) = sync_channel(2 * options.workers);
         let linked = Linked::default();
-        let tree_packer = Packer::new(self.writing, PackKind::Tree, finished.clone())?;
+        let tree_packer = session.packer(PackKind::Tree)?;
         let mut assembler = Assembler::new(kloset, tree_packer, &linked);
         let mut packers = Vec::new();
         for _ in 0..options.workers {
-            packers.push(Packer::new(self.writing, PackKind::Data, finished.clone())?);
+            packers.push(session.packer(PackKind::Data)?);
         }
         let context = read::Context {
             source: self.pipeline.source,
@@ -395,7 +377,7 @@ impl Stages<'_> {
                 let (done, jobs, buffers) = (done_sender.clone(), &jobs, &buffers);
                 scope.spawn(move || work::run(packer, jobs, buffers, done, counters, self.trouble));
             }
-            drop((job_sender, done_sender, finished));
+            drop((job_sender, done_sender));
             assembler.run(results, &window, self.trouble);
             walking.join().expect("the walker does not panic")
         });

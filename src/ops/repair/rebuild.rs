@@ -4,7 +4,6 @@
 //! very chunks that it is in, and they are not stored again.
 
 use std::cmp::Ordering;
-use std::thread;
 use std::vec::IntoIter;
 
 use crate::error::{Error, Kind, Result};
@@ -12,14 +11,14 @@ use crate::format::entry::{Content, Entry, Totals};
 use crate::format::holes::content_bytes;
 use crate::format::pack_table::PackKind;
 use crate::kloset::Kloset;
-use crate::kloset::blob::{BlobReader, Packer, Writing};
+use crate::kloset::blob::{BlobReader, Packer};
 use crate::kloset::failures::Failures;
 use crate::kloset::index::Index;
-use crate::kloset::pipeline::{Trouble, shared_channel};
+use crate::kloset::pipeline::Trouble;
 use crate::kloset::progress::{Counters, Event, Observer};
 use crate::kloset::snapshot::Failure;
 use crate::kloset::tree::{self, DEPTH_LIMIT, TreeWriter, chunk_ids, each_chunk};
-use crate::ops::backup::store_packs;
+use crate::kloset::write_session::write_session;
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
@@ -34,7 +33,6 @@ pub(super) struct Rebuild<'a> {
     to: &'a Kloset,
     good: &'a Index,
     blobs: BlobReader<'a>,
-    writing: Writing<'a>,
     interrupt: &'a Interrupt,
 }
 
@@ -76,7 +74,6 @@ impl<'a> Rebuild<'a> {
             to,
             good,
             blobs: BlobReader::of_store(from, CACHE_BYTES)?,
-            writing: Writing::new(to, to.config().compression)?,
             interrupt,
         })
     }
@@ -86,17 +83,15 @@ impl<'a> Rebuild<'a> {
         let silent = Silent::default();
         let lost = Failures::new(&silent);
         let trouble = Trouble::new(self.interrupt.clone());
-        let (finished, packs) = shared_channel(1);
-        let rebuilt = thread::scope(|scope| {
-            scope.spawn(|| store_packs(&self.writing, &packs, &trouble));
-            let packer = Packer::new(&self.writing, PackKind::Tree, finished);
+        let level = self.to.config().compression;
+        let rebuilt = write_session(self.to, level, 1, &trouble, |session| {
+            let packer = session.packer(PackKind::Tree);
             trouble.note(packer.and_then(|mut packer| {
                 let rebuilt = self.directory(root, &mut packer, &lost)?;
                 packer.flush()?;
                 Ok(rebuilt)
             }))
-        });
-        trouble.note(self.writing.publish_index());
+        })?;
         trouble.outcome()?;
         let rebuilt = rebuilt.expect("without trouble there is an outcome");
         Ok((rebuilt, lost.into_list()))

@@ -10,8 +10,8 @@ use super::{Mode, Options, Summary};
 use crate::error::{During, Error, Kind, Result};
 use crate::format::pack_table::PackTable;
 use crate::kloset::Kloset;
-use crate::kloset::blob::Writing;
 use crate::kloset::progress::Event;
+use crate::kloset::write_session::adopt_packs;
 use crate::kloset::{condemned, index_object};
 use crate::store::Area;
 use crate::util::Id;
@@ -81,9 +81,7 @@ fn replace(
         .damaged
         .iter()
         .try_for_each(|object| remove(kloset, Area::Index, *object))?;
-    let writing = Writing::new(kloset, kloset.config().compression)?;
-    writing.adopt(unindexed)?;
-    writing.publish_index()?;
+    adopt_packs(kloset, unindexed)?;
     for object in &found.stale {
         let mut tables = match index_object::read(kloset, *object) {
             Ok(tables) => tables,

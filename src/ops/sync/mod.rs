@@ -40,11 +40,11 @@ use std::time::{Duration, Instant};
 use crate::error::{During, Error, Result};
 use crate::format::entry::Entry;
 use crate::kloset::Kloset;
-use crate::kloset::blob::Writing;
 use crate::kloset::condemned::Condemned;
 use crate::kloset::failures::Failures;
 use crate::kloset::progress::{add, read as read_counter};
 use crate::kloset::snapshot::{self, Snapshot, Stored};
+use crate::kloset::write_session::adopt_packs;
 use crate::util::Id;
 use crate::util::clock::now_ns;
 use crate::util::interrupt::Interrupt;
@@ -163,10 +163,8 @@ fn adopt_orphans(to: &Kloset, condemned: &Condemned) -> Result<bool> {
     let told = to.index()?.packs_in_use().count();
     let orphans = to.trust_present_packs_only()?;
     let orphans = orphans.difference(condemned.packs()).copied().collect();
-    let writing = Writing::new(to, to.config().compression)?;
     let visible = to.index()?.packs_in_use().count();
-    writing.adopt(&orphans)?;
-    writing.publish_index()?;
+    adopt_packs(to, &orphans)?;
     Ok(visible < told)
 }
 

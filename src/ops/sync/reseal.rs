@@ -25,12 +25,13 @@ use super::translate::{Base, Translator};
 use crate::error::{Error, Kind, Result};
 use crate::format::entry::Entry;
 use crate::format::pack_table::PackKind;
-use crate::kloset::blob::{BlobReader, Outgoing, Packer, Put, Writing};
+use crate::kloset::blob::{BlobReader, Packer, Put};
 use crate::kloset::pipeline::{Shared, Window, send, shared_channel};
 use crate::kloset::progress::add;
 use crate::kloset::snapshot::Snapshot;
+use crate::kloset::write_session::{WriteSession, write_session};
 use crate::kloset::{Kloset, readers};
-use crate::ops::backup::{Assembler, Done, End, Linked, Step, store_packs};
+use crate::ops::backup::{Assembler, Done, End, Linked, Step};
 use crate::util::Id;
 
 /// Decoded blocks that are kept while reading, of contents and of trees.
@@ -101,26 +102,19 @@ impl<'a> Reseal<'a> {
             |copied: &&Copied| copied.origin == snapshot.origin && copied.roots == snapshot.roots;
         let base = self.copied.iter().rev().find(is_like);
         let base = base.map(|copied| copied.base.clone());
-        let writing = Writing::new(self.to, self.to.config().compression)?;
         let course = Course::new(self.options.interrupt.clone());
-        let (finished, packs) = shared_channel(PACKS_WAITING);
-        let root = thread::scope(|scope| {
-            for _ in 0..self.to.connections() {
-                scope.spawn(|| store_packs(&writing, &packs, &course.trouble));
-            }
+        let level = self.to.config().compression;
+        let root = write_session(self.to, level, PACKS_WAITING, &course.trouble, |session| {
             let stages = Stages {
                 from: self.from,
                 to: self.to,
                 options: self.options,
                 blobs: &self.blobs,
                 blobs_there: &self.blobs_there,
-                writing: &writing,
                 course: &course,
             };
-            course.note(stages.run(finished, snapshot, base, &mut self.there))
-        });
-        // What came across is worth finding, whatever became of the rest.
-        course.note(writing.publish_index().map_err(Stop::from));
+            course.note(stages.run(&session, snapshot, base, &mut self.there))
+        })?;
         course.outcome()?;
         let stopped = || Stop::Fatal(Error::new(Kind::Interrupted, "stopped"));
         root.flatten().ok_or_else(stopped)
@@ -134,7 +128,6 @@ struct Stages<'a> {
     options: &'a Options,
     blobs: &'a BlobReader<'a>,
     blobs_there: &'a BlobReader<'a>,
-    writing: &'a Writing<'a>,
     course: &'a Course,
 }
 
@@ -142,7 +135,7 @@ impl Stages<'_> {
     /// Runs them; this thread assembles.
     fn run(
         &self,
-        finished: SyncSender<Outgoing>,
+        session: &WriteSession<'_>,
         snapshot: &Snapshot,
         base: Option<Base>,
         there: &mut Below<'_>,
@@ -152,14 +145,12 @@ impl Stages<'_> {
         let (batch_sender, batches) = shared_channel(BATCHES);
         let (done_sender, results) = sync_channel(2 * workers);
         let linked = Linked::default();
-        let trees = Packer::new(self.writing, PackKind::Tree, finished.clone())?;
+        let trees = session.packer(PackKind::Tree)?;
         let mut assembler = Assembler::new(self.to, trees, &linked);
         let mut packers = Vec::new();
         for _ in 0..workers {
-            let packer = Packer::new(self.writing, PackKind::Data, finished.clone());
-            packers.push(packer?);
+            packers.push(session.packer(PackKind::Data)?);
         }
-        drop(finished);
         thread::scope(|scope| {
             let out = Out::new(batch_sender, &window, &self.course.trouble);
             let translator = Translator {

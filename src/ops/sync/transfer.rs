@@ -9,11 +9,11 @@ use crate::error::{During, Error, Kind, Result};
 use crate::format::object::misnamed;
 use crate::format::pack_table::{PackKind, PackTable};
 use crate::kloset::Kloset;
-use crate::kloset::blob::Writing;
 use crate::kloset::index::{Index, Place};
 use crate::kloset::pack::read_end;
 use crate::kloset::pipeline::{Shared, lock, send};
 use crate::kloset::progress::{Event, add};
+use crate::kloset::write_session::Writing;
 use crate::store::Area;
 use crate::util::Id;
 

@@ -20,12 +20,12 @@ use super::course::{Course, Stop, lost};
 use super::transfer::{Stranded, Transfers};
 use crate::error::Result;
 use crate::format::pack_table::PackKind;
-use crate::kloset::blob::{BlobReader, Outgoing, Packer, Writing};
+use crate::kloset::blob::{BlobReader, Packer};
 use crate::kloset::pipeline::shared_channel;
 use crate::kloset::progress::{add, read as read_counter};
 use crate::kloset::snapshot::Snapshot;
+use crate::kloset::write_session::{WriteSession, write_session};
 use crate::kloset::{Kloset, bad_packs};
-use crate::ops::backup::store_packs;
 use crate::util::Id;
 
 /// Decoded blocks that are kept of packs that cannot be copied.
@@ -78,15 +78,15 @@ impl<'a> Whole<'a> {
         self.unfit.extend(condemned);
         let counters = self.to.observer().counters();
         let before = (read_counter(&counters.files), read_counter(&counters.bytes));
-        let writing = Writing::new(self.to, self.to.config().compression)?;
-        let moved = self.transfer(snapshot, &writing);
-        // What came across is worth finding, whatever became of the rest.
-        let published = writing.publish_index();
-        if moved.is_err() {
-            self.below.clear();
-        }
-        moved?;
-        published?;
+        let course = Course::new(self.options.interrupt.clone());
+        let level = self.to.config().compression;
+        write_session(self.to, level, 1, &course.trouble, |session| {
+            let moved = self.transfer(snapshot, &session, &course);
+            if course.note(moved).is_none() {
+                self.below.clear();
+            }
+        })?;
+        course.outcome()?;
         // What other snapshots share with it was not counted again.
         let (files, bytes) = (read_counter(&counters.files), read_counter(&counters.bytes));
         let totals = snapshot.totals();
@@ -102,37 +102,37 @@ impl<'a> Whole<'a> {
     }
 
     /// Copies packs, several at once, and the chunks that are in none that can be copied.
-    fn transfer(&mut self, snapshot: &Snapshot, writing: &Writing<'_>) -> Result<(), Stop> {
+    fn transfer(
+        &mut self,
+        snapshot: &Snapshot,
+        session: &WriteSession<'_>,
+        course: &Course,
+    ) -> Result<(), Stop> {
         let connections = self.from.connections().max(self.to.connections());
         let threads = connections.clamp(TRANSFERS_LEAST, TRANSFERS_LIMIT);
-        let course = Course::new(self.options.interrupt.clone());
-        let (finished, new_packs) = shared_channel(1);
         let (queue, packs) = shared_channel(threads);
         let unfit = std::mem::take(&mut self.unfit);
-        let transfers = Transfers::new(self.from, self.to, writing, unfit);
+        let transfers = Transfers::new(self.from, self.to, session.writing(), unfit);
         let Whole { blobs, below, .. } = self;
-        thread::scope(|scope| {
-            scope.spawn(|| store_packs(writing, &new_packs, &course.trouble));
-            let saver = Saver::new(blobs, writing, finished).map_err(Stop::from);
-            course.note(saver.and_then(|mut saver| {
-                thread::scope(|scope| {
-                    for _ in 0..threads {
-                        scope.spawn(|| transfers.run(&packs, &course));
-                    }
-                    let mut walk = Walk {
-                        transfers: &transfers,
-                        course: &course,
-                        saver: &mut saver,
-                        queue,
-                    };
-                    below.each(&snapshot.root, &mut |chunk, kind| walk.want(chunk, kind))
-                })?;
-                saver.save(transfers.stranded())?;
-                saver.finish()
-            }));
+        let copied = Saver::new(blobs, session).map_err(Stop::from);
+        let copied = copied.and_then(|mut saver| {
+            thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(|| transfers.run(&packs, course));
+                }
+                let mut walk = Walk {
+                    transfers: &transfers,
+                    course,
+                    saver: &mut saver,
+                    queue,
+                };
+                below.each(&snapshot.root, &mut |chunk, kind| walk.want(chunk, kind))
+            })?;
+            saver.save(transfers.stranded())?;
+            saver.finish()
         });
         self.unfit = transfers.into_unfit();
-        course.outcome()
+        copied
     }
 }
 
@@ -162,16 +162,12 @@ struct Saver<'a> {
 }
 
 impl<'a> Saver<'a> {
-    /// From `blobs` to wherever `writing` is to.
-    fn new(
-        blobs: &'a BlobReader<'a>,
-        writing: &'a Writing<'a>,
-        finished: SyncSender<Outgoing>,
-    ) -> Result<Saver<'a>> {
+    /// From `blobs` to the store of `session`.
+    fn new(blobs: &'a BlobReader<'a>, session: &WriteSession<'a>) -> Result<Saver<'a>> {
         Ok(Saver {
             blobs,
-            data: Packer::new(writing, PackKind::Data, finished.clone())?,
-            trees: Packer::new(writing, PackKind::Tree, finished)?,
+            data: session.packer(PackKind::Data)?,
+            trees: session.packer(PackKind::Tree)?,
         })
     }
 

@@ -15,7 +15,6 @@ use crate::kloset::repack::{Copier, copying};
 use crate::kloset::snapshot::{self, Snapshot};
 use crate::kloset::tree::{self, decode_list};
 use crate::kloset::visited::Followed;
-use crate::ops::dup;
 use crate::util::Id;
 use crate::util::clock::Stopwatch;
 use crate::util::interrupt::Interrupt;
@@ -84,7 +83,7 @@ impl Condemned {
         let published_bytes = snapshot::publish(kloset, snapshot)?;
         match self.leave(kloset, &snapshot.root, interrupt) {
             Err(error) if error.is_of_one_object() => {
-                dup::take_back(kloset, snapshot.id).and(Err(as_deleted(error)))
+                snapshot::take_back(kloset, snapshot.id).and(Err(as_deleted(error)))
             }
             outcome => outcome.map(|()| published_bytes),
         }

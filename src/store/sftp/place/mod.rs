@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::object;
 use crate::error::{During, Error, Kind, Result};
-use crate::net::client::Content;
+use crate::net::content::Content;
 use crate::net::location::Url;
 use crate::net::ssh::pool::Pool;
 use crate::net::ssh::sftp::{Connection, File, Open, is_failure};

@@ -1,13 +1,13 @@
-//! A body that is sent, and can be sent again.
+//! Contents to send: a request body or a file, readable again for a retry.
 
 use crate::error::Result;
 
-/// Bytes that can be read from any place, as often as it takes.
+/// Bytes that can be read from any offset, repeatedly.
 pub trait Content: Sync {
-    /// How many there are.
+    /// The total length.
     fn size_bytes(&self) -> u64;
 
-    /// Appends bytes from `offset` on, which is below the end, to `to`: at least one, at most
+    /// Appends the bytes at `offset`, which is below the end, to `to`: at least one, at most
     /// `most`.
     fn append(&self, offset: u64, most: usize, to: &mut Vec<u8>) -> Result<()>;
 }

@@ -1,0 +1,49 @@
+//! Areas: the kinds of objects in a store.
+
+/// The kind of an object. CONFIG has no area, because it has no id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Area {
+    /// Key slots, one per passphrase.
+    Keys,
+    /// Blocks of chunks, sealed together.
+    Packs,
+    /// The contents of each pack.
+    Index,
+    /// One object per snapshot.
+    Snapshots,
+    /// Packs that maintenance intends to delete, and since when.
+    Condemned,
+}
+
+impl Area {
+    /// Every area, in the order in which a store lays them out.
+    pub const ALL: [Area; 5] = [
+        Area::Keys,
+        Area::Packs,
+        Area::Index,
+        Area::Snapshots,
+        Area::Condemned,
+    ];
+
+    /// The directory, and the word in an URL, of this area.
+    pub fn name(self) -> &'static str {
+        match self {
+            Area::Keys => "keys",
+            Area::Packs => "packs",
+            Area::Index => "index",
+            Area::Snapshots => "snapshots",
+            Area::Condemned => "condemned",
+        }
+    }
+
+    /// The size limit of an object in this area, in bytes. Readers reject larger objects before
+    /// they allocate memory.
+    pub fn limit_bytes(self) -> u64 {
+        match self {
+            Area::Keys => 64 << 10,
+            Area::Packs => 256 << 20,
+            Area::Index => 64 << 20,
+            Area::Snapshots | Area::Condemned => 16 << 20,
+        }
+    }
+}
