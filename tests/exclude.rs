@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+#[path = "common/prerequisite.rs"]
+mod prerequisite;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -13,6 +16,8 @@ use std::process::{Command, Stdio};
 use plakar::connector::exclude::{Excludes, is_cache, lines};
 use plakar::connector::{FileKind, LocalSource, Source, SourceDir};
 use plakar::error::Kind;
+
+use prerequisite::has_program;
 
 /// Files of the tree that patterns are tried on; their parents are directories.
 const FILES: &[&[u8]] = &[
@@ -237,18 +242,6 @@ fn git(dir: &Path) -> Command {
     git
 }
 
-fn has_git() -> bool {
-    let found = Command::new("git")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status()
-        .is_ok();
-    if !found {
-        eprintln!("skipped: git is not installed");
-    }
-    found
-}
-
 /// Every path of the tree, parents first, with its kind.
 fn paths() -> Vec<(Vec<u8>, FileKind)> {
     let mut paths = BTreeSet::new();
@@ -339,7 +332,7 @@ fn compare(tree: &Path, rules: &[u8], paths: &[(Vec<u8>, FileKind)]) -> Option<(
 
 #[test]
 fn a_table_of_patterns_reads_as_git_reads_it() {
-    if !has_git() {
+    if !has_program("git") {
         return;
     }
     let (tree, paths) = (repository(), paths());
@@ -352,7 +345,7 @@ fn a_table_of_patterns_reads_as_git_reads_it() {
 
 #[test]
 fn random_patterns_read_as_git_reads_them() {
-    if !has_git() {
+    if !has_program("git") {
         return;
     }
     let (tree, paths) = (repository(), paths());

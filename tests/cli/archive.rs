@@ -7,14 +7,15 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rustix::fs::{FileType, XattrFlags};
 use rustix::process::Signal;
 
+use crate::common::prerequisite::{has_program, has_root, program, skip};
 use crate::harness::{Run, Sandbox, noise, store};
 use crate::mounted::Mounted;
-use crate::prepared::{is_root, node, set_mode, set_mtime};
+use crate::prepared::{node, set_mode, set_mtime};
 use crate::seen::{Tree, differences, tree};
 
 /// A POSIX ACL as the kernel keeps it: rw-, user 7 rwx, group r--, mask rwx, others nothing.
@@ -24,18 +25,19 @@ const ACL: [u8; 44] = *b"\x02\0\0\0\
 /// The capability to open raw sockets, as the kernel keeps it.
 const CAPABILITY: [u8; 20] = *b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-/// Runs `program`, which must be content; nothing where there is none.
-fn tool(sandbox: &Sandbox, words: &[&str]) -> Option<Vec<u8>> {
-    let mut command = Command::new(words[0]);
+/// Runs a program, which must succeed, and returns what it prints.
+#[track_caller]
+fn tool(sandbox: &Sandbox, words: &[&str]) -> Vec<u8> {
+    let mut command = program(words[0]);
     command.args(&words[1..]).current_dir(sandbox.path("."));
     let output = command
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null())
         .output()
-        .ok()?;
+        .expect("it can be run");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words:?}: {said}");
-    Some(output.stdout)
+    output.stdout
 }
 
 /// Where GNU tar puts what was `d` in `sandbox`.
@@ -51,7 +53,7 @@ fn extracted(sandbox: &Sandbox, archive: &str) -> PathBuf {
         "-C",
         &out,
     ];
-    tool(sandbox, &words).expect("every system has tar");
+    tool(sandbox, &words);
     let path = fs::canonicalize(sandbox.path("d")).expect("it is there");
     sandbox
         .path(&out)
@@ -137,7 +139,7 @@ fn same(before: &Tree, after: &Tree) {
 fn tar_brings_everything_back() {
     let sandbox = Sandbox::with_store("archive_tar");
     plain_files(&sandbox);
-    if is_root() {
+    if has_root() {
         root_files(&sandbox);
     }
     let sparse = File::create(sandbox.path("d/sparse")).expect("a file can be made");
@@ -188,7 +190,7 @@ fn an_attribute_that_tar_has_no_name_for_is_told() {
     let path = sandbox.path("d/a");
     let set = |name: &[u8]| rustix::fs::setxattr(&path, name, b"value", XattrFlags::empty());
     if set(b"user.text").is_err() || set(b"user.caf\xe9").is_err() {
-        return; // There are file systems without.
+        return skip("the file system has no extended attributes");
     }
     sandbox.backup(&store("archive_xattr"), "d");
     archived(&sandbox, "archive_xattr", &["-output", "out.tar", "latest"])
@@ -208,9 +210,10 @@ fn another_reader_sees_the_same() {
         let words = ["-rebase", "-output", output, "latest"];
         archived(&sandbox, "archive_python", &words).ended(0);
     }
-    let Some(listed) = tool(&sandbox, &["python3", "-c", PYTHON, "out.tar"]) else {
+    if !has_program("python3") {
         return;
-    };
+    }
+    let listed = tool(&sandbox, &["python3", "-c", PYTHON, "out.tar"]);
     let listed = String::from_utf8(listed).expect("names are escaped");
     let has = |line: &str| assert!(listed.contains(line), "{line} in\n{listed}");
     has("b'a' b'0' 6 644 1000000000.1234568  909783072");
@@ -229,7 +232,7 @@ fn another_reader_sees_the_same() {
         "n".repeat(200),
         "\\xe9".repeat(180)
     ));
-    let listed = tool(&sandbox, &["python3", "-c", PYTHON, "out.zip"]).expect("it ran before");
+    let listed = tool(&sandbox, &["python3", "-c", PYTHON, "out.zip"]);
     let listed = String::from_utf8_lossy(&listed);
     assert!(
         listed.contains("\nempty 0 0\n") && listed.contains("\nsub/café 5 "),
@@ -241,7 +244,7 @@ fn another_reader_sees_the_same() {
 fn zip_brings_back_what_zip_can() {
     let sandbox = Sandbox::with_store("archive_zip");
     plain_files(&sandbox);
-    let root = is_root();
+    let root = has_root();
     if root {
         root_files(&sandbox);
     }
@@ -256,7 +259,7 @@ fn zip_brings_back_what_zip_can() {
         "warning: {lost} could not be kept: a zip has no place"
     ));
     assert_eq!(run.stderr().lines().count(), 1);
-    if tool(&sandbox, &["unzip", "-v"]).is_none() {
+    if !has_program("unzip") {
         return;
     }
     tool(&sandbox, &["unzip", "-tqq", "out.zip"]);
@@ -312,7 +315,7 @@ fn the_same_snapshot_gives_the_same_bytes() {
 
 /// The names of members, as tar lists them.
 fn members(sandbox: &Sandbox, archive: &str) -> Vec<String> {
-    let listed = tool(sandbox, &["tar", "-tf", archive]).expect("every system has tar");
+    let listed = tool(sandbox, &["tar", "-tf", archive]);
     let listed = String::from_utf8(listed).expect("names are escaped");
     listed.lines().map(str::to_owned).collect()
 }
@@ -339,7 +342,7 @@ fn a_part_is_named_from_the_root_or_from_itself() {
     // The first of two names is not in it, so the second is a file.
     assert!(of("linked.tar", &["-rebase", "latest:sub"]).contains(&"other-a".to_owned()));
     let contents = tool(&sandbox, &["tar", "-xOf", "linked.tar", "other-a"]);
-    assert_eq!(contents.expect("every system has tar"), b"hello\n");
+    assert_eq!(contents, b"hello\n");
 }
 
 #[test]
@@ -352,7 +355,7 @@ fn a_file_too_large_for_old_headers_has_its_size() {
         .expect("it can be written");
     sandbox.backup(&store("archive_large"), "d");
     archived(&sandbox, "archive_large", &["-output", "out.tar", "latest"]).ended(0);
-    let listed = tool(&sandbox, &["tar", "-tvf", "out.tar"]).expect("every system has tar");
+    let listed = tool(&sandbox, &["tar", "-tvf", "out.tar"]);
     assert!(String::from_utf8_lossy(&listed).contains(" 9663676416 "));
     let out = extracted(&sandbox, "out.tar").join("image");
     let (out, mut end) = (File::open(out).expect("it was extracted"), [0; 3]);

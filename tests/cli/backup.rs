@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::{Sandbox, store};
 
@@ -163,29 +162,6 @@ fn the_store_and_the_cache_do_not_back_themselves_up() {
         !listed.contains("CONFIG") && !listed.contains("/c/"),
         "{listed}"
     );
-}
-
-#[test]
-fn an_unreadable_file_is_told_recorded_and_does_not_stop_the_rest() {
-    if rustix::process::geteuid().is_root() {
-        return; // Nothing is unreadable to root.
-    }
-    let sandbox = with_tree("backup_unreadable");
-    let at = store("backup_unreadable");
-    let locked = fs::Permissions::from_mode(0o000);
-    fs::set_permissions(sandbox.path("d/a.txt"), locked).expect("a mode can be set");
-    let run = sandbox.run(&["at", &at, "backup", "d"]).ended(3);
-    run.says("a.txt: open")
-        .says("permission denied")
-        .prints("1 error");
-    let info = sandbox
-        .run(&["at", &at, "info", "-errors", "latest"])
-        .ended(0);
-    info.prints("a.txt: open").prints("permission denied");
-    sandbox
-        .run(&["at", &at, "cat", "latest:sub/b.o"])
-        .ended(0)
-        .prints_just("object");
 }
 
 #[test]

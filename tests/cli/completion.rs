@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use crate::common::prerequisite::has_program;
 use crate::harness::{Run, Sandbox};
 
 /// A store without a passphrase in `st`, with one snapshot of `d`, and `nas` configured.
@@ -136,8 +137,9 @@ fn lines_that_make_no_sense_complete_to_nothing() {
     assert_eq!(object["word"], "check");
 }
 
-/// What `shell` makes of `script`, in which `plakar` is the binary; nothing where there is no
-/// such shell: `.ci/run` installs them.
+/// Runs `shell` with `words`; `plakar` is the binary. Returns nothing if the shell is not
+/// installed: the test is skipped.
+#[track_caller]
 fn run_in(sandbox: &Sandbox, shell: &str, words: &[&str]) -> Option<Run> {
     let path = sandbox.command::<&str>(&[]).get_program().to_owned();
     let bin = std::path::Path::new(&path)
@@ -150,10 +152,7 @@ fn run_in(sandbox: &Sandbox, shell: &str, words: &[&str]) -> Option<Run> {
     command
         .env("HOME", sandbox.path("home"))
         .env("PLAKAR_REPOSITORY", "st");
-    match Command::new(shell).arg("--version").output() {
-        Ok(_) => Some(Run::of(&mut command)),
-        Err(_) => None,
-    }
+    has_program(shell).then(|| Run::of(&mut command))
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
+use crate::common::prerequisite::program;
 use crate::harness::{Run, Sandbox, binary, noise, store};
 
 /// A sandbox with two snapshots of `d`, between which this and that changed.
@@ -232,11 +232,11 @@ fn what_is_printed_for_a_tree_is_a_patch() {
         .ended(0);
     sandbox.write("changes.diff", diff.as_bytes());
     let depth = sandbox.path("d").components().count();
-    let patched = Command::new("patch")
+    let patched = program("patch")
         .args([&format!("-p{depth}"), "-d", "out", "-i", "../changes.diff"])
         .current_dir(sandbox.path("."))
-        .output();
-    let Ok(patched) = patched else { return };
+        .output()
+        .expect("patch can be run");
     assert!(patched.status.success(), "{diff}\n{patched:?}");
     for (path, _, new) in &files {
         let path = path.replacen("d/", "out/", 1);

@@ -18,6 +18,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use tempfile::TempDir;
+
+use crate::common::prerequisite::program;
+
 /// What every store in these tests is locked with, unless a test says otherwise.
 pub(crate) const PASSPHRASE: &str = "an owl in the attic";
 
@@ -33,6 +37,8 @@ pub(crate) fn binary() -> &'static str {
 pub(crate) struct Sandbox {
     root: PathBuf,
     environment: Vec<(String, String)>,
+    /// Removed with the sandbox, if it is not under the target directory.
+    _temporary: Option<TempDir>,
 }
 
 impl Sandbox {
@@ -42,6 +48,15 @@ impl Sandbox {
         if root.exists() {
             fs::remove_dir_all(&root).expect("the sandbox of an earlier run can be removed");
         }
+        Sandbox::at(root, None)
+    }
+
+    /// A sandbox in `directory`, for users that cannot reach the target directory.
+    pub(crate) fn within(directory: TempDir) -> Sandbox {
+        Sandbox::at(directory.path().to_owned(), Some(directory))
+    }
+
+    fn at(root: PathBuf, temporary: Option<TempDir>) -> Sandbox {
         fs::create_dir_all(root.join("home")).expect("a sandbox can be made");
         let home = root.join("home").display().to_string();
         let environment = [
@@ -55,6 +70,7 @@ impl Sandbox {
         Sandbox {
             root,
             environment: environment.to_vec(),
+            _temporary: temporary,
         }
     }
 
@@ -97,7 +113,7 @@ impl Sandbox {
     }
 
     /// Runs the binary with `words` on a terminal of its own, where both streams
-    /// are one and lines end in CR LF. `script` is part of util-linux.
+    /// are one and lines end in CR LF.
     pub(crate) fn run_on_terminal(&self, words: &[&str]) -> Run {
         Run::of(&mut self.terminal(words))
     }
@@ -108,7 +124,7 @@ impl Sandbox {
             .iter()
             .map(|word| format!(" '{}'", word.replace('\'', r"'\''")));
         let line = format!("'{}'{}", binary(), quoted.collect::<String>());
-        let mut command = Command::new("script");
+        let mut command = program("script");
         command.args(["-qec", &line, "/dev/null"]);
         command.current_dir(&self.root);
         self.equip(&mut command);

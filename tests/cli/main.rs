@@ -5,6 +5,8 @@ mod archive;
 mod backup;
 mod cat;
 mod check;
+#[path = "../common/mod.rs"]
+mod common;
 mod completion;
 mod config;
 mod create;

@@ -9,14 +9,16 @@ use std::process::Command;
 
 use rustix::fs::{FileType, Mode, XattrFlags};
 
+use crate::common::prerequisite::{has_root, program};
 use crate::harness::{Sandbox, noise, store};
-use crate::prepared::{is_root, node, set_mode, set_mtime};
+use crate::prepared::{node, set_mode, set_mtime};
 use crate::seen::{Tree, differences, tree};
 
 /// Runs a tool of the system, which must succeed.
+#[track_caller]
 fn tool(words: &[&str], path: &Path) {
-    let status = Command::new(words[0]).args(&words[1..]).arg(path).output();
-    let output = status.unwrap_or_else(|cause| panic!("{}: {cause}", words[0]));
+    let output = program(words[0]).args(&words[1..]).arg(path).output();
+    let output = output.expect("it can be run");
     assert!(output.status.success(), "{words:?}: {output:?}");
 }
 
@@ -72,8 +74,8 @@ fn with_store(name: &str) -> Sandbox {
 
 #[test]
 fn every_kind_of_entry_comes_back() {
-    if !is_root() {
-        return; // Devices are root's.
+    if !has_root() {
+        return;
     }
     let sandbox = with_store("metadata_kinds");
     let path = |name: &str| sandbox.path("d").join(name);
@@ -112,8 +114,8 @@ fn every_kind_of_entry_comes_back() {
 
 #[test]
 fn names_may_be_anything_and_paths_longer_than_the_kernel_takes() {
-    if !is_root() {
-        return; // The walker needs to open everything.
+    if !has_root() {
+        return;
     }
     let sandbox = with_store("metadata_names");
     let odd = [
@@ -156,7 +158,7 @@ fn deep(path: &Path, levels: usize) {
 
 #[test]
 fn holes_come_back_where_they_were() {
-    if !is_root() {
+    if !has_root() {
         return;
     }
     let sandbox = with_store("metadata_holes");
@@ -190,8 +192,8 @@ fn holes_come_back_where_they_were() {
 
 #[test]
 fn times_modes_and_owners_come_back() {
-    if !is_root() {
-        return; // Owners are given away by root only.
+    if !has_root() {
+        return;
     }
     let sandbox = with_store("metadata_modes");
     let moments = [
@@ -227,8 +229,8 @@ fn times_modes_and_owners_come_back() {
 
 #[test]
 fn attributes_acls_capabilities_and_flags_come_back() {
-    if !is_root() {
-        return; // Flags and capabilities are root's.
+    if !has_root() {
+        return;
     }
     let sandbox = with_store("metadata_attributes");
     let _unlock = Unlock(&sandbox);
@@ -297,7 +299,7 @@ fn attributes_acls_capabilities_and_flags_come_back() {
 
 #[test]
 fn attributes_may_be_left_out_on_either_side() {
-    if !is_root() {
+    if !has_root() {
         return;
     }
     let sandbox = with_store("metadata_without");

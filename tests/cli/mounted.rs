@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::common::prerequisite::has_mounted;
 use crate::harness::Sandbox;
 
 /// A mounted tmpfs; dropped, it is gone, whatever became of the test.
@@ -12,21 +13,13 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    /// Mounts `size_bytes` of memory at `path` of `sandbox`. Where that is not allowed it
-    /// says so and returns nothing, and the test has nothing to test.
+    /// Mounts `size_bytes` of memory at `path` of `sandbox`. Returns nothing if this is not
+    /// possible: the test is skipped.
+    #[track_caller]
     pub(crate) fn tmpfs(sandbox: &Sandbox, path: &str, size_bytes: u64) -> Option<Mounted> {
         sandbox.mkdir(path);
         let path = sandbox.path(path);
-        let size = format!("size={size_bytes}");
-        let output = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(&path)
-            .output();
-        match output {
-            Ok(output) if output.status.success() => Some(Mounted { path }),
-            Ok(output) => skipped(&String::from_utf8_lossy(&output.stderr)),
-            Err(cause) => skipped(&cause.to_string()),
-        }
+        has_mounted(&path, &format!("size={size_bytes}")).then(|| Mounted { path })
     }
 
     /// Fills what is left, all but some bytes.
@@ -56,10 +49,4 @@ impl Drop for Mounted {
 /// Unmounts `path`, also if somebody still is in there.
 pub(crate) fn unmount(path: &Path) {
     let _ = Command::new("umount").arg("-l").arg(path).output();
-}
-
-fn skipped(cause: &str) -> Option<Mounted> {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "not tested, nothing mounted: {cause}");
-    None
 }

@@ -6,11 +6,6 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
 
-/// Whether this user may make devices and give files away.
-pub(crate) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
 /// Sets the time of `path` itself, link or not.
 pub(crate) fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
     let time = Timespec {

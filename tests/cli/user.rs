@@ -2,25 +2,36 @@
 
 use std::fs::{self};
 use std::os::unix::fs::{MetadataExt, lchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Run, Sandbox};
+use crate::common::prerequisite::has_root;
+use crate::common::user::{self, USER};
+use crate::harness::{Run, Sandbox, binary};
 use crate::prepared::set_mode;
 
-const NOBODY: u32 = 65534;
 /// Files whose owner an ordinary user cannot restore: far more than warnings anybody reads.
 const STRANGERS: usize = 300;
 
-/// Runs the binary as nobody in particular.
-fn run_as_nobody(sandbox: &Sandbox, words: &[&str]) -> Run {
-    let plain = sandbox.command(words);
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
-        .arg(plain.get_program())
-        .args(plain.get_args())
-        .env_clear();
+/// A sandbox that belongs to the ordinary user, and a copy of the binary in it.
+struct Account {
+    sandbox: Sandbox,
+    binary: PathBuf,
+}
+
+impl std::ops::Deref for Account {
+    type Target = Sandbox;
+
+    fn deref(&self) -> &Sandbox {
+        &self.sandbox
+    }
+}
+
+/// Runs the binary as the ordinary user.
+fn run_as_nobody(account: &Account, words: &[&str]) -> Run {
+    let plain = account.command(words);
+    let mut command = user::command(&account.binary);
+    command.args(plain.get_args()).env_clear();
     for (name, value) in plain.get_envs() {
         command.env(name, value.unwrap_or_default());
     }
@@ -31,27 +42,31 @@ fn run_as_nobody(sandbox: &Sandbox, words: &[&str]) -> Run {
     Run::of(&mut command)
 }
 
-/// A sandbox that belongs to nobody, or nothing where this user cannot make one.
-fn sandbox_of_nobody(name: &str) -> Option<Sandbox> {
-    if !rustix::process::geteuid().is_root() {
+/// An account with a store and a directory `d`. Only root can make one.
+#[track_caller]
+fn account() -> Option<Account> {
+    if !has_root() {
         return None;
     }
-    let sandbox = Sandbox::new(name);
+    let directory = user::directory();
+    let binary = user::copy(Path::new(binary()), directory.path());
+    let sandbox = Sandbox::within(directory);
     sandbox.mkdir("d");
-    for path in [".", "home", "d"] {
+    for path in ["home", "d"] {
         give_away(&sandbox.path(path));
     }
-    run_as_nobody(&sandbox, &["at", "st", "create"]).ended(0);
-    Some(sandbox)
+    let account = Account { sandbox, binary };
+    run_as_nobody(&account, &["at", "st", "create"]).ended(0);
+    Some(account)
 }
 
 fn give_away(path: &Path) {
-    lchown(path, Some(NOBODY), Some(NOBODY)).expect("root may give away");
+    lchown(path, Some(USER), Some(USER)).expect("root may give away");
 }
 
 #[test]
 fn what_cannot_be_read_is_told_and_the_rest_is_backed_up() {
-    let Some(sandbox) = sandbox_of_nobody("user_unreadable") else {
+    let Some(sandbox) = account() else {
         return;
     };
     sandbox.write("d/fine", b"fine");
@@ -97,7 +112,7 @@ fn what_cannot_be_read_is_told_and_the_rest_is_backed_up() {
 
 #[test]
 fn what_only_root_may_restore_is_one_warning() {
-    let Some(sandbox) = sandbox_of_nobody("user_restore") else {
+    let Some(sandbox) = account() else {
         return;
     };
     for number in 0..STRANGERS {
@@ -119,7 +134,7 @@ fn what_only_root_may_restore_is_one_warning() {
         .says("could not be restored: not running as root")
         .prints("301 files");
     let stranger = fs::metadata(sandbox.path("out/7")).expect("it is there");
-    assert_eq!(stranger.uid(), NOBODY);
+    assert_eq!(stranger.uid(), USER);
     // Nobody is lent the rights of a user who never owned the file.
     assert_eq!(stranger.mode() & 0o7777, 0o755);
     let words = ["at", "st", "restore", "-skip-permissions", "-to", "plain"];
@@ -127,7 +142,7 @@ fn what_only_root_may_restore_is_one_warning() {
 }
 
 /// A backup by root into the store of nobody, who can still read it afterwards.
-fn run_as_root_for_nobody(sandbox: &Sandbox) {
+fn run_as_root_for_nobody(sandbox: &Account) {
     sandbox.run(&["at", "st", "backup", "d"]).ended(0);
     let mut command = Command::new("chown");
     command.args(["-R", "65534:65534"]).arg(sandbox.path("st"));
@@ -141,7 +156,7 @@ fn run_as_root_for_nobody(sandbox: &Sandbox) {
 
 #[test]
 fn devices_are_roots_and_told_one_by_one() {
-    let Some(sandbox) = sandbox_of_nobody("user_devices") else {
+    let Some(sandbox) = account() else {
         return;
     };
     let node = |name: &str, kind, device| {
@@ -168,7 +183,7 @@ fn devices_are_roots_and_told_one_by_one() {
 
 #[test]
 fn closed_directories_of_ones_own_come_back_and_are_filled() {
-    let Some(sandbox) = sandbox_of_nobody("user_closed") else {
+    let Some(sandbox) = account() else {
         return;
     };
     for (name, mode) in [("read-only", 0o555), ("closed", 0o000), ("blind", 0o300)] {
@@ -194,7 +209,7 @@ fn closed_directories_of_ones_own_come_back_and_are_filled() {
 
 #[test]
 fn a_store_or_target_that_is_closed_to_us_is_told() {
-    let Some(sandbox) = sandbox_of_nobody("user_denied") else {
+    let Some(sandbox) = account() else {
         return;
     };
     sandbox.write("d/a", b"a");

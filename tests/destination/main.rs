@@ -22,7 +22,12 @@ use plakar::error::Kind;
 use rustix::fs::{XattrFlags, lgetxattr, setxattr};
 use tempfile::TempDir;
 
+use common::prerequisite::{has_mounted, has_root, skip};
+use common::user;
+
 mod attributes;
+#[path = "../common/mod.rs"]
+mod common;
 mod entries;
 mod safety;
 
@@ -134,20 +139,12 @@ fn again_as_ordinary_user(test: &str) {
     if !is_root() {
         return;
     }
-    let dir = sandbox();
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let program = dir.path().join("tests");
-    // Copied by another process: one that a sibling test forks while we write would inherit
-    // the open copy, and a program that is open for writing cannot be run.
-    let copied = Command::new("cp")
-        .arg(std::env::current_exe().unwrap())
-        .arg(&program)
-        .status();
-    assert!(copied.unwrap().success());
-    let output = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(&program)
+    let dir = user::directory();
+    let program = user::copy(&std::env::current_exe().unwrap(), dir.path());
+    let output = user::command(&program)
         .args(["--exact", test])
+        // The parts that only root can run have just been run.
+        .env_remove("PLAKAR_TEST_SKIP")
         .env("TMPDIR", dir.path())
         .current_dir(dir.path())
         .output()

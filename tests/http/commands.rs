@@ -3,10 +3,11 @@
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::common::prerequisite::program;
 use super::harness::{Run, Sandbox, describe, noise};
 use super::serving::Served;
 
@@ -200,7 +201,7 @@ fn who_cannot_be_reached_or_is_no_server_is_told_in_one_line() {
         .ended(0)
         .prints("is no store yet");
     told(&format!("{}/x", server.url), 66, "");
-    let other = Command::new("python3")
+    let other = program("python3")
         .args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "0"])
         .current_dir(sandbox.path("home"))
         .stdout(Stdio::piped())

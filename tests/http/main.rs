@@ -6,6 +6,8 @@
 mod between;
 mod broken;
 mod commands;
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../cli/harness.rs"]
 #[allow(dead_code)]
 mod harness;

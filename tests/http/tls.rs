@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use plakar::error::{Error, Kind};
@@ -11,6 +10,7 @@ use plakar::net::location::Location;
 use plakar::store::{Settings, open};
 use tempfile::TempDir;
 
+use super::common::prerequisite::program;
 use super::conforms;
 use super::harness::Sandbox;
 use super::serving::{Served, failure, settings, store};
@@ -26,7 +26,7 @@ const NEW_KEY: [&str; 5] = [
 
 /// Runs openssl in `at` and gives what it prints.
 fn openssl(at: &Path, words: &[&str]) -> Vec<u8> {
-    let output = Command::new("openssl").args(words).current_dir(at).output();
+    let output = program("openssl").args(words).current_dir(at).output();
     let output = output.expect("openssl is installed");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "openssl {words:?}: {said}");

@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use crate::common::prerequisite::program;
 use crate::harness::{Run, Sandbox};
 
 #[path = "../../src/packaging/commit.rs"]
@@ -14,7 +14,7 @@ use commit_of_build::Checkout;
 
 /// Runs git in `dir` with nobody's configuration, and returns what it prints.
 fn git(dir: &Path, words: &[&str]) -> String {
-    let mut command = Command::new("git");
+    let mut command = program("git");
     command.args(["-c", "user.name=x", "-c", "user.email=x@example"]);
     command.args(words).current_dir(dir);
     command

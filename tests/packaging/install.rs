@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use plakar::cli::manual::PAGES;
 
+use crate::common::prerequisite::program;
 use crate::harness::{Run, Sandbox, binary};
 use crate::{make, top};
 
@@ -107,7 +108,7 @@ fn what_is_installed_is_what_it_should_be() {
         assert!(!text.contains("/usr/local/bin"), "{text}");
     }
     let page = root.join("share/man/man1/plakar.1");
-    let shown = std::process::Command::new("mandoc").arg(page).output();
+    let shown = program("mandoc").arg(page).output();
     assert!(shown.is_ok_and(|shown| shown.status.success()));
     sandbox.discard();
 }

@@ -4,12 +4,15 @@
 //! minutes and more tools than everybody has.
 
 mod commit;
+#[path = "../common/mod.rs"]
+mod common;
 mod dependencies;
 mod dist;
 #[path = "../cli/harness.rs"]
 #[allow(dead_code)]
 mod harness;
 mod install;
+mod prerequisites;
 mod services;
 
 use std::path::Path;

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use plakar::cli::{COMMANDS, Flag, GLOBAL_FLAGS};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::common::prerequisite::program;
 use crate::harness::{PASSPHRASE, Run, Sandbox, binary};
 use crate::install::installed;
 use crate::top;
@@ -75,7 +76,7 @@ fn systemd_is_content_with_the_units() {
     fs::rename(sandbox.path("moved"), sandbox.path("image")).expect("it can be moved");
     let units = sandbox.path("image/lib/systemd/system");
     let analyze = |words: &[&str]| {
-        let mut command = Command::new("systemd-analyze");
+        let mut command = program("systemd-analyze");
         Run::of(command.args(words).current_dir(&units)).ended(0)
     };
     for (template, name) in [

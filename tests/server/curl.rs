@@ -1,13 +1,14 @@
 //! curl, as somebody who has no plakar would use it.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
+use crate::common::prerequisite::program;
 use crate::served::{Served, bytes, object, sandbox};
 
 /// What curl makes of `words`, which end with a target.
 fn curl(served: &Served, words: &[&str]) -> Output {
     let (target, flags) = words.split_last().expect("there is a target");
-    let output = Command::new("curl")
+    let output = program("curl")
         .args(["--silent", "--show-error", "--max-time", "100"])
         .args(flags)
         .arg(format!("{}{target}", served.url))
@@ -71,7 +72,7 @@ fn curl_gets_puts_and_looks() {
     let unless = format!("If-None-Match: \"{etag}\"");
     assert_eq!(status(&served, &["-H", &unless, &target]), "304 1");
     // As a proxy would be asked.
-    let proxied = Command::new("curl")
+    let proxied = program("curl")
         .args([
             "--silent",
             "--proxy",

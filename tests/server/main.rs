@@ -1,6 +1,8 @@
 //! `plakar server` as its clients meet it: the binary, on a port of its own, spoken to byte by
 //! byte, by curl and by openssl, and ended by the number of its process.
 
+#[path = "../common/mod.rs"]
+mod common;
 #[allow(dead_code)]
 #[path = "../cli/harness.rs"]
 mod harness;

@@ -1,10 +1,11 @@
 //! TLS, as openssl and curl see it.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rustix::process::Signal;
 
+use crate::common::prerequisite::program;
 use crate::harness::Sandbox;
 use crate::served::{Served, sandbox, until};
 
@@ -13,7 +14,7 @@ const FLAGS: [&str; 4] = ["-cert", "cert.pem", "-key", "key.pem"];
 /// Makes a certificate of its own for `name`.
 pub(crate) fn certify(sandbox: &Sandbox, name: &str) {
     let subject = format!("/CN={name}");
-    let output = Command::new("openssl")
+    let output = program("openssl")
         .args([
             "req",
             "-x509",
@@ -35,7 +36,7 @@ pub(crate) fn certify(sandbox: &Sandbox, name: &str) {
 
 /// What `openssl s_client` shows of a connection that asks for CONFIG.
 fn s_client(served: &Served, flags: &[&str]) -> String {
-    let mut child = Command::new("openssl")
+    let mut child = program("openssl")
         .args(["s_client", "-ign_eof", "-CAfile", "cert.pem", "-connect"])
         .arg(served.address.to_string())
         .args(flags)
@@ -54,7 +55,7 @@ fn s_client(served: &Served, flags: &[&str]) -> String {
 
 /// What curl is answered, if it trusts the certificate.
 fn curl(served: &Served, words: &[&str]) -> (bool, String) {
-    let output = Command::new("curl")
+    let output = program("curl")
         .args(["--silent", "--cacert", "cert.pem", "--max-time", "100"])
         .args(words)
         .current_dir(served.sandbox.path("."))

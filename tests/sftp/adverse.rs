@@ -11,6 +11,7 @@ use plakar::store::{Area, Store};
 use plakar::util::Id;
 use rustix::process::Signal;
 
+use crate::common::prerequisite::has_mounted;
 use crate::proxy::Proxy;
 use crate::server::{Server, Told, files_below};
 
@@ -190,17 +191,10 @@ fn nobody_waits_for_an_interrupted_command() {
 
 #[test]
 fn a_full_disk_is_told_as_such() {
-    if !rustix::process::getuid().is_root() {
-        return;
-    }
     let server = Server::new();
     let disk = server.path("srv/disk");
     fs::create_dir(&disk).unwrap();
-    let mut mount = Command::new("mount");
-    mount
-        .args(["-t", "tmpfs", "-o", "size=4m,nr_inodes=64", "tmpfs"])
-        .arg(&disk);
-    if !mount.status().unwrap().success() {
+    if !has_mounted(&disk, "size=4m,nr_inodes=64") {
         return;
     }
     let store = server.store("disk/st");

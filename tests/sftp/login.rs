@@ -1,7 +1,7 @@
 //! Logging in: keys of every type, in files and in agents, and none that would be asked for.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use plakar::error::{Error, Kind};
 use plakar::net::ssh::{Options, Question};
 use zeroize::Zeroizing;
 
+use crate::common::prerequisite::program;
 use crate::server::Server;
 
 /// What comes of asking for a store that is not there: [`Kind::NotFound`] once we are let in.
@@ -43,20 +44,20 @@ struct Agent {
 impl Agent {
     fn with(server: &Server, keys: &[&str]) -> Agent {
         let socket = server.path("agent");
-        let mut command = Command::new("ssh-agent");
+        let mut command = program("ssh-agent");
         command
             .arg("-D")
             .arg("-a")
             .arg(&socket)
             .stdout(Stdio::null());
-        let running = command.spawn().expect("openssh-client is installed");
+        let running = command.spawn().expect("ssh-agent can be run");
         let until = Instant::now() + Duration::from_secs(30);
         while !socket.exists() {
             assert!(Instant::now() < until, "ssh-agent does not begin");
             std::thread::sleep(Duration::from_millis(5));
         }
         for key in keys {
-            let mut command = Command::new("ssh-add");
+            let mut command = program("ssh-add");
             command
                 .arg("-q")
                 .arg(server.path(key))

@@ -6,6 +6,8 @@ mod adverse;
 mod ahead;
 mod cipher;
 mod command;
+#[path = "../common/mod.rs"]
+mod common;
 mod connector;
 #[path = "../cli/harness.rs"]
 #[allow(dead_code)]

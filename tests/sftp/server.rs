@@ -16,6 +16,8 @@ use plakar::store::{Settings, Store, open};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::common::prerequisite::{has_root, program};
+
 /// How long a server may take to begin, or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -39,10 +41,10 @@ impl Server {
         Server::within(TempDir::new().unwrap(), lines)
     }
 
-    /// One whose users see nothing but its files, which are `/` for them. Nothing if we may
-    /// not make one.
+    /// One whose users see nothing but its files, which are `/` for them. Only root can
+    /// start one.
     pub(crate) fn jail() -> Option<Server> {
-        if !rustix::process::getuid().is_root() {
+        if !has_root() {
             return None;
         }
         // All that is above a jail must be root's alone, which /tmp is not.
@@ -85,7 +87,7 @@ impl Server {
 
     /// Makes a key pair.
     pub(crate) fn make_key(&self, name: &str, arguments: &[&str]) {
-        let mut command = Command::new("ssh-keygen");
+        let mut command = program("ssh-keygen");
         command
             .args(["-q", "-f"])
             .arg(self.path(name))
@@ -152,18 +154,13 @@ impl Server {
             // Where it locks itself up before anybody is let in.
             fs::create_dir_all("/run/sshd").unwrap();
         }
-        let mut command = Command::new("/usr/sbin/sshd");
+        let mut command = program("sshd");
         command
             .args(["-D", "-e", "-f"])
             .arg(self.path("sshd_config"));
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let log = fs::File::create(self.path("log")).unwrap();
-        self.running = Some(
-            command
-                .stderr(log)
-                .spawn()
-                .expect("openssh-server is installed"),
-        );
+        self.running = Some(command.stderr(log).spawn().expect("sshd can be run"));
         let until = Instant::now() + PATIENCE;
         while !has_banner(self.port) {
             let log = fs::read_to_string(self.path("log")).unwrap_or_default();

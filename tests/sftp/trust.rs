@@ -8,12 +8,13 @@ use plakar::error::Kind;
 use plakar::net::ssh::{Options, Question};
 use zeroize::Zeroizing;
 
+use crate::common::prerequisite::program;
 use crate::login::{is_denied, is_let_in, outcome};
 use crate::server::{Server, Told};
 
 /// The fingerprint of a key, as ssh-keygen shows it.
 fn fingerprint(server: &Server, name: &str) -> String {
-    let mut command = Command::new("ssh-keygen");
+    let mut command = program("ssh-keygen");
     let shown = command
         .arg("-lf")
         .arg(server.path(&format!("{name}.pub")))
@@ -39,7 +40,7 @@ fn the_type_of_key_that_is_known_is_asked_for() {
 #[test]
 fn a_name_may_be_hashed() {
     let server = Server::new();
-    let mut command = Command::new("ssh-keygen");
+    let mut command = program("ssh-keygen");
     command
         .args(["-q", "-H", "-f"])
         .arg(server.path("home/.ssh/known_hosts"));

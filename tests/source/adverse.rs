@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::Command;
 
 use plakar::error::Kind;
 
+use crate::common::prerequisite::has_root;
+use crate::common::user;
 use crate::{fifo, open, read_all, scratch};
 
 #[test]
@@ -142,45 +143,36 @@ const TREE: &str = "PLAKAR_TEST_TREE";
 
 #[test]
 fn an_ordinary_user_reads_what_he_may() {
-    if !rustix::process::geteuid().is_root() {
-        return eprintln!("skipped: only root can become somebody else");
+    if !has_root() {
+        return;
     }
-    let tree = tempfile::tempdir().unwrap();
+    let tree = user::directory();
     let at = |name: &str| tree.path().join(name);
     let mode =
         |name: &str, mode| fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
-    fs::copy("/proc/self/exe", at("test")).unwrap();
+    let program = user::copy(&std::env::current_exe().unwrap(), tree.path());
     fs::create_dir(at("pass")).unwrap();
     for name in ["private", "public", "pass/public"] {
         fs::write(at(name), "words").unwrap();
     }
     for (name, bits) in [
         ("", 0o755),
-        ("test", 0o755),
         ("private", 0o600),
         ("public", 0o644),
         ("pass", 0o711),
     ] {
         mode(name, bits);
     }
-    let ids = ["--reuid=65534", "--regid=65534", "--clear-groups"];
-    let mut child = Command::new("setpriv");
-    child.args(ids).arg(at("test")).args([
-        "--exact",
-        "adverse::the_ordinary_users_part",
-        "--ignored",
-    ]);
-    match child.env(TREE, tree.path()).current_dir("/").output() {
-        Err(cause) => eprintln!("skipped: setpriv: {cause}"),
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stdout);
-            assert!(
-                output.status.success() && said.contains("1 passed"),
-                "{child:?}: {}: {said}",
-                output.status
-            );
-        }
-    }
+    let mut child = user::command(&program);
+    child.args(["--exact", "adverse::the_ordinary_users_part", "--ignored"]);
+    let output = child.env(TREE, tree.path()).current_dir("/").output();
+    let output = output.expect("setpriv can be run");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{child:?}: {}: {said}",
+        output.status
+    );
 }
 
 #[test]

@@ -15,7 +15,9 @@ use plakar::store::{Area, Settings, Store, open};
 use plakar::util::Id;
 use tempfile::TempDir;
 
-use super::{Sandbox, ended_well, fails, files_in, ids, put, store_at};
+use super::common::prerequisite::has_mounted;
+use super::common::user;
+use super::{Sandbox, fails, files_in, ids, put, store_at};
 
 /// What a child is to do, and the store it does it to.
 const CHILD: &str = "PLAKAR_TEST_CHILD";
@@ -25,20 +27,10 @@ const CHILD_STORE: &str = "PLAKAR_TEST_STORE";
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// None, and a word why, if this user may not mount.
+    /// None if no file system can be mounted: the test is skipped.
     fn new(size: &str) -> Option<SmallDisk> {
         let directory = TempDir::new().unwrap();
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: only root can mount a file system to fill");
-            return None;
-        }
-        let options = format!("size={size}");
-        ended_well(
-            Command::new("mount")
-                .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-                .arg(directory.path()),
-        );
-        Some(SmallDisk(directory))
+        has_mounted(directory.path(), &format!("size={size}")).then(|| SmallDisk(directory))
     }
 }
 
@@ -235,12 +227,5 @@ fn as_nobody(directory: &Path) -> Command {
     if !rustix::process::geteuid().is_root() {
         return this_program();
     }
-    // Nobody may not be allowed to where this program is.
-    let copy = directory.join("program");
-    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(copy);
-    command
+    user::command(&user::copy(&std::env::current_exe().unwrap(), directory))
 }

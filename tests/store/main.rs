@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
 mod adversity;
+#[path = "../common/mod.rs"]
+mod common;
 
 use std::cell::RefCell;
 use std::fs::{self, File};

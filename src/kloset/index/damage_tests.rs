@@ -1,5 +1,8 @@
 //! Everything that can happen to a cache directory.
 
+#[path = "../../../tests/common/prerequisite.rs"]
+mod prerequisite;
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -213,16 +216,11 @@ fn a_directory_that_cannot_be_written_is_done_without() {
     );
 }
 
-/// Needs root to mount a file system of 64 KiB; passes without a word otherwise.
 #[test]
 fn a_full_disk_moves_the_cache_elsewhere() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
-    let mut mount = std::process::Command::new("mount");
-    mount
-        .args(["-t", "tmpfs", "-o", "size=64k", "none"])
-        .arg(path);
-    if !mount.output().is_ok_and(|output| output.status.success()) {
+    if !prerequisite::has_mounted(path, "size=64k") {
         return;
     }
     let index = Index::open_with(Some(path), 500);

@@ -24,8 +24,11 @@ fn damage_moves_nothing_that_follows() {
     let back = |words: &[&str]| tool(&sandbox, words);
     sandbox.mkdir("tar");
     back(&["tar", "-xpf", "out.tar", "-C", "tar"]);
-    let is_there = back(&["unzip", "-qq", "out.zip", "-d", "zip"]).is_some();
-    for out in ["tar", "zip"].into_iter().take(1 + usize::from(is_there)) {
+    let has_unzip = has_program("unzip");
+    if has_unzip {
+        back(&["unzip", "-qq", "out.zip", "-d", "zip"]);
+    }
+    for out in ["tar", "zip"].into_iter().take(1 + usize::from(has_unzip)) {
         let read = |name: &str| sandbox.read(&format!("{out}/{name}"));
         assert_eq!(
             (read("before"), read("z-after")),
@@ -45,8 +48,8 @@ fn damage_moves_nothing_that_follows() {
 
 #[test]
 fn what_was_never_read_is_left_out_and_told() {
-    if !is_root() {
-        return; // Nothing is there that others may see and nobody read.
+    if !has_root() {
+        return;
     }
     let sandbox = Sandbox::with_store("archive_unread");
     let at = store("archive_unread");
