@@ -14,7 +14,7 @@ use crate::error::Result;
 pub const COMMAND: Command = Command {
     name: "login",
     synopsis: "[-email ADDRESS | -github | -env] [-no-spawn] [-status]",
-    about: "say that there is no service to log in to",
+    about: "does nothing: there is no service to log in to",
     flags: &[
         Flag::value("email", "ADDRESS", "accepted, and not sent anywhere"),
         Flag::switch("github", "accepted, and ignored"),

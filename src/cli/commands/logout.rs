@@ -6,7 +6,7 @@ use crate::cli::Command;
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "logout",
-    about: "say that there is no service to log out from",
+    about: "does nothing: there is no service to log out from",
     run: |globals, args| {
         args.no_arguments()?;
         login::say(globals, "logout")

@@ -18,7 +18,7 @@ use crate::error::{During, Error, Kind, Result};
 pub const COMMAND: Command = Command {
     name: "pkg",
     synopsis: "list | show | add | rm",
-    about: "list the connectors, which are built in",
+    about: "list the built-in connectors",
     subcommands: &[
         Command {
             name: "list",

@@ -16,7 +16,7 @@ use crate::kloset::snapshot::{self, Labels, Stored};
 pub const COMMAND: Command = Command {
     name: "tag",
     synopsis: "list | add | rm",
-    about: "list tags, and change those of snapshots",
+    about: "list tags, and change the tags of snapshots",
     subcommands: &[
         Command {
             name: "list",

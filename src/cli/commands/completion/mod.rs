@@ -23,7 +23,7 @@ use crate::error::Result;
 pub const COMMAND: Command = Command {
     name: "completion",
     synopsis: "bash | zsh | fish | candidates",
-    about: "print what lets a shell complete command lines",
+    about: "print shell completion scripts",
     subcommands: &[
         Command {
             name: "bash",

@@ -1,4 +1,4 @@
-//! `plakar diag`: what lies where in a store, for whoever must find out what is wrong with it.
+//! `plakar diag`: shows the internal structure of a store, for the diagnosis of damage.
 //!
 //! Nothing is changed. What is damaged is told of, counted, and does not end the looking.
 
@@ -21,7 +21,7 @@ use crate::ops::inspect::Prefix;
 pub const COMMAND: Command = Command {
     name: "diag",
     synopsis: "packs | pack | chunks | tree | chunk | index | snapshots | snapshot",
-    about: "tell what lies where in a store",
+    about: "show the internal structure of a store",
     subcommands: &[
         Command {
             name: "packs",

@@ -12,7 +12,7 @@ use crate::error::Result;
 pub const COMMAND: Command = Command {
     name: "info",
     synopsis: "[-errors] [SNAPSHOT[:PATH]]",
-    about: "tell the facts of a store, a snapshot or a file in one",
+    about: "show details of a store, a snapshot or a file",
     flags: &[Flag::switch("errors", "list what could not be backed up")],
     run,
     ..Command::BLANK
