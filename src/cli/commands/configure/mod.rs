@@ -26,7 +26,7 @@ pub const STORE: Command = Command {
 pub const SOURCE: Command = Command {
     name: "source",
     synopsis: PLACE_SYNOPSIS,
-    about: "keep places to back up by name",
+    about: "manage sources",
     subcommands: PLACE,
     ..Command::BLANK
 };
@@ -35,7 +35,7 @@ pub const SOURCE: Command = Command {
 pub const DESTINATION: Command = Command {
     name: "destination",
     synopsis: PLACE_SYNOPSIS,
-    about: "keep places to restore to by name",
+    about: "manage destinations",
     subcommands: PLACE,
     ..Command::BLANK
 };
