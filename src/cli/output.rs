@@ -254,7 +254,7 @@ impl Output {
         if self.format == Format::Json {
             let complaint = Complaint {
                 path: path.map(JsonPath::from),
-                message: error.to_string(),
+                message: printable(error.to_string().as_bytes()),
                 code: error.kind().exit_code(),
             };
             return self.emit(kind, &complaint);

@@ -10,6 +10,7 @@ use super::layout::{Layout, content_bytes};
 use super::tree::{Entry, each_chunk};
 use crate::connector::FileKind;
 use crate::error::{Error, Kind, Result};
+use crate::util::printable::printable;
 
 /// How many zeros are handed on at once.
 const ZEROS_BYTES: usize = 16 << 10;
@@ -74,7 +75,7 @@ pub(super) fn check_contents(entry: &Entry) -> Result<()> {
         )),
         (FileKind::Directory, _) => Err(Error::new(Kind::Failed, "is a directory")),
         (FileKind::Symlink, _) => {
-            let target = entry.details.target.escape_ascii();
+            let target = printable(&entry.details.target);
             Err(Error::new(
                 Kind::Failed,
                 format!("is a symbolic link to {target}"),

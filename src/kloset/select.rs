@@ -5,6 +5,7 @@ use super::blob::BlobReader;
 use super::snapshot::{Snapshot, Stored, list};
 use super::tree::{Entry, TreeReader};
 use crate::error::{During, Error, Kind, Result};
+use crate::util::printable::printable;
 
 /// Decoded blocks that are kept on the way down to one entry.
 const CACHE_BYTES: usize = 4 << 20;
@@ -105,7 +106,7 @@ pub fn entry(blobs: &BlobReader<'_>, snapshot: &Snapshot, path: &[u8]) -> Result
         .filter(|name| !name.is_empty())
     {
         entry = child(blobs, &entry, name)
-            .during(|| format!("{}:{}", snapshot.id.short(), path.escape_ascii()))?;
+            .during(|| format!("{}:{}", snapshot.id.short(), printable(path)))?;
     }
     Ok(entry)
 }

@@ -27,6 +27,7 @@ use crate::kloset::failures::Failures;
 use crate::kloset::progress::{Event, add};
 use crate::kloset::snapshot::Snapshot;
 use crate::kloset::tree::{DEPTH_LIMIT, Entry};
+use crate::util::printable::printable;
 
 /// What a cache directory keeps of itself when its contents are left out.
 const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
@@ -417,7 +418,7 @@ impl<'a> Walker<'a> {
             let lost = plan.children.get(name).map_or(0, |child| child.places());
             self.places_left -= lost;
             if self.places_left == 0 {
-                return Err(error.clone().during(self.path.escape_ascii().to_string()));
+                return Err(error.clone().during(printable(&self.path)));
             }
         }
         Ok(())

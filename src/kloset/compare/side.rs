@@ -12,6 +12,7 @@ use crate::error::{During, Error, Kind, Result};
 use crate::kloset::blob::BlobReader;
 use crate::kloset::contents::Contents;
 use crate::kloset::tree::{Entry, TreeReader};
+use crate::util::printable::printable;
 
 /// A file, directory or anything else on one side.
 pub struct Node<'a> {
@@ -47,7 +48,7 @@ impl<'a> Node<'a> {
     /// # Errors
     /// [`Kind::NotFound`] if nothing is there.
     pub fn live(source: &'a dyn Source, path: &[u8]) -> Result<Node<'a>> {
-        find(source, path).during(|| path.escape_ascii().to_string())
+        find(source, path).during(|| printable(path))
     }
 
     /// Whether it is in a source, not in a snapshot.

@@ -17,6 +17,7 @@ use crate::util::Id;
 use crate::util::human::shorten;
 
 use super::NAME_LIMIT_BYTES;
+use crate::util::printable::printable;
 
 /// Longest error that is recorded with an entry, in bytes.
 const PROBLEM_LIMIT_BYTES: usize = 1024;
@@ -145,7 +146,7 @@ pub fn check_name(name: &[u8]) -> Result<()> {
     match hostile {
         true => Err(Error::new(
             Kind::Corrupt,
-            format!("impossible name {:?}", name.escape_ascii().to_string()),
+            format!("impossible name \"{}\"", printable(name)),
         )),
         false => Ok(()),
     }
