@@ -82,8 +82,12 @@ pub struct Summary {
     pub damaged_objects: u64,
     /// Files looked at; one that several snapshots share counts once.
     pub files: u64,
-    /// Files and directories that lost something, in each snapshot that is damaged.
+    /// Those that lost something, in each snapshot that is damaged.
     pub damaged_files: u64,
+    /// Directories looked at; one that several snapshots share counts once.
+    pub directories: u64,
+    /// Those whose lists of entries lost something, in each snapshot that is damaged.
+    pub damaged_directories: u64,
     /// Bytes read from the store.
     pub read_bytes: u64,
     /// How long it took.
@@ -91,9 +95,9 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Whether anything is damaged.
+    /// Whether anything is damaged. Of files and directories their snapshots tell.
     pub fn is_damaged(&self) -> bool {
-        self.damaged_snapshots + self.damaged_objects + self.damaged_files > 0
+        self.damaged_snapshots + self.damaged_objects > 0
     }
 }
 
@@ -262,6 +266,7 @@ impl<'a> Context<'a> {
     /// # Errors
     /// What keeps the check from going on.
     fn object<T>(&self, area: Area, id: Id, outcome: Result<T>) -> Result<Looked<T>> {
+        super::progress::add(&self.observer.counters().objects, 1);
         match outcome {
             Ok(value) => Ok(Looked::Good(value)),
             Err(error) if error.kind() == Kind::NotFound && self.is_gone(area, id)? => {
