@@ -28,11 +28,13 @@ mod plan;
 mod previous;
 mod read;
 mod recent;
+mod scan;
+mod scope;
 mod walk;
 mod work;
 
 use std::collections::HashSet;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -130,6 +132,8 @@ pub struct Options {
     pub user: String,
     /// Name and version of this program.
     pub program: String,
+    /// Count what there is on a thread of its own if no earlier snapshot tells, for progress.
+    pub scan: Switch,
     /// Set when the user wants to stop.
     pub interrupt: Interrupt,
 }
@@ -317,7 +321,15 @@ impl Pipeline<'_> {
         writing.adopt(orphans)?;
         let trouble = Trouble::new(self.options.interrupt.clone());
         let (finished, packs) = shared_channel(PACKS_WAITING);
+        let (scanning, stopped) = channel();
+        let is_scan_wanted = self.options.scan == Switch::On && previous.is_none();
         let outcome = thread::scope(|scope| {
+            if is_scan_wanted {
+                let counters = self.kloset.observer().counters();
+                let scan = move || scan::run(self.source, self.options, counters, &stopped);
+                // A total is not worth failing for where no thread is to be had.
+                let _ = thread::Builder::new().spawn_scoped(scope, scan);
+            }
             for _ in 0..self.kloset.connections() {
                 scope.spawn(|| store_packs(&writing, &packs, &trouble));
             }
@@ -327,7 +339,9 @@ impl Pipeline<'_> {
                 failures,
                 trouble: &trouble,
             };
-            trouble.note(stages.run(finished, previous))
+            let outcome = trouble.note(stages.run(finished, previous));
+            drop(scanning);
+            outcome
         });
         // What is stored is worth finding, also when the backup was stopped or failed. If it
         // failed, its first error counts, not that the store is gone for this too.

@@ -200,7 +200,7 @@ impl Context<'_> {
     fn item<T>(&self, path: &[u8], result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(error) if stops(&error) => Err(error.during(printable(&path))),
+            Err(error) if stops(&error) => Err(error.during(printable(path))),
             Err(error) => {
                 self.failures.add(path, &error);
                 Ok(None)

@@ -95,6 +95,7 @@ impl Opts {
         globals: &Globals,
         kloset: &Kloset,
         source: &dyn Source,
+        is_watched: bool,
     ) -> Options {
         let workers = threads::workers(globals);
         Options {
@@ -114,6 +115,7 @@ impl Opts {
             host: source.origin().to_owned(),
             user: user(source),
             program: concat!("plakar ", env!("CARGO_PKG_VERSION")).to_owned(),
+            scan: Switch::on_if(is_watched && source.kind() == "fs"),
             interrupt: globals.interrupt.clone(),
         }
     }
