@@ -13,7 +13,8 @@ test -r "$default" || default=$top/src
 source=$(realpath "${1:-$default}")
 
 "$top/.ci/setup"
-(cd "$top" && cargo build --release)
+# As the tests are built, which then reuse it: `make` builds a release, which takes far longer.
+(cd "$top" && CARGO_INCREMENTAL=0 cargo build)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -24,7 +25,7 @@ export XDG_CACHE_HOME=$work/cache
 # Shows a command, and runs it.
 plakar() {
     printf '\n$ plakar %s\n' "$*"
-    "$top/target/release/plakar" "$@"
+    "$top/target/debug/plakar" "$@"
 }
 
 plakar create

@@ -82,9 +82,9 @@ const CONNECTOR: &[(&str, &str)] = &[
     ("wanted", "exclude"),
 ];
 
-/// Longer files hide a second noun.
+/// Longer files hide a second noun. Every line counts: code, comments, tests and blank lines.
 const FILE_LIMIT_LINES: usize = 500;
-/// Longer functions do two things.
+/// Longer functions do two things. Counted from the line of `fn` to that of the last brace.
 const FUNCTION_LIMIT_LINES: usize = 70;
 /// What only `cli` may do: print, prompt, and read the environment.
 const ONLY_CLI: &[&str] = &[
@@ -375,12 +375,15 @@ fn files_and_functions_are_short() {
     for source in sources() {
         let lines = source.code.lines().count();
         if lines > FILE_LIMIT_LINES {
-            complaints.push(format!("{}: {lines} lines", source.path.display()));
+            complaints.push(format!(
+                "{}: {lines} lines, the limit is {FILE_LIMIT_LINES}",
+                source.path.display()
+            ));
         }
         for (name, lines) in functions(&source.code) {
             if lines > FUNCTION_LIMIT_LINES {
                 complaints.push(format!(
-                    "{}: {name} has {lines} lines",
+                    "{}: {name} has {lines} lines, the limit is {FUNCTION_LIMIT_LINES}",
                     source.path.display()
                 ));
             }
@@ -431,7 +434,7 @@ fn there_are_few_packages() {
     let packages = lock.matches("[[package]]").count();
     assert!(
         packages > 10 && packages <= PACKAGE_LIMIT,
-        "{packages} packages, of {PACKAGE_LIMIT}"
+        "Cargo.lock has {packages} packages, the limit is {PACKAGE_LIMIT}"
     );
 }
 

@@ -22,7 +22,8 @@ pub fn program(commands: &[Command]) -> String {
     text.push('\n');
     let store = "STORE is a path, a URL or @name of a configured store; without it, \
                  PLAKAR_REPOSITORY, the default store or ~/.plakar. \
-                 \"plakar help COMMAND\" explains a command, plakar(1) the exit codes.";
+                 \"plakar help COMMAND\" explains a command, plakar(1) the exit codes, \
+                 \"plakar help disaster\" how to restore a lost machine.";
     text.push_str(&wrapped(String::new(), store, 0));
     text
 }

@@ -20,13 +20,26 @@ pub enum Ids {
     Full,
 }
 
-/// Whether tags are shown.
+/// Which labels are shown at the end of the line. `-json` always has all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tags {
-    /// At the end of the line.
-    Shown,
-    /// Not to people; `-json` has them always.
+pub enum Labels {
+    /// None.
     Hidden,
+    /// The tags.
+    Tags,
+    /// Name, category, environment, perimeter, job and tags.
+    All,
+}
+
+/// How the line of a snapshot looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// How the id is shown.
+    pub ids: Ids,
+    /// Which labels are shown.
+    pub labels: Labels,
+    /// How wide the column of the host is, in characters; there is none of 0.
+    pub host_columns: usize,
 }
 
 /// One snapshot.
@@ -57,7 +70,7 @@ pub struct SnapshotLine {
 
 impl SnapshotLine {
     /// The line of `snapshot`.
-    pub fn new(snapshot: &Snapshot, ids: Ids, tags: Tags) -> SnapshotLine {
+    pub fn new(snapshot: &Snapshot, look: Look) -> SnapshotLine {
         let totals = snapshot.totals();
         let labels = snapshot.labels.clone();
         SnapshotLine {
@@ -84,29 +97,78 @@ impl SnapshotLine {
             bytes: totals.bytes,
             errors: snapshot.error_count,
             program: snapshot.program.clone(),
-            shown: shown(snapshot, ids, tags),
+            shown: shown(snapshot, look),
         }
     }
 }
 
-/// `TIME ID SIZE DURATION ROOTS`, and the tags.
-fn shown(snapshot: &Snapshot, ids: Ids, tags: Tags) -> String {
-    let id = match ids {
+/// `TIME ID SIZE DURATION [HOST] ROOTS`, and labels.
+fn shown(snapshot: &Snapshot, look: Look) -> String {
+    let id = match look.ids {
         Ids::Short => snapshot.id.short(),
         Ids::Full => snapshot.id.to_string(),
     };
-    let size = human::size(snapshot.totals().bytes);
-    let took = human::duration(snapshot.duration);
     let roots: Vec<String> = snapshot.roots.iter().map(|root| printable(root)).collect();
-    let roots = roots.join(", ");
-    let tags = match (tags, snapshot.labels.tags.join(",")) {
-        (Tags::Shown, tags) if !tags.is_empty() => format!(" tags={}", printable(tags.as_bytes())),
-        _ => String::new(),
+    let columns = columns([
+        &human::time(snapshot.time_ns),
+        &id,
+        &human::size(snapshot.totals().bytes),
+        &human::duration(snapshot.duration),
+    ]);
+    let host = host(snapshot);
+    let host = host_column(&host, look.host_columns);
+    let labels = labels(snapshot, look.labels);
+    format!("{columns} {host}{}{labels}", roots.join(", "))
+}
+
+/// The names of the columns, above them.
+pub fn heading(look: Look) -> String {
+    let columns = match look.ids {
+        Ids::Short => columns(["TIME", "SNAPSHOT", "SIZE", "DURATION"]),
+        Ids::Full => columns(["TIME", &format!("{:<64}", "SNAPSHOT"), "SIZE", "DURATION"]),
     };
-    format!(
-        "{} {id:>10} {size:>9}{took:>10} {roots}{tags}",
-        human::time(snapshot.time_ns)
-    )
+    let host = host_column("HOST", look.host_columns);
+    format!("{columns} {host}PATHS")
+}
+
+/// The columns that every line has.
+fn columns([time, id, size, took]: [&str; 4]) -> String {
+    format!("{time:<20} {id:>10} {size:>9}{took:>10}")
+}
+
+/// The host whose files were backed up, in a column.
+fn host_column(host: &str, columns: usize) -> String {
+    match columns {
+        0 => String::new(),
+        columns => format!("{host:<columns$} "),
+    }
+}
+
+/// The host whose files are in `snapshot`.
+pub fn host(snapshot: &Snapshot) -> String {
+    printable(snapshot.origin.as_bytes())
+}
+
+/// ` job=nightly tags=a,b`: the labels that are not empty.
+fn labels(snapshot: &Snapshot, which: Labels) -> String {
+    let labels = &snapshot.labels;
+    let all = [
+        ("name", labels.name.as_str()),
+        ("category", &labels.category),
+        ("environment", &labels.environment),
+        ("perimeter", &labels.perimeter),
+        ("job", &labels.job),
+        ("tags", &labels.tags.join(",")),
+    ];
+    let is_shown = |(name, value): &(&str, &str)| match which {
+        Labels::Hidden => false,
+        Labels::Tags => *name == "tags" && !value.is_empty(),
+        Labels::All => !value.is_empty(),
+    };
+    let shown = all.into_iter().filter(is_shown);
+    shown
+        .map(|(name, value)| format!(" {name}={}", printable(value.as_bytes())))
+        .collect()
 }
 
 impl fmt::Display for SnapshotLine {
@@ -169,6 +231,9 @@ fn size_bytes(entry: &Entry) -> u64 {
         false => entry.metadata.size_bytes,
     }
 }
+
+/// The names of the columns of entries, above them.
+pub const ENTRY_HEADING: &str = "TIME                 MODE           USER    GROUP       SIZE NAME";
 
 /// `TIME MODE USER GROUP SIZE NAME[ -> TARGET]`.
 fn shown_entry(entry: &Entry, name: &[u8]) -> String {

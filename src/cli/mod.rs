@@ -10,7 +10,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`table`], [`parse`], [`args`], [`suggest`], [`help`], [`complete`] | flags and commands as data; words understood by them; help and completions made from them |
+//! | [`table`], [`parse`], [`args`], [`suggest`], `peers`, [`help`], [`complete`] | flags and commands as data; words understood by them; help and completions made from them |
 //! | [`globals`], `configured`, `environment`, `signals`, `limits`, [`threads`] | what comes from outside: options, names, variables, requests to stop |
 //! | [`opening`], [`selection`], [`query`], [`places`], [`tags`], [`date`], `age`, [`size`], [`cost`] | what commands are given, understood |
 //! | [`manual`], `pager` | the manual pages, as text |
@@ -38,6 +38,7 @@ pub mod output;
 mod pager;
 pub mod parse;
 pub mod passphrase;
+mod peers;
 pub mod places;
 pub mod progress;
 pub mod query;

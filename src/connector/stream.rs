@@ -27,6 +27,7 @@ use super::{
 };
 use crate::error::{During, Error, Kind, Result};
 use crate::util::clock::now_ns;
+use crate::util::printable::printable;
 
 /// The mode of the file: nobody said who else may read what somebody pipes in.
 const FILE_MODE: u32 = 0o600;
@@ -99,7 +100,7 @@ impl StreamSource {
 /// The directories and the file that `name` spells.
 fn names_in(name: &[u8]) -> Result<Vec<Vec<u8>>> {
     let refused = |cause: &str| {
-        let name = name.escape_ascii();
+        let name = printable(name);
         Err(Error::usage(format!("\"{name}\": {cause}")))
     };
     if name.is_empty() || name.ends_with(b"/") {

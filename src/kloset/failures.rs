@@ -7,6 +7,7 @@ use crate::kloset::pipeline::lock;
 use crate::kloset::progress::{Event, Observer, add};
 use crate::kloset::snapshot::{ERRORS_LIMIT, Failure};
 use crate::util::human::shorten;
+use crate::util::printable::printable;
 
 /// How much of a path is kept, in bytes.
 const PATH_LIMIT_BYTES: usize = 4096;
@@ -45,7 +46,7 @@ impl<'a> Failures<'a> {
 
     /// Something about the item at `path` is worth knowing, but no failure.
     pub fn warn(&self, path: &[u8], error: &Error) {
-        let error = error.clone().during(path.escape_ascii().to_string());
+        let error = error.clone().during(printable(path));
         self.observer.event(&Event::Warning(&error));
     }
 

@@ -33,7 +33,7 @@ pub fn refuse_existing(store: &dyn Store) -> Result<()> {
             Err(error.during(format!("create {}", store.location())))
         }
         Err(error) if error.kind() == Kind::NotFound => Ok(()),
-        Err(error) => Err(error),
+        Err(error) => Err(error.during(format!("create {}", store.location()))),
     }
 }
 

@@ -11,6 +11,8 @@ pub struct Counters {
     pub files: AtomicU64,
     /// Directories seen.
     pub directories: AtomicU64,
+    /// Objects of the store that were checked; 0 for work that does not go object by object.
+    pub objects: AtomicU64,
     /// Bytes of contents dealt with, read or known to be unchanged.
     pub bytes: AtomicU64,
     /// Bytes of contents that were read from the source.

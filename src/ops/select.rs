@@ -6,6 +6,7 @@ use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::snapshot::{Snapshot, Stored, list};
 use crate::kloset::tree::TreeReader;
+use crate::util::printable::printable;
 
 /// Decoded blocks that are kept on the way down to one entry.
 const CACHE_BYTES: usize = 4 << 20;
@@ -106,7 +107,7 @@ pub fn entry(blobs: &BlobReader<'_>, snapshot: &Snapshot, path: &[u8]) -> Result
         .filter(|name| !name.is_empty())
     {
         entry = child(blobs, &entry, name)
-            .during(|| format!("{}:{}", snapshot.id.short(), path.escape_ascii()))?;
+            .during(|| format!("{}:{}", snapshot.id.short(), printable(path)))?;
     }
     Ok(entry)
 }

@@ -1,4 +1,4 @@
-//! Vocabulary and small helpers that every layer shares: ids, areas, file metadata, sizes, times.
+//! Vocabulary and small helpers that every layer shares: ids, areas, file metadata, sizes, times, names.
 
 pub mod area;
 pub mod base64;
@@ -7,6 +7,7 @@ pub mod file;
 pub mod human;
 pub mod id;
 pub mod interrupt;
+pub mod printable;
 pub mod suggest;
 
 pub use area::Area;

@@ -12,14 +12,15 @@ pub fn did_you_mean<'a>(
     }
 }
 
-/// The closest of `known` within the slips that a word of this length may have.
+/// The closest of `known` within the slips that a word of this length may have. With more slips
+/// a different word becomes a wrong guess, as `init` would become `info`.
 fn closest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = match unknown.chars().count() {
         0 | 1 => 0,
-        2..=3 => 1,
-        4..=8 => 2,
-        // Longer words are not ours; a limit keeps the distance cheap to compute.
-        9..=64 => 3,
+        2..=5 => 1,
+        6..=12 => 2,
+        // Longer words are not among the known ones; a limit keeps the distance cheap to compute.
+        13..=64 => 3,
         _ => return None,
     };
     known
@@ -62,6 +63,13 @@ mod tests {
         assert_eq!(closest("mr", known()), Some("rm"));
         assert_eq!(closest("frobnicate", known()), None);
         assert_eq!(closest("x", known()), None);
+        // Words of other programs, not slips.
+        for word in ["copy", "list", "init", "clean", "stash", "repack", "report"] {
+            assert_eq!(
+                closest(word, ["cat", "ls", "info", "create", "restore"].into_iter()),
+                None
+            );
+        }
     }
 
     #[test]

@@ -37,6 +37,31 @@ fn a_flipped_bit_is_found_and_named() {
 }
 
 #[test]
+fn damaged_directories_are_not_counted_as_files() {
+    let sandbox = Sandbox::with_store("check_directories");
+    // Without contents the only pack is that of directories.
+    for number in 0..50 {
+        sandbox.write(&format!("d/sub/{number}"), b"");
+    }
+    sandbox.backup("st", "d");
+    let whole = sandbox.run(&["at", "st", "-json", "check"]).ended(0);
+    let whole = whole.object("summary");
+    let below = sandbox.run(&["at", "st", "check", "latest:sub"]).ended(0);
+    below.prints("check: intact: 1 snapshot, 50 files, 1 directory, ");
+    assert_eq!(whole["files"], 50);
+    assert_eq!(whole["damaged_directories"], 0);
+    sandbox.damage_one_bit("st/packs");
+    let run = sandbox.run(&["at", "st", "-json", "check"]).ended(65);
+    let summary = run.object("summary");
+    assert_eq!(summary["damaged_files"], 0, "{summary}");
+    assert_eq!(summary["damaged_directories"], 1, "{summary}");
+    sandbox
+        .run(&["at", "st", "check"])
+        .ended(65)
+        .prints("1 snapshot (1 damaged), 0 files, 1 directory (1 damaged), ");
+}
+
+#[test]
 fn names_are_checked_without_any_key() {
     let sandbox = with_snapshot("check_no_key").without("PLAKAR_PASSPHRASE");
     sandbox

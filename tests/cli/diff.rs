@@ -402,3 +402,48 @@ fn strange_names_are_harmless_lines() {
     assert!(lines[0].ends_with("/d/a\\n\\u{1b}[2J differ"), "{told}");
     assert!(lines[1].ends_with("/d/caf\\xe9"), "{told}");
 }
+
+/// The example of the README: a directory was backed up alone, and then with another.
+#[test]
+fn snapshots_of_different_directories_are_compared_by_absolute_path() {
+    let sandbox = Sandbox::with_store("diff_ancestor");
+    let at = store("diff_ancestor");
+    sandbox.write("home/docs/same", b"same");
+    sandbox.write("home/docs/notes.txt", b"one\n");
+    sandbox.write("home/pictures/cat.png", b"\x89PNG");
+    let one = sandbox.backup(&at, "home/docs");
+    sandbox.write("home/docs/notes.txt", b"two\n");
+    sandbox
+        .run(&["at", &at, "backup", "-quiet", "home/docs", "home/pictures"])
+        .ended(0);
+    let three = sandbox.backup(&at, "home/docs/notes.txt");
+    let home = sandbox.path("home").display().to_string();
+    let id = &one[..8];
+    let run = sandbox
+        .run(&["at", &at, "diff", "-recursive", "-brief", id, "latest:/"])
+        .ended(1);
+    run.prints(&format!("{home}/docs/same\n"));
+    let run = sandbox.run(&["at", &at, "ls"]).ended(0).stdout();
+    let two = &run.lines().nth(1).expect("there are three snapshots")[23..31];
+    let expected = format!(
+        "Files {id}:{home}/docs/notes.txt and {two}:{home}/docs/notes.txt differ\n\
+         Only in {two}: {home}/pictures\n"
+    );
+    sandbox
+        .run(&["at", &at, "diff", "-recursive", "-brief", id, two])
+        .ended(1)
+        .prints_just(&expected);
+    // A path is that of one snapshot, and stays the choice of the user.
+    let (a, b) = (format!("{id}:{home}/docs"), format!("{two}:{home}/docs"));
+    let run = sandbox.run(&["at", &at, "diff", "-brief", &a, &b]).ended(1);
+    assert_eq!(run.stdout().lines().count(), 1, "{}", run.stdout());
+    // A single file is compared with the file of the same path.
+    sandbox
+        .run(&["at", &at, "diff", "-recursive", "-brief", &three, id])
+        .ended(1)
+        .prints_just(&format!(
+            "Files {}:{home}/docs/notes.txt and {id}:{home}/docs/notes.txt differ\n\
+             Only in {id}: {home}/docs/same\n",
+            &three[..8]
+        ));
+}

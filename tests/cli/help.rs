@@ -1,6 +1,6 @@
 //! `version` and `help`, in all the ways people ask for them.
 
-use crate::harness::Sandbox;
+use crate::harness::{Sandbox, binary};
 
 /// Checks that this is the one line that tells the version.
 #[track_caller]
@@ -116,4 +116,33 @@ fn a_command_may_be_timed() {
     let sandbox = Sandbox::new("time");
     let run = sandbox.run(&["version", "-time"]).ended(0);
     check_version(&run.says("plakar: time: ").stdout());
+}
+
+/// The lines of the page, but for those that mount a disk and install the program, on a machine
+/// that has nothing but the store.
+#[test]
+fn the_lines_for_a_disaster_restore_the_files() {
+    let sandbox = Sandbox::new("help_disaster");
+    let page = sandbox.run(&["help", "disaster"]).ended(0).stdout();
+    let lines: Vec<&str> = page
+        .lines()
+        .map(str::trim)
+        .skip_while(|line| !line.starts_with("mount "))
+        .take(6)
+        .collect();
+    assert!(lines[5].starts_with("plakar restore "), "{lines:?}");
+    sandbox.write("d/notes.txt", b"precious");
+    let at = sandbox.path("backup").display().to_string();
+    sandbox.run(&["at", &at, "create"]).ended(0);
+    sandbox.backup(&at, "d");
+    let original = sandbox.path("d/notes.txt").display().to_string();
+    std::fs::remove_dir_all(sandbox.path("d")).expect("it is there");
+    std::fs::remove_dir_all(sandbox.path("home")).expect("it is there");
+    let script = lines[2..].join("\n");
+    let script = script.replace("/mnt/disk/backup", &at);
+    let script = script.replace("/mnt/new", &sandbox.path("new").display().to_string());
+    let script = script.replace("plakar ", &format!("'{}' ", binary()));
+    let run = sandbox.run_shell(&format!("set -e\n{script}"));
+    run.ended(0).prints("check: intact: ");
+    assert_eq!(sandbox.read(&format!("new{original}")), b"precious");
 }

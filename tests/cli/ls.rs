@@ -1,6 +1,8 @@
 //! Listing snapshots and what is in them.
 
-use crate::harness::{Sandbox, store};
+use std::process::Command;
+
+use crate::harness::{PASSPHRASE, Sandbox, binary, store};
 
 #[test]
 fn snapshots_are_listed_newest_first() {
@@ -81,6 +83,60 @@ fn entries_are_objects_that_keep_every_byte() {
             .as_str()
             .is_some_and(|time| time.ends_with('Z'))
     );
+}
+
+/// The machine of a test cannot change its name: in a user namespace of its own it can.
+#[test]
+fn hosts_are_shown_if_there_are_several_and_everything_in_a_long_listing() {
+    let sandbox = Sandbox::with_store("ls_hosts");
+    let at = store("ls_hosts");
+    sandbox.write("d/a", b"hello");
+    let words = [
+        "at", &at, "backup", "-quiet", "-tag", "weekly", "-job", "j", "d",
+    ];
+    sandbox.run(&words).ended(0);
+    let one = sandbox.run(&["at", &at, "ls", "-long"]).ended(0).stdout();
+    let lines: Vec<&str> = one.lines().collect();
+    assert_eq!(lines.len(), 2, "{one}");
+    let columns: Vec<&str> = lines[0].split_whitespace().collect();
+    assert_eq!(
+        columns,
+        ["TIME", "SNAPSHOT", "SIZE", "DURATION", "HOST", "PATHS"]
+    );
+    let path = lines[0].find("PATHS").expect("it is there");
+    assert!(lines[1][path..].starts_with('/'), "{one}");
+    assert!(lines[1].ends_with("/d job=j tags=weekly"), "{one}");
+    let entries = sandbox
+        .run(&["at", &at, "ls", "-long", "latest"])
+        .ended(0)
+        .stdout();
+    let lines: Vec<&str> = entries.lines().collect();
+    let name = lines[0].find("NAME").expect("it is there");
+    assert_eq!((lines.len(), &lines[1][name..]), (2, "a"), "{entries}");
+    let json = sandbox.run(&["-json", "at", &at, "ls", "-long"]).ended(0);
+    let origin = json.object("snapshot")["origin"].clone();
+    let origin = origin.as_str().expect("it is text");
+    let short = sandbox.run(&["at", &at, "ls"]).ended(0).stdout();
+    assert!(!short.contains(&format!(" {origin} ")), "{short}");
+    let elsewhere = format!(
+        "hostname elsewhere && exec '{}' at '{at}' backup -quiet d",
+        binary()
+    );
+    let renamed = Command::new("unshare")
+        .args(["--map-root-user", "--uts", "/bin/sh", "-c", &elsewhere])
+        .current_dir(sandbox.path("."))
+        .env("PLAKAR_PASSPHRASE", PASSPHRASE)
+        .env("HOME", sandbox.path("home"))
+        .output();
+    // Some kernels grant no namespaces to users.
+    if !renamed.is_ok_and(|run| run.status.success()) {
+        return;
+    }
+    let both = sandbox.run(&["at", &at, "ls"]).ended(0).stdout();
+    let lines: Vec<&str> = both.lines().collect();
+    assert!(lines[0].contains(" elsewhere "), "{both}");
+    assert!(lines[1].contains(&format!(" {origin} ")), "{both}");
+    assert_eq!(lines[0].find("/"), lines[1].find("/"), "{both}");
 }
 
 #[test]

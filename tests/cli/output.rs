@@ -77,6 +77,44 @@ fn names_of_files_never_reach_a_terminal_raw() {
 }
 
 #[test]
+fn names_in_messages_are_printed_as_in_listings() {
+    let sandbox = Sandbox::with_store("output_names");
+    let at = store("output_names");
+    sandbox.write("d/caf\u{e9} \u{65e5}\u{200b}\x1b", b"hello");
+    sandbox.link("caf\u{e9}", "d/to");
+    sandbox.backup(&at, "d");
+    let shown = "caf\u{e9} \u{65e5}\\u{200b}\\u{1b}";
+    sandbox
+        .run(&["at", &at, "ls", "latest"])
+        .ended(0)
+        .prints(shown);
+    for words in [
+        [
+            "at",
+            &at,
+            "cat",
+            "latest:nowhere/caf\u{e9} \u{65e5}\u{200b}\x1b",
+        ],
+        [
+            "at",
+            &at,
+            "digest",
+            "latest:nowhere/caf\u{e9} \u{65e5}\u{200b}\x1b",
+        ],
+    ] {
+        sandbox.run(&words).ended(66).says(shown);
+        let run = sandbox.run(&[&["-json"], &words[..]].concat()).ended(66);
+        let message = run.object("error")["message"].to_string();
+        let message = message.replace("\\\\", "\\");
+        assert!(message.contains(shown), "{message}");
+    }
+    sandbox
+        .run(&["at", &at, "cat", "latest:to"])
+        .ended(1)
+        .says("is a symbolic link to caf\u{e9}\n");
+}
+
+#[test]
 fn damage_to_hostile_names_is_told_harmlessly() {
     let sandbox = with_hostile_names("output_hostile_damage");
     sandbox.backup("st", "d");

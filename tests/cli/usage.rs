@@ -35,6 +35,32 @@ fn slips_are_answered_on_standard_error_with_exit_code_64() {
 }
 
 #[test]
+fn command_names_of_other_programs_lead_to_those_of_plakar() {
+    let sandbox = Sandbox::new("peers");
+    for (word, hint) in [
+        ("init", "unknown command \"init\" (use plakar create)\n"),
+        (
+            "forget",
+            "(use plakar prune by a policy, plakar rm for one snapshot)\n",
+        ),
+        ("copy", "(use plakar sync)\n"),
+        ("unlock", "\"unlock\": plakar has no locks"),
+    ] {
+        sandbox.run(&[word]).ended(64).prints_nothing().says(hint);
+        sandbox.run(&["help", word]).ended(64).says(hint);
+    }
+    // No subcommand is called so either, and none is meant.
+    sandbox
+        .run(&["key", "init"])
+        .ended(64)
+        .says("key: unknown subcommand \"init\"\n");
+    sandbox
+        .run(&["lisp"])
+        .ended(64)
+        .says("unknown command \"lisp\"\n");
+}
+
+#[test]
 fn flags_do_not_cluster() {
     let sandbox = Sandbox::new("no_clusters");
     sandbox.run(&["-hv"]).ended(64).says("unknown flag -hv");

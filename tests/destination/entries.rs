@@ -209,39 +209,3 @@ fn the_target_is_made_with_its_parents_and_an_existing_one_left_alone() {
     assert_eq!((made, mode(&path)), (Made::Existed, 0o1751));
     assert_eq!(names(&path), ["f"]);
 }
-
-/// Not a test of anything but speed: `cargo test --release --test destination -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-#[allow(clippy::print_stdout)]
-fn speed_of_small_files() {
-    let dir = sandbox();
-    let root = root_of(dir.path());
-    let (file, folder) = (
-        metadata(FileKind::File, 0o644),
-        metadata(FileKind::Directory, 0o755),
-    );
-    let bytes = [7; 4096];
-    for round in ["new", "replaced"] {
-        let start = std::time::Instant::now();
-        for number in 0..2000 {
-            let (sub, _) = root
-                .enter(format!("d{number}").as_bytes(), Permissions::Restore)
-                .unwrap();
-            for number in 0..25 {
-                put(
-                    &*sub,
-                    format!("file-number-{number}.c").as_bytes(),
-                    &bytes,
-                    &attributes(&file),
-                );
-            }
-            sub.finish(&attributes(&folder), Permissions::Restore)
-                .unwrap();
-        }
-        println!(
-            "{round}: {:.1} us a file",
-            start.elapsed().as_secs_f64() * 1e6 / 50_000.0
-        );
-    }
-}

@@ -120,7 +120,8 @@ impl Scene {
                 watcher.heard()
             );
             assert!(
-                summary.damaged_snapshots > 0 && summary.damaged_files > 0,
+                summary.damaged_snapshots > 0
+                    && summary.damaged_files + summary.damaged_directories > 0,
                 "{what}: {summary:?}"
             );
         }

@@ -1,5 +1,6 @@
 //! `plakar cat`: the contents of stored files, on standard output.
 
+use crate::cli::escape::printable;
 use crate::cli::selection::{self, Choice};
 use crate::cli::{Args, Command, Flag, Globals, Status, opening};
 use crate::error::{During, Error, Kind, Result};
@@ -57,7 +58,7 @@ fn print(globals: &Globals, blobs: &BlobReader<'_>, choice: &Choice, form: Form)
     let snapshot = choice.snapshot();
     let path = choice.path_or_base();
     let entry = select::entry(blobs, snapshot, &path)?;
-    let name = || format!("{}:{}", snapshot.id.short(), path.escape_ascii());
+    let name = || format!("{}:{}", snapshot.id.short(), printable(&path));
     if entry.changed {
         let error = Error::new(
             Kind::Failed,

@@ -106,6 +106,8 @@ struct Done {
     damaged_objects: u64,
     files: u64,
     damaged_files: u64,
+    directories: u64,
+    damaged_directories: u64,
     read_bytes: u64,
     seconds: f64,
 }
@@ -120,13 +122,15 @@ impl Done {
             damaged_objects: found.damaged_objects,
             files: found.files,
             damaged_files: found.damaged_files,
+            directories: found.directories,
+            damaged_directories: found.damaged_directories,
             read_bytes: found.read_bytes,
             seconds: found.duration.as_millis() as f64 / 1000.0,
         }
     }
 
     fn is_damaged(&self) -> bool {
-        self.damaged_snapshots + self.damaged_objects + self.damaged_files > 0
+        self.damaged_snapshots + self.damaged_objects > 0
     }
 }
 
@@ -138,6 +142,7 @@ impl fmt::Display for Done {
         };
         let snapshots = counted(self.snapshots, "snapshot", "snapshots");
         let files = counted(self.files, "file", "files");
+        let directories = counted(self.directories, "directory", "directories");
         let objects = counted(self.objects, "object", "objects");
         let verdict = if self.is_damaged() {
             "damaged"
@@ -151,8 +156,9 @@ impl fmt::Display for Done {
         )?;
         write!(
             f,
-            "{}, {}",
+            "{}, {}, {}",
             part(files, self.damaged_files),
+            part(directories, self.damaged_directories),
             part(objects, self.damaged_objects)
         )?;
         let took = human::duration(Duration::from_secs_f64(self.seconds));

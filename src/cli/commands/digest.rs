@@ -109,7 +109,7 @@ impl Digesting<'_> {
         let path = choice.path_or_base();
         let top = select::entry(&self.trees, choice.snapshot(), &path)?;
         if !top.is_dir() {
-            let name = || format!("{}:{}", choice.snapshot().id.short(), path.escape_ascii());
+            let name = || format!("{}:{}", choice.snapshot().id.short(), printable(&path));
             let digest = self.digest(&top).during(name)?;
             return self
                 .print(choice, &path, &top, digest)
@@ -159,7 +159,7 @@ impl Digesting<'_> {
         let out = &self.globals.out;
         if entry.changed {
             let words = "changed while it was backed up: its contents may be mixed";
-            let error = Error::new(Kind::Failed, words).during(path.escape_ascii().to_string());
+            let error = Error::new(Kind::Failed, words).during(printable(path));
             out.warning(&error);
         }
         let hashing = match self.hashing {
@@ -185,14 +185,15 @@ impl Digesting<'_> {
     }
 }
 
-/// `SHA256 (/path) = hex`, as `sha256sum --tag` has it: a name of several lines is told in
-/// one, and a backslash in front of the line says so.
+/// `SHA256 (/path) = hex`, as `sha256sum --tag` prints it: line feeds, carriage returns and
+/// backslashes in the name are escaped, and then the line begins with a backslash.
 fn line(hashing: &str, path: &[u8], digest: &str) -> Vec<u8> {
     let mut name = Vec::with_capacity(path.len());
     for byte in path {
         match byte {
             b'\\' => name.extend_from_slice(b"\\\\"),
             b'\n' => name.extend_from_slice(b"\\n"),
+            b'\r' => name.extend_from_slice(b"\\r"),
             byte => name.push(*byte),
         }
     }
@@ -209,6 +210,7 @@ mod tests {
     fn names_are_escaped_as_coreutils_do() {
         assert_eq!(line("SHA256", b"/a b", "00"), b"SHA256 (/a b) = 00");
         assert_eq!(line("SHA256", b"/a\nb\\", "00"), br"\SHA256 (/a\nb\\) = 00");
+        assert_eq!(line("SHA256", b"/a\r", "00"), br"\SHA256 (/a\r) = 00");
         assert_eq!(line("BLAKE3", b"/\xe9", "00"), b"BLAKE3 (/\xe9) = 00");
     }
 }

@@ -2,9 +2,8 @@
 
 use crate::cli::manual::{Fonts, Page};
 use crate::cli::output::Format;
-use crate::cli::suggest::did_you_mean;
-use crate::cli::{Args, COMMANDS, Command, Globals, Status, help, pager};
-use crate::error::{Error, Result};
+use crate::cli::{Args, COMMANDS, Command, Globals, Status, help, pager, peers};
+use crate::error::Result;
 
 /// No page is wider than this, since long lines are hard to read.
 const WIDTH_COLUMNS: u16 = 80;
@@ -37,8 +36,8 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
 /// The page on a command, or of that name.
 fn page_called(word: &str) -> Option<&'static Page> {
     match Command::find(COMMANDS, word) {
-        Some(command) => Page::of_command(command.name),
-        None => Page::called(word),
+        Some(command) => Page::on(command.name),
+        None => Page::called(word).or_else(|| Page::on(word)),
     }
 }
 
@@ -69,7 +68,8 @@ fn explained(words: &[String]) -> Result<String> {
     let mut path: Vec<&str> = Vec::new();
     let mut found = None;
     for word in words {
-        let command = Command::find(commands, word).ok_or_else(|| unknown(word, commands))?;
+        let command = Command::find(commands, word)
+            .ok_or_else(|| peers::unknown(word, commands, "command"))?;
         path.push(command.name);
         commands = command.subcommands;
         found = Some(command);
@@ -78,11 +78,4 @@ fn explained(words: &[String]) -> Result<String> {
         Some(command) => help::command(&path.join(" "), command),
         None => help::program(COMMANDS),
     })
-}
-
-/// Says that there is no such command.
-fn unknown(word: &str, commands: &[Command]) -> Error {
-    let names = commands.iter().flat_map(Command::names);
-    let hint = did_you_mean(word, names, "");
-    Error::usage(format!("unknown command {word:?}{hint}"))
 }

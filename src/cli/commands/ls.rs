@@ -1,6 +1,9 @@
 //! `plakar ls`: which snapshots are there, and what is in one?
 
-use crate::cli::listing::{EntryLine, Ids, SnapshotLine, Tags};
+use std::collections::BTreeSet;
+
+use crate::cli::listing::{self, ENTRY_HEADING, EntryLine, Ids, Labels, Look, SnapshotLine};
+use crate::cli::output::Format;
 use crate::cli::selection::{self, Choice};
 use crate::cli::{Args, Command, Flag, Globals, Status, grouping, opening, query};
 use crate::error::{Error, Kind, Result};
@@ -14,7 +17,7 @@ use crate::ops::select;
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "ls",
-    synopsis: "[-uuid] [-recursive] [-tags] [QUERY] [SNAPSHOT[:PATH]]",
+    synopsis: "[-uuid] [-recursive] [-tags] [-long] [QUERY] [SNAPSHOT[:PATH]]",
     about: "list snapshots, or what is in one",
     flags: &[
         Flag::switch("uuid", "show ids in full"),
@@ -23,6 +26,7 @@ pub const COMMAND: Command = Command {
             "show everything below, not only the directory itself",
         ),
         Flag::switch("tags", "show tags"),
+        Flag::switch("long", "show hosts, labels and tags, below a heading"),
     ],
     groups: &[&query::GROUP],
     run,
@@ -32,10 +36,14 @@ pub const COMMAND: Command = Command {
 /// Decoded blocks that are kept: trees that lie next to each other share them.
 const CACHE_BYTES: usize = 8 << 20;
 
+/// A host with a longer name pushes the rest of its line aside.
+const HOST_LIMIT_COLUMNS: usize = 24;
+
 struct Opts {
     ids: Ids,
-    tags: Tags,
+    labels: Labels,
     reach: Reach,
+    is_long: bool,
 }
 
 impl Opts {
@@ -46,16 +54,17 @@ impl Opts {
             } else {
                 Ids::Short
             },
-            tags: if args.is_on("tags") {
-                Tags::Shown
-            } else {
-                Tags::Hidden
+            labels: match (args.is_on("long"), args.is_on("tags")) {
+                (true, _) => Labels::All,
+                (false, true) => Labels::Tags,
+                (false, false) => Labels::Hidden,
             },
             reach: if args.is_on("recursive") {
                 Reach::All
             } else {
                 Reach::Children
             },
+            is_long: args.is_on("long"),
         }
     }
 }
@@ -69,7 +78,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
         return list_snapshots(globals, &kloset, &query, &opts);
     }
     match selection::matching(&kloset, &query, words)?.first() {
-        Some(choice) => list_entries(globals, &kloset, choice, opts.reach),
+        Some(choice) => list_entries(globals, &kloset, choice, &opts),
         None => Ok(Status::Success),
     }
 }
@@ -83,9 +92,39 @@ fn list_snapshots(
 ) -> Result<Status> {
     let (snapshots, damaged) = snapshot::list(kloset, kloset.observer())?;
     let groups = query.groups(&snapshots);
-    let line = |stored: &&Stored| SnapshotLine::new(&stored.snapshot, opts.ids, opts.tags);
+    let listed = groups.iter().flat_map(|group| &group.members);
+    let hosts: BTreeSet<String> = listed
+        .map(|stored| listing::host(&stored.snapshot))
+        .collect();
+    let look = Look {
+        ids: opts.ids,
+        labels: opts.labels,
+        host_columns: host_columns(&hosts, opts),
+    };
+    if !hosts.is_empty() {
+        print_heading(globals, opts, &listing::heading(look))?;
+    }
+    let line = |stored: &&Stored| SnapshotLine::new(&stored.snapshot, look);
     grouping::print(globals, query.group_by, &groups, "snapshot", line)?;
     Ok(Status::damaged_if(damaged > 0))
+}
+
+/// How wide the column of `hosts` is. There is none if all snapshots are of one host, unless a
+/// long listing is wanted.
+fn host_columns(hosts: &BTreeSet<String>, opts: &Opts) -> usize {
+    let widest = hosts.iter().map(|host| host.chars().count()).max();
+    match opts.is_long || hosts.len() > 1 {
+        true => widest.unwrap_or(0).clamp("HOST".len(), HOST_LIMIT_COLUMNS),
+        false => 0,
+    }
+}
+
+/// Prints the names of the columns, if a person wants a long listing.
+fn print_heading(globals: &Globals, opts: &Opts, heading: &str) -> Result<()> {
+    match opts.is_long && globals.out.format() != Format::Json {
+        true => globals.out.bytes(format!("{heading}\n").as_bytes()),
+        false => Ok(()),
+    }
 }
 
 /// One line an entry, as the walk comes by.
@@ -93,11 +132,13 @@ fn list_entries(
     globals: &Globals,
     kloset: &Kloset,
     choice: &Choice,
-    reach: Reach,
+    opts: &Opts,
 ) -> Result<Status> {
+    let reach = opts.reach;
     let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
     let path = choice.path_or_base();
     let entry = select::entry(&blobs, choice.snapshot(), &path)?;
+    print_heading(globals, opts, ENTRY_HEADING)?;
     if !entry.is_dir() {
         globals
             .out

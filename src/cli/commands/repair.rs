@@ -104,6 +104,7 @@ struct Done {
     repaired_snapshots: u64,
     repaired_before: u64,
     damaged_files: u64,
+    damaged_directories: u64,
     damaged_objects: u64,
     read_bytes: u64,
     seconds: f64,
@@ -124,6 +125,7 @@ impl Done {
             repaired_snapshots: found.repaired,
             repaired_before: found.repaired_before,
             damaged_files: found.check.damaged_files,
+            damaged_directories: found.check.damaged_directories,
             damaged_objects: found.check.damaged_objects,
             read_bytes: found.check.read_bytes,
             seconds: found.duration.as_millis() as f64 / 1000.0,
@@ -184,6 +186,11 @@ impl fmt::Display for Done {
                 "snapshots that cannot be read",
             ),
             (self.damaged_files, "damaged file", "damaged files"),
+            (
+                self.damaged_directories,
+                "damaged directory",
+                "damaged directories",
+            ),
             (self.damaged_objects, "damaged object", "damaged objects"),
         ]);
         let took = human::duration(Duration::from_secs_f64(self.seconds));

@@ -68,13 +68,14 @@ pub static PAGES: &[Page] = pages![
     ("kloset", 7),
     ("kloset", 5),
     ("kloset-http", 5),
+    ("plakar-disaster", 7),
     ("plakar-query", 7),
     ("plakar.conf", 5),
 ];
 
 impl Page {
-    /// The page of the command `name`.
-    pub fn of_command(name: &str) -> Option<&'static Page> {
+    /// The page of the command `name`, or on the subject `name` where there is no such command.
+    pub fn on(name: &str) -> Option<&'static Page> {
         let is_it = |page: &&Page| page.name.strip_prefix("plakar-") == Some(name);
         PAGES.iter().find(is_it)
     }

@@ -132,6 +132,6 @@ fn pages_are_found_by_all_their_names() {
         assert_eq!(page, Some(section), "{name}");
     }
     assert!(Page::called("backup").is_none());
-    assert_eq!(Page::of_command("backup").unwrap().name, "plakar-backup");
-    assert!(Page::of_command("plakar").is_none());
+    assert_eq!(Page::on("backup").unwrap().name, "plakar-backup");
+    assert!(Page::on("plakar").is_none());
 }

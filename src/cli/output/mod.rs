@@ -21,9 +21,8 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
-use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use serde::Serialize;
 
@@ -254,7 +253,7 @@ impl Output {
         if self.format == Format::Json {
             let complaint = Complaint {
                 path: path.map(JsonPath::from),
-                message: error.to_string(),
+                message: printable(error.to_string().as_bytes()),
                 code: error.kind().exit_code(),
             };
             return self.emit(kind, &complaint);

@@ -15,6 +15,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::args::{Args, Setting, Settings};
+use super::peers;
 use super::suggest::did_you_mean;
 use super::table::{Command, Flag, GLOBAL_FLAGS};
 use crate::error::{Error, Result};
@@ -181,10 +182,8 @@ fn lookup(mut flags: impl Iterator<Item = &'static Flag>, name: &str) -> Option<
 /// The command that `word` selects, with nothing given yet.
 fn select(commands: &'static [Command], word: &OsStr, what: &str) -> Result<Args> {
     let word = word.to_string_lossy();
-    let command = Command::find(commands, &word).ok_or_else(|| {
-        let hint = did_you_mean(&word, commands.iter().flat_map(Command::names), "");
-        Error::usage(format!("unknown {what} {word:?}{hint}"))
-    })?;
+    let command = Command::find(commands, &word);
+    let command = command.ok_or_else(|| peers::unknown(&word, commands, what))?;
     Ok(Args::none(command))
 }
 

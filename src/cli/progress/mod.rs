@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::escape::{JsonPath, printable};
 use super::output::{Format, Output, Verbosity};
+use super::wording::counted;
 use crate::kloset::progress::{Counters, Event, Observer, read};
 use crate::util::human;
 
@@ -29,6 +30,11 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 const RATE_MEMORY_SECONDS: f64 = 5.0;
 /// How wide a terminal is that does not tell.
 const USUAL_COLUMNS: u16 = 80;
+
+/// A path is shown if there is room for so much of it.
+const PATH_COLUMNS: usize = 12;
+/// What stands for the beginning of a path that does not fit.
+const ELLIPSIS: &str = "...";
 
 /// What becomes of the paths that work passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +62,8 @@ pub struct Watch {
     output: Arc<Output>,
     paths: Paths,
     progress: Progress,
+    /// The path that work came by last, if progress is shown.
+    current: Arc<Mutex<Vec<u8>>>,
     drawing: Mutex<Option<Drawing>>,
 }
 
@@ -71,6 +79,7 @@ struct Drawing {
 struct Snapshot {
     files: u64,
     directories: u64,
+    objects: u64,
     bytes: u64,
     stored_bytes: u64,
     errors: u64,
@@ -80,6 +89,12 @@ struct Snapshot {
     seconds: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     remaining_seconds: Option<u64>,
+    /// The path that work came by last.
+    #[serde(flatten)]
+    current: Option<JsonPath>,
+    /// The same for people.
+    #[serde(skip)]
+    shown: String,
 }
 
 /// An object for one path.
@@ -108,18 +123,25 @@ impl Watch {
             output,
             paths,
             progress,
+            current: Arc::default(),
             drawing: Mutex::new(None),
         }
     }
 
+    /// Whether progress will be shown.
+    pub fn is_shown(&self) -> bool {
+        self.progress == Progress::Shown
+    }
+
     /// Shows progress from now on, where somebody looks.
     pub fn show(&self) {
-        if self.progress == Progress::Hidden {
+        if !self.is_shown() {
             return;
         }
         let (stop, stopped) = channel();
         let (counters, output) = (self.counters.clone(), self.output.clone());
-        let run = move || show_until(&stopped, &counters, &output, Instant::now());
+        let current = self.current.clone();
+        let run = move || show_until(&stopped, &counters, &current, &output);
         // Progress is not worth failing for where no thread is to be had.
         let thread = thread::Builder::new().name("progress".into()).spawn(run);
         *self.drawing() = thread.ok().map(|thread| Drawing { stop, thread });
@@ -142,6 +164,13 @@ impl Watch {
 
     /// Tells of one path where paths are wanted.
     fn path(&self, path: &[u8], action: &str, size_bytes: u64) {
+        // The next path will do if this one would have to be waited for.
+        if self.is_shown()
+            && let Ok(mut current) = self.current.try_lock()
+        {
+            current.clear();
+            current.extend_from_slice(path);
+        }
         let is_wanted = match self.paths {
             Paths::Hidden => false,
             Paths::Shown => self.output.verbosity() == Verbosity::Normal,
@@ -186,7 +215,13 @@ impl Observer for Watch {
 }
 
 /// Shows progress at its pace until the other end of `stopped` is dropped.
-fn show_until(stopped: &Receiver<()>, counters: &Counters, output: &Output, began: Instant) {
+fn show_until(
+    stopped: &Receiver<()>,
+    counters: &Counters,
+    current: &Mutex<Vec<u8>>,
+    output: &Output,
+) {
+    let began = Instant::now();
     let every = match output.format() {
         Format::Json => TELL_EVERY,
         Format::Human | Format::Lines => DRAW_EVERY,
@@ -196,7 +231,15 @@ fn show_until(stopped: &Receiver<()>, counters: &Counters, output: &Output, bega
     while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
         rate.update(read(&counters.bytes), last.elapsed());
         last = Instant::now();
-        let snapshot = Snapshot::of(counters, rate.per_second, began.elapsed());
+        let mut snapshot = Snapshot::of(counters, rate.per_second, began.elapsed());
+        let current = current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if !current.is_empty() {
+            snapshot.current = Some(JsonPath::from(current.as_slice()));
+            snapshot.shown = printable(&current);
+        }
         match output.format() {
             Format::Json => output.emit("progress", &snapshot),
             Format::Human | Format::Lines => output.draw(&snapshot.line(columns())),
@@ -212,6 +255,25 @@ fn columns() -> u16 {
         Ok(size) if size.ws_col > 0 => size.ws_col,
         _ => USUAL_COLUMNS,
     }
+}
+
+/// As much of the end of `path` as fits into `columns`.
+fn end_of(path: &str, columns: usize) -> String {
+    // East Asian letters take two columns; that some others are narrower does not matter.
+    let width = |letter: char| if letter < '\u{1100}' { 1 } else { 2 };
+    if path.chars().map(width).sum::<usize>() <= columns {
+        return path.to_owned();
+    }
+    let mut left = columns.saturating_sub(ELLIPSIS.len());
+    let mut kept = path.len();
+    for (at, letter) in path.char_indices().rev() {
+        if width(letter) > left {
+            break;
+        }
+        left -= width(letter);
+        kept = at;
+    }
+    format!("{ELLIPSIS}{}", &path[kept..])
 }
 
 /// Bytes per second, smoothed exponentially.
@@ -245,6 +307,7 @@ impl Snapshot {
         Snapshot {
             files: read(&counters.files),
             directories: read(&counters.directories),
+            objects: read(&counters.objects),
             bytes,
             stored_bytes: read(&counters.stored_bytes),
             errors: read(&counters.errors),
@@ -253,13 +316,21 @@ impl Snapshot {
             bytes_per_second: per_second as u64,
             seconds: elapsed.as_secs(),
             remaining_seconds: is_known.then_some(left as u64),
+            current: None,
+            shown: String::new(),
         }
     }
 
     /// The progress line, at most one column less than `columns`: a line that
     /// fills the last column wraps on some terminals and is not wiped whole.
     fn line(&self, columns: u16) -> String {
-        let mut parts = vec![self.percent(), format!("{} files", self.files)];
+        let mut parts = vec![self.percent()];
+        if self.objects > 0 {
+            parts.push(counted(self.objects, "object", "objects"));
+        }
+        if self.files > 0 || self.objects == 0 {
+            parts.push(counted(self.files, "file", "files"));
+        }
         parts.push(human::size(self.bytes));
         parts.push(format!("{}/s", human::size(self.bytes_per_second)));
         if let Some(seconds) = self.remaining_seconds {
@@ -269,11 +340,18 @@ impl Snapshot {
             ));
         }
         if self.errors > 0 {
-            parts.push(format!("{} errors", self.errors));
+            parts.push(counted(self.errors, "error", "errors"));
         }
         parts.retain(|part| !part.is_empty());
-        let line = parts.join("  ");
-        line.chars().take(usize::from(columns - 1)).collect()
+        let line: String = parts.join("  ");
+        let columns = usize::from(columns - 1);
+        let line: String = line.chars().take(columns).collect();
+        // Two blanks in front of the path.
+        let left = columns.saturating_sub(line.len() + 2);
+        match self.shown.is_empty() || left < PATH_COLUMNS {
+            true => line,
+            false => format!("{line}  {}", end_of(&self.shown, left)),
+        }
     }
 
     /// How much is done, if that is known.

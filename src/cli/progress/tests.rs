@@ -28,11 +28,44 @@ fn the_line_tells_what_is_known() {
 
 #[test]
 fn the_line_leaves_the_last_column_free() {
-    let snapshot = Snapshot::of(&counters(), 1.0, Duration::ZERO);
-    for columns in 1..60 {
-        let line = snapshot.line(columns);
-        assert!(line.len() < usize::from(columns), "{columns}: {line}");
+    let mut snapshot = Snapshot::of(&counters(), 1.0, Duration::ZERO);
+    for path in ["", "/home/user/Documents/notes.txt"] {
+        snapshot.shown = path.to_owned();
+        for columns in 1..100 {
+            let line = snapshot.line(columns);
+            assert!(line.len() < usize::from(columns), "{columns}: {line}");
+        }
     }
+}
+
+#[test]
+fn the_line_ends_with_as_much_of_the_path_as_fits() {
+    let mut snapshot = Snapshot::of(&counters(), 1.0, Duration::ZERO);
+    snapshot.shown = "/home/user/Documents/notes.txt".to_owned();
+    let counts = snapshot.line(40);
+    assert_eq!(counts, "12 files  512.0 MiB  1 B/s");
+    assert_eq!(
+        snapshot.line(80),
+        format!("{counts}  /home/user/Documents/notes.txt")
+    );
+    assert_eq!(snapshot.line(48), format!("{counts}  ...nts/notes.txt"));
+    // Letters that take two columns.
+    assert_eq!(
+        end_of("/a/\u{65e5}\u{672c}\u{8a9e}", 8),
+        "...\u{672c}\u{8a9e}"
+    );
+    assert_eq!(end_of("/a/\u{65e5}", 5), "/a/\u{65e5}");
+}
+
+#[test]
+fn objects_are_counted_until_there_are_files() {
+    let counters = Counters::default();
+    let line = || Snapshot::of(&counters, 1.0, Duration::ZERO).line(80);
+    assert_eq!(line(), "0 files  0 B  1 B/s");
+    add(&counters.objects, 1);
+    assert_eq!(line(), "1 object  0 B  1 B/s");
+    add(&counters.files, 1);
+    assert_eq!(line(), "1 object  1 file  0 B  1 B/s");
 }
 
 #[test]

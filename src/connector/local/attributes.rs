@@ -31,6 +31,7 @@ use super::node::Node;
 use super::stat::{MODE_BITS, stat_fd};
 use crate::connector::{Attributes, FileKind, Lost, Made, Metadata, Permissions};
 use crate::error::{During, Result};
+use crate::util::printable::printable;
 
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
@@ -238,7 +239,7 @@ fn put_xattrs(
 /// Puts on one. A file system that keeps them in one block says "no space" when that
 /// block is full: only with the disk itself full is it an error.
 fn put_xattr(node: Node<'_>, name: &[u8], value: &[u8]) -> Result<Given> {
-    let doing = || format!("set extended attribute {}", String::from_utf8_lossy(name));
+    let doing = || format!("set extended attribute {}", printable(name));
     match node.set_xattr(name, value) {
         Err(Errno::NOSPC) if has_space(node.fd()) => Ok(Given::No),
         result => attempt(result).during(doing),

@@ -35,6 +35,7 @@ use crate::connector::{
     SourceFile,
 };
 use crate::error::{During, Error, Kind, Result};
+use crate::util::printable::printable_path;
 
 /// A directory of this machine, which need not exist yet.
 pub struct LocalDestination {
@@ -46,7 +47,7 @@ impl LocalDestination {
     /// The directory at `path`. Nothing is made or looked at yet.
     pub fn new(path: impl Into<PathBuf>) -> LocalDestination {
         let path = path.into();
-        let location = path.display().to_string();
+        let location = printable_path(&path);
         LocalDestination { path, location }
     }
 }
@@ -73,7 +74,7 @@ fn make_with_parents(path: &Path) -> Result<Made> {
         return Ok(Made::Existed);
     }
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).during(|| format!("make {}", parent.display()))?;
+        std::fs::create_dir_all(parent).during(|| format!("make {}", printable_path(parent)))?;
     }
     match std::fs::create_dir(path) {
         Ok(()) => Ok(Made::New),

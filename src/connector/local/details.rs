@@ -19,6 +19,7 @@ use rustix::io::Errno;
 
 use crate::connector::{Details, FileKind};
 use crate::error::{During, Result};
+use crate::util::printable::printable;
 
 /// Attributes by name, sorted.
 pub(super) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -143,7 +144,7 @@ fn values(asked: &Asked<'_>, names: &[u8]) -> Result<Xattrs> {
             Ok(value) => xattrs.push((name.to_bytes().to_vec(), value.to_vec())),
             Err(cause) if is_unreadable(cause) => {}
             Err(cause) => {
-                let name = name.to_string_lossy();
+                let name = printable(name.to_bytes());
                 return Err(cause).during(|| format!("read extended attribute {name}"));
             }
         }

@@ -30,6 +30,7 @@ use super::open::{Atime, open_keeping_atime};
 use super::stat::{stat_at, stat_fd};
 use crate::connector::{Details, FileKind, Item, Metadata, Source, SourceDir, SourceFile};
 use crate::error::{During, Error, Kind, Result};
+use crate::util::printable::printable;
 
 /// What one `getdents` fills: as much as the C library asks for, some 600 names.
 const LISTING_BYTES: usize = 32 << 10;
@@ -229,9 +230,9 @@ fn check_name(name: &[u8]) -> Result<()> {
     if is_name && !name.iter().any(|&byte| byte == b'/' || byte == 0) {
         return Ok(());
     }
-    let name = String::from_utf8_lossy(name);
+    let name = printable(name);
     Err(Error::new(
         Kind::Failed,
-        format!("not the name of a file: {name:?}"),
+        format!("not the name of a file: \"{name}\""),
     ))
 }

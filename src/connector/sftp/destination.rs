@@ -22,6 +22,7 @@ use crate::error::{During, Error, Kind, Result};
 use crate::net::location::Url;
 use crate::net::ssh::pool::Pool;
 use crate::net::ssh::sftp::{Change, Connection, is_failure, joined};
+use crate::util::printable::printable_path;
 
 /// For nobody else, until it gets a mode of its own.
 const PRIVATE_DIRECTORY: u32 = 0o700;
@@ -116,7 +117,8 @@ fn make_with_parents(connection: &mut Connection, path: &Path) -> Result<Made> {
         Err(_) => {}
     }
     if let Some(above) = path.parent().filter(|above| *above != Path::new("")) {
-        make_with_parents(connection, above).during(|| format!("make {}", above.display()))?;
+        make_with_parents(connection, above)
+            .during(|| format!("make {}", printable_path(above)))?;
     }
     connection.mkdir(path, PLAIN_DIRECTORY).map(|()| Made::New)
 }

@@ -26,6 +26,7 @@ use crate::net::location::Url;
 use crate::net::ssh::Endpoint;
 use crate::net::ssh::pool::Pool;
 use crate::net::ssh::sftp::{Open, joined};
+use crate::util::printable::printable_path;
 
 /// Files of a server.
 pub struct SftpSource {
@@ -100,7 +101,7 @@ impl SftpSource {
                 // Opening anything else may wait, or do something.
                 _ => Ok(()),
             });
-        tried.during(|| path.display().to_string())
+        tried.during(|| printable_path(&path))
     }
 }
 

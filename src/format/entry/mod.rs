@@ -18,6 +18,8 @@ use crate::util::Id;
 use crate::util::file::{Details, FileKind, Metadata};
 use crate::util::human::shorten;
 
+use crate::util::printable::printable;
+
 /// The longest name of an entry, in bytes. Linux allows 255, some file systems 1,024.
 pub const NAME_LIMIT_BYTES: usize = 4096;
 /// Longest error that is recorded with an entry, in bytes.
@@ -147,7 +149,7 @@ pub fn check_name(name: &[u8]) -> Result<()> {
     match hostile {
         true => Err(Error::new(
             Kind::Corrupt,
-            format!("impossible name {:?}", name.escape_ascii().to_string()),
+            format!("impossible name \"{}\"", printable(name)),
         )),
         false => Ok(()),
     }

@@ -11,6 +11,7 @@ use crate::format::entry::Entry;
 use crate::format::holes::{Layout, content_bytes};
 use crate::kloset::blob::BlobReader;
 use crate::kloset::tree::each_chunk;
+use crate::util::printable::printable;
 
 /// How many zeros are handed on at once.
 const ZEROS_BYTES: usize = 16 << 10;
@@ -75,7 +76,7 @@ pub(crate) fn check_contents(entry: &Entry) -> Result<()> {
         )),
         (FileKind::Directory, _) => Err(Error::new(Kind::Failed, "is a directory")),
         (FileKind::Symlink, _) => {
-            let target = entry.details.target.escape_ascii();
+            let target = printable(&entry.details.target);
             Err(Error::new(
                 Kind::Failed,
                 format!("is a symbolic link to {target}"),

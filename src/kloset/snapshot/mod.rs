@@ -127,27 +127,7 @@ impl Snapshot {
     /// The deepest directory that everything backed up is in, as raw bytes: what a relative
     /// path in `SNAPSHOT:PATH` starts from. A single place is that itself.
     pub fn base(&self) -> Vec<u8> {
-        let Some((first, rest)) = self.roots.split_first() else {
-            return b"/".to_vec();
-        };
-        let names = |path: &[u8]| {
-            path.split(|byte| *byte == b'/')
-                .map(<[u8]>::to_vec)
-                .collect::<Vec<_>>()
-        };
-        let mut common = names(first);
-        for root in rest {
-            let same = common
-                .iter()
-                .zip(names(root))
-                .take_while(|(one, other)| **one == *other)
-                .count();
-            common.truncate(same);
-        }
-        match common.join(&b'/') {
-            path if path.is_empty() => b"/".to_vec(),
-            path => path,
-        }
+        common_directory(&self.roots)
     }
 
     /// The body of the object.
@@ -269,6 +249,28 @@ impl Snapshot {
             _ => reader.skip()?,
         }
         Ok(())
+    }
+}
+
+/// The deepest directory that all of the absolute `paths` are at or below; `/` without any.
+pub fn common_directory(paths: &[Vec<u8>]) -> Vec<u8> {
+    let Some((first, rest)) = paths.split_first() else {
+        return b"/".to_vec();
+    };
+    let names = |path: &[u8]| {
+        path.split(|byte| *byte == b'/')
+            .map(<[u8]>::to_vec)
+            .collect()
+    };
+    let mut common: Vec<Vec<u8>> = names(first);
+    for path in rest {
+        let pairs = common.iter().zip(path.split(|byte| *byte == b'/'));
+        let same = pairs.take_while(|(one, other)| *one == other).count();
+        common.truncate(same);
+    }
+    match common.join(&b'/') {
+        path if path.is_empty() => b"/".to_vec(),
+        path => path,
     }
 }
 

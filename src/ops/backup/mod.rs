@@ -26,13 +26,15 @@ mod plan;
 mod previous;
 mod racy;
 mod read;
+mod scan;
+mod scope;
 mod source_gone;
 mod steps;
 mod walk;
 mod work;
 
 use std::collections::HashSet;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -131,6 +133,8 @@ pub struct Options {
     pub user: String,
     /// Name and version of this program.
     pub program: String,
+    /// Count what there is on a thread of its own if no earlier snapshot tells, for progress.
+    pub scan: Switch,
     /// Set when the user wants to stop.
     pub interrupt: Interrupt,
 }
@@ -315,6 +319,8 @@ impl Pipeline<'_> {
             .level
             .unwrap_or(self.kloset.config().compression);
         let trouble = Trouble::new(self.options.interrupt.clone());
+        let (scanning, stopped) = channel();
+        let is_scan_wanted = self.options.scan == Switch::On && previous.is_none();
         let outcome = write_session(self.kloset, level, PACKS_WAITING, &trouble, |session| {
             let stages = Stages {
                 pipeline: self,
@@ -322,7 +328,17 @@ impl Pipeline<'_> {
                 trouble: &trouble,
             };
             let adopted = session.writing().adopt(orphans);
-            trouble.note(adopted.and_then(|()| stages.run(&session, previous)))
+            thread::scope(|scope| {
+                if is_scan_wanted {
+                    let counters = self.kloset.observer().counters();
+                    let scan = move || scan::run(self.source, self.options, counters, &stopped);
+                    // The backup continues without a total if no thread can be started.
+                    let _ = thread::Builder::new().spawn_scoped(scope, scan);
+                }
+                let outcome = adopted.and_then(|()| stages.run(&session, previous));
+                drop(scanning);
+                trouble.note(outcome)
+            })
         })?;
         trouble.outcome()?;
         Ok(outcome.expect("without trouble there is an outcome"))

@@ -14,10 +14,9 @@ use super::batches::{Out, Purpose};
 use super::hardlinks::{Known, Linked};
 use super::plan::Plan;
 use super::previous::{self, OldDirectory};
-use super::source_gone;
+use super::scope::Scope;
 use super::steps::Find;
-use super::{Options, Pipeline, Summary, Switch};
-use crate::connector::exclude::is_cache;
+use super::{Options, Pipeline, Summary, source_gone};
 use crate::connector::wanted::Wanted;
 use crate::connector::{FileKind, Item, Metadata, Source, SourceDir};
 use crate::error::{During, Error, Kind, Result};
@@ -28,20 +27,10 @@ use crate::kloset::failures::Failures;
 use crate::kloset::progress::{Event, add};
 use crate::kloset::snapshot::Snapshot;
 use crate::kloset::tree::DEPTH_LIMIT;
+use crate::util::printable::printable;
 
-/// What a cache directory keeps of itself when its contents are left out.
-const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
 /// Size from which reading a file twice costs more than letting the pipeline run empty.
 const LARGE_BYTES: u64 = 256 << 20;
-
-/// Where a directory stands to the places that are backed up.
-#[derive(Clone)]
-enum Scope {
-    /// On the way to one: only what the plan names is wanted.
-    Way(Arc<Plan>),
-    /// In one that is on this file system and whose path has this many bytes.
-    Inside { device: u64, place_bytes: usize },
-}
 
 /// A directory we are in.
 struct Frame<'a> {
@@ -125,13 +114,7 @@ impl<'a> Walker<'a> {
         let (dir, metadata) = self.source.root().during(|| "open /")?;
         let plan = Plan::new(&self.options.places);
         self.places_left = plan.places();
-        let scope = match plan.whole {
-            true => Scope::Inside {
-                device: metadata.device,
-                place_bytes: 0,
-            },
-            false => Scope::Way(Arc::new(plan)),
-        };
+        let scope = Scope::of_root(plan, &metadata);
         let old = previous.map(|previous| previous.root);
         self.enter(dir, Vec::new(), metadata, old, scope)
     }
@@ -144,8 +127,9 @@ impl<'a> Walker<'a> {
             Ok(metadata) => metadata,
             Err(error) => return self.without(&item.name, error),
         };
-        let scope = self.scope_of(&item.name, &metadata);
-        if self.is_left_out(&metadata, &scope) {
+        let scope = &self.frame().scope;
+        let scope = scope.of_item(&item.name, &self.path, &metadata);
+        if scope.leaves_out(self.options, &self.path, &metadata) {
             return Ok(());
         }
         let frame = self.frames.last_mut().expect("we are in a directory");
@@ -160,39 +144,6 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// How what is called `name` in the directory we are in stands to the places.
-    fn scope_of(&self, name: &[u8], metadata: &Metadata) -> Scope {
-        let Scope::Way(plan) = &self.frame().scope else {
-            return self.frame().scope.clone();
-        };
-        match plan.children.get(name) {
-            Some(child) if !child.whole => Scope::Way(child.clone()),
-            _ => Scope::Inside {
-                device: metadata.device,
-                place_bytes: self.path.len(),
-            },
-        }
-    }
-
-    /// Whether the user, or good sense, wants this item left out.
-    fn is_left_out(&self, metadata: &Metadata, scope: &Scope) -> bool {
-        let is_dir = metadata.kind == FileKind::Directory;
-        let identity = (metadata.device, metadata.inode);
-        let Options {
-            skip, skip_paths, ..
-        } = self.options;
-        if is_dir && (skip.contains(&identity) || skip_paths.contains(&self.path)) {
-            return true;
-        }
-        match scope {
-            Scope::Inside { place_bytes, .. } if self.path.len() > *place_bytes => self
-                .options
-                .excludes
-                .excludes(&self.path[place_bytes + 1..], metadata.kind),
-            _ => false,
-        }
-    }
-
     /// Goes into a directory, or records why not.
     fn visit_dir(
         &mut self,
@@ -201,8 +152,7 @@ impl<'a> Walker<'a> {
         old: Option<Entry>,
         scope: Scope,
     ) -> Result<()> {
-        let elsewhere = matches!(scope, Scope::Inside { device, .. } if device != metadata.device);
-        if elsewhere && self.options.one_file_system == Switch::On {
+        if scope.is_elsewhere(self.options, &metadata) {
             return self.ready(self.entry(name, metadata));
         }
         let opened = match self.frames.len() < DEPTH_LIMIT {
@@ -227,8 +177,11 @@ impl<'a> Walker<'a> {
         old: Option<Entry>,
         scope: Scope,
     ) -> Result<()> {
-        let items = match self.items(&*dir, &scope) {
-            Ok(items) => items,
+        let items = match scope.items(self.options, &*dir) {
+            Ok(mut items) => {
+                items.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+                items
+            }
             Err(error) if self.frames.is_empty() => return Err(error),
             Err(error) => return self.ready_with_problem(name, metadata, error),
         };
@@ -265,24 +218,6 @@ impl<'a> Walker<'a> {
             path_bytes: self.path.len(),
         });
         Ok(())
-    }
-
-    /// What is wanted of `dir`, sorted by name.
-    fn items(&self, dir: &dyn SourceDir, scope: &Scope) -> Result<Vec<Item>> {
-        if let Scope::Way(plan) = scope {
-            let named = |name: &Vec<u8>| Item {
-                name: name.clone(),
-                metadata: dir.stat(name),
-            };
-            return Ok(plan.children.keys().map(named).collect());
-        }
-        let mut items = dir.items()?;
-        let may_be_cache = || items.iter().any(|item| item.name == CACHE_TAG);
-        if self.options.exclude_caches == Switch::On && may_be_cache() && is_cache(dir) {
-            items.retain(|item| item.name == CACHE_TAG);
-        }
-        items.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        Ok(items)
     }
 
     /// Hands a file on: to be read, unless it is known.
@@ -418,7 +353,7 @@ impl<'a> Walker<'a> {
             let lost = plan.children.get(name).map_or(0, |child| child.places());
             self.places_left -= lost;
             if self.places_left == 0 {
-                return Err(error.clone().during(self.path.escape_ascii().to_string()));
+                return Err(error.clone().during(printable(&self.path)));
             }
         }
         Ok(())

@@ -27,14 +27,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
-use crate::kloset::Kloset;
-use crate::kloset::bad_packs;
-use crate::kloset::condemned;
 use crate::kloset::failures::Failures;
 use crate::kloset::index::Index;
 use crate::kloset::pipeline::{Trouble, lock};
 use crate::kloset::progress::Observer;
 use crate::kloset::snapshot::Stored;
+use crate::kloset::{Kloset, bad_packs, condemned};
 use crate::store::{Area, Store};
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
@@ -82,8 +80,12 @@ pub struct Summary {
     pub damaged_objects: u64,
     /// Files looked at; one that several snapshots share counts once.
     pub files: u64,
-    /// Files and directories that lost something, in each snapshot that is damaged.
+    /// Those that lost something, in each snapshot that is damaged.
     pub damaged_files: u64,
+    /// Directories looked at; one that several snapshots share counts once.
+    pub directories: u64,
+    /// Those whose lists of entries lost something, in each snapshot that is damaged.
+    pub damaged_directories: u64,
     /// Bytes read from the store.
     pub read_bytes: u64,
     /// How long it took.
@@ -91,9 +93,9 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Whether anything is damaged.
+    /// Whether anything is damaged. Of files and directories their snapshots tell.
     pub fn is_damaged(&self) -> bool {
-        self.damaged_snapshots + self.damaged_objects + self.damaged_files > 0
+        self.damaged_snapshots + self.damaged_objects > 0
     }
 }
 
@@ -262,6 +264,7 @@ impl<'a> Context<'a> {
     /// # Errors
     /// What keeps the check from going on.
     fn object<T>(&self, area: Area, id: Id, outcome: Result<T>) -> Result<Looked<T>> {
+        crate::kloset::progress::add(&self.observer.counters().objects, 1);
         match outcome {
             Ok(value) => Ok(Looked::Good(value)),
             Err(error) if error.kind() == Kind::NotFound && self.is_gone(area, id)? => {

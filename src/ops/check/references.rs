@@ -8,12 +8,11 @@ use super::{Context, Looked, Target, is_damage};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry};
 use crate::format::holes::content_bytes;
-use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::index::Index;
 use crate::kloset::progress::add;
-use crate::kloset::snapshot;
 use crate::kloset::tree::{self, DEPTH_LIMIT, chunk_ids, each_chunk};
+use crate::kloset::{Kloset, snapshot};
 use crate::ops::select;
 use crate::store::Area;
 use crate::util::Id;
@@ -63,9 +62,20 @@ struct Frame {
     last_name: Option<Vec<u8>>,
     /// Whether there is damage in any.
     state: State,
+    /// Whether the directory itself lost something.
+    own_state: State,
+    /// Whether any of it was read just now, not with an earlier snapshot.
+    is_new: bool,
 }
 
 impl Frame {
+    /// Notes that the directory itself lost something.
+    fn lose(&mut self) {
+        self.is_new = true;
+        self.own_state = State::Damaged;
+        self.state = State::Damaged;
+    }
+
     /// Notes what became of an entry of the chunk we are in.
     fn note(&mut self, state: State) {
         if state == State::Damaged {
@@ -128,7 +138,10 @@ impl Follower<'_> {
                 };
                 self.entry(&entry, &mut path)?;
             }
-            Err(error) => self.damage(&target.path, &error)?,
+            Err(error) => {
+                self.count_directory(State::Damaged);
+                self.damage(&target.path, &error)?;
+            }
         }
         let damaged_items = self.damaged_items;
         self.context.count(|summary| {
@@ -136,7 +149,6 @@ impl Follower<'_> {
             if damaged_items > 0 {
                 summary.lossy.push(target.stored.snapshot.id);
             }
-            summary.damaged_files += damaged_items;
             summary.damaged_snapshots += u64::from(damaged_items > 0);
         });
         Ok(())
@@ -165,6 +177,9 @@ impl Follower<'_> {
                 }
             } else if !self.next_chunk(frame, path)? {
                 let state = frame.state;
+                if frame.is_new {
+                    self.count_directory(frame.own_state);
+                }
                 open.pop();
                 if let Some(parent) = open.last_mut() {
                     parent.note(state);
@@ -183,6 +198,7 @@ impl Follower<'_> {
                 "more than {DEPTH_LIMIT} directories deep"
             ))),
         };
+        let is_empty = chunks.as_ref().is_ok_and(Vec::is_empty);
         match chunks {
             Ok(chunks) => Ok(Some(Frame {
                 path_bytes: path.len(),
@@ -192,9 +208,23 @@ impl Follower<'_> {
                 entries: Vec::new().into_iter(),
                 last_name: None,
                 state: State::Good,
+                own_state: State::Good,
+                is_new: is_empty,
             })),
-            Err(error) => self.damage(path, &error).map(|()| None),
+            Err(error) => {
+                self.count_directory(State::Damaged);
+                self.damage(path, &error).map(|()| None)
+            }
         }
+    }
+
+    /// Counts a directory.
+    fn count_directory(&self, state: State) {
+        add(&self.context.observer.counters().directories, 1);
+        self.context.count(|summary| {
+            summary.directories += 1;
+            summary.damaged_directories += u64::from(state == State::Damaged);
+        });
     }
 
     /// Goes on to the next chunk of the tree of `frame`. False if there is none.
@@ -210,17 +240,19 @@ impl Follower<'_> {
         let after = frame.last_name.take();
         let Some(found) = self.good.lookup(&chunk)? else {
             self.damage(path, &lost("tree", &chunk))?;
-            frame.state = State::Damaged;
+            frame.lose();
             return Ok(true);
         };
         if self.followed.mark(found.ordinal) && !self.damaged.contains(&chunk) {
             return Ok(true);
         }
         frame.chunk = Some(chunk);
+        frame.is_new = true;
         match self.blobs.with(&chunk, tree::decode) {
             Ok(entries) => {
                 if !is_sorted(after.as_deref(), &entries) {
                     self.damage(path, &Error::corrupt("entries of a tree are out of order"))?;
+                    frame.lose();
                     frame.note(State::Damaged);
                 }
                 frame.last_name = entries.last().map(|entry| entry.name.clone());
@@ -228,6 +260,7 @@ impl Follower<'_> {
             }
             Err(error) => {
                 self.damage(path, &error)?;
+                frame.lose();
                 frame.note(State::Damaged);
             }
         }
@@ -242,6 +275,7 @@ impl Follower<'_> {
             Ok(()) => Ok(State::Good),
             Err(error) => {
                 self.damage(path, &error)?;
+                self.context.count(|summary| summary.damaged_files += 1);
                 Ok(State::Damaged)
             }
         }
@@ -275,7 +309,7 @@ impl Follower<'_> {
         }
     }
 
-    /// Tells of damage to the item at `path`, and counts it.
+    /// Reports damage to the item at `path` of the snapshot.
     fn damage(&mut self, path: &[u8], error: &Error) -> Result<()> {
         if !is_damage(error) {
             return Err(error.clone());

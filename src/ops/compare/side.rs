@@ -13,6 +13,7 @@ use crate::format::entry::Entry;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::content::push::Contents;
 use crate::kloset::tree::TreeReader;
+use crate::util::printable::printable;
 
 /// A file, directory or anything else on one side.
 pub struct Node<'a> {
@@ -48,7 +49,7 @@ impl<'a> Node<'a> {
     /// # Errors
     /// [`Kind::NotFound`] if nothing is there.
     pub fn live(source: &'a dyn Source, path: &[u8]) -> Result<Node<'a>> {
-        find(source, path).during(|| path.escape_ascii().to_string())
+        find(source, path).during(|| printable(path))
     }
 
     /// Whether it is in a source, not in a snapshot.

@@ -13,6 +13,7 @@ use crate::connector::{DestinationDir, Made};
 use crate::error::{During, Error, Kind, Result};
 use crate::format::entry::Entry;
 use crate::kloset::pipeline::lock;
+use crate::util::printable::printable;
 
 /// The name under which a file with several is restored.
 pub(super) struct First {
@@ -132,7 +133,7 @@ fn make(
             let first = context.path(&first.path);
             let cause = format!(
                 "its other name, {}, could not be restored",
-                first.escape_ascii()
+                printable(&first)
             );
             return Err(Error::new(Kind::Failed, cause));
         }
@@ -149,7 +150,7 @@ fn make(
     let (from, existing_name) = open_parent(root, existing)?;
     let (made, lost) = dir
         .link(name, &*from, existing_name)
-        .during(|| format!("link to {}", existing.escape_ascii()))?;
+        .during(|| format!("link to {}", printable(existing)))?;
     context.lose(lost);
     context.advance(first.size_bytes);
     let action = match made {

@@ -40,6 +40,7 @@ use crate::kloset::progress::{Event, add};
 use crate::kloset::snapshot::Snapshot;
 use crate::kloset::{Kloset, readers};
 use crate::util::interrupt::Interrupt;
+use crate::util::printable::printable;
 
 /// Decoded blocks that are kept: neighbours in the walk share them.
 const CACHE_BYTES: usize = 24 << 20;
@@ -199,7 +200,7 @@ impl Context<'_> {
     fn item<T>(&self, path: &[u8], result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(error) if stops(&error) => Err(error.during(path.escape_ascii().to_string())),
+            Err(error) if stops(&error) => Err(error.during(printable(path))),
             Err(error) => {
                 self.failures.add(path, &error);
                 Ok(None)

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use crate::error::{Error, Kind, Result};
 use crate::kloset::pipeline::{Trouble, lock};
 use crate::util::interrupt::Interrupt;
+use crate::util::printable::printable;
 
 /// Why a snapshot is not copied.
 pub(super) enum Stop {
@@ -25,7 +26,7 @@ impl Stop {
     pub(super) fn at(self, path: &[u8]) -> Stop {
         match self {
             Stop::Lost(error) if path.is_empty() => Stop::Lost(error.during("/")),
-            Stop::Lost(error) => Stop::Lost(error.during(path.escape_ascii().to_string())),
+            Stop::Lost(error) => Stop::Lost(error.during(printable(path))),
             fatal @ Stop::Fatal(_) => fatal,
         }
     }

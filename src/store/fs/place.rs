@@ -19,6 +19,7 @@ use crate::store::layout::{
 };
 use crate::store::{Area, Object};
 use crate::util::Id;
+use crate::util::printable::{printable, printable_path};
 
 /// The directory, shared by the store and its uploads.
 pub(super) struct Place {
@@ -103,7 +104,10 @@ impl Place {
         }
         let area = Area::ALL.into_iter().find(|area| is(area.name()));
         if !entry.file_type()?.is_dir() || (area.is_none() && !is(TEMPORARY)) {
-            return Err(exists(format!("{} is there already", name.display())));
+            return Err(exists(format!(
+                "{} is there already",
+                printable(name.as_encoded_bytes())
+            )));
         }
         match area {
             None | Some(Area::Keys) => Ok(()),
@@ -354,7 +358,7 @@ fn sweep(directory: &Path, newest: &Temporary) -> io::Result<()> {
 fn make_directory(path: &Path) -> Result<()> {
     match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         Err(cause) if cause.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        outcome => outcome.during(|| format!("make {}", path.display())),
+        outcome => outcome.during(|| format!("make {}", printable_path(path))),
     }
 }
 

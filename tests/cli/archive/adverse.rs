@@ -96,7 +96,15 @@ fn nothing_is_replaced_and_mistakes_are_told() {
     }
     run(&["-output", "x.tar.xz", "latest"])
         .ended(64)
-        .says("-output: no format ends like x.tar.xz; known are tarball, tar, zip");
+        .says("-output: unknown extension .xz: end the name in .tar.gz, .tar, .zip or .tgz, or give -format");
+    run(&["-output", "x.rar", "latest"])
+        .ended(64)
+        .prints_nothing()
+        .says("-output: unknown extension .rar: ");
+    run(&["-output", "x.rar", "-format", "zip", "latest"]).ended(0);
+    run(&["-output", "x.tgz", "latest"]).ended(0);
+    assert!(sandbox.read("x.tgz").starts_with(b"\x1f\x8b"));
+    assert!(sandbox.read("x.rar").starts_with(b"PK"));
     run(&["-output", "X.ZIP", "latest"]).ended(0);
     assert!(sandbox.read("X.ZIP").starts_with(b"PK"));
     run(&["-format", "tgz", "latest"])

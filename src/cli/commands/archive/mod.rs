@@ -84,25 +84,25 @@ fn named(name: &str) -> Result<(&'static str, Format)> {
         .ok_or_else(unknown)
 }
 
-/// The format that a file called `name` is expected to have.
+/// The format that a file called `name` is expected to have. Without an extension that is a tarball.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::error::Kind::Usage) for a name of tar in another compression.
+/// [`Kind::Usage`](crate::error::Kind::Usage) for the extension of any other format.
 fn as_ends(name: &OsStr) -> Result<(&'static str, Format)> {
-    let name = name.to_ascii_lowercase();
-    let ends = |ending: &str| name.as_bytes().ends_with(ending.as_bytes());
+    let lower = name.to_ascii_lowercase();
+    let ends = |ending: &str| lower.as_bytes().ends_with(ending.as_bytes());
     let found = FORMATS.into_iter().find(|(_, ending, _)| ends(ending));
-    if let Some((_, ending, format)) = found {
-        return Ok((ending, format));
-    }
-    let stem = Path::new(&name).file_stem().unwrap_or_default();
-    match stem.as_bytes().ends_with(b".tar") {
-        true => {
-            let name = printable(name.as_bytes());
-            let cause = format!("no format ends like {name}; {}", known());
-            Err(Error::usage(cause))
+    match (found, Path::new(name).extension()) {
+        (Some((_, ending, format)), _) => Ok((ending, format)),
+        (None, None) => Ok((".tar.gz", Format::Tarball)),
+        (None, Some(_)) if ends(".tgz") => Ok((".tar.gz", Format::Tarball)),
+        (None, Some(extension)) => {
+            let extension = printable(extension.as_bytes());
+            let endings = FORMATS.map(|(_, ending, _)| ending).join(", ");
+            Err(Error::usage(format!(
+                "unknown extension .{extension}: end the name in {endings} or .tgz, or give -format"
+            )))
         }
-        false => Ok((".tar.gz", Format::Tarball)),
     }
 }
 

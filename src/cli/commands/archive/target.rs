@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, RenameFlags};
 use rustix::io::Errno;
 
 use crate::cli::Globals;
-use crate::cli::escape::printable;
+use crate::cli::escape::printable_path;
 use crate::cli::output::Format;
 use crate::error::{During, Error, Kind, Result};
 
@@ -46,7 +46,7 @@ impl<'a> Target<'a> {
     /// terminal, if standard output is wanted for other things too, or for what names no file.
     pub(super) fn open(globals: &'a Globals, path: &Path) -> Result<Target<'a>> {
         if !is_standard_output(path) {
-            let name = || format!("-output {}", printable(path.as_os_str().as_encoded_bytes()));
+            let name = || format!("-output {}", printable_path(path));
             return NewFile::create(path).map(Target::File).during(name);
         }
         let refused = match globals.out.format() {
@@ -66,7 +66,7 @@ impl<'a> Target<'a> {
             Target::StandardOutput(globals) => globals.out.stream(bytes),
             Target::File(file) => {
                 let written = file.file.write_all(bytes);
-                written.during(|| format!("write {}", file.path.display()))
+                written.during(|| format!("write {}", printable_path(&file.path)))
             }
         }
     }
@@ -77,7 +77,7 @@ impl<'a> Target<'a> {
             Target::StandardOutput(globals) => globals.out.flush(),
             Target::File(file) => {
                 let finished = file.finish();
-                finished.during(|| format!("write {}", file.path.display()))
+                finished.during(|| format!("write {}", printable_path(&file.path)))
             }
         }
     }

@@ -75,7 +75,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
 fn dry_run(globals: &Globals, source: &dyn Source, opts: Opts) -> Result<Status> {
     let watch = globals.watch_result();
     let kloset = opening::kloset(globals, &watch)?;
-    let options = opts.options(globals, &kloset, source);
+    let options = opts.options(globals, &kloset, source, false);
     let done = backup::dry_run(&kloset, source, &options).during(|| "backup")?;
     let done = Done::new(Outcome::Foreseen, &done);
     globals.out.summary(&done)?;
@@ -87,7 +87,7 @@ fn back_up(globals: &Globals, source: &dyn Source, opts: Opts) -> Result<Status>
     let watch = globals.watch();
     let kloset = opening::kloset(globals, &watch)?;
     let is_check_wanted = opts.is_check_wanted;
-    let options = opts.options(globals, &kloset, source);
+    let options = opts.options(globals, &kloset, source, watch.is_shown());
     watch.show();
     let done = backup::run(&kloset, source, &options);
     watch.finish();

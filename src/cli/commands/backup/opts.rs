@@ -10,10 +10,9 @@ use lexopt::ValueExt;
 use super::stream::{self, Streamed};
 use crate::cli::commands::create;
 use crate::cli::{Args, Globals, date, places, tags, threads};
-use crate::config::Role;
 use crate::config::entries::Value;
 use crate::config::place::Place;
-use crate::config::schema;
+use crate::config::{Role, schema};
 use crate::connector::Source;
 use crate::connector::exclude::{self, Excludes};
 use crate::error::{During, Error, Result};
@@ -95,6 +94,7 @@ impl Opts {
         globals: &Globals,
         kloset: &Kloset,
         source: &dyn Source,
+        is_watched: bool,
     ) -> Options {
         let workers = threads::workers(globals);
         Options {
@@ -114,6 +114,7 @@ impl Opts {
             host: source.origin().to_owned(),
             user: user(source),
             program: concat!("plakar ", env!("CARGO_PKG_VERSION")).to_owned(),
+            scan: Switch::on_if(is_watched && source.kind() == "fs"),
             interrupt: globals.interrupt.clone(),
         }
     }

@@ -14,6 +14,7 @@ use crate::connector::{LocalSource, Source};
 use crate::error::{Error, Kind, Result};
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
+use crate::kloset::snapshot::common_directory;
 use crate::kloset::tree::Reach;
 use crate::ops::compare::text as lines;
 use crate::ops::compare::{Comparison, Difference, Found, Node, Options, Rule, Which};
@@ -193,14 +194,23 @@ fn expect_own(query: &mut Query, source: &LocalSource) {
         .get_or_insert_with(|| source.origin().to_owned());
 }
 
-/// What the words stand for. A path that only one of two has is meant in both.
+/// What the words stand for. A path that only one of two has is meant in both. Without
+/// paths, two snapshots of different directories are compared from the directory that both
+/// are below, so that what is compared has the same absolute path.
 fn choices(kloset: &Kloset, query: &Query, words: &[OsString]) -> Result<Vec<Choice>> {
     let mut choices = selection::matching_or_latest(kloset, query, words)?;
     if let [a, b] = choices.as_mut_slice() {
         match (&a.path, &b.path) {
             (Some(path), None) => b.path = Some(path.clone()),
             (None, Some(path)) => a.path = Some(path.clone()),
-            _ => {}
+            (None, None) => {
+                let (one, two) = (a.snapshot().base(), b.snapshot().base());
+                if one != two {
+                    a.path = Some(common_directory(&[one, two]));
+                    b.path.clone_from(&a.path);
+                }
+            }
+            (Some(_), Some(_)) => {}
         }
     }
     Ok(choices)

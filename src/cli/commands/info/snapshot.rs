@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::escape::{JsonPath, printable};
 use crate::cli::facts::table;
-use crate::cli::listing::{Ids, SnapshotLine, Tags};
+use crate::cli::listing::{Ids, Labels, Look, SnapshotLine};
 use crate::cli::{Globals, Status, date};
 use crate::error::Result;
 use crate::kloset::Kloset;
@@ -38,8 +38,13 @@ impl fmt::Display for Facts {
 /// Prints everything but the list of errors.
 pub(super) fn print(globals: &Globals, kloset: &Kloset, stored: &Stored) -> Result<Status> {
     let object = kloset.store().stat(Area::Snapshots, stored.object)?;
+    let look = Look {
+        ids: Ids::Full,
+        labels: Labels::All,
+        host_columns: 0,
+    };
     let facts = Facts {
-        line: SnapshotLine::new(&stored.snapshot, Ids::Full, Tags::Shown),
+        line: SnapshotLine::new(&stored.snapshot, look),
         base: JsonPath::from(stored.snapshot.base().as_slice()),
         object: stored.object.to_string(),
         object_bytes: object.size_bytes,

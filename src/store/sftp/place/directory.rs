@@ -12,6 +12,7 @@ use crate::net::ssh::sftp::{Connection, File, Stat, is_failure, joined};
 use crate::store::layout::{self, CONFIG, DIRECTORY_MODE, FURNITURE, STALE, TEMPORARY};
 use crate::store::{Area, Object};
 use crate::util::Id;
+use crate::util::printable::{printable, printable_path};
 
 impl Place {
     /// As [`crate::store::Store::prepare`].
@@ -66,7 +67,7 @@ impl Place {
         }
         let area = Area::ALL.into_iter().find(|area| is(area.name()));
         if !stat.is_dir() || (area.is_none() && !is(TEMPORARY)) {
-            let name = String::from_utf8_lossy(name);
+            let name = printable(name);
             return Err(exists(format!("{name} is there already")));
         }
         let Some(area) = area.filter(|area| *area != Area::Keys) else {
@@ -260,7 +261,7 @@ fn make_directory(connection: &mut Connection, path: &Path) -> Result<Made> {
     if may_exist && connection.stat(path).is_ok_and(|stat| stat.is_dir()) {
         return Ok(Made::Existed);
     }
-    Err(cause).during(|| format!("make {}", path.display()))
+    Err(cause).during(|| format!("make {}", printable_path(path)))
 }
 
 fn exists(what: impl Into<String>) -> Error {
