@@ -31,7 +31,7 @@ pub(super) fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
     let present = kloset.names(Area::Packs)?;
     // The collector deletes packs before it takes them out of the index.
     let condemned = condemned::names_readable(kloset)?;
-    let is_lost = |pack: Id| !present.contains(&pack) && !condemned.contains(&pack);
+    let is_lost = |pack: Id| !present.contains(&pack) && !condemned.contains_key(&pack);
     let mut found = Found::default();
     for object in objects {
         options.check.interrupt.check()?;
