@@ -222,8 +222,10 @@ pub fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
         condemned::ask_to_delete(kloset).map_err(as_refused)?;
     }
     once(kloset, options, &mut summary)?;
-    // Without a grace, what was condemned just now may go by another look.
-    if options.grace.is_zero() && summary.condemned_packs > 0 && !options.is_dry {
+    // Without a grace, what was condemned just now may go by another look. After exclusive use, a
+    // condemnation may be left of packs that are gone.
+    let is_more = summary.condemned_packs > 0 || options.is_exclusive;
+    if options.grace.is_zero() && is_more && !options.is_dry {
         once(kloset, options, &mut summary)?;
     }
     kloset.save_index();

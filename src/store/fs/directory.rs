@@ -68,14 +68,14 @@ impl Directory {
         }
     }
 
-    /// Makes the directory `name`, unless there is one, and opens it. It is durable on return.
+    /// Makes the directory `name`, unless there is one, and opens it. Its name is durable once
+    /// this directory is synced.
     pub(super) fn make(&self, name: &str) -> Result<Directory> {
         match mkdirat(&self.0, name, Mode::from_raw_mode(DIRECTORY_MODE)) {
             Err(Errno::EXIST) => self.enter(name),
             made => {
                 let made = made.map_err(Error::from);
                 made.during(|| format!("make {name}"))?;
-                self.sync()?;
                 self.enter(name)
             }
         }

@@ -86,13 +86,26 @@ impl Place {
         names.try_fold(root, |above, name| above.enter(&name))
     }
 
-    /// Makes directories of the layout that are missing, each in the one before, and opens the last.
+    /// Opens directories of the layout, each in the one before, to write to the last. Those that are
+    /// missing are made.
     ///
-    /// Not when CONFIG is missing too: the disk was then taken away, and what we
+    /// Not those in the root when CONFIG is missing too: the disk was then taken away, and what we
     /// wrote below its mount point would be found by nobody.
-    fn restore(&self, names: &[String]) -> Result<Directory> {
-        let mut names = names.iter();
-        names.try_fold(self.store()?, |above, name| above.make(name))
+    fn writable(&self, names: &[String]) -> Result<Directory> {
+        let mut names = names.iter().enumerate();
+        names.try_fold(self.existing_root()?, |above, (depth, name)| {
+            match above.enter(name) {
+                Err(cause) if cause.kind() == Kind::NotFound => {
+                    if depth == 0 {
+                        self.store()?;
+                    }
+                    let made = above.make(name)?;
+                    above.sync()?;
+                    Ok(made)
+                }
+                opened => opened,
+            }
+        })
     }
 
     /// As [`crate::store::Store::prepare`].
@@ -169,11 +182,8 @@ impl Place {
 
     /// A new file in `tmp/`.
     pub(super) fn temporary(&self) -> Result<Temporary> {
-        let directory = match self.root().and_then(|root| root.enter(TEMPORARY)) {
-            Err(cause) if cause.kind() == Kind::NotFound => self.restore(&[TEMPORARY.to_owned()]),
-            opened => opened,
-        };
-        let temporary = Temporary::create(directory?)?;
+        let directory = self.writable(&[TEMPORARY.to_owned()])?;
+        let temporary = Temporary::create(directory)?;
         let uploads = self.uploads.fetch_add(1, Ordering::Relaxed);
         if uploads.is_multiple_of(UPLOADS_PER_SWEEP) {
             // Housekeeping: that it failed is no reason not to store.
@@ -194,13 +204,7 @@ impl Place {
             return Ok(());
         }
         temporary.sync()?;
-        let directory = match self.directory(area, id) {
-            Err(cause) if cause.kind() == Kind::NotFound => {
-                self.restore(&layout::directories(area, id))
-            }
-            opened => opened,
-        };
-        let directory = directory?;
+        let directory = self.writable(&layout::directories(area, id))?;
         match temporary.publish(&directory, &id.to_string()) {
             // Another thread or machine stored the same object meanwhile.
             Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {
