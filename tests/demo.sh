@@ -13,7 +13,8 @@ test -r "$default" || default=$top/src
 source=$(realpath "${1:-$default}")
 
 "$top/.ci/setup"
-# As the tests are built, which then reuse it: `make` builds a release, which takes far longer.
+# As the tests are built, which then reuse the dependencies. A release, by `make`, is optimized as a
+# whole and takes longer to build.
 (cd "$top" && CARGO_INCREMENTAL=0 cargo build)
 
 work=$(mktemp -d)

@@ -32,7 +32,7 @@
 //! a [`SWEEP_SHARE`]th of the limit.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -44,6 +44,7 @@ use crate::error::Result;
 use crate::format::master::random;
 use crate::store::Area;
 use crate::util::Id;
+use rustix::fs::OFlags;
 
 /// What copies may take at most: the trees of some ten million files.
 const LIMIT_BYTES: u64 = 1 << 30;
@@ -63,6 +64,9 @@ const USE_AGE: Duration = Duration::from_secs(60 * 60);
 const DRAFT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Larger copies are neither made nor read: no sealed block or small object is as large.
 const COPY_LIMIT_BYTES: u64 = 16 << 20;
+
+/// No link is followed: the cache may be where others can write.
+const NOFOLLOW: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits() as i32;
 
 const DRAFT: &str = "draft-";
 const SWEPT: &str = "swept";
@@ -84,6 +88,29 @@ impl fmt::Display for Original {
             Original::Block(pack, offset) => write!(f, "block-{pack}-{offset:08x}"),
         }
     }
+}
+
+/// Whether `name` is one that a copy gets. Other files in the directory are foreign and stay.
+fn is_of_copy(name: &str) -> bool {
+    if let Some(block) = name.strip_prefix("block-") {
+        let parts = block.split_once('-');
+        return parts.is_some_and(|(pack, offset)| is_id(pack) && is_hex(offset, 8));
+    }
+    let mut areas = Area::ALL.into_iter();
+    areas.any(|area| {
+        let rest = name.strip_prefix(area.name());
+        rest.and_then(|rest| rest.strip_prefix('-'))
+            .is_some_and(is_id)
+    })
+}
+
+fn is_id(text: &str) -> bool {
+    text.parse::<Id>().is_ok()
+}
+
+/// Whether `text` is of `digits` hexadecimal digits.
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The copies of one store. May be used from several threads.
@@ -125,7 +152,9 @@ impl Copies {
 
     /// The copy of `original`, if there is one. It may be damaged.
     pub(crate) fn read(&self, original: Original) -> Option<Vec<u8>> {
-        let file = File::open(self.path(original)).ok()?;
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(NOFOLLOW);
+        let file = options.open(self.path(original)).ok()?;
         let metadata = file.metadata().ok()?;
         if metadata.len() > COPY_LIMIT_BYTES {
             return None;
@@ -219,6 +248,7 @@ impl Copies {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(NOFOLLOW)
             .open(self.directory.join(SWEPT))
             .and_then(|marker| marker.set_modified(SystemTime::now()));
         let mut copies = self.copies();
@@ -237,23 +267,24 @@ impl Copies {
         }
     }
 
-    /// When each copy was last used, what it counts for, and where it is. Drafts that nobody
-    /// will name any more are taken away.
+    /// When each copy was last used, what it counts for, and where it is. Old drafts, which no
+    /// process will name any more, are removed. Links and foreign files are skipped.
     fn copies(&self) -> Vec<(SystemTime, u64, PathBuf)> {
         let entries = fs::read_dir(&self.directory).into_iter().flatten();
         let mut copies = Vec::new();
         for entry in entries.flatten() {
-            let Ok(metadata) = entry.metadata() else {
+            let Some(metadata) = entry.metadata().ok().filter(|found| found.is_file()) else {
                 continue;
             };
             let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            let is_draft = entry
-                .file_name()
-                .as_encoded_bytes()
-                .starts_with(DRAFT.as_bytes());
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or_default();
+            let is_draft = name
+                .strip_prefix(DRAFT)
+                .is_some_and(|name| is_hex(name, 16));
             if is_draft && age(used) > DRAFT_AGE {
                 let _ = fs::remove_file(entry.path());
-            } else if !is_draft && entry.file_name() != SWEPT {
+            } else if is_of_copy(name) {
                 copies.push((used, counted(metadata.len()), entry.path()));
             }
         }
@@ -284,6 +315,7 @@ fn age(time: SystemTime) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::os::unix::fs::PermissionsExt;
     use tempfile::TempDir;
 
@@ -348,19 +380,31 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let small = || copies(&directory, 1 << 30);
         small().keep(block(1), b"1");
-        let lost = small().directory.join("draft-lost");
+        let place = small().directory.clone();
+        let lost = place.join("draft-0123456789abcdef");
+        let foreign = ["letter.txt", "draft-letter", "index-1", "block-2"];
+        let foreign = foreign.map(|name| place.join(name));
         fs::write(&lost, "of a process that was killed").unwrap();
+        let link = place.join(Original::Object(Area::Index, Id([3; 32])).to_string());
+        std::os::unix::fs::symlink(&foreign[0], &link).unwrap();
         let age = |path: &Path, age: Duration| {
             let file = File::options().append(true).open(path).unwrap();
             file.set_modified(SystemTime::now() - age).unwrap();
         };
         age(&lost, HOUR * 25);
+        for path in &foreign {
+            fs::write(path, "of the user").unwrap();
+            age(path, HOUR * 25);
+        }
         small().keep(block(2), b"2");
         assert!(lost.exists(), "swept an instant ago");
         age(&small().directory.join(SWEPT), HOUR * 2);
         small().keep(block(3), b"3");
-        assert!(!lost.exists());
+        assert!(!lost.exists() && link.is_symlink());
+        assert!(foreign.iter().all(|path| path.exists()));
         assert_eq!(small().copies().len(), 3);
+        let linked = small().read(Original::Object(Area::Index, Id([3; 32])));
+        assert_eq!(linked, None, "no link is followed");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! tmp/                   what is being written
 //! ```
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ pub(super) const FILE_MODE: u32 = 0o600;
 /// 256 MiB at most. Should somebody yet own it, their commit fails and nothing else.
 pub(super) const STALE: Duration = Duration::from_secs(24 * 3600);
 
+/// Digits in the name of a file in `tmp/`.
+const TEMPORARY_DIGITS: usize = 32;
+
 /// A sweep for every so many uploads, so that a server that runs for months sweeps too.
 pub(super) const UPLOADS_PER_SWEEP: u64 = 1024;
 
@@ -40,6 +44,27 @@ pub(super) const FURNITURE: [&str; 7] = [
     ".fseventsd",
     ".Spotlight-V100",
 ];
+
+/// The directories below the root of a store that lead to an object, from above.
+pub(super) fn directories(area: Area, id: Id) -> Vec<String> {
+    let mut names = vec![area.name().to_owned()];
+    if area == Area::Packs {
+        names.push(id.to_string()[..2].to_owned());
+    }
+    names
+}
+
+/// A name for a file in `tmp/` that no other writer picks.
+pub(super) fn temporary_name() -> io::Result<String> {
+    let mut random = [0; TEMPORARY_DIGITS / 2];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(random)))
+}
+
+/// Whether `name` is one that [`temporary_name`] generates. Other files in `tmp/` are foreign.
+pub(super) fn is_temporary(name: &[u8]) -> bool {
+    name.len() == TEMPORARY_DIGITS && name.iter().all(is_digit)
+}
 
 /// Where the objects of `area` are.
 pub(super) fn directory(root: &Path, area: Area) -> PathBuf {
@@ -57,6 +82,10 @@ pub(super) fn path(root: &Path, area: Area, id: Id) -> PathBuf {
 
 /// Whether `name` is that of one of the directories packs fan out to.
 pub(super) fn is_fan(name: &[u8]) -> bool {
-    let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    name.len() == 2 && name.iter().all(digit)
+    name.len() == 2 && name.iter().all(is_digit)
+}
+
+/// Whether `byte` is a hexadecimal digit, as names have them.
+fn is_digit(byte: &u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }

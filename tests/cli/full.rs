@@ -80,6 +80,103 @@ fn disk_is_filled(sandbox: &Sandbox, disk: &Mounted) {
     assert!(weight(&sandbox.path("disk/st")) > 0);
 }
 
+/// A store on a disk without a free byte, with 8 MiB of dead packs in it; and the snapshot that is left.
+fn full_of_dead_packs(name: &str) -> Option<(Sandbox, Mounted, String)> {
+    let sandbox = Sandbox::new(name);
+    let disk = Mounted::tmpfs(&sandbox, "disk", 16 * MIB)?;
+    let home = sandbox.path("disk/home").display().to_string();
+    let sandbox = sandbox
+        .with("XDG_CACHE_HOME", &format!("{home}/cache"))
+        .with("XDG_DATA_HOME", &format!("{home}/data"));
+    sandbox.run(&["at", "disk/st", "create"]).ended(0);
+    sandbox.write("d/a", &noise(8 << 20));
+    let doomed = sandbox.backup("disk/st", "d");
+    sandbox.write("d/a", b"small");
+    let kept = sandbox.backup("disk/st", "d");
+    let words = ["at", "disk/st", "rm", "-apply", &doomed];
+    sandbox.run(&words).ended(0);
+    Some((sandbox, disk, kept))
+}
+
+/// The dead packs are gone, and nothing else.
+fn is_freed(sandbox: &Sandbox, kept: &str) {
+    let left = weight(&sandbox.path("disk/st"));
+    assert!(left < MIB, "{left} bytes are left");
+    let check = sandbox.run(&["at", "disk/st", "check"]).ended(0);
+    check.prints("check: intact: ");
+    sandbox
+        .run(&["at", "disk/st", "cat", &format!("{kept}:a")])
+        .ended(0)
+        .prints_just("small");
+}
+
+#[test]
+fn dead_packs_on_a_full_disk_are_freed_without_writing_first() {
+    let Some((sandbox, disk, kept)) = full_of_dead_packs("full_exclusive") else {
+        return;
+    };
+    disk.fill();
+    let before = weight(&sandbox.path("disk/st"));
+    sandbox
+        .run(&["at", "disk/st", "maintenance", "-grace", "0s"])
+        .ended(1)
+        .says("no space left on device")
+        .says("maintenance -exclusive");
+    assert_eq!(weight(&sandbox.path("disk/st")), before);
+    sandbox
+        .run(&["at", "disk/st", "maintenance", "-exclusive", "-grace", "1d"])
+        .ended(64);
+    let run = sandbox.run(&["at", "disk/st", "maintenance", "-exclusive"]);
+    run.ended(0).prints(" freed");
+    is_freed(&sandbox, &kept);
+    disk.empty();
+    let check = sandbox.run(&["at", "disk/st", "check"]);
+    check.ended(0).says_nothing();
+}
+
+#[test]
+fn condemned_packs_on_a_full_disk_are_freed_without_writing_first() {
+    let Some((sandbox, disk, kept)) = full_of_dead_packs("full_condemned") else {
+        return;
+    };
+    sandbox.make_older("disk/st", 8);
+    let run = sandbox.run(&["at", "disk/st", "maintenance"]).ended(0);
+    run.prints("0 B freed").prints(" wait until ");
+    disk.fill();
+    let words = ["at", "disk/st", "maintenance", "-grace", "0s"];
+    sandbox.run(&words).ended(0).prints(" freed");
+    is_freed(&sandbox, &kept);
+}
+
+#[test]
+fn a_full_disk_with_all_temporary_directories_on_it_is_freed() {
+    let Some((sandbox, disk, kept)) = full_of_dead_packs("full_temporary") else {
+        return;
+    };
+    if sandbox.path("").starts_with("/tmp") || sandbox.path("").starts_with("/var/tmp") {
+        return;
+    }
+    sandbox.mkdir("disk/tmp");
+    disk.fill();
+    let mut command = sandbox.command::<&str>(&[]);
+    let plakar = command.get_program().to_owned();
+    let script = r#"mount --bind "$1" /tmp && mount --bind "$1" /var/tmp && shift && exec "$@""#;
+    let environment: Vec<_> = command
+        .get_envs()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+        .collect();
+    command = std::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]);
+    command.arg(sandbox.path("disk/tmp")).arg(plakar);
+    command.args(["at", "disk/st", "maintenance", "-exclusive"]);
+    command.current_dir(sandbox.path("")).env_clear();
+    command
+        .envs(environment)
+        .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+    Run::of(&mut command).ended(0).prints(" freed");
+    is_freed(&sandbox, &kept);
+}
+
 #[test]
 fn a_full_cache_only_makes_backups_slower() {
     let sandbox = Sandbox::with_store("full_cache");

@@ -203,6 +203,26 @@ impl Sandbox {
         )
     }
 
+    /// Makes everything below `path` this many days older.
+    pub(crate) fn make_older(&self, path: &str, days: u32) {
+        let mut waiting = vec![self.path(path)];
+        while let Some(path) = waiting.pop() {
+            for entry in fs::read_dir(path).expect("it can be listed").flatten() {
+                let kind = entry.file_type().expect("it has a kind");
+                if kind.is_dir() {
+                    waiting.push(entry.path());
+                    continue;
+                }
+                let file = fs::File::options().write(true).open(entry.path());
+                let file = file.expect("it is ours");
+                let modified = file.metadata().and_then(|metadata| metadata.modified());
+                let age = days * std::time::Duration::from_secs(86_400);
+                let modified = modified.expect("it has a time") - age;
+                file.set_modified(modified).expect("it is ours");
+            }
+        }
+    }
+
     /// Makes a symbolic link called `path` to `target`.
     pub(crate) fn link(&self, target: &str, path: &str) {
         std::os::unix::fs::symlink(target, self.path(path)).expect("a link can be made");

@@ -67,24 +67,41 @@ fn a_removal_is_freed_after_the_grace() {
     nothing_is_lost(&sandbox, &kept);
 }
 
+#[test]
+fn a_run_that_repacks_leaves_an_index_without_gaps() {
+    let sandbox = Sandbox::with_store("maintenance_index");
+    sandbox.write("d/small", &noise(12 << 20));
+    let doomed = sandbox.backup("st", "d");
+    sandbox.write("d/small", &noise(12 << 20)[..1 << 20]);
+    let kept = sandbox.backup("st", "d");
+    sandbox.run(&["at", "st", "rm", "-apply", &doomed]).ended(0);
+    age(&sandbox);
+    let run = sandbox.run(&["at", "st", "maintenance"]).ended(0);
+    let printed = run.prints(" repacked").stdout();
+    assert!(!printed.contains("index objects replaced"), "{printed}");
+    sandbox.run(&["at", "st", "check"]).ended(0).says_nothing();
+    // As an earlier version left it: with packs that no index object covers.
+    for object in fs::read_dir(sandbox.path("st/index")).expect("it can be listed") {
+        fs::remove_file(object.expect("it can be read").path()).expect("it is ours");
+    }
+    let check = sandbox.run(&["at", "st", "check"]).ended(0);
+    check.says("in no index object; the next maintenance");
+    let run = sandbox.run(&["at", "st", "maintenance"]).ended(0);
+    run.prints("packs indexed: ");
+    sandbox.run(&["at", "st", "check"]).ended(0).says_nothing();
+    age(&sandbox);
+    sandbox.run(&["at", "st", "maintenance"]).ended(0);
+    sandbox.run(&["at", "st", "check"]).ended(0).says_nothing();
+    assert!(weight(&sandbox.path("st")) < 3 << 20);
+    sandbox
+        .run(&["at", "st", "restore", "-to", "out", &kept])
+        .ended(0);
+    assert!(sandbox.read("out/small") == noise(12 << 20)[..1 << 20]);
+}
+
 /// Makes everything in the store eight days older.
 fn age(sandbox: &Sandbox) {
-    let mut waiting = vec![sandbox.path("st")];
-    while let Some(path) = waiting.pop() {
-        for entry in fs::read_dir(path).expect("it can be listed").flatten() {
-            let kind = entry.file_type().expect("it has a kind");
-            if kind.is_dir() {
-                waiting.push(entry.path());
-                continue;
-            }
-            let file = fs::File::options().write(true).open(entry.path());
-            let file = file.expect("it is ours");
-            let modified = file.metadata().and_then(|metadata| metadata.modified());
-            let modified =
-                modified.expect("it has a time") - 8 * std::time::Duration::from_secs(86_400);
-            file.set_modified(modified).expect("it is ours");
-        }
-    }
+    sandbox.make_older("st", 8);
 }
 
 #[test]

@@ -55,13 +55,29 @@ fn what_the_flags_refuse_is_refused() {
         ("before=soon", "before"),
         ("latest=perhaps", "latest"),
         ("days", "\"days\" is not KEY=VALUE"),
+        (
+            "tag=home",
+            "it keeps nothing: add what to keep, such as days=7",
+        ),
+        ("latest=true", "it keeps nothing"),
     ] {
         sandbox
             .run(&["policy", "add", "p", option])
             .ended(64)
             .says(says);
     }
+    let empty = sandbox.run(&["policy", "add", "p"]);
+    empty.ended(64).says("it keeps nothing");
     sandbox.run(&["policy", "list"]).ended(0).silent();
+    sandbox.write(
+        "home/.config/plakar/policies.toml",
+        b"[old]\ntag = \"home\"\n",
+    );
+    let set = sandbox.run(&["policy", "set", "old", "name=x"]);
+    set.ended(64).says("it keeps nothing");
+    let set = sandbox.run(&["policy", "set", "old", "days=7"]);
+    set.ended(0).silent();
+    sandbox.run(&["policy", "rm", "old"]).ended(0).silent();
     sandbox.run(&["policy", "add", "p", "days=7"]).ended(0);
     sandbox
         .run(&["policy", "set", "p", "weeks=none"])

@@ -237,7 +237,7 @@ fn what_is_not_kept_goes_when_told_to() {
         .run(&["at", &at, "prune", "-apply", "-per-day", "1"])
         .ended(0);
     run.prints("remove 2024-02-29T12:00:00Z")
-        .prints("of 4 snapshots, 2 kept and 2 removed; maintenance will free");
+        .prints("of 4 snapshots, 2 kept and 2 removed; maintenance now, and");
     let left = sandbox.run(&["at", &at, "ls", "-uuid"]).ended(0).stdout();
     let is_left: Vec<bool> = ids.iter().map(|id| left.contains(id)).collect();
     assert_eq!(is_left, [false, false, true, true], "{left}");

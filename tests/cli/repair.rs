@@ -27,7 +27,8 @@ fn a_backup_heals_what_a_check_found_damaged() {
         .run(&["at", "st", "check"])
         .ended(65)
         .says(&format!("{}:", &second[..8]))
-        .says("/d/late");
+        .says("/d/late")
+        .says("next: back up the same files again on this machine");
     let healing = sandbox.run(&["at", "st", "backup", "-json", "d"]).ended(0);
     let healing = healing.prints("the last check found 1 pack damaged");
     let stored = healing.object("summary")["new_bytes"].as_u64();
@@ -104,7 +105,8 @@ fn what_is_left_of_a_snapshot_becomes_another() {
     sandbox
         .run(&["at", "st", "repair", "-apply"])
         .ended(3)
-        .prints("; 0 snapshots repaired");
+        .prints("; 0 snapshots repaired")
+        .says(&format!("next: \"plakar rm -apply {}\"", &second[..8]));
     sandbox
         .run(&["at", "st", "ls", "-uuid"])
         .ended(0)
@@ -112,6 +114,22 @@ fn what_is_left_of_a_snapshot_becomes_another() {
     sandbox
         .run(&["at", "st", "rm", "-apply", "-quiet", &second])
         .ended(0);
+    sandbox
+        .run(&["at", "st", "check"])
+        .ended(65)
+        .says("next: nothing that was checked needs the damaged packs")
+        .says("now, and again a week later,");
+    sandbox.make_older("st", 8);
+    sandbox.run(&["at", "st", "maintenance"]).ended(0);
+    sandbox
+        .run(&["at", "st", "check"])
+        .ended(65)
+        .says("\"plakar maintenance\" after 20")
+        .says("(store clock)");
+    sandbox
+        .run(&["at", "st", "maintenance", "-grace", "0s"])
+        .ended(0);
+    sandbox.run(&["at", "st", "check"]).ended(0).says_nothing();
     sandbox.run(&["at", "st", "repair", &first]).ended(64);
 }
 

@@ -26,7 +26,7 @@ fn nothing_is_removed_without_apply() {
     let run = sandbox
         .run(&["at", &at, "rm", "-apply", &first, &first[..10]])
         .ended(0);
-    run.prints("1 snapshot removed; maintenance will free");
+    run.prints("1 snapshot removed; maintenance now, and again a week later, frees");
     let left = sandbox.run(&["at", &at, "ls", "-uuid"]).ended(0).stdout();
     assert!(left.contains(&second) && !left.contains(&first), "{left}");
     sandbox

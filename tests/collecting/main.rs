@@ -17,6 +17,7 @@
 //! The model knows nothing of how the program is written; `tests/kloset/interleaved.rs` runs that.
 
 mod explore;
+mod indexes;
 mod maintenance;
 mod maker;
 mod model;

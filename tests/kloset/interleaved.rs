@@ -148,6 +148,7 @@ fn grace() -> Options {
     Options {
         grace: 7 * DAY,
         is_dry: false,
+        is_exclusive: false,
         max_repack_bytes: None,
         interrupt: Interrupt::default(),
     }

@@ -48,6 +48,7 @@ impl Scene {
         let options = collect::Options {
             grace: Duration::ZERO,
             is_dry: false,
+            is_exclusive: false,
             max_repack_bytes: None,
             interrupt: Interrupt::default(),
         };

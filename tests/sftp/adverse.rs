@@ -234,13 +234,32 @@ fn leftovers_go_after_a_day_and_not_before() {
         file.set_modified(SystemTime::now() - age).unwrap();
         path
     };
-    let (old, recent) = (leftover("old", 25), leftover("recent", 23));
+    let old = leftover(&"0a".repeat(16), 25);
+    let recent = leftover(&"0b".repeat(16), 23);
+    let foreign = leftover("letter.txt", 25);
     for n in 0..3u8 {
         put(&*store, Area::Packs, &[n]).unwrap();
     }
     assert!(!old.exists());
-    assert!(recent.exists());
-    assert_eq!(files_below(&server.path("srv/st/tmp")), ["./recent"]);
+    assert!(recent.exists() && foreign.exists());
+    assert_eq!(files_below(&server.path("srv/st/tmp")).len(), 2);
+}
+
+#[test]
+fn a_tmp_that_is_a_link_is_not_swept() {
+    let server = Server::new();
+    let store = created(&server);
+    let (tmp, outside) = (server.path("srv/st/tmp"), server.path("outside"));
+    fs::rename(&tmp, &outside).unwrap();
+    std::os::unix::fs::symlink(&outside, &tmp).unwrap();
+    let old = outside.join("0a".repeat(16));
+    let file = fs::File::create(&old).unwrap();
+    let age = Duration::from_secs(25 * 3600);
+    file.set_modified(SystemTime::now() - age).unwrap();
+    for n in 0..3u8 {
+        put(&*store, Area::Packs, &[n]).unwrap();
+    }
+    assert!(old.exists());
 }
 
 #[test]

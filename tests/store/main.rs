@@ -7,6 +7,7 @@
 mod adversity;
 #[path = "../common/mod.rs"]
 mod common;
+mod links;
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -346,7 +347,10 @@ fn leftovers_go_after_a_day_and_not_before() {
             .unwrap();
         path
     };
-    let (old, recent) = (leftover("old", 25), leftover("recent", 23));
+    let (old, recent) = (
+        leftover(&"0a".repeat(16), 25),
+        leftover(&"0b".repeat(16), 23),
+    );
     put(&*store_at(&sandbox.root()), Area::Packs, b"x").unwrap();
     assert!(!old.exists());
     assert!(recent.exists());

@@ -93,7 +93,40 @@ fn run_with_key(
 pub(super) fn told(globals: &Globals, found: &Summary) -> Result<Status> {
     let done = Done::new(found);
     globals.out.summary(&done)?;
+    if let Some(next) = &done.next {
+        globals.out.next_step(next);
+    }
     Ok(Status::damaged_if(done.is_damaged()))
+}
+
+/// The command to run next if anything is damaged.
+fn next(found: &Summary) -> Option<String> {
+    if !found.is_damaged() {
+        return None;
+    }
+    if found.damaged_snapshots + found.damaged_files > 0 {
+        return Some(
+            "back up the same files again on this machine, if they still exist; then \
+             \"plakar repair\" shows what can be saved"
+                .to_owned(),
+        );
+    }
+    match found.damaged_objects > found.damaged_packs {
+        true => Some("\"plakar repair\" shows what can be repaired".to_owned()),
+        false => Some(next_for_packs(found)),
+    }
+}
+
+/// What removes damaged packs that nothing needs.
+pub(super) fn next_for_packs(found: &Summary) -> String {
+    let later = match found.damaged_until_ns {
+        Some(until_ns) => format!("after {} (store clock)", human::time(until_ns)),
+        None => "now, and again a week later,".to_owned(),
+    };
+    format!(
+        "nothing that was checked needs the damaged packs; \"plakar maintenance\" {later} deletes \
+         them, or \"plakar maintenance -grace 0s\" at once, if no other program uses the store"
+    )
 }
 
 /// What is printed.
@@ -110,6 +143,8 @@ struct Done {
     damaged_directories: u64,
     read_bytes: u64,
     seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 impl Done {
@@ -126,6 +161,7 @@ impl Done {
             damaged_directories: found.damaged_directories,
             read_bytes: found.read_bytes,
             seconds: found.duration.as_millis() as f64 / 1000.0,
+            next: next(found),
         }
     }
 

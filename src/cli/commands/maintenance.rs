@@ -14,13 +14,17 @@ use crate::util::human;
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "maintenance",
-    synopsis: "[-grace AGE] [-dry-run] [-max-repack SIZE]",
+    synopsis: "[-grace AGE] [-exclusive] [-dry-run] [-max-repack SIZE]",
     about: "free what no snapshot needs any more",
     flags: &[
         Flag::value(
             "grace",
             "AGE",
             "delete packs condemned for AGE, such as 3d; a week unless given",
+        ),
+        Flag::switch(
+            "exclusive",
+            "free space on a full disk; no other program may use the store",
         ),
         Flag::switch("dry-run", "only tell what would be done"),
         Flag::value(
@@ -38,6 +42,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     let options = Options {
         grace: grace(&args)?,
         is_dry: args.is_on("dry-run"),
+        is_exclusive: args.is_on("exclusive"),
         max_repack_bytes: max_repack_bytes(&args)?,
         interrupt: globals.interrupt.clone(),
     };
@@ -57,14 +62,22 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
 
 /// How long packs stay condemned.
 fn grace(args: &Args) -> Result<Duration> {
+    let is_exclusive = args.is_on("exclusive");
     let Some(text) = args.text("grace")? else {
-        return Ok(USUAL_GRACE);
+        return Ok(match is_exclusive {
+            true => Duration::ZERO,
+            false => USUAL_GRACE,
+        });
     };
     let now = Timestamp::now();
     let since = age::before(&text, now);
     let unknown = || args.usage(format!("-grace: {text:?} is no age, such as 7d or 12h"));
     let grace = now.duration_since(since.ok_or_else(unknown)?);
-    Duration::try_from(grace).map_err(|_| unknown())
+    let grace = Duration::try_from(grace).map_err(|_| unknown())?;
+    match is_exclusive && !grace.is_zero() {
+        true => Err(args.usage("-exclusive means -grace 0s and accepts no other")),
+        false => Ok(grace),
+    }
 }
 
 /// How much may be copied.
@@ -107,8 +120,11 @@ struct Done {
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting_until: Option<String>,
     young_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    young_until: Option<String>,
     repacked_bytes: u64,
     merged_indexes: u64,
+    indexed_packs: u64,
     lost_chunks: u64,
     seconds: f64,
 }
@@ -126,8 +142,10 @@ impl Done {
             waiting_bytes: summary.waiting_bytes,
             waiting_until: summary.waiting_until_ns.map(human::time),
             young_bytes: summary.young_bytes,
+            young_until: summary.young_until_ns.map(human::time),
             repacked_bytes: summary.repacked_bytes,
             merged_indexes: summary.merged_indexes,
+            indexed_packs: summary.indexed_packs,
             lost_chunks: summary.lost_chunks,
             seconds: summary.duration.as_millis() as f64 / 1000.0,
         }
@@ -145,11 +163,17 @@ impl fmt::Display for Done {
         if self.waiting_bytes > 0 {
             write!(f, ", {} wait", human::size(self.waiting_bytes))?;
             if let Some(until) = &self.waiting_until {
-                write!(f, " until {until}")?;
+                write!(
+                    f,
+                    " until {until} (store clock), for the next run after that"
+                )?;
             }
         }
         if self.young_bytes > 0 {
             write!(f, ", {} too young", human::size(self.young_bytes))?;
+            if let Some(until) = &self.young_until {
+                write!(f, " to condemn until {until} (store clock)")?;
+            }
         }
         if self.repacked_bytes > 0 {
             write!(f, "; {} {would}repacked", human::size(self.repacked_bytes))?;
@@ -160,6 +184,9 @@ impl fmt::Display for Done {
                 "; index objects {would}replaced: {}",
                 self.merged_indexes
             )?;
+        }
+        if self.indexed_packs > 0 {
+            write!(f, "; packs {would}indexed: {}", self.indexed_packs)?;
         }
         Ok(())
     }

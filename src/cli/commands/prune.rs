@@ -253,7 +253,8 @@ impl fmt::Display for Done {
             ),
             true => write!(
                 f,
-                "prune: of {all}, {kept} kept and {others} removed; maintenance will free what only they needed"
+                "prune: of {all}, {kept} kept and {others} removed; maintenance now, and again a week later, frees what \
+                 only they needed (at once with -grace 0s)"
             ),
         }
     }

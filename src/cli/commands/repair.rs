@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::check::next_for_packs;
 use crate::cli::escape::printable;
 use crate::cli::wording::{counted, listed};
 use crate::cli::{Args, Command, Flag, Globals, Status, opening, threads};
 use crate::error::{During, Result};
 use crate::ops::check::{self, Depth};
 use crate::ops::repair::{self, Mode, Options, Repair, Summary};
-use crate::util::human;
+use crate::util::{Id, human};
+
+/// Ids that the next step names at most.
+const IDS_LIMIT: usize = 8;
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {
@@ -54,6 +58,9 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     watch.finish();
     let done = Done::new(&found.during(|| args.path())?, is_applied);
     globals.out.summary(&done)?;
+    if let Some(next) = &done.next {
+        globals.out.next_step(next);
+    }
     Ok(done.status())
 }
 
@@ -89,6 +96,29 @@ impl fmt::Display for Line {
     }
 }
 
+/// What is left to do after `-apply` until a check finds no damage.
+fn next(found: &Summary) -> Option<String> {
+    let check = &found.check;
+    if check.lossy.is_empty() {
+        let is_only_packs = check.damaged_snapshots == 0
+            && check.damaged_packs > 0
+            && check.damaged_packs == check.damaged_objects;
+        return is_only_packs.then(|| next_for_packs(check));
+    }
+    let ids: Vec<String> = check.lossy.iter().take(IDS_LIMIT).map(Id::short).collect();
+    let more = if check.lossy.len() > IDS_LIMIT {
+        " ..."
+    } else {
+        ""
+    };
+    Some(format!(
+        "\"plakar rm -apply {}{more}\" removes the damaged originals; then \"plakar maintenance\" \
+         now, and again a week later, deletes the damaged packs, or \"plakar maintenance -grace 0s\" \
+         at once, if no other program uses the store",
+        ids.join(" ")
+    ))
+}
+
 /// What was found and done.
 #[derive(Serialize)]
 struct Done {
@@ -108,6 +138,8 @@ struct Done {
     damaged_objects: u64,
     read_bytes: u64,
     seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 impl Done {
@@ -129,6 +161,7 @@ impl Done {
             damaged_objects: found.check.damaged_objects,
             read_bytes: found.check.read_bytes,
             seconds: found.duration.as_millis() as f64 / 1000.0,
+            next: next(found).filter(|_| is_applied),
         }
     }
 

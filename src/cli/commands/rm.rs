@@ -98,7 +98,8 @@ impl fmt::Display for Done {
         match self.is_applied {
             true => write!(
                 f,
-                "rm: {snapshots} removed; maintenance will free what only they needed"
+                "rm: {snapshots} removed; maintenance now, and again a week later, frees what only \
+                 they needed (at once with -grace 0s)"
             ),
             false => write!(f, "rm: {snapshots} would be removed; -apply does it"),
         }

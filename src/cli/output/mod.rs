@@ -214,6 +214,14 @@ impl Output {
         }
     }
 
+    /// Prints the command to run next, unless the user asked for quiet. With `-json` the summary
+    /// has it.
+    pub fn next_step(&self, text: &str) {
+        if self.format != Format::Json && self.verbosity >= Verbosity::Normal {
+            self.message(&format!("next: {text}"));
+        }
+    }
+
     /// Prints a `plakar:` line on standard error. Names in it are made printable.
     pub fn message(&self, text: &str) {
         let mut messages = self.messages();

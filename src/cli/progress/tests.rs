@@ -48,7 +48,7 @@ fn the_line_ends_with_as_much_of_the_path_as_fits() {
         snapshot.line(80),
         format!("{counts}  /home/user/Documents/notes.txt")
     );
-    assert_eq!(snapshot.line(48), format!("{counts}  ...nts/notes.txt"));
+    assert_eq!(snapshot.line(48), format!("{counts}  ...uments/notes.txt"));
     // Letters that take two columns.
     assert_eq!(
         end_of("/a/\u{65e5}\u{672c}\u{8a9e}", 8),

@@ -16,7 +16,7 @@
 
 mod guard;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::Kloset;
 use super::progress::Event;
@@ -75,12 +75,18 @@ pub(crate) fn list(kloset: &Kloset) -> Result<Vec<Condemnation>> {
     Ok(condemnations)
 }
 
-/// The packs that are condemned, as far as can be read.
-pub(crate) fn names_readable(kloset: &Kloset) -> Result<HashSet<Id>> {
-    let mut packs = HashSet::new();
+/// The packs that are condemned, as far as can be read, and since when at the latest, by the
+/// store's clock in nanoseconds since 1970.
+pub(crate) fn names_readable(kloset: &Kloset) -> Result<HashMap<Id, i64>> {
+    let mut packs = HashMap::new();
     for object in objects(kloset)? {
         match read(kloset, object.id) {
-            Ok(named) => packs.extend(named.into_iter().flat_map(|(packs, _)| packs)),
+            Ok(named) => {
+                for pack in named.into_iter().flat_map(|(packs, _)| packs) {
+                    let since_ns = packs.entry(pack).or_insert(object.modified_ns);
+                    *since_ns = object.modified_ns.max(*since_ns);
+                }
+            }
             Err(error) if error.is_of_one_object() => {}
             Err(error) => return Err(error),
         }

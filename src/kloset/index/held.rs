@@ -32,6 +32,8 @@ pub struct NumberedPack {
     pub info: PackInfo,
     /// Whether it was [excluded](Index::exclude_packs).
     pub is_excluded: bool,
+    /// Whether an index object covers it.
+    pub is_covered: bool,
 }
 
 impl Drop for Held<'_> {
@@ -155,6 +157,7 @@ impl Index {
                 number,
                 info,
                 is_excluded: packs.visible(number).is_none(),
+                is_covered: packs.is_covered(number),
             })
         };
         (0..self.pack_numbers()).filter_map(packs)

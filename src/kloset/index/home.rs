@@ -23,7 +23,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, MemfdFlags, OFlags, flock, memfd_create};
 
 use crate::error::{During, Error, Kind, Result};
 
@@ -31,6 +31,8 @@ const MANIFEST: &str = "manifest";
 const LOCK: &str = "lock";
 const SEGMENT: &str = "segment-";
 const DRAFT: &str = "draft-";
+/// No link is followed: the cache may be where others can write.
+const NOFOLLOW: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits() as i32;
 /// Tried every 20 ms for 5 s; holders need milliseconds, unless they are stopped,
 /// and then going on without costs at most the cache.
 const LOCK_ATTEMPTS: u32 = 250;
@@ -72,6 +74,9 @@ impl Home {
     /// A new segment: in the directory, or without a name in a temporary
     /// directory if that cannot be written or is full.
     pub(super) fn create_segment(&self, place: Preference) -> Result<NewFile> {
+        if let Preference::Memory = place {
+            return in_memory();
+        }
         if let (Some(directory), Preference::Directory) = (&self.directory, place)
             && let Ok(new) = create(directory, SEGMENT)
         {
@@ -90,7 +95,7 @@ impl Home {
     /// The file of a segment the manifest names, locked against sweeping.
     pub(super) fn open_segment(&self, name: u64) -> Result<NewFile> {
         let path = self.path(&file_name(SEGMENT, name))?;
-        let file = File::open(&path).during(|| format!("open {}", path.display()))?;
+        let file = open(&path).during(|| format!("open {}", path.display()))?;
         let _ = flock(&file, FlockOperation::NonBlockingLockShared);
         Ok(NewFile {
             file,
@@ -101,7 +106,7 @@ impl Home {
 
     /// The manifest, if there is one.
     pub(super) fn open_manifest(&self) -> Result<File> {
-        Ok(File::open(self.path(MANIFEST)?)?)
+        Ok(open(&self.path(MANIFEST)?)?)
     }
 
     /// Replaces the manifest by what `write` writes, all or nothing.
@@ -140,7 +145,13 @@ impl Home {
         for entry in entries.into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            let ours = name.starts_with(SEGMENT) || name.starts_with(DRAFT);
+            let digits = name.strip_prefix(SEGMENT).or(name.strip_prefix(DRAFT));
+            let number = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+            let ours = number.is_some_and(|number| {
+                [SEGMENT, DRAFT]
+                    .iter()
+                    .any(|kind| *name == file_name(kind, number))
+            });
             if ours && !keep.iter().any(|kept| *name == file_name(SEGMENT, *kept)) {
                 remove_unless_locked(&entry.path());
             }
@@ -156,6 +167,7 @@ impl Home {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(NOFOLLOW)
             .open(path)
             .ok()?;
         for _ in 0..LOCK_ATTEMPTS {
@@ -185,6 +197,8 @@ pub(super) enum Preference {
     Directory,
     /// Anywhere but the cache directory, which is full.
     Elsewhere,
+    /// In memory: every disk is full.
+    Memory,
 }
 
 /// `/tmp` is often memory, which is what a file is here to save: last.
@@ -213,6 +227,17 @@ fn create(directory: &Path, kind: &str) -> Result<NewFile> {
     })
 }
 
+/// A new file in memory. It takes 38 bytes a chunk there, so this is the last resort: on a machine
+/// without a free byte on any disk, maintenance must still be able to free some.
+fn in_memory() -> Result<NewFile> {
+    let file = memfd_create(c"plakar-index", MemfdFlags::CLOEXEC)?;
+    Ok(NewFile {
+        file: file.into(),
+        name: 0,
+        path: None,
+    })
+}
+
 /// Takes the file's name away, so that it goes with the process however that ends.
 fn unnamed(new: NewFile) -> Result<NewFile> {
     if let Some(path) = &new.path {
@@ -225,9 +250,15 @@ fn file_name(kind: &str, name: u64) -> String {
     format!("{kind}{name:016x}")
 }
 
+/// Opens a file of the cache for reading.
+fn open(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(NOFOLLOW).open(path)
+}
+
 fn remove_unless_locked(path: &Path) {
-    let unused = File::open(path)
-        .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok());
+    let unused =
+        open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok());
     if unused {
         let _ = fs::remove_file(path);
     }

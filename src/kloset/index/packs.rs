@@ -270,6 +270,12 @@ impl Packs {
         (state & ALIVE != 0).then(|| self.info(number as usize))
     }
 
+    /// Whether an index object vouches for the pack with this number.
+    pub(super) fn is_covered(&self, number: u32) -> bool {
+        let state = self.states.get(number as usize);
+        state.is_some_and(|state| state & COVERED != 0)
+    }
+
     /// The packs that `object` vouches for.
     pub(super) fn covered_by(&self, object: &Id) -> Vec<Id> {
         let runs = self.covers.get(object).into_iter().flatten();

@@ -15,7 +15,7 @@ use super::record::{
     PAGE_BYTES, PAGE_RECORDS, RECORD_BYTES, Record, checksum, fence_key, filter_key, seal_page,
 };
 use super::segment::{GROUP_PAGES, Segment, filter_seed, page_seed};
-use crate::error::{During, Result};
+use crate::error::{During, Kind, Result};
 
 /// Few large writes: 64 pages.
 const BUFFER_BYTES: usize = 1 << 18;
@@ -43,8 +43,9 @@ impl Drop for Draft {
     }
 }
 
-/// Writes what `fill` pushes as a segment: in the directory, and if that fails,
-/// since it is full or has gone, once more elsewhere. `None` if nothing was pushed.
+/// Writes what `fill` pushes as a segment: in the directory; if that fails because it is full
+/// or missing, in a temporary directory; and if that fails too, in memory. `None` if nothing was
+/// pushed.
 pub(super) fn write_segment(
     home: &Home,
     fill: impl Fn(&mut SegmentWriter) -> Result<()>,
@@ -54,13 +55,14 @@ pub(super) fn write_segment(
         fill(&mut writer)?;
         writer.finish()
     };
-    match attempt(Preference::Directory) {
-        Err(cause) if cause.kind() != crate::error::Kind::Corrupt => {
-            // What the user can act on is the first cause, not the second.
-            attempt(Preference::Elsewhere).map_err(|_| cause.during("write the index cache"))
-        }
-        outcome => outcome,
-    }
+    let outcome = match attempt(Preference::Directory) {
+        // What the user can act on is the first cause, not the others.
+        Err(cause) if cause.kind() != Kind::Corrupt => attempt(Preference::Elsewhere)
+            .or_else(|_| attempt(Preference::Memory))
+            .map_err(|_| cause),
+        outcome => return outcome,
+    };
+    outcome.during(|| "write the index cache")
 }
 
 impl SegmentWriter {

@@ -21,11 +21,12 @@ mod objects;
 mod reading;
 mod references;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::collect::USUAL_GRACE;
 use crate::error::{Error, Kind, Result};
 use crate::kloset::failures::Failures;
 use crate::kloset::index::Index;
@@ -78,6 +79,11 @@ pub struct Summary {
     pub objects: u64,
     /// Those that are damaged or missing.
     pub damaged_objects: u64,
+    /// Packs among these.
+    pub damaged_packs: u64,
+    /// If all damaged packs are condemned: when the usual grace of the last of them is over, by
+    /// the store's clock in nanoseconds since 1970.
+    pub damaged_until_ns: Option<i64>,
     /// Files looked at; one that several snapshots share counts once.
     pub files: u64,
     /// Those that lost something, in each snapshot that is damaged.
@@ -171,6 +177,7 @@ fn check(
             let snapshots = objects::readable_snapshots(context, kloset)?;
             objects::check_small(context, kloset)?;
             objects::check_all_packs(context, kloset, &condemned, &good)?;
+            context.note_condemned(&condemned);
             snapshots
         }
         Some(targets) => {
@@ -250,6 +257,17 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Notes until when the damaged packs stay, if all of them are condemned.
+    fn note_condemned(&self, condemned: &HashMap<Id, i64>) {
+        let packs = lock(&self.packs);
+        let since = packs.seen.iter().map(|pack| condemned.get(pack));
+        let last = since.collect::<Option<Vec<_>>>();
+        let last_ns = last.and_then(|all| all.into_iter().max().copied());
+        let grace_ns = i64::try_from(USUAL_GRACE.as_nanos()).unwrap_or(i64::MAX);
+        let until_ns = last_ns.map(|since_ns| since_ns.saturating_add(grace_ns));
+        self.count(|summary| summary.damaged_until_ns = until_ns);
+    }
+
     /// Keeps the names of damaged packs for later backups, but for those that are gone.
     fn save_bad_packs(&self, kloset: &Kloset) {
         let PackStates { bad, seen } = &mut *lock(&self.packs);
@@ -273,7 +291,10 @@ impl<'a> Context<'a> {
             Err(error) if is_damage(&error) => {
                 self.failures
                     .add(format!("{}/{id}", area.name()).as_bytes(), &error);
-                self.count(|summary| summary.damaged_objects += 1);
+                self.count(|summary| {
+                    summary.damaged_objects += 1;
+                    summary.damaged_packs += u64::from(area == Area::Packs);
+                });
                 Ok(Looked::Damaged)
             }
             Err(error) => Err(error),

@@ -1,6 +1,6 @@
 //! Objects against their names, and what is sealed in them against what it claims to be.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -13,7 +13,7 @@ use crate::format::object::{check_name, misnamed};
 use crate::format::pack_table::{BlockTable, PACK_HEADER_BYTES, PackKind, PackTable};
 use crate::format::seal::Part;
 use crate::format::slot;
-use crate::kloset::index::{Index, PackInfo};
+use crate::kloset::index::{Index, Known, PackInfo};
 use crate::kloset::pack::{check_head, decode_tail, read_tail};
 use crate::kloset::pipeline::{each_at_once, lock, send, shared_channel};
 use crate::kloset::progress::{Event, add};
@@ -108,7 +108,7 @@ pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Resu
 pub(super) fn check_all_packs(
     context: &Context<'_>,
     kloset: &Kloset,
-    condemned: &HashSet<Id>,
+    condemned: &HashMap<Id, i64>,
     good: &Index,
 ) -> Result<()> {
     // In this order: packs that the index knows of were there when they were listed.
@@ -278,30 +278,29 @@ fn hash(context: &Context<'_>, area: Area, id: Id, size_bytes: u64) -> Result<()
     }
 }
 
-/// Tells of the packs that are not among `packs`, which are sorted, though the index has them and
-/// they are not condemned.
-/// And of those that no index object covers: what an interrupted backup left, or the sign of
-/// a lost index object. Their chunks are found all the same, by their footers.
+/// Reports the packs that the index has, that are not condemned, and that are not among `packs`,
+/// which are sorted. Then reports how many packs no index object covers, condemned ones excepted: an
+/// interrupted backup left them, or an index object was lost. Their chunks are still found, by
+/// their footers.
 fn tell_of_unindexed(
     context: &Context<'_>,
     index: &Index,
-    condemned: &HashSet<Id>,
+    condemned: &HashMap<Id, i64>,
     packs: &[(Id, u64)],
 ) -> Result<()> {
-    let mut indexed = 0;
     for PackInfo { id, .. } in index.packs_in_use() {
-        match packs.binary_search_by_key(&id, |(pack, _)| *pack) {
-            Ok(_) => indexed += 1,
-            Err(_) if condemned.contains(&id) => {}
-            Err(_) => {
-                context.object::<()>(Area::Packs, id, Err(Error::corrupt("missing")))?;
-            }
+        let is_listed = packs.binary_search_by_key(&id, |(pack, _)| *pack).is_ok();
+        if !is_listed && !condemned.contains_key(&id) {
+            context.object::<()>(Area::Packs, id, Err(Error::corrupt("missing")))?;
         }
     }
-    let count = packs.len() - indexed;
+    let is_uncovered = |pack: &Id| index.knows(pack) == Known::No && !condemned.contains_key(pack);
+    let count = packs.iter().filter(|(pack, _)| is_uncovered(pack)).count();
     if count > 0 {
         let packs = if count == 1 { "pack is" } else { "packs are" };
-        let error = Error::corrupt(format!("{count} {packs} in no index object"));
+        let error = Error::corrupt(format!(
+            "{count} {packs} in no index object; the next maintenance adds what is missing"
+        ));
         context.observer.event(&Event::Warning(&error));
     }
     Ok(())

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use super::last_copy::Mover;
 use super::survey::Look;
-use super::{Options, Summary};
-use crate::error::{During, Kind, Result};
+use super::{Options, Summary, delete};
+use crate::error::{During, Error, Kind, Result};
 use crate::format::pack_table::PackKind;
 use crate::kloset::Kloset;
 use crate::kloset::condemned::{self, Fate, PACKS_LIMIT};
@@ -14,7 +14,7 @@ use crate::kloset::index::NumberedPack;
 use crate::kloset::pack::PACK_BYTES;
 use crate::kloset::progress::Event;
 use crate::kloset::repack::copying;
-use crate::util::Id;
+use crate::util::{Id, human};
 
 /// Part of a pack that may be dead before what lives is moved: one in so many.
 const DEAD_PART: u64 = 2;
@@ -41,13 +41,14 @@ struct Candidates {
 }
 
 /// Condemns what should go. Dead packs first, which takes next to no room; then what lives in
-/// others is moved, and they are condemned once that is published.
+/// others is moved, and they are condemned once that is published. Returns the packs that were
+/// deleted because there was no room for a condemnation.
 pub(super) fn wasteful(
     kloset: &Kloset,
     options: &Options,
     look: &Look<'_>,
     summary: &mut Summary,
-) -> Result<()> {
+) -> Result<HashSet<Id>> {
     let Candidates { dead, sparse } = candidates(look, summary)?;
     let hidden = |candidates: &[Candidate]| -> HashSet<Id> {
         candidates.iter().map(|candidate| candidate.pack).collect()
@@ -59,11 +60,13 @@ pub(super) fn wasteful(
         options,
         look,
         summary,
+        deleted: HashSet::new(),
     };
     let alive = condemner.dead(&mover, &dead)?;
     let chosen = condemner.within_limit(alive.into_iter().chain(sparse));
     look.index.exclude_packs(&hidden(&chosen));
-    condemner.sparse(&mover, &chosen)
+    condemner.sparse(&mover, &chosen)?;
+    Ok(condemner.deleted)
 }
 
 /// Sorts out the packs that were listed, are not condemned, and not too young. What we copied out of
@@ -97,8 +100,11 @@ fn candidates(look: &Look<'_>, summary: &mut Summary) -> Result<Candidates> {
             size_bytes,
             live_bytes: size_bytes * live / all.max(1),
         };
-        if look.is_young(pack.number) {
-            summary.young_bytes += if live == 0 { size_bytes } else { 0 };
+        if let Some(until_ns) = look.young_until_ns(pack.number) {
+            if live == 0 {
+                summary.young_bytes += size_bytes;
+                summary.young_until_ns = summary.young_until_ns.max(Some(until_ns));
+            }
         } else if live == 0 || look.is_damaged(&pack.info.id) {
             found.dead.push(candidate);
         } else if (all - live) * DEAD_PART >= all {
@@ -121,6 +127,8 @@ struct Condemner<'a, 'b> {
     options: &'a Options,
     look: &'a Look<'a>,
     summary: &'b mut Summary,
+    /// Packs that were deleted to make room.
+    deleted: HashSet<Id>,
 }
 
 impl Condemner<'_, '_> {
@@ -137,8 +145,39 @@ impl Condemner<'_, '_> {
                 None => {}
             }
         }
-        self.condemn(&condemned)?;
+        match self.condemn(&condemned) {
+            Err(error) if error.kind() == Kind::NoSpace => self.make_room(&condemned, error)?,
+            outcome => outcome?,
+        }
         Ok(alive)
+    }
+
+    /// Condemns `dead`, for which there was no room. If the user promises exclusive use, packs are deleted
+    /// until there is, the largest first.
+    fn make_room(&mut self, dead: &[Candidate], error: Error) -> Result<()> {
+        let mut error = error;
+        if !self.options.is_exclusive {
+            let bytes = dead.iter().map(|each| each.size_bytes).sum();
+            let (size, count) = (human::size(bytes), dead.len());
+            return Err(error.during(format!(
+                "no space left to mark {count} dead packs ({size}) for deletion; if no other program \
+                 uses the store, maintenance -exclusive deletes them without writing first"
+            )));
+        }
+        let mut largest_first = dead.to_vec();
+        largest_first.sort_by_key(|candidate| std::cmp::Reverse(candidate.size_bytes));
+        for Candidate { pack, .. } in largest_first {
+            if !delete::uncondemned(self.kloset, self.options, self.look, pack, self.summary)? {
+                continue;
+            }
+            self.deleted.insert(pack);
+            // The deleted packs are condemned too: writers that rely on them notice it.
+            match self.condemn(dead) {
+                Err(cause) if cause.kind() == Kind::NoSpace => error = cause,
+                outcome => return outcome,
+            }
+        }
+        Err(error)
     }
 
     /// As many of `candidates` as may be moved.
@@ -199,8 +238,11 @@ impl Condemner<'_, '_> {
                 self.summary
                     .condemned(object.modified_ns, self.options.grace);
             }
-            self.summary.condemned_packs += part.len() as u64;
-            self.summary.condemned_bytes += part.iter().map(|each| each.size_bytes).sum::<u64>();
+            let left = part
+                .iter()
+                .filter(|each| !self.deleted.contains(&each.pack));
+            self.summary.condemned_packs += left.clone().count() as u64;
+            self.summary.condemned_bytes += left.map(|each| each.size_bytes).sum::<u64>();
         }
         Ok(())
     }

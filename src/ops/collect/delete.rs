@@ -1,4 +1,4 @@
-//! Deleting packs whose grace is over.
+//! Deleting packs whose grace is over, or, on a full disk, dead packs without a condemnation.
 //!
 //! First those of which nothing is needed: that writes nothing, so it works on a full disk, and
 //! makes room. Then what is needed of the others is copied out, and they go too. Condemnations
@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use super::last_copy::{Mover, Needed};
 use super::survey::Look;
 use super::{Options, Summary};
-use crate::error::{During, Kind, Result};
+use crate::error::{During, Error, Kind, Result};
 use crate::kloset::Kloset;
 use crate::kloset::condemned::{self, Condemnation, Fate};
 use crate::kloset::pipeline::{each_at_once, lock};
@@ -30,25 +30,42 @@ pub(super) fn expired(
     look: &Look<'_>,
     summary: &mut Summary,
 ) -> Result<HashSet<Id>> {
-    let known = look.condemnations.iter().map(|each| each.object);
-    let deleter = Deleter {
-        kloset,
-        options,
-        look,
-        mover: Mover::new(kloset, look)?,
-        seen: Mutex::new(Seen {
-            known: known.collect(),
-            condemned: HashSet::new(),
-        }),
-        done: Mutex::default(),
-    };
+    let deleter = Deleter::new(kloset, options, look)?;
     let waiting = deleter.delete_dead()?;
     summary.repacked_bytes += deleter.move_and_delete(waiting)?;
-    let done = deleter.done.into_inner();
-    let done = done.unwrap_or_else(std::sync::PoisonError::into_inner);
-    summary.freed_packs += done.packs.len() as u64;
-    summary.freed_bytes += done.bytes;
-    Ok(done.packs)
+    Ok(deleter.finish(summary))
+}
+
+/// Deletes a pack that no condemnation names, and returns whether it did. Only for a user who promises that
+/// no other program uses the store.
+///
+/// # Errors
+/// [`Kind::Unavailable`] if a snapshot was published since the look: the promise is not kept.
+pub(super) fn uncondemned(
+    kloset: &Kloset,
+    options: &Options,
+    look: &Look<'_>,
+    pack: Id,
+    summary: &mut Summary,
+) -> Result<bool> {
+    let deleter = Deleter::new(kloset, options, look)?;
+    let needed = deleter.mover.needed(pack)?;
+    // A pack with live chunks of which there are copies is not dead: another program may
+    // rely on its copies for the same reason.
+    let is_dead = |needed: &Needed| needed.is_nothing() && needed.relied_on.is_empty();
+    let Some(needed) = needed.filter(is_dead) else {
+        return Ok(false);
+    };
+    let snapshots = kloset.names(Area::Snapshots)?;
+    if !snapshots.is_subset(&look.seen) {
+        return Err(Error::new(
+            Kind::Unavailable,
+            "another program published a snapshot meanwhile, so this is not exclusive use; \
+             run it again when no other program uses the store",
+        ));
+    }
+    deleter.delete(None, &needed)?;
+    Ok(!deleter.finish(summary).is_empty())
 }
 
 /// How many packs are deleted at the same time.
@@ -92,6 +109,30 @@ struct Waiting<'a> {
 }
 
 impl<'a> Deleter<'a> {
+    fn new(kloset: &'a Kloset, options: &'a Options, look: &'a Look<'a>) -> Result<Deleter<'a>> {
+        let known = look.condemnations.iter().map(|each| each.object);
+        Ok(Deleter {
+            kloset,
+            options,
+            look,
+            mover: Mover::new(kloset, look)?,
+            seen: Mutex::new(Seen {
+                known: known.collect(),
+                condemned: HashSet::new(),
+            }),
+            done: Mutex::default(),
+        })
+    }
+
+    /// Counts what was deleted, and returns it.
+    fn finish(self, summary: &mut Summary) -> HashSet<Id> {
+        let done = self.done.into_inner();
+        let done = done.unwrap_or_else(std::sync::PoisonError::into_inner);
+        summary.freed_packs += done.packs.len() as u64;
+        summary.freed_bytes += done.bytes;
+        done.packs
+    }
+
     /// Every pack that is there and whose grace is over, once, with what condemned it.
     fn over(&self) -> Vec<(&'a Condemnation, Id)> {
         let mut packs = Vec::new();
@@ -121,7 +162,9 @@ impl<'a> Deleter<'a> {
             deleters(self.kloset),
             |(condemnation, pack)| {
                 match self.mover.needed(*pack)? {
-                    Some(needed) if needed.is_nothing() => self.delete(condemnation, &needed)?,
+                    Some(needed) if needed.is_nothing() => {
+                        self.delete(Some(condemnation), &needed)?;
+                    }
                     Some(needed) => lock(&waiting).push(Waiting {
                         condemnation,
                         pack: *pack,
@@ -172,7 +215,7 @@ impl<'a> Deleter<'a> {
         each_at_once(&moved, deleters(self.kloset), |(condemnation, pack)| {
             // Asked again: what was copied must be found.
             match self.mover.needed(*pack)?.filter(Needed::is_nothing) {
-                Some(needed) => self.delete(condemnation, &needed),
+                Some(needed) => self.delete(Some(condemnation), &needed),
                 None => Ok(()),
             }
         })?;
@@ -180,7 +223,7 @@ impl<'a> Deleter<'a> {
     }
 
     /// Deletes a pack of which nothing is needed, unless that is no longer so.
-    fn delete(&self, condemnation: &Condemnation, needed: &Needed) -> Result<()> {
+    fn delete(&self, condemnation: Option<&Condemnation>, needed: &Needed) -> Result<()> {
         let pack = needed.pack;
         self.options.interrupt.check()?;
         if !self.options.is_dry {
@@ -200,12 +243,12 @@ impl<'a> Deleter<'a> {
         Ok(())
     }
 
-    /// Whether, right now, its condemnation is there, what is relied on in its place is not
-    /// condemned, and that is there. In this order: see the argument.
-    fn may_go(&self, condemnation: &Condemnation, needed: &Needed) -> Result<bool> {
-        let mut is_condemned = false;
+    /// Whether, right now, its condemnation is there, if it needs one, what is relied on in its
+    /// place is not condemned, and that is there. In this order: see the argument.
+    fn may_go(&self, condemnation: Option<&Condemnation>, needed: &Needed) -> Result<bool> {
+        let mut is_condemned = condemnation.is_none();
         for object in condemned::objects(self.kloset)? {
-            is_condemned |= object.id == condemnation.object;
+            is_condemned |= condemnation.is_some_and(|known| known.object == object.id);
             self.learn(object)?;
         }
         if !is_condemned || !needed.relied_on.is_disjoint(&lock(&self.seen).condemned) {
@@ -255,17 +298,15 @@ pub(super) fn condemnations(kloset: &Kloset, options: &Options, look: &Look<'_>)
     Ok(())
 }
 
-/// Whether none of `packs` is in the store. Those whose footer cannot be read are not in the index.
+/// Whether none of `packs` is in the store. The store is asked about each pack whose deletion is not
+/// proved. Packs whose footer cannot be read are not in the index.
 fn are_gone(kloset: &Kloset, look: &Look<'_>, packs: &[Id]) -> Result<bool> {
-    let number = |pack: &Id| look.index.number_of(pack);
-    if packs
-        .iter()
-        .filter_map(number)
-        .any(|number| look.is_listed(number))
-    {
+    look.marks.check()?;
+    let mut numbers = packs.iter().filter_map(|pack| look.index.number_of(pack));
+    if numbers.any(|number| look.is_listed(number)) {
         return Ok(false);
     }
-    for pack in packs.iter().filter(|pack| number(pack).is_none()) {
+    for pack in packs.iter().filter(|pack| !look.is_gone_for_good(pack)) {
         match kloset.store().stat(Area::Packs, *pack) {
             Err(error) if error.kind() == Kind::NotFound => {}
             outcome => return outcome.map(|_| false),

@@ -1,4 +1,5 @@
-//! Index objects: those that tell of packs that are gone are replaced, and so are many small ones.
+//! Index objects: those that mention deleted packs are replaced, and so are many small ones. Packs
+//! that no index object covers are added: an interrupted run left them, or an index object was lost.
 //!
 //! What takes their place is published before they are deleted, so whoever reads index objects
 //! finds each pack in one of them, or in both. Two maintenances that do this at once leave things
@@ -11,9 +12,9 @@ use super::survey::{Look, listed};
 use super::{Options, Summary};
 use crate::error::{During, Kind, Result};
 use crate::format::pack_table::PackTable;
-use crate::kloset::Kloset;
-use crate::kloset::index_object;
+use crate::kloset::pack::read_table;
 use crate::kloset::progress::Event;
+use crate::kloset::{Kloset, index_object};
 use crate::store::{Area, Object};
 use crate::util::Id;
 
@@ -41,18 +42,24 @@ pub(super) fn merge(
         published: HashSet::new(),
     };
     let (old, all_known) = merger.replaceable()?;
+    let uncovered = merger.uncovered();
+    // Packs are known by numbers, which mean other packs if the index was rebuilt meanwhile.
+    look.marks.check()?;
     if options.is_dry {
         summary.merged_indexes += old.len() as u64;
+        summary.indexed_packs += uncovered.len() as u64;
         return Ok(all_known);
     }
-    match merger.replace(&old) {
+    match merger.replace(&old, &uncovered) {
         Err(error) if error.kind() == Kind::NoSpace => {
             let error = error.during("index objects stay as they are");
             kloset.observer().event(&Event::Warning(&error));
             Ok(false)
         }
         replaced => {
-            summary.merged_indexes += replaced?;
+            let (replaced, indexed) = replaced?;
+            summary.merged_indexes += replaced;
+            summary.indexed_packs += indexed;
             Ok(all_known)
         }
     }
@@ -103,8 +110,22 @@ impl Merger<'_> {
         Ok(packs.any(|pack| self.look.is_gone_for_good(&pack)))
     }
 
-    /// Publishes what takes the place of `old`, then deletes these, and tells how many.
-    fn replace(&mut self, old: &[Id]) -> Result<u64> {
+    /// The packs in the store that no index object covers and that are not condemned. A backup may
+    /// still be storing some of them and publish its own index object later: the store then has two
+    /// copies of the same facts, which does no harm.
+    fn uncovered(&self) -> Vec<Id> {
+        let packs = self.look.index.packs_present();
+        packs
+            .filter(|pack| {
+                !pack.is_covered && !pack.is_excluded && self.look.is_listed(pack.number)
+            })
+            .map(|pack| pack.info.id)
+            .collect()
+    }
+
+    /// Publishes index objects that replace `old` and cover `uncovered`, then deletes `old`. Returns
+    /// how many were replaced, and how many packs were added.
+    fn replace(&mut self, old: &[Id], uncovered: &[Id]) -> Result<(u64, u64)> {
         let mut read = Vec::new();
         let mut told = HashSet::new();
         for object in old {
@@ -122,6 +143,21 @@ impl Merger<'_> {
                 }
             }
         }
+        let mut indexed = 0;
+        for pack in uncovered {
+            self.options.interrupt.check()?;
+            match read_table(self.kloset.store(), self.kloset.sealer(), *pack) {
+                // `old` may have mentioned it, if another run published that meanwhile.
+                Ok(table) if told.insert(*pack) => {
+                    self.add(table)?;
+                    indexed += 1;
+                }
+                Ok(_) => {}
+                // Gone, or damaged, which check reports.
+                Err(error) if error.is_of_one_object() => {}
+                Err(error) => return Err(error),
+            }
+        }
         self.publish()?;
         read.retain(|object| !self.published.contains(object));
         for object in &read {
@@ -129,7 +165,7 @@ impl Merger<'_> {
             let deleted = self.kloset.store().delete(Area::Index, *object);
             deleted.during(|| "replace index objects")?;
         }
-        Ok(read.len() as u64)
+        Ok((read.len() as u64, indexed))
     }
 
     /// Adds a pack to the next index object.

@@ -34,7 +34,8 @@
 //!     looks whether these are there;
 //!  4. publishes new condemnations: of packs in which nothing is marked, and of packs of which
 //!     everything that is marked was copied out. None that is younger than the grace is among them;
-//!  5. replaces index objects that tell of packs that are gone; and
+//!  5. replaces index objects that mention deleted packs, and adds the packs that no index object
+//!     covers; and
 //!  6. takes away condemnations of which no pack is there. Another, that says so, takes the place of each
 //!     for one more grace.
 //!
@@ -90,24 +91,51 @@
 //! by which it deletes is still there. So it hits what a sync put only if a grace passes between that look and the
 //! deletion that follows it: this is the one place where a short gap alone is relied on, and only where there is such a sync.
 //!
+//! # Why index objects stay complete
+//!
+//! Index objects are copies of facts in the footers of packs, so no data depends on them. But a pack that
+//! an index object once covered stays covered until the pack is deleted:
+//!
+//! - An index object is deleted only after its replacement was published. The replacement mentions
+//!   every pack of the old object except the packs that are proved to be deleted.
+//! - There are two proofs: this run deleted the pack, or the pack was known before a listing of packs began
+//!   and that listing did not find it. A writer publishes an index object after its packs, so every
+//!   pack in an index object that was read before the listing was published before the listing.
+//!   Not being listed alone proves nothing: this run and other writers publish packs later than that.
+//! - If the index misses a chunk, footers are read first, and index objects after them. There, a second
+//!   listing of packs begins after the index objects were read, and decides ([`look`]).
+//!
+//! A stop between publishing a pack and publishing its index object leaves the pack uncovered. The
+//! next maintenance adds it. `tests/collecting/indexes.rs` checks this by exhaustion, as
+//! `tests/collecting` does for the argument above.
+//!
 //! # What a stop leaves
 //!
 //! | stopped after | left |
 //! |---|---|
 //! | asking for the time | a condemnation of nothing, which the next run takes away |
-//! | copying | packs that duplicate others; the next run finds their copies and condemns the old packs at once |
+//! | copying | packs that duplicate others, maybe in no index object; the next run finds their copies, condemns the old packs at once, and adds the new ones to the index |
 //! | condemning | packs that wait; nothing relies on them |
 //! | deleting some packs | the others, still condemned |
 //! | deleting all packs | a condemnation of nothing |
 //! | publishing an index object | packs that are told of twice |
 //! | deleting old index objects | nothing |
 //!
-//! A full disk: nothing is written before everything is deleted that may be. What is condemned
-//! first needs some hundred bytes, which the removal of a snapshot has freed.
+//! # A full disk
+//!
+//! Nothing is written before everything is deleted that may be. A condemnation needs some hundred bytes,
+//! which the removal of a snapshot has freed. If there is no space even for that, and the user requests it by
+//! name ([`Options::is_exclusive`]), one pack after another is deleted without a condemnation, until a
+//! condemnation of all of them can be published. Such a pack holds no chunk that a snapshot needs.
+//! No other maintenance relies on it, since a maintenance relies on copies of live chunks only. A
+//! backup or sync may rely on it, if it began before and has not published its snapshot. It notices this
+//! only if it looks after the condemnation was published. If it looked last before that, its snapshot has
+//! a hole. So the user promises that there is no such writer. A snapshot that was published since
+//! the snapshots were listed proves the promise wrong: then nothing is deleted this way.
 //!
 //! # Memory
 //!
-//! Three bits a chunk and some 16 bytes a pack, besides the index; one snapshot at a time. Packs are sorted out
+//! Three bits a chunk and at most some 50 bytes a pack, besides the index; one snapshot at a time. Packs are sorted out
 //! by one pass over the records of the index.
 
 mod condemn;
@@ -140,6 +168,9 @@ pub struct Options {
     pub grace: Duration,
     /// Whether only to tell what would be done.
     pub is_dry: bool,
+    /// Whether no other program uses the store. Then dead packs may be deleted without a condemnation
+    /// where there is no space for one ([`delete`]). Needs a grace of zero.
+    pub is_exclusive: bool,
     /// Bytes that may be copied out of packs of which much is dead; no limit if none is given.
     pub max_repack_bytes: Option<u64>,
     /// Set when the user wants to stop.
@@ -167,10 +198,14 @@ pub struct Summary {
     pub waiting_until_ns: Option<i64>,
     /// Packs that nothing needs, but that are too young: a backup may be making them.
     pub young_bytes: u64,
+    /// When the last of them may be condemned, by the store's clock, nanoseconds since 1970.
+    pub young_until_ns: Option<i64>,
     /// Plain bytes that were copied out of packs.
     pub repacked_bytes: u64,
     /// Index objects that were replaced.
     pub merged_indexes: u64,
+    /// Packs that no index object covered before.
+    pub indexed_packs: u64,
     /// How long it took.
     pub duration: Duration,
 }
@@ -187,8 +222,10 @@ pub fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
         condemned::ask_to_delete(kloset).map_err(as_refused)?;
     }
     once(kloset, options, &mut summary)?;
-    // Without a grace, what was condemned just now may go by another look.
-    if options.grace.is_zero() && summary.condemned_packs > 0 && !options.is_dry {
+    // Without a grace, what was condemned just now may go by another look. After exclusive use, a
+    // condemnation may be left of packs that are gone.
+    let is_more = summary.condemned_packs > 0 || options.is_exclusive;
+    if options.grace.is_zero() && is_more && !options.is_dry {
         once(kloset, options, &mut summary)?;
     }
     kloset.save_index();
@@ -211,7 +248,8 @@ fn once(kloset: &Kloset, options: &Options, summary: &mut Summary) -> Result<()>
     look.forget(&deleted);
     (summary.waiting_bytes, summary.waiting_until_ns) = look.waiting();
     let before = summary.condemned_bytes;
-    condemn::wasteful(kloset, options, &look, summary)?;
+    let deleted = condemn::wasteful(kloset, options, &look, summary).map_err(as_refused)?;
+    look.forget(&deleted);
     summary.waiting_bytes += summary.condemned_bytes - before;
     let merged = indexes::merge(kloset, options, &look, summary).map_err(as_refused)?;
     match merged {

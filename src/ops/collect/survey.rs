@@ -7,7 +7,7 @@
 //! what is old enough by that time was condemned a grace before this listing. Index objects and
 //! packs come after snapshots: who publishes a snapshot has published these before.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -41,10 +41,15 @@ pub(super) struct Look<'a> {
     pub(super) marks: Marks<'a>,
     /// Packs in the store, by their numbers in the index, whole or not.
     listed: Bits,
-    /// Those younger than the grace.
-    young: Bits,
+    /// When those younger than the grace were published, by the store's clock.
+    young: HashMap<u32, i64>,
+    /// Packs that are proved to be deleted: known before a listing began that did not find
+    /// them, or deleted by this run. A pack that is neither listed nor gone is newer than the listing.
+    gone: Bits,
     /// Snapshots that were followed.
     pub(super) snapshots: u64,
+    /// The snapshot objects that were listed.
+    pub(super) seen: HashSet<Id>,
 }
 
 /// A snapshot of which it cannot be told what it needs.
@@ -62,7 +67,7 @@ impl<'a> Look<'a> {
     pub(super) fn take(kloset: &'a Kloset, options: &'a Options) -> Result<Look<'a>> {
         let condemnations = condemned::list(kloset)?;
         let now_ns = time_of(kloset, options)?;
-        let snapshots = kloset.names(Area::Snapshots)?;
+        let mut snapshots = kloset.names(Area::Snapshots)?;
         let index = refreshed(kloset)?;
         let mut damaged: HashSet<Id> = bad_packs::read(kloset).into_iter().collect();
         for pack in condemnations.iter().flat_map(|each| &each.packs) {
@@ -77,17 +82,20 @@ impl<'a> Look<'a> {
             damaged,
             marks: Marks::new(index)?,
             listed: Bits::default(),
-            young: Bits::default(),
+            young: HashMap::new(),
+            gone: Bits::default(),
             snapshots: 0,
+            seen: HashSet::new(),
         };
         look.packs()?;
         look.hide();
         let mut unread = look.mark(&snapshots)?;
+        unread.extend(look.catch_up(&mut snapshots)?);
         if look.marks.lost > 0 {
             unread = look.start_over_from_footers(&snapshots)?;
         }
-        unread.extend(look.catch_up(&snapshots)?);
         look.refuse(unread)?;
+        look.seen = snapshots;
         Ok(look)
     }
 
@@ -121,18 +129,26 @@ impl<'a> Look<'a> {
         self.listed.is_set(number.into())
     }
 
-    /// Whether the pack was in no listing, or deleted since. Of one that the index does not know,
-    /// nothing is known.
+    /// Whether it is proved that the pack was deleted. Not being listed is no proof: the pack may
+    /// have been published after the listing, by another writer or by this run.
     pub(super) fn is_gone_for_good(&self, pack: &Id) -> bool {
         let number = self.index.number_of(pack);
-        number.is_some_and(|number| !self.is_listed(number))
+        number.is_some_and(|number| self.gone.is_set(number.into()))
     }
 
     /// Notes that `packs` were deleted.
     pub(super) fn forget(&mut self, packs: &HashSet<Id>) {
-        for number in packs.iter().filter_map(|pack| self.index.number_of(pack)) {
+        let index = self.index;
+        for number in packs.iter().filter_map(|pack| index.number_of(pack)) {
             self.listed.clear(number.into());
+            self.set_gone(number);
         }
+    }
+
+    /// Notes that the pack with this number was deleted.
+    fn set_gone(&mut self, number: u32) {
+        self.gone.grow(u64::from(number) + 1);
+        self.gone.set(number.into());
     }
 
     /// # Errors
@@ -146,9 +162,11 @@ impl<'a> Look<'a> {
         self.damaged.contains(pack)
     }
 
-    /// Whether the pack with this number is younger than the grace.
-    pub(super) fn is_young(&self, number: u32) -> bool {
-        self.young.is_set(number.into())
+    /// Until when the pack with this number is younger than the grace, if it is.
+    pub(super) fn young_until_ns(&self, number: u32) -> Option<i64> {
+        let grace_ns = i64::try_from(self.options.grace.as_nanos()).unwrap_or(i64::MAX);
+        let since_ns = self.young.get(&number)?;
+        Some(since_ns.saturating_add(grace_ns))
     }
 
     /// Whether something of that time was older than the grace.
@@ -159,9 +177,18 @@ impl<'a> Look<'a> {
     }
 
     /// Learns which packs are there, and what is in those that no index object tells of.
+    ///
+    /// A pack that the index knows now was published before this listing begins, because an index
+    /// object is published after its packs. If the listing does not find the pack, it was deleted.
     fn packs(&mut self) -> Result<()> {
-        let numbers = u64::from(self.index.pack_numbers());
-        (self.listed, self.young) = (Bits::new(numbers), Bits::new(numbers));
+        let numbers = self.index.pack_numbers();
+        (self.listed, self.gone) = (Bits::new(numbers.into()), Bits::new(numbers.into()));
+        self.young.clear();
+        for number in 0..numbers {
+            if self.index.pack_at(number).is_some() {
+                self.gone.set(number.into());
+            }
+        }
         self.index.presume_absent();
         let mut unknown = Vec::new();
         let listed = self.kloset.store().list(Area::Packs, &mut |pack| {
@@ -186,13 +213,13 @@ impl<'a> Look<'a> {
     /// Notes that a pack is there.
     fn note(&mut self, number: u32, pack: &Object) {
         self.index.mark_present(&pack.id, pack.size_bytes);
+        if !self.is_old(pack.modified_ns) {
+            self.young.insert(number, pack.modified_ns);
+        }
         let number = u64::from(number);
         self.listed.grow(number + 1);
-        self.young.grow(number + 1);
         self.listed.set(number);
-        if !self.is_old(pack.modified_ns) {
-            self.young.set(number);
-        }
+        self.gone.clear(number);
     }
 
     /// Hides condemned packs: nothing in them may be relied on. Damaged ones too, so that of what a backup
@@ -288,9 +315,12 @@ impl<'a> Look<'a> {
     }
 
     /// A chunk that is nowhere may be in a pack of which some index object does not tell the
-    /// truth. So everything is learnt from the packs themselves, and marked again. Index objects are
-    /// read after that, when they can add nothing but packs that are gone: those that tell of such
-    /// are to be replaced.
+    /// truth. So everything is learnt from the packs themselves, and marked again.
+    ///
+    /// Index objects are read after that, so that they add only packs that the listing did not
+    /// find. Such a pack was deleted, or it was published after the listing. A second listing
+    /// decides which: it begins after the index objects were read, so it finds every pack that they
+    /// mention and that still exists. New packs stay hidden, because an index object may lie.
     fn start_over_from_footers(&mut self, snapshots: &HashSet<Id>) -> Result<Vec<Unread>> {
         let error = Error::corrupt("the index does not tell of every chunk")
             .during("reading the footers of all packs");
@@ -302,9 +332,16 @@ impl<'a> Look<'a> {
         self.hide();
         let unread = self.mark(snapshots)?;
         refreshed(self.kloset)?;
-        for pack in self.index.packs_present() {
-            if !self.is_listed(pack.number) {
-                self.index.mark_absent(&pack.info.id);
+        let present = self.kloset.names(Area::Packs)?;
+        for number in 0..self.index.pack_numbers() {
+            let Some(pack) = self.index.pack_at(number).map(|pack| pack.id) else {
+                continue;
+            };
+            if !self.is_listed(number) {
+                self.index.mark_absent(&pack);
+                if !present.contains(&pack) {
+                    self.set_gone(number);
+                }
             }
         }
         self.marks.extend()?;
@@ -316,12 +353,13 @@ impl<'a> Look<'a> {
     /// Those that were published before snapshots were listed may have been missed only if a
     /// listing is not of one moment: a copy made of a snapshot, and that removed, both while
     /// it ran.
-    fn catch_up(&mut self, seen: &HashSet<Id>) -> Result<Vec<Unread>> {
+    fn catch_up(&mut self, seen: &mut HashSet<Id>) -> Result<Vec<Unread>> {
         let mut new = self.kloset.names(Area::Snapshots)?;
         new.retain(|object| !seen.contains(object));
         if new.is_empty() {
             return Ok(Vec::new());
         }
+        seen.extend(&new);
         refreshed(self.kloset)?;
         self.packs()?;
         self.mark(&new)

@@ -9,10 +9,9 @@ use std::collections::HashSet;
 use super::{Mode, Options, Summary};
 use crate::error::{During, Error, Kind, Result};
 use crate::format::pack_table::PackTable;
-use crate::kloset::Kloset;
 use crate::kloset::progress::Event;
 use crate::kloset::write_session::adopt_packs;
-use crate::kloset::{condemned, index_object};
+use crate::kloset::{Kloset, condemned, index_object};
 use crate::store::Area;
 use crate::util::Id;
 
@@ -31,7 +30,7 @@ pub(super) fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
     let present = kloset.names(Area::Packs)?;
     // The collector deletes packs before it takes them out of the index.
     let condemned = condemned::names_readable(kloset)?;
-    let is_lost = |pack: Id| !present.contains(&pack) && !condemned.contains(&pack);
+    let is_lost = |pack: Id| !present.contains(&pack) && !condemned.contains_key(&pack);
     let mut found = Found::default();
     for object in objects {
         options.check.interrupt.check()?;

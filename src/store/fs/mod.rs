@@ -18,22 +18,22 @@
 //! and replacing it would break the promise that objects never change, so the
 //! put fails with `Corrupt` and names it. Who heals deletes it first.
 //!
-//! Only regular files are objects. A symbolic link is never followed, a FIFO
-//! never waited for. Whatever else people and machines put into directories is
+//! Only regular files are objects. Below the root a symbolic link is never followed
+//! ([`directory`]), a FIFO never waited for. Whatever else people and machines put into directories is
 //! passed over. Nothing here looks into an object.
 
+mod directory;
 mod handles;
 mod object;
 mod place;
 mod temporary;
 
-use std::fs;
 use std::sync::Arc;
 
 use self::place::Place;
 use self::temporary::Temporary;
 use super::layout::CONFIG;
-use super::{Area, CONFIG_LIMIT_BYTES, Object, Store, Upload, words};
+use super::{Area, Object, Store, Upload, words};
 use crate::error::{During, Error, Kind, Result};
 use crate::util::{Id, human};
 
@@ -65,16 +65,11 @@ impl Store for FsStore {
     }
 
     fn get_config(&self) -> Result<Vec<u8>> {
-        match object::open(&self.0.config()) {
-            Err(cause) if cause.kind() == Kind::NotFound => Err(self.0.no_store()),
-            opened => opened
-                .and_then(|file| object::read_all(&file, CONFIG_LIMIT_BYTES))
-                .during(|| format!("read {CONFIG}")),
-        }
+        self.0.get_config()
     }
 
     fn put(&self, area: Area, id: Id, bytes: &[u8]) -> Result<()> {
-        let there = self.0.holds(&self.0.path(area, id), bytes.len() as u64);
+        let there = self.0.holds(area, id, bytes.len() as u64);
         if there.during(|| self.0.storing(&words::object(area, id)))? {
             return Ok(());
         }
@@ -98,8 +93,8 @@ impl Store for FsStore {
     }
 
     fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
-        object::open(&self.0.path(area, id))
-            .and_then(|file| object::read_all(&file, area.limit_bytes()))
+        self.0
+            .get(area, id)
             .during(|| format!("read {}", words::object(area, id)))
     }
 
@@ -110,10 +105,9 @@ impl Store for FsStore {
     }
 
     fn stat(&self, area: Area, id: Id) -> Result<Object> {
-        let doing = || format!("look at {}", words::object(area, id));
-        let metadata = fs::symlink_metadata(self.0.path(area, id)).during(doing)?;
-        object::regular(&metadata).during(doing)?;
-        Ok(object::describe(id, &metadata))
+        self.0
+            .stat(area, id)
+            .during(|| format!("look at {}", words::object(area, id)))
     }
 
     fn list_after(
@@ -122,10 +116,7 @@ impl Store for FsStore {
         after: Option<Id>,
         each: &mut dyn FnMut(Object) -> Result<()>,
     ) -> Result<()> {
-        match area {
-            Area::Packs => self.0.list_packs(after, each),
-            _ => (self.0).list_directory(area, &self.0.directory(area), after, each),
-        }
+        self.0.list(area, after, each)
     }
 
     fn delete(&self, area: Area, id: Id) -> Result<()> {
@@ -172,11 +163,9 @@ impl Upload for FsUpload {
     fn commit(self: Box<Self>, id: Id) -> Result<()> {
         match self.broken {
             Some(cause) => Err(cause),
-            None => (self.place.publish(
-                &self.temporary,
-                &self.place.path(self.area, id),
-                self.size_bytes,
-            ))
+            None => (self
+                .place
+                .publish(&self.temporary, self.area, id, self.size_bytes))
             .during(|| self.place.storing(&words::object(self.area, id))),
         }
     }

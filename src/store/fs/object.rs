@@ -4,27 +4,25 @@
 //! out of it, a FIFO never answers, a file that grew would take all memory.
 //! Where objects are is not known here.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::directory::{Directory, Facts};
 use crate::error::{Error, Result};
 use crate::store::Object;
 use crate::util::{Id, human};
 
 /// Opens a regular file, and nothing else, without waiting for anything.
-pub(super) fn open(path: &Path) -> Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+pub(super) fn open(directory: &Directory, name: &str) -> Result<File> {
+    let file = match directory.open(name) {
         // A symbolic link, a socket.
         Err(Errno::LOOP | Errno::NXIO) => return Err(irregular()),
-        opened => File::from(opened?),
+        opened => opened?,
     };
-    regular(&file.metadata()?)?;
+    regular(&rustix::fs::fstat(&file)?.into())?;
     Ok(file)
 }
 
@@ -47,10 +45,10 @@ pub(super) fn read_all(file: &File, limit_bytes: u64) -> Result<Vec<u8>> {
 
 /// # Errors
 /// [`Kind::Corrupt`](crate::error::Kind::Corrupt) for anything but a regular file.
-pub(super) fn regular(metadata: &Metadata) -> Result<()> {
-    match metadata.is_file() {
-        true => Ok(()),
-        false => Err(irregular()),
+pub(super) fn regular(facts: &Facts) -> Result<()> {
+    match facts.kind {
+        FileType::RegularFile => Ok(()),
+        _ => Err(irregular()),
     }
 }
 
@@ -59,14 +57,10 @@ fn irregular() -> Error {
 }
 
 /// The object as a listing tells it.
-pub(super) fn describe(id: Id, metadata: &Metadata) -> Object {
-    let modified_ns = metadata
-        .mtime()
-        .saturating_mul(1_000_000_000)
-        .saturating_add(metadata.mtime_nsec());
+pub(super) fn describe(id: Id, facts: &Facts) -> Object {
     Object {
         id,
-        size_bytes: metadata.len(),
-        modified_ns,
+        size_bytes: facts.size_bytes,
+        modified_ns: facts.modified_ns,
     }
 }

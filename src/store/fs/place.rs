@@ -1,25 +1,27 @@
 //! The directory of a store: what is where, and how it gets there.
 //!
-//! The layout is drawn one level up. This file knows paths, the order in which
+//! The layout is drawn one level up. This file knows names, the order in which
 //! things are made durable, and nothing of what messages call an object.
 
-use std::fs::{self, DirBuilder, DirEntry, File};
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::FileType;
+
+use super::directory::{Directory, not_a_directory};
 use super::handles::Handles;
 use super::object;
-use super::temporary::{Temporary, sync_directory};
+use super::temporary::Temporary;
 use crate::error::{During, Error, Kind, Result};
-use crate::store::layout::{
-    self, CONFIG, DIRECTORY_MODE, FURNITURE, STALE, TEMPORARY, UPLOADS_PER_SWEEP,
-};
-use crate::store::{Area, Object};
+use crate::store::layout::{self, CONFIG, DIRECTORY_MODE, FURNITURE, TEMPORARY, UPLOADS_PER_SWEEP};
+use crate::store::{Area, CONFIG_LIMIT_BYTES, Object};
 use crate::util::Id;
-use crate::util::printable::{printable, printable_path};
+use crate::util::printable::printable;
 
 /// The directory, shared by the store and its uploads.
 pub(super) struct Place {
@@ -52,24 +54,58 @@ impl Place {
         format!("store {object} in {}", self.location)
     }
 
-    /// Where CONFIG is.
-    pub(super) fn config(&self) -> PathBuf {
-        self.root.join(CONFIG)
-    }
-
-    /// Where the objects of `area` are.
-    pub(super) fn directory(&self, area: Area) -> PathBuf {
-        layout::directory(&self.root, area)
-    }
-
-    /// Where an object is, or would be.
-    pub(super) fn path(&self, area: Area, id: Id) -> PathBuf {
-        layout::path(&self.root, area, id)
-    }
-
     /// The error of a place without a CONFIG.
-    pub(super) fn no_store(&self) -> Error {
+    fn no_store(&self) -> Error {
         Error::new(Kind::NotFound, "there is no store here").during(self.location.clone())
+    }
+
+    /// The root, opened each time: a disk that is mounted there later is found.
+    fn root(&self) -> Result<Directory> {
+        Directory::root(&self.root)
+    }
+
+    /// The root, if it has a CONFIG.
+    fn store(&self) -> Result<Directory> {
+        let root = self.existing_root()?;
+        root.facts(CONFIG).map_err(|_| self.no_store())?;
+        Ok(root)
+    }
+
+    /// The root, which may lack a CONFIG while the store is created.
+    fn existing_root(&self) -> Result<Directory> {
+        match self.root() {
+            Err(cause) if cause.kind() == Kind::NotFound => Err(self.no_store()),
+            root => root,
+        }
+    }
+
+    /// The directory that an object is in, or would be.
+    fn directory(&self, area: Area, id: Id) -> Result<Directory> {
+        let root = self.root()?;
+        let mut names = layout::directories(area, id).into_iter();
+        names.try_fold(root, |above, name| above.enter(&name))
+    }
+
+    /// Opens directories of the layout, each in the one before, to write to the last. Those that are
+    /// missing are made.
+    ///
+    /// Not those in the root when CONFIG is missing too: the disk was then taken away, and what we
+    /// wrote below its mount point would be found by nobody.
+    fn writable(&self, names: &[String]) -> Result<Directory> {
+        let mut names = names.iter().enumerate();
+        names.try_fold(self.existing_root()?, |above, (depth, name)| {
+            match above.enter(name) {
+                Err(cause) if cause.kind() == Kind::NotFound => {
+                    if depth == 0 {
+                        self.store()?;
+                    }
+                    let made = above.make(name)?;
+                    above.sync()?;
+                    Ok(made)
+                }
+                opened => opened,
+            }
+        })
     }
 
     /// As [`crate::store::Store::prepare`].
@@ -78,117 +114,103 @@ impl Place {
             .recursive(true)
             .mode(DIRECTORY_MODE)
             .create(&self.root)?;
-        for entry in fs::read_dir(&self.root)? {
-            self.tolerate(&entry?)?;
+        let root = self.root()?;
+        for name in root.names()? {
+            self.tolerate(&root, &name)?;
         }
         for name in Area::ALL.map(Area::name).into_iter().chain([TEMPORARY]) {
-            make_directory(&self.root.join(name))?;
+            root.make(name)?;
         }
-        sync_directory(&self.root)?;
+        root.sync()?;
         // The directory above may be closed to us; we tried.
-        let _ = sync_directory(&self.root.join(".."));
+        let _ = Directory::root(&self.root.join("..")).map(|above| above.sync());
         Ok(())
     }
 
-    /// Whether a store may be created beside `entry`: what an interrupted
+    /// Whether a store may be created beside the entry `name`: what an interrupted
     /// creation left, yes. Objects without a CONFIG are a store that lost it, and
     /// a new one in its place would in time sweep them away.
-    fn tolerate(&self, entry: &DirEntry) -> Result<()> {
-        let name = entry.file_name();
-        let is = |known: &str| name == known;
-        if is(CONFIG) {
+    fn tolerate(&self, root: &Directory, name: &OsStr) -> Result<()> {
+        let shown = printable(name.as_encoded_bytes());
+        // A name that is not UTF-8 is none of ours.
+        let name = name.to_str().unwrap_or_default();
+        if name == CONFIG {
             return Err(exists("there is a store already"));
         }
-        if FURNITURE.into_iter().any(is) {
+        if FURNITURE.contains(&name) {
             return Ok(());
         }
-        let area = Area::ALL.into_iter().find(|area| is(area.name()));
-        if !entry.file_type()?.is_dir() || (area.is_none() && !is(TEMPORARY)) {
-            return Err(exists(format!(
-                "{} is there already",
-                printable(name.as_encoded_bytes())
-            )));
+        let area = Area::ALL.into_iter().find(|area| name == area.name());
+        let is_directory = |facts: super::directory::Facts| facts.kind == FileType::Directory;
+        if !root.facts(name).is_ok_and(is_directory) || (area.is_none() && name != TEMPORARY) {
+            return Err(exists(format!("{shown} is there already")));
         }
         match area {
             None | Some(Area::Keys) => Ok(()),
             Some(Area::Packs) => {
-                self.list_packs(None, &mut |_| Err(exists("there are packs already")))
+                list_packs(root, None, &mut |_| Err(exists("there are packs already")))
             }
-            Some(area) => self.list_directory(area, &entry.path(), None, &mut |_| {
+            Some(area) => list_area(root, area, None, &mut |_| {
                 Err(exists(format!("{} is not empty", area.name())))
             }),
         }
     }
 
+    /// As [`crate::store::Store::get_config`].
+    pub(super) fn get_config(&self) -> Result<Vec<u8>> {
+        let opened = self.root().and_then(|root| object::open(&root, CONFIG));
+        match opened {
+            Err(cause) if cause.kind() == Kind::NotFound => Err(self.no_store()),
+            opened => opened
+                .and_then(|file| object::read_all(&file, CONFIG_LIMIT_BYTES))
+                .during(|| format!("read {CONFIG}")),
+        }
+    }
+
     /// As [`crate::store::Store::put_config`].
     pub(super) fn put_config(&self, bytes: &[u8]) -> Result<()> {
-        let path = self.config();
-        if fs::symlink_metadata(&path).is_ok() {
+        let root = self.root()?;
+        if root.facts(CONFIG).is_ok() {
             return Err(exists("there is one already"));
         }
         let mut temporary = self.temporary()?;
         temporary.write(bytes)?;
         temporary.sync()?;
-        temporary.publish(&path)?;
-        Ok(sync_directory(&self.root)?)
+        temporary.publish(&root, CONFIG)?;
+        Ok(root.sync()?)
     }
 
     /// A new file in `tmp/`.
     pub(super) fn temporary(&self) -> Result<Temporary> {
-        let directory = self.root.join(TEMPORARY);
-        let temporary = match Temporary::create(&directory) {
-            Err(cause) if is_missing(&cause) => {
-                self.restore_directory(&directory)?;
-                Temporary::create(&directory)?
-            }
-            created => created?,
-        };
+        let directory = self.writable(&[TEMPORARY.to_owned()])?;
+        let temporary = Temporary::create(directory)?;
         let uploads = self.uploads.fetch_add(1, Ordering::Relaxed);
         if uploads.is_multiple_of(UPLOADS_PER_SWEEP) {
             // Housekeeping: that it failed is no reason not to store.
-            let _ = sweep(&directory, &temporary);
+            let _ = temporary.sweep();
         }
         Ok(temporary)
-    }
-
-    /// Makes a directory of the layout that is missing.
-    ///
-    /// Not when CONFIG is missing too: the disk was then taken away, and what we
-    /// wrote below its mount point would be found by nobody.
-    fn restore_directory(&self, directory: &Path) -> Result<()> {
-        let above = directory.parent().unwrap_or(&self.root);
-        if above == self.root {
-            fs::symlink_metadata(self.config()).map_err(|_| self.no_store())?;
-        } else if !above.exists() {
-            self.restore_directory(above)?;
-        }
-        make_directory(directory)?;
-        Ok(sync_directory(above)?)
     }
 
     /// Names an object that was written, unless there is one already.
     pub(super) fn publish(
         &self,
         temporary: &Temporary,
-        path: &Path,
+        area: Area,
+        id: Id,
         size_bytes: u64,
     ) -> Result<()> {
-        if self.holds(path, size_bytes)? {
+        if self.holds(area, id, size_bytes)? {
             return Ok(());
         }
         temporary.sync()?;
-        let directory = path.parent().unwrap_or(&self.root);
-        let mut outcome = temporary.publish(path);
-        if outcome.as_ref().is_err_and(is_missing) {
-            self.restore_directory(directory)?;
-            outcome = temporary.publish(path);
-        }
-        match outcome {
+        let directory = self.writable(&layout::directories(area, id))?;
+        match temporary.publish(&directory, &id.to_string()) {
             // Another thread or machine stored the same object meanwhile.
             Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {
-                self.holds(path, size_bytes).map(|_| ())
+                self.holds(area, id, size_bytes).map(|_| ())
             }
-            outcome => Ok(outcome.and_then(|()| sync_directory(directory))?),
+            outcome => Ok(outcome.and_then(|()| directory.sync())?),
         }
     }
 
@@ -196,22 +218,42 @@ impl Place {
     ///
     /// # Errors
     /// [`Kind::Corrupt`] if it is there in another size.
-    pub(super) fn holds(&self, path: &Path, size_bytes: u64) -> Result<bool> {
-        let metadata = match fs::symlink_metadata(path) {
-            Err(cause) if is_missing(&cause) => return Ok(false),
+    pub(super) fn holds(&self, area: Area, id: Id, size_bytes: u64) -> Result<bool> {
+        let found = self.directory(area, id).and_then(|directory| {
+            let facts = directory.facts(&id.to_string())?;
+            Ok((directory, facts))
+        });
+        let (directory, facts) = match found {
+            Err(cause) if cause.kind() == Kind::NotFound => return Ok(false),
             found => found?,
         };
-        object::regular(&metadata)?;
-        if metadata.len() != size_bytes {
-            let there = metadata.len();
+        object::regular(&facts)?;
+        if facts.size_bytes != size_bytes {
+            let there = facts.size_bytes;
             return Err(Error::corrupt(format!(
                 "the one already there has {there} bytes instead of {size_bytes}"
             )));
         }
         // Its writer may be about to sync the directory; our caller must not
         // rely on that.
-        sync_directory(path.parent().unwrap_or(&self.root))?;
+        directory.sync()?;
         Ok(true)
+    }
+
+    /// As [`crate::store::Store::get`].
+    pub(super) fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
+        object::read_all(&self.open(area, id)?, area.limit_bytes())
+    }
+
+    fn open(&self, area: Area, id: Id) -> Result<File> {
+        object::open(&self.directory(area, id)?, &id.to_string())
+    }
+
+    /// As [`crate::store::Store::stat`].
+    pub(super) fn stat(&self, area: Area, id: Id) -> Result<Object> {
+        let facts = self.directory(area, id)?.facts(&id.to_string())?;
+        object::regular(&facts)?;
+        Ok(object::describe(id, &facts))
     }
 
     /// As [`crate::store::Store::read_at`].
@@ -237,136 +279,136 @@ impl Place {
         if let (Area::Packs, Some(file)) = (area, self.handles.get(id)) {
             return Ok(file);
         }
-        let file = Arc::new(object::open(&self.path(area, id))?);
+        let file = Arc::new(self.open(area, id)?);
         if area == Area::Packs {
             self.handles.keep(id, file.clone());
         }
         Ok(file)
     }
 
-    /// The packs above `after`, directory by directory.
-    pub(super) fn list_packs(
+    /// The objects of `area` above `after`.
+    pub(super) fn list(
         &self,
+        area: Area,
         after: Option<Id>,
         each: &mut dyn FnMut(Object) -> Result<()>,
     ) -> Result<()> {
-        let mut fans = Vec::new();
-        self.each_entry(Area::Packs, &self.directory(Area::Packs), &mut |entry| {
-            if is_fan(&entry) {
-                fans.push(entry.path());
-            }
-            Ok(())
-        })?;
-        fans.sort();
-        // A directory whose last possible id is not above `after` need not be read.
-        let first = after.map(|after| self.directory(Area::Packs).join(&after.to_string()[..2]));
-        fans.iter()
-            .filter(|fan| first.as_ref().is_none_or(|first| *fan >= first))
-            .try_for_each(|fan| self.list_directory(Area::Packs, fan, after, each))
-    }
-
-    /// The objects of `area` above `after` in one of its directories.
-    pub(super) fn list_directory(
-        &self,
-        area: Area,
-        directory: &Path,
-        after: Option<Id>,
-        each: &mut dyn FnMut(Object) -> Result<()>,
-    ) -> Result<()> {
-        let mut ids: Vec<Id> = Vec::new();
-        self.each_entry(area, directory, &mut |entry| {
-            let id = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok());
-            // A pack in the directory of another prefix would not be found by its id.
-            let is_found = |id: &Id| entry.path() == self.path(area, *id);
-            ids.extend(id.filter(|id| is_found(id) && after.is_none_or(|after| *id > after)));
-            Ok(())
-        })?;
-        ids.sort();
-        for id in ids {
-            match fs::symlink_metadata(self.path(area, id)) {
-                Ok(metadata) if metadata.is_file() => each(object::describe(id, &metadata))?,
-                Err(cause) if !is_missing(&cause) => {
-                    return Err(cause).during(|| format!("list {}", area.name()));
-                }
-                _ => {}
-            }
+        let root = self.existing_root()?;
+        // A directory that is missing is empty, as long as there is a store at all.
+        if root.facts(area.name()).is_err() {
+            self.store()?;
         }
-        Ok(())
-    }
-
-    /// Every entry of a directory of `area`. One that is missing is empty, as
-    /// long as there is a store at all.
-    fn each_entry(
-        &self,
-        area: Area,
-        directory: &Path,
-        each: &mut dyn FnMut(DirEntry) -> Result<()>,
-    ) -> Result<()> {
-        let doing = || format!("list {}", area.name());
-        let entries = match fs::read_dir(directory) {
-            Err(cause) if is_missing(&cause) => {
-                let config = fs::symlink_metadata(self.config());
-                return config.map(|_| ()).map_err(|_| self.no_store());
-            }
-            entries => entries.during(doing)?,
-        };
-        for entry in entries {
-            each(entry.during(doing)?)?;
+        match area {
+            Area::Packs => list_packs(&root, after, each),
+            area => list_area(&root, area, after, each),
         }
-        Ok(())
     }
 
     /// Removes an object. A passphrase that was taken away must not come back
     /// with a power cut, so the directory is synced; not for packs, which go by
     /// the thousand and would merely be deleted once more.
     pub(super) fn delete(&self, area: Area, id: Id) -> Result<()> {
-        let outcome = fs::remove_file(self.path(area, id));
+        let removed = self.directory(area, id).and_then(|directory| {
+            directory.remove(&id.to_string())?;
+            Ok(directory)
+        });
         self.handles.forget(id);
-        match outcome {
-            Err(cause) if is_missing(&cause) => return Ok(()),
-            outcome => outcome?,
-        }
-        match area {
-            Area::Packs => Ok(()),
-            _ => Ok(sync_directory(&self.directory(area))?),
+        match removed {
+            Err(cause) if cause.kind() == Kind::NotFound => Ok(()),
+            removed if area == Area::Packs => removed.map(drop),
+            removed => Ok(removed?.sync()?),
         }
     }
 }
 
-/// Whether `entry` is one of the directories packs fan out to.
-fn is_fan(entry: &DirEntry) -> bool {
-    layout::is_fan(entry.file_name().as_encoded_bytes()) && entry.path().is_dir()
-}
-
-/// Removes what was not written to for long, by the clock that dated `newest`.
-/// What cannot be removed, or was by another, is left to a later sweep.
-fn sweep(directory: &Path, newest: &Temporary) -> io::Result<()> {
-    let now = newest.metadata()?.modified()?;
-    for entry in fs::read_dir(directory)?.flatten() {
-        let written = entry.metadata().and_then(|metadata| metadata.modified());
-        if written.is_ok_and(|written| now.duration_since(written).is_ok_and(|age| age > STALE)) {
-            let _ = fs::remove_file(entry.path());
+/// The packs above `after`, directory by directory.
+fn list_packs(
+    root: &Directory,
+    after: Option<Id>,
+    each: &mut dyn FnMut(Object) -> Result<()>,
+) -> Result<()> {
+    let doing = || format!("list {}", Area::Packs.name());
+    let Some(packs) = there(root.enter(Area::Packs.name())).during(doing)? else {
+        return Ok(());
+    };
+    let mut fans: Vec<String> = names(&packs).during(doing)?;
+    fans.retain(|name| layout::is_fan(name.as_bytes()));
+    fans.sort();
+    // A directory whose last possible id is not above `after` need not be read.
+    let first = after.map(|after| after.to_string()[..2].to_owned());
+    fans.retain(|fan| first.as_ref().is_none_or(|first| fan >= first));
+    for fan in fans {
+        match packs.facts(&fan).map(|facts| facts.kind) {
+            Ok(FileType::Directory) => {}
+            // The packs behind it would seem to be deleted.
+            Ok(FileType::Symlink) => {
+                return Err(not_a_directory(&format!("packs/{fan}"))).during(doing);
+            }
+            // Foreign, or removed meanwhile.
+            _ => continue,
+        }
+        if let Some(directory) = there(packs.enter(&fan)).during(doing)? {
+            // A pack in the directory of another prefix would not be found by its id.
+            let is_found = |id: &Id| id.to_string().starts_with(&fan);
+            list_objects(&directory, after, &is_found, doing, each)?;
         }
     }
     Ok(())
 }
 
-/// Makes a directory, or finds it made.
-fn make_directory(path: &Path) -> Result<()> {
-    match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
-        Err(cause) if cause.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        outcome => outcome.during(|| format!("make {}", printable_path(path))),
+/// The objects above `after` of an area that is one directory.
+fn list_area(
+    root: &Directory,
+    area: Area,
+    after: Option<Id>,
+    each: &mut dyn FnMut(Object) -> Result<()>,
+) -> Result<()> {
+    let doing = || format!("list {}", area.name());
+    match there(root.enter(area.name())).during(doing)? {
+        Some(directory) => list_objects(&directory, after, &|_| true, doing, each),
+        None => Ok(()),
+    }
+}
+
+/// The objects above `after` in `directory`.
+fn list_objects(
+    directory: &Directory,
+    after: Option<Id>,
+    is_found: &dyn Fn(&Id) -> bool,
+    doing: impl Fn() -> String,
+    each: &mut dyn FnMut(Object) -> Result<()>,
+) -> Result<()> {
+    let names = names(directory).during(&doing)?;
+    let ids = names.iter().filter_map(|name| name.parse().ok());
+    let wanted = |id: &Id| is_found(id) && after.is_none_or(|after| *id > after);
+    let mut ids: Vec<Id> = ids.filter(wanted).collect();
+    ids.sort();
+    for id in ids {
+        match directory.facts(&id.to_string()) {
+            Ok(facts) if facts.kind == FileType::RegularFile => each(object::describe(id, &facts))?,
+            Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                return Err(cause).during(&doing);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The names in `directory` that an object may have.
+fn names(directory: &Directory) -> io::Result<Vec<String>> {
+    let names = directory.names()?.into_iter();
+    Ok(names.filter_map(|name| name.into_string().ok()).collect())
+}
+
+/// A directory, or `None` if there is none: it is made when first needed.
+fn there(opened: Result<Directory>) -> Result<Option<Directory>> {
+    match opened {
+        Err(cause) if cause.kind() == Kind::NotFound => Ok(None),
+        opened => opened.map(Some),
     }
 }
 
 fn exists(what: impl Into<String>) -> Error {
     Error::new(Kind::Exists, what)
-}
-
-/// No such file, or a path through something that is not a directory.
-fn is_missing(cause: &io::Error) -> bool {
-    matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

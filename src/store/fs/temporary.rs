@@ -4,44 +4,37 @@
 //! it is on the disk. Nobody ever loses one, because publishing cannot replace.
 //! What is published, and why, is not known here.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, RenameFlags, Timespec, Timestamps, UTIME_NOW};
+use rustix::fs::{FileType, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::Errno;
 
-use crate::store::layout::FILE_MODE;
+use super::directory::{Directory, Facts};
+use crate::store::layout::{self, STALE};
 
 /// A file without its name. Dropping it removes what was not published.
 pub(super) struct Temporary {
-    path: PathBuf,
+    directory: Directory,
+    name: String,
     file: File,
 }
 
 impl Temporary {
     /// An empty file in `directory`, under a name nobody else will pick.
-    pub(super) fn create(directory: &Path) -> io::Result<Temporary> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let path = directory.join(format!("{:032x}", u128::from_ne_bytes(random)));
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(FILE_MODE)
-            .open(&path)?;
-        Ok(Temporary { path, file })
+    pub(super) fn create(directory: Directory) -> io::Result<Temporary> {
+        let name = layout::temporary_name()?;
+        let file = directory.create(&name)?;
+        Ok(Temporary {
+            directory,
+            name,
+            file,
+        })
     }
 
     /// Appends `bytes`.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)
-    }
-
-    /// What the file system says of the file.
-    pub(super) fn metadata(&self) -> io::Result<fs::Metadata> {
-        self.file.metadata()
     }
 
     /// Makes the bytes durable, dated now by the clock of the file system.
@@ -62,28 +55,41 @@ impl Temporary {
         self.file.sync_all()
     }
 
-    /// Gives the file its name `to`, durable once the directory is synced. May
+    /// Gives the file the name `name` in `to`, durable once that directory is synced. May
     /// be tried again after an error.
     ///
     /// # Errors
     /// `AlreadyExists` if there is one of that name, which is left alone.
-    pub(super) fn publish(&self, to: &Path) -> io::Result<()> {
-        match rustix::fs::renameat_with(CWD, &self.path, CWD, to, RenameFlags::NOREPLACE) {
+    pub(super) fn publish(&self, to: &Directory, name: &str) -> io::Result<()> {
+        match self.directory.rename(&self.name, to, name) {
             // NFS and many FUSE file systems cannot rename without replacing.
             // They can link, which never replaces; the other name goes with `self`.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.link(to),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.link(to, name),
             outcome => Ok(outcome?),
         }
     }
 
-    fn link(&self, to: &Path) -> io::Result<()> {
-        Ok(rustix::fs::linkat(
-            CWD,
-            &self.path,
-            CWD,
-            to,
-            AtFlags::empty(),
-        )?)
+    fn link(&self, to: &Directory, name: &str) -> io::Result<()> {
+        Ok(self.directory.link(&self.name, to, name)?)
+    }
+
+    /// Removes the leftovers of killed writers beside this file: regular files with a name that
+    /// plakar generates and that were not written to for long, by the clock that dated this
+    /// file. Those that cannot be removed are left to a later sweep.
+    pub(super) fn sweep(&self) -> io::Result<()> {
+        let now = Facts::from(rustix::fs::fstat(&self.file)?).modified_ns;
+        let names = self.directory.names()?;
+        let names = names.iter().filter_map(|name| name.to_str());
+        for name in names.filter(|name| layout::is_temporary(name.as_bytes())) {
+            let is_stale = self.directory.facts(name).is_ok_and(|facts| {
+                let age_ns = i128::from(now) - i128::from(facts.modified_ns);
+                facts.kind == FileType::RegularFile && age_ns > STALE.as_nanos() as i128
+            });
+            if is_stale {
+                let _ = self.directory.remove(name);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -91,23 +97,14 @@ impl Drop for Temporary {
     /// After a rename there is nothing of this name, and the error says so; after
     /// any other there is nobody left to tell, and a later sweep takes the file.
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// Makes the names in `directory` durable.
-///
-/// A file system that cannot sync a directory (SMB, some FUSE) gives no stronger
-/// promise to anyone, so that is not an error.
-pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
-    match rustix::fs::fsync(File::open(directory)?) {
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),
-        outcome => Ok(outcome?),
+        let _ = self.directory.remove(&self.name);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// Both ways of publishing, since file systems at hand offer only the first.
@@ -115,14 +112,15 @@ mod tests {
     fn publishing_never_replaces_and_leaves_one_name() {
         for publish in [Temporary::publish, Temporary::link] {
             let directory = tempfile::tempdir().unwrap();
-            let to = directory.path().join("object");
+            let open = || Directory::root(directory.path()).unwrap();
             for bytes in [b"first", b"other"] {
-                let mut temporary = Temporary::create(directory.path()).unwrap();
+                let mut temporary = Temporary::create(open()).unwrap();
                 temporary.write(bytes).unwrap();
-                let outcome = publish(&temporary, &to);
+                let outcome = publish(&temporary, &open(), "object");
                 assert_eq!(outcome.is_ok(), bytes == b"first");
             }
-            assert_eq!(fs::read(&to).unwrap(), b"first");
+            let object = directory.path().join("object");
+            assert_eq!(fs::read(object).unwrap(), b"first");
             assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         }
     }

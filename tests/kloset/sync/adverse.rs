@@ -373,6 +373,7 @@ fn what_no_index_tells_of_any_more_is_brought_to_snapshots_that_are_named() {
         let at_once = collect::Options {
             grace: Duration::ZERO,
             is_dry: false,
+            is_exclusive: false,
             max_repack_bytes: None,
             interrupt: Interrupt::default(),
         };

@@ -48,7 +48,7 @@ pub const POLICY: Command = Command {
     subcommands: &[
         Command {
             name: "add",
-            synopsis: "NAME [KEY=VALUE ...]",
+            synopsis: "NAME KEY=VALUE ...",
             about: "add a policy",
             run: change::add,
             ..Command::BLANK

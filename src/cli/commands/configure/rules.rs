@@ -5,9 +5,8 @@ use std::io::{BufRead, IsTerminal, stdin};
 
 use zeroize::Zeroizing;
 
-use crate::cli::passphrase;
 use crate::cli::table::Times;
-use crate::cli::{Args, Flag, Globals, query};
+use crate::cli::{Args, Flag, Globals, passphrase, query};
 use crate::config::entries::{Entries, Entry, LOCATION, Pair, Value};
 use crate::config::{Section, schema};
 use crate::error::{During, Error, Kind, Result};
@@ -20,14 +19,23 @@ const LINE_LIMIT_BYTES: u64 = 4096;
 /// Whether `entry` can be used in `section`.
 ///
 /// # Errors
-/// [`Kind::Usage`] for options that are unknown or have a bad value.
+/// [`Kind::Usage`] for options that are unknown or have a bad value, and for a policy that does not
+/// state what to keep.
 pub(super) fn check(globals: &Globals, section: Section, entry: &Entry) -> Result<()> {
     match section.role() {
         Some(role) => {
             let home = globals.environment.home.as_deref();
             schema::check(entry, role, home).map(drop)
         }
-        None => query::from_policy(&query::policy::words(entry.pairs()?)).map(drop),
+        None => {
+            let query = query::from_policy(&query::policy::words(entry.pairs()?))?;
+            match query.matchers.is_empty() {
+                true => Err(Error::usage(
+                    "it keeps nothing: add what to keep, such as days=7 or per-month=1",
+                )),
+                false => Ok(()),
+            }
+        }
     }
 }
 

@@ -213,15 +213,23 @@ impl Place {
         Ok(objects)
     }
 
-    /// Removes what was not written to for long, by the clock that dated `newest`. What cannot
-    /// be removed, or was by another, is left to a later sweep.
+    /// Removes the leftovers of killed writers: regular files with a name that plakar generates
+    /// and that were not written to for long, by the clock that dated `newest`. Those that cannot
+    /// be removed are left to a later sweep.
+    ///
+    /// The protocol has no call that refuses links in the middle of a path, so `tmp` is checked
+    /// before. If it is a link, nothing is removed.
     pub(super) fn sweep(&self, connection: &mut Connection, newest: &mut File) -> Result<()> {
         let now = u64::from(connection.stat_open(newest)?.mtime_seconds);
         let directory = self.root.join(TEMPORARY);
+        if !connection.lstat(&directory)?.is_dir() {
+            return Ok(());
+        }
         let mut stale = Vec::new();
         connection.read_dir(&directory, &mut |name, stat| {
             let age_seconds = now.saturating_sub(u64::from(stat.mtime_seconds));
-            if age_seconds > STALE.as_secs() {
+            let is_leftover = stat.is_file() && layout::is_temporary(name);
+            if is_leftover && age_seconds > STALE.as_secs() {
                 stale.push(directory.join(OsStr::from_bytes(name)));
             }
         })?;

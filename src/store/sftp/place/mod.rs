@@ -175,9 +175,7 @@ impl Place {
     /// A new file in `tmp/`.
     fn temporary(&self, connection: &mut Connection) -> Result<Temporary> {
         let directory = self.root.join(TEMPORARY);
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(std::io::Error::other)?;
-        let path = directory.join(format!("{:032x}", u128::from_ne_bytes(random)));
+        let path = directory.join(layout::temporary_name()?);
         let mut opened = connection.open(&path, Open::New(FILE_MODE));
         if opened
             .as_ref()

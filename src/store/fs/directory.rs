@@ -1,0 +1,147 @@
+//! [`Directory`]: an open directory of a store.
+//!
+//! Everything below the root of a store is reached through open directories, one name at a
+//! time, and no call follows a symbolic link. Others may be able to write to the store: a
+//! directory that they replace by a link leads nowhere else, even if they do it while this
+//! program works. Only the path of the root may lead through links, since the user chose it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat, linkat, mkdirat, openat,
+    renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use crate::error::{During, Error, Result};
+use crate::store::layout::{DIRECTORY_MODE, FILE_MODE};
+
+/// How a directory is opened.
+const HOW: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
+
+/// An open directory.
+pub(super) struct Directory(OwnedFd);
+
+/// What is known of the file behind a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) kind: FileType,
+    pub(super) size_bytes: u64,
+    /// When it was modified, in nanoseconds since 1970.
+    pub(super) modified_ns: i64,
+}
+
+impl From<Stat> for Facts {
+    fn from(stat: Stat) -> Facts {
+        let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        let seconds_ns = stat.st_mtime.saturating_mul(1_000_000_000);
+        Facts {
+            kind: FileType::from_raw_mode(stat.st_mode),
+            size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
+            modified_ns: seconds_ns.saturating_add(nanoseconds),
+        }
+    }
+}
+
+impl Directory {
+    /// Opens the root of a store. Follows links.
+    pub(super) fn root(path: &Path) -> Result<Directory> {
+        Ok(Directory(rustix::fs::open(path, HOW, Mode::empty())?))
+    }
+
+    /// Opens the directory `name` in this one.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](crate::error::Kind::NotFound) if there is no such name;
+    /// [`Kind::Corrupt`](crate::error::Kind::Corrupt) if it is not a directory.
+    pub(super) fn enter(&self, name: &str) -> Result<Directory> {
+        match openat(&self.0, name, HOW | OFlags::NOFOLLOW, Mode::empty()) {
+            Err(Errno::NOTDIR | Errno::LOOP) => Err(not_a_directory(name)),
+            opened => Ok(Directory(opened?)),
+        }
+    }
+
+    /// Makes the directory `name`, unless there is one, and opens it. Its name is durable once
+    /// this directory is synced.
+    pub(super) fn make(&self, name: &str) -> Result<Directory> {
+        match mkdirat(&self.0, name, Mode::from_raw_mode(DIRECTORY_MODE)) {
+            Err(Errno::EXIST) => self.enter(name),
+            made => {
+                let made = made.map_err(Error::from);
+                made.during(|| format!("make {name}"))?;
+                self.enter(name)
+            }
+        }
+    }
+
+    /// What `name` is. Does not follow a link.
+    pub(super) fn facts(&self, name: &str) -> io::Result<Facts> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        Ok(statat(&self.0, name, flags)?.into())
+    }
+
+    /// The names in this directory, in no order.
+    pub(super) fn names(&self) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.0)? {
+            let name = entry?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name));
+            }
+        }
+        Ok(names)
+    }
+
+    /// Opens `name` for reading, without following a link or waiting for a FIFO.
+    pub(super) fn open(&self, name: &str) -> rustix::io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        openat(&self.0, name, flags, Mode::empty()).map(File::from)
+    }
+
+    /// Makes the file `name`, which must not exist, and opens it for writing.
+    pub(super) fn create(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(FILE_MODE);
+        Ok(openat(&self.0, name, flags, mode)?.into())
+    }
+
+    /// Removes the name of a file, or of a link itself.
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(unlinkat(&self.0, name, AtFlags::empty())?)
+    }
+
+    /// Gives the file `name` the name `new` in `to`, and never replaces another.
+    pub(super) fn rename(&self, name: &str, to: &Directory, new: &str) -> rustix::io::Result<()> {
+        renameat_with(&self.0, name, &to.0, new, RenameFlags::NOREPLACE)
+    }
+
+    /// Gives the file `name` the further name `new` in `to`, and never replaces another.
+    pub(super) fn link(&self, name: &str, to: &Directory, new: &str) -> rustix::io::Result<()> {
+        linkat(&self.0, name, &to.0, new, AtFlags::empty())
+    }
+
+    /// Makes the names in this directory durable.
+    ///
+    /// A file system that cannot sync a directory (SMB, some FUSE) gives no stronger promise to
+    /// any program, so that is not an error.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        match rustix::fs::fsync(&self.0) {
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),
+            outcome => Ok(outcome?),
+        }
+    }
+}
+
+/// The error of a name that should be that of a directory.
+pub(super) fn not_a_directory(name: &str) -> Error {
+    Error::corrupt(format!(
+        "{name} in the store is not a directory (symbolic links in a store are not followed)"
+    ))
+}
