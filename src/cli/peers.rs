@@ -77,9 +77,18 @@ pub(super) fn unknown(word: &str, commands: &[Command], what: &str) -> Error {
     let hint = match (among(COMMANDS_OF_PEERS), among(ABSENT)) {
         (Some(here), _) => format!(" (use {here})"),
         (None, Some(why)) => format!(": {why}"),
-        (None, None) => did_you_mean(word, commands.iter().flat_map(Command::names), ""),
+        (None, None) => match did_you_mean(word, commands.iter().flat_map(Command::names), "") {
+            hint if hint.is_empty() && !is_top => format!("; known are {}", names(commands)),
+            hint => hint,
+        },
     };
     Error::usage(format!("unknown {what} {word:?}{hint}"))
+}
+
+/// The names of `commands`, for messages.
+fn names(commands: &[Command]) -> String {
+    let names: Vec<&str> = commands.iter().map(|command| command.name).collect();
+    names.join(", ")
 }
 
 #[cfg(test)]

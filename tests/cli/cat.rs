@@ -76,7 +76,7 @@ fn what_is_no_file_is_told_and_the_others_are_printed() {
     sandbox
         .run(&["at", &at, "cat", "latest"])
         .ended(1)
-        .says("is a directory");
+        .says("is a directory: name a file in it, or use plakar ls, ");
     sandbox
         .run(&["at", &at, "cat", "latest:l"])
         .ended(1)

@@ -53,7 +53,7 @@ fn command_names_of_other_programs_lead_to_those_of_plakar() {
     sandbox
         .run(&["key", "init"])
         .ended(64)
-        .says("key: unknown subcommand \"init\"\n");
+        .says("key: unknown subcommand \"init\"; known are list, ");
     sandbox
         .run(&["lisp"])
         .ended(64)

@@ -66,6 +66,10 @@ fn print(globals: &Globals, blobs: &BlobReader<'_>, choice: &Choice, form: Form)
         );
         globals.out.warning(&error.during(name()));
     }
+    if entry.is_dir() {
+        let cause = "is a directory: name a file in it, or use plakar ls, restore or archive";
+        return Err(Error::new(Kind::Failed, cause)).during(name);
+    }
     let mut sink = |bytes: &[u8]| {
         globals.interrupt.check()?;
         globals.out.bytes(bytes)
