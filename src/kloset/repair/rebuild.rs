@@ -13,7 +13,7 @@ use crate::kloset::backup::store_packs;
 use crate::kloset::blob::{BlobReader, Packer, Writing};
 use crate::kloset::failures::Failures;
 use crate::kloset::index::Index;
-use crate::kloset::layout::content_bytes;
+use crate::kloset::layout::ContentLength;
 use crate::kloset::pipeline::{Trouble, shared_channel};
 use crate::kloset::progress::{Counters, Event, Observer};
 use crate::kloset::snapshot::Failure;
@@ -187,20 +187,15 @@ impl<'a> Rebuild<'a> {
     /// [`crate::error::Kind::Corrupt`] unless all chunks of the file are good, and together as
     /// long as it is.
     fn is_whole(&self, entry: &Entry) -> Result<()> {
-        let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
-        let mut found_bytes = 0;
+        let mut length = ContentLength::new(&entry.holes, entry.metadata.size_bytes);
         each_chunk(&self.blobs, &entry.content, &mut |chunk| {
             let missing = || Error::corrupt(format!("chunk {} is lost", chunk.short()));
             let found = self.good.lookup(&chunk)?.ok_or_else(missing)?;
-            found_bytes += u64::from(found.place.length);
-            match found.place.length > 0 && found_bytes <= expected {
-                true => Ok(()),
-                false => Err(Error::corrupt("its content is too long")),
-            }
+            length.add(found.place.length.into())
         })?;
-        match found_bytes == expected || !entry.is_file() || entry.problem.is_some() {
-            true => Ok(()),
-            false => Err(Error::corrupt("its content is too short")),
+        match entry.is_file() && entry.problem.is_none() {
+            true => length.end(),
+            false => Ok(()),
         }
     }
 }

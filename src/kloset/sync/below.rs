@@ -11,7 +11,7 @@ use crate::error::{During, Error};
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::followed::Followed;
-use crate::kloset::layout::content_bytes;
+use crate::kloset::layout::ContentLength;
 use crate::kloset::progress::{Counters, add};
 use crate::kloset::table::PackKind;
 use crate::kloset::tree::{self, Content, DEPTH_LIMIT, Entry, Role, each_reference};
@@ -123,21 +123,14 @@ impl<'a> Below<'a> {
     /// Takes the chunks of a file: no more than it is long, since lists can be made to stand
     /// for more than could ever be taken.
     pub(super) fn file(&self, entry: &Entry, take: Take<'_>) -> Result<(), Stop> {
-        let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
-        let mut found_bytes = 0;
+        let mut content = ContentLength::new(&entry.holes, entry.metadata.size_bytes);
         self.references(&entry.content, &mut |chunk, role| {
             self.interrupt.check()?;
             if role == Role::List {
                 return take(chunk, PackKind::Tree).map(drop);
             }
             let length = take(chunk, PackKind::Data)?;
-            found_bytes += u64::from(length);
-            match length > 0 && found_bytes <= expected {
-                true => Ok(()),
-                false => Err(Stop::Lost(Error::corrupt(format!(
-                    "its content has more than {expected} bytes"
-                )))),
-            }
+            content.add(length.into()).map_err(Stop::Lost)
         })?;
         if let Some(counters) = self.counters {
             add(&counters.files, 1);
