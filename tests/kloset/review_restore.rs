@@ -112,7 +112,12 @@ fn every_name_of_a_file_counts() {
     assert_eq!(summary.bytes, CONTENT_BYTES as u64, "written once");
     assert_eq!(fs::metadata(target.path().join("a")).unwrap().nlink(), 3);
     let (again, _) = restore_tree(tree.path(), target.path());
-    assert_eq!((again.files, again.identical, again.errors), (0, 3, 0));
+    // Root replaces a file with further names: they may be another user's.
+    let expected = match rustix::process::geteuid().is_root() {
+        true => (3, 0, 0),
+        false => (0, 3, 0),
+    };
+    assert_eq!((again.files, again.identical, again.errors), expected);
 }
 
 /// Takes a directory of the target away when a file in it is restored.
@@ -227,6 +232,8 @@ fn a_large_file_that_failed_is_not_written_to_its_end() {
     let stored = snapshot(&kloset, id).unwrap().snapshot;
     let restore_options = restore::Options {
         permissions: Permissions::Skip,
+        existing: restore::Existing::Replace,
+        mode: restore::Mode::Write,
         workers: 1,
         interrupt: Interrupt::default(),
     };

@@ -112,7 +112,9 @@ impl Drop for Draft {
 }
 
 /// Has `make` make something under a name that is free.
-fn make_temporary<T>(make: impl Fn(&[u8]) -> rustix::io::Result<T>) -> Result<(Vec<u8>, T)> {
+pub(super) fn make_temporary<T>(
+    make: impl Fn(&[u8]) -> rustix::io::Result<T>,
+) -> Result<(Vec<u8>, T)> {
     for _ in 0..TRIES {
         let name = temporary_name();
         match make(&name) {
