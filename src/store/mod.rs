@@ -72,6 +72,17 @@ impl Area {
             Area::Snapshots | Area::Condemned => 16 << 20,
         }
     }
+
+    /// The most objects that a listing of this area may have. A store with more than that is not
+    /// ours: by then it would hold 256 TiB, or a million backups. It bounds what an endless
+    /// listing of a hostile server takes: about 100 bytes of memory for each.
+    pub fn limit_objects(self) -> usize {
+        match self {
+            Area::Keys => 10_000,
+            Area::Packs => 1 << 24,
+            Area::Index | Area::Snapshots | Area::Condemned => 1_000_000,
+        }
+    }
 }
 
 /// The largest CONFIG that is read, in bytes.

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use rustix::process::Signal;
 
 use crate::served::{Served, sandbox};
-use crate::tls::certify;
+use crate::tls::{NAMES, certify};
 use crate::wire::Wire;
 
 #[test]
@@ -109,7 +109,7 @@ fn what_one_may_not_have_meant_is_told() {
 
     for (flag, file) in [("-cert", "cert.pem"), ("-key", "key.pem")] {
         let words = [at.as_slice(), &["-quiet", flag, file]].concat();
-        let half = said("half", &words, |sandbox| certify(sandbox, "h"));
+        let half = said("half", &words, |sandbox| certify(sandbox, "h", NAMES));
         assert!(
             half.contains("WARNING: ") && half.contains("PLAIN HTTP"),
             "{half}"
@@ -149,9 +149,9 @@ fn what_one_may_not_have_meant_is_told() {
 #[test]
 fn files_that_are_not_there_or_no_good_keep_it_from_starting() {
     let sandbox = sandbox("files");
-    certify(&sandbox, "h");
+    certify(&sandbox, "h", NAMES);
     std::fs::rename(sandbox.path("key.pem"), sandbox.path("first.pem")).expect("it is there");
-    certify(&sandbox, "h");
+    certify(&sandbox, "h", NAMES);
     sandbox.write("nonsense", b"nonsense");
     let run = |words: &[&str]| sandbox.run(&[&["at", "st", "server"], words].concat());
     run(&["-tokens", "none"])
