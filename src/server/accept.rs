@@ -22,8 +22,8 @@ use crate::net::socket::Socket;
 /// What a thread that serves a client needs at most, and keys of the post-quantum kind take
 /// most of it. Memory is taken as far as it is touched.
 const STACK_BYTES: usize = 256 << 10;
-/// How many clients may wait to be accepted; the system may allow fewer. The 128 of the standard
-/// library are used up by a burst of connections, and whoever comes then is heard a second later.
+/// How many clients may wait to be accepted; the system may allow fewer. A burst of
+/// connections exceeds the 128 of the standard library, and delays each client by a second then.
 const BACKLOG: i32 = 4096;
 /// How long nobody is accepted when descriptors, memory or threads have run out.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -150,7 +150,7 @@ fn the_names_of_the_certificate_are_names_of_the_server() {
 }
 
 #[test]
-fn nobody_on_the_network_deletes_without_a_token() {
+fn deletes_without_tokens_need_insecure_beyond_loopback() {
     let sandbox = sandbox("open");
     let words = [
         "at",

@@ -1,7 +1,7 @@
 //! Beginning to serve: addresses, and what whoever starts a server is warned of.
 
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use rustix::process::Signal;
 
@@ -135,6 +135,18 @@ fn what_one_may_not_have_meant_is_told() {
         },
     );
     assert!(usual.contains("letting in those with a token in ") && !usual.contains("warning"));
+    assert!(usual.contains("serving st at http://localhost:"), "{usual}");
+    // The address that others reach this machine by, if it has one. Nothing is sent.
+    let outward = UdpSocket::bind("0.0.0.0:0").and_then(|udp| {
+        udp.connect("192.0.2.1:9")?;
+        udp.local_addr()
+    });
+    if let Some(ip) = outward.ok().map(|address| address.ip()) {
+        assert!(
+            ip.is_loopback() || usual.contains(&format!(", http://{ip}:")),
+            "{usual}"
+        );
+    }
     let empty = said(
         "empty",
         &["at", "nowhere", "server", "-listen", "localhost:0"],
@@ -144,6 +156,7 @@ fn what_one_may_not_have_meant_is_told() {
         empty.contains("nowhere: no store yet: a client can create one"),
         "{empty}"
     );
+    assert!(empty.contains(", http://127.0.0.1:"), "{empty}");
 }
 
 #[test]

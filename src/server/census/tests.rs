@@ -67,7 +67,7 @@ fn the_oldest_of_the_largest_crowd_goes_first() {
 }
 
 #[test]
-fn known_addresses_keep_their_share_whoever_else_comes() {
+fn known_addresses_keep_their_share_during_a_flood() {
     let (census, tcp) = census(8, 8);
     let census = Arc::new(Census {
         limits: Limits::of(8),

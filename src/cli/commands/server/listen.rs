@@ -237,7 +237,7 @@ mod tests {
         }
     }
     #[test]
-    fn interfaces_are_read_from_what_the_system_tells() {
+    fn interface_addresses_are_parsed() {
         let routes = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     \
             |-- 127.0.0.1\n        /32 host LOCAL\n     |-- 192.168.1.0\n        /24 link UNICAST\n     \
             |-- 192.168.1.5\n        /32 host LOCAL\nLocal:\n     |-- 192.168.1.5\n        \
