@@ -39,8 +39,9 @@ const SETTLE_LIMIT_BYTES: u64 = 64 << 10;
 const LINGER_LIMIT_BYTES: u64 = 16 << 20;
 /// How long that may take.
 const LINGER: Duration = Duration::from_secs(5);
-/// The same for a client that was not admitted. Its connection makes room for others meanwhile.
-const LINGER_UNAUTHORIZED: Duration = Duration::from_secs(1);
+/// The same for a client that was not admitted: enough for bytes that are there already, too
+/// little to hold a thread and a seat by sending slowly.
+const LINGER_UNAUTHORIZED: Duration = Duration::from_millis(10);
 /// How a TLS connection begins: with a record of a handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 

@@ -338,6 +338,11 @@ fn figures_count() {
     let served = Served::new("figures", &[]);
     assert_eq!(served.put("packs", &bytes(1, 1000)).status, 201);
     assert_eq!(served.ask("GET", "/nothing").status, 404);
+    // A request is counted after it was answered.
+    let counted = "plakar_requests_total{verb=\"GET\",status=\"4xx\"} 1\n";
+    until("it is counted", || {
+        served.ask("GET", "/metrics").text().contains(counted)
+    });
     let page = served.ask("GET", "/metrics");
     assert!(
         page.field("content-type")
