@@ -131,7 +131,7 @@ fn names(args: &Args) -> Result<Vec<Host>> {
         host.ok_or_else(|| {
             let name = name.to_string_lossy();
             let words = "expected a name or an address, without a port";
-            args.usage(&format!("-name: invalid host {name:?}: {words}"))
+            args.usage(format!("-name: invalid host {name:?}: {words}"))
         })
     });
     given.collect()
