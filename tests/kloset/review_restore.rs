@@ -199,11 +199,16 @@ fn no_name_is_handed_out_twice_after_one_that_is_out_of_order() {
     let entries = ["b", "a", "b", "c"].map(|name| entry(name, FileKind::File, 0));
     let tree = store_tree(&kloset, &entries);
     let blobs = BlobReader::new(&kloset, 1 << 20).unwrap();
-    let mut reader = TreeReader::new(&blobs, tree);
+    let mut directory = entry("d", FileKind::Directory, 0);
+    (directory.tree, directory.below.files) = (tree, 4);
+    let mut reader = TreeReader::new(&blobs, &directory);
     assert_eq!(reader.try_next().unwrap().unwrap().name, b"b");
-    let error = reader.try_next().unwrap_err();
-    assert!(error.to_string().contains("out of order"), "{error}");
-    assert_eq!(reader.try_next().unwrap(), None, "the rest is passed over");
+    for name in ["a", "b"] {
+        let error = reader.try_next().unwrap_err().to_string();
+        assert_eq!(error, format!("entry {name}: out of order"));
+    }
+    assert_eq!(reader.try_next().unwrap().unwrap().name, b"c");
+    assert_eq!(reader.try_next().unwrap(), None);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::index::Place;
 use crate::kloset::layout::Layout;
-use crate::kloset::tree::{Content, Entry, decode, decode_list};
+use crate::kloset::tree::{Content, Entry, decode_all, decode_list};
 use crate::store::Area;
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
@@ -98,7 +98,7 @@ pub fn of_directory(
     walk.descend(&entry.tree, &mut |found| match found {
         Found::Chunk(id) => {
             let (places, _) = walk.place(&id)?;
-            let (holds, damage) = match blobs.with(&id, decode) {
+            let (holds, damage) = match blobs.with(&id, decode_all) {
                 Ok(entries) => (names(&entries), None),
                 Err(error) => (Holds::Unknown, Some(as_damage(error)?)),
             };

@@ -3,7 +3,6 @@
 //! Every directory is written anew, entry by entry. One that lost nothing comes out as the
 //! very chunks that it is in, and they are not stored again.
 
-use std::cmp::Ordering;
 use std::thread;
 use std::vec::IntoIter;
 
@@ -19,7 +18,7 @@ use crate::kloset::progress::{Counters, Event, Observer};
 use crate::kloset::snapshot::Failure;
 use crate::kloset::table::PackKind;
 use crate::kloset::tree::{
-    self, Content, DEPTH_LIMIT, Entry, Totals, TreeWriter, chunk_ids, each_chunk,
+    self, Content, DEPTH_LIMIT, Entry, Tally, Totals, TreeWriter, chunk_ids, each_chunk,
 };
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
@@ -48,8 +47,8 @@ struct Frame {
     /// Chunks of its old tree that are still to come.
     chunks: IntoIter<Id>,
     entries: IntoIter<Entry>,
-    /// Of the entry that came last.
-    last_name: Vec<u8>,
+    /// Of the old tree.
+    tally: Tally,
 }
 
 /// The check told of every loss: here they are only kept.
@@ -149,6 +148,7 @@ impl<'a> Rebuild<'a> {
     /// Enters a directory. What of its tree cannot be read is lost.
     fn enter(&self, entry: Entry, path: &[u8], lost: &Failures<'_>) -> Result<Frame> {
         let chunks = note(chunk_ids(&self.blobs, &entry.tree), path, lost)?;
+        let tally = Tally::new(entry.below);
         Ok(Frame {
             path_bytes: path.len(),
             entry: Entry {
@@ -159,7 +159,7 @@ impl<'a> Rebuild<'a> {
             tree: TreeWriter::default(),
             chunks: chunks.unwrap_or_default().into_iter(),
             entries: Vec::new().into_iter(),
-            last_name: Vec::new(),
+            tally,
         })
     }
 
@@ -168,18 +168,13 @@ impl<'a> Rebuild<'a> {
         let Some(chunk) = frame.chunks.next() else {
             return Ok(false);
         };
-        let entries = note(self.blobs.with(&chunk, tree::decode), path, lost)?;
-        let mut entries = entries.unwrap_or_default();
-        entries.retain(|entry| {
-            let follows = frame.last_name.cmp(&entry.name) == Ordering::Less;
-            if follows {
-                frame.last_name.clone_from(&entry.name);
-            } else {
-                lost.add(path, &Error::corrupt("an entry out of order"));
-            }
-            follows
-        });
-        frame.entries = entries.into_iter();
+        let read = self.blobs.with(&chunk, |chunk| Ok(tree::decode(chunk)));
+        let mut good = Vec::new();
+        for entry in note(read, path, lost)?.unwrap_or_default() {
+            let counted = entry.and_then(|entry| frame.tally.count(&entry).map(|()| entry));
+            good.extend(note(counted, path, lost)?);
+        }
+        frame.entries = good.into_iter();
         Ok(true)
     }
 

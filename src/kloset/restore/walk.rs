@@ -266,7 +266,7 @@ fn frame<'a>(
     made: Made,
     entry: Entry,
 ) -> Frame<'a> {
-    let entries = TreeReader::new(context.blobs, entry.tree.clone());
+    let entries = TreeReader::new(context.blobs, &entry);
     Frame {
         dir,
         made,

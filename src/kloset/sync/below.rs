@@ -14,7 +14,7 @@ use crate::kloset::followed::Followed;
 use crate::kloset::layout::ContentLength;
 use crate::kloset::progress::{Counters, add};
 use crate::kloset::table::PackKind;
-use crate::kloset::tree::{self, Content, DEPTH_LIMIT, Entry, Role, each_reference};
+use crate::kloset::tree::{self, Content, DEPTH_LIMIT, Entry, Role, Tally, each_reference};
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
@@ -35,6 +35,7 @@ struct Frame {
     path_bytes: usize,
     chunks: IntoIter<Id>,
     entries: IntoIter<Entry>,
+    tally: Tally,
 }
 
 impl<'a> Below<'a> {
@@ -63,7 +64,7 @@ impl<'a> Below<'a> {
     /// each other than a thread's stack would bear, so those we are in are on one of our own.
     pub(super) fn each(&mut self, root: &Entry, take: Take<'_>) -> Result<(), Stop> {
         let mut path = Vec::new();
-        let mut open = vec![self.enter(&root.tree, 0, take)?];
+        let mut open = vec![self.enter(root, 0, take)?];
         while let Some(frame) = open.last_mut() {
             path.truncate(frame.path_bytes);
             let Some(entry) = frame.entries.next() else {
@@ -74,23 +75,25 @@ impl<'a> Below<'a> {
             };
             path.push(b'/');
             path.extend_from_slice(&entry.name);
+            let counted = frame.tally.count(&entry).map_err(lost);
+            counted.map_err(|stop| stop.at(&path))?;
             if !entry.is_dir() {
                 self.file(&entry, take).map_err(|stop| stop.at(&path))?;
             } else if open.len() >= DEPTH_LIMIT {
                 return Err(Stop::Lost(too_deep()).at(&path));
             } else {
-                let below = self.enter(&entry.tree, path.len(), take);
+                let below = self.enter(&entry, path.len(), take);
                 open.push(below.map_err(|stop| stop.at(&path))?);
             }
         }
         Ok(())
     }
 
-    /// Takes the chunks that the tree at `content` consists of, and returns those that are to
+    /// Takes the chunks that the tree of `directory` consists of, and returns those that are to
     /// be followed.
-    fn enter(&self, content: &Content, path_bytes: usize, take: Take<'_>) -> Result<Frame, Stop> {
+    fn enter(&self, directory: &Entry, path_bytes: usize, take: Take<'_>) -> Result<Frame, Stop> {
         let mut chunks = Vec::new();
-        self.references(content, &mut |chunk, role| {
+        self.references(&directory.tree, &mut |chunk, role| {
             take(chunk, PackKind::Tree)?;
             if role == Role::Part {
                 chunks.push(chunk);
@@ -104,6 +107,7 @@ impl<'a> Below<'a> {
             path_bytes,
             chunks: chunks.into_iter(),
             entries: Vec::new().into_iter(),
+            tally: Tally::new(directory.below),
         })
     }
 
@@ -114,7 +118,7 @@ impl<'a> Below<'a> {
         let Some(chunk) = frame.chunks.find(|chunk| !followed.note(chunk)) else {
             return Ok(false);
         };
-        let entries = self.blobs.with(&chunk, tree::decode);
+        let entries = self.blobs.with(&chunk, tree::decode_all);
         let entries = entries.during(|| format!("tree {}", chunk.short()));
         frame.entries = entries.map_err(lost)?.into_iter();
         Ok(true)
