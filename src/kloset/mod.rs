@@ -22,6 +22,7 @@ pub mod blob;
 pub mod cbor;
 pub mod check;
 pub mod chunker;
+mod claims;
 pub mod codec;
 pub mod collect;
 pub mod compare;

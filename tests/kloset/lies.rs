@@ -1,11 +1,12 @@
 //! Index objects made with the key that do not tell what is in packs: footers are believed instead.
 //!
-//! A backup that finds a chunk in such an index does not store it. Only a check, which
-//! believes nothing but footers and blocks, tells of that.
+//! A backup that finds a chunk in such an index does not store it. A check compares index objects with
+//! footers, and a repair replaces those that differ.
 
 use std::sync::Arc;
 
 use plakar::kloset::blob::BlobReader;
+use plakar::kloset::repair::Mode;
 use plakar::kloset::table::{PackKind, PackTable};
 use plakar::kloset::tree::chunk_ids;
 use plakar::kloset::{index_object, select};
@@ -14,6 +15,7 @@ use plakar::util::Id;
 
 use crate::forge::Forge;
 use crate::harness::*;
+use crate::repair::repair;
 use crate::scene::{Scene, scene};
 
 /// Replaces what the index tells of the honest packs by what `lie` makes of it.
@@ -32,7 +34,11 @@ fn with_lying_index(lie: impl Fn(&mut Vec<PackTable>)) {
         scene.assert_honest_fine("in spite of a lying index");
         let (summary, watcher) = check(&scene.store);
         assert_eq!(summary.damaged_snapshots, 0, "{:?}", watcher.heard());
+        assert!(summary.damaged_objects > 0, "a check finds nothing");
         check_targets(&scene);
+        repair(&scene.store, Mode::Apply);
+        let (summary, watcher) = check(&scene.store);
+        assert!(!summary.is_damaged(), "repaired: {:?}", watcher.heard());
         scene.survives_maintenance("in spite of a lying index");
     }
 }
