@@ -8,6 +8,7 @@
 mod class;
 pub mod exclude;
 mod local;
+mod preview;
 mod sftp;
 mod stream;
 pub mod wanted;
@@ -16,8 +17,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::util::file::{Details, FileKind, Metadata};
+pub use crate::util::file::{Details, FileKind, Identity, Metadata};
 pub use local::{LocalDestination, LocalSource};
+pub use preview::Preview;
 pub use sftp::{SftpDestination, SftpSource};
 pub use stream::{Feed, StreamSource};
 
@@ -137,6 +139,8 @@ pub enum Lost {
     Holes,
     /// A hard link: another file that is equal has the name.
     Link,
+    /// A device node, which is not created without its permissions.
+    Device,
 }
 
 /// Everything that is put back on an entry once its contents are in place.
@@ -171,6 +175,9 @@ pub trait Destination: Send + Sync {
     /// Opens the directory everything lands in, making it, and its parents, if missing.
     /// The second value tells whether it was made.
     fn root(&self) -> Result<(Arc<dyn DestinationDir>, Made)>;
+
+    /// Opens it for a dry run, if it is there: nothing is written, not even for a moment.
+    fn look(&self) -> Result<Option<Arc<dyn DestinationDir>>>;
 }
 
 /// Whether something was there already.
@@ -188,13 +195,16 @@ pub trait DestinationDir: Send + Sync {
     /// `permissions` of its own, else with what the umask gives, for good.
     ///
     /// A directory that exists and does not let us in (no write permission) is opened
-    /// up if it is ours; [`DestinationDir::finish`] gives it its final mode.
+    /// up if it is ours; [`DestinationDir::finish`] gives it its final mode. Write permissions
+    /// of other users that `attributes` lack are removed at once if the restore runs as root.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Exists`] if something else has that name, a link to a directory included.
+    /// [`crate::error::Kind::Exists`] if something else has that name, a link to a directory included,
+    /// or if root would take over the directory of another user.
     fn enter(
         &self,
         name: &[u8],
+        attributes: &Attributes<'_>,
         permissions: Permissions,
     ) -> Result<(Arc<dyn DestinationDir>, Made)>;
 
@@ -204,23 +214,35 @@ pub trait DestinationDir: Send + Sync {
     /// [`crate::error::Kind::NotFound`] if it is missing, and those of `enter`.
     fn open(&self, name: &[u8]) -> Result<Arc<dyn DestinationDir>>;
 
-    /// What is there under `name`, if anything, not following a link.
-    fn stat(&self, name: &[u8]) -> Result<Option<Metadata>>;
-
-    /// Opens the regular file `name` for reading, to find out whether it is identical already.
-    fn read(&self, name: &[u8]) -> Result<Box<dyn SourceFile>>;
-
-    /// Starts a file of `size_bytes` that will be called `name`. If something has that name
-    /// it is not touched until the file is finished.
-    fn create(&self, name: &[u8], size_bytes: u64) -> Result<Arc<dyn NewFile>>;
-
-    /// Puts `attributes` on the existing regular file `name`, whose contents are right already.
-    fn adjust(
+    /// Opens the directory `name` for a dry run, if it is there. Nothing is written.
+    ///
+    /// # Errors
+    /// Those of [`DestinationDir::enter`].
+    fn look(
         &self,
         name: &[u8],
         attributes: &Attributes<'_>,
         permissions: Permissions,
-    ) -> Result<Vec<Lost>>;
+    ) -> Result<Option<Arc<dyn DestinationDir>>>;
+
+    /// What is there under `name`, if anything, not following a link.
+    fn stat(&self, name: &[u8]) -> Result<Option<Metadata>>;
+
+    /// Opens the regular file `name` for reading, to find out whether it is identical already.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Exists`] if it must be replaced even then: another user controls
+    /// it, or `attributes` give it a privilege.
+    fn read(
+        &self,
+        name: &[u8],
+        attributes: &Attributes<'_>,
+        permissions: Permissions,
+    ) -> Result<Box<dyn OldFile>>;
+
+    /// Starts a file of `size_bytes` that will be called `name`. If something has that name
+    /// it is not touched until the file is finished.
+    fn create(&self, name: &[u8], size_bytes: u64) -> Result<Arc<dyn NewFile>>;
 
     /// Makes the link, FIFO, socket or device `name`, replacing what is not a directory.
     fn make(
@@ -233,16 +255,30 @@ pub trait DestinationDir: Send + Sync {
 
     /// Makes `name` another name of the file `existing` in `dir` (a directory of the same
     /// destination), replacing what is not a directory. Tells whether it was one already, and
-    /// what was lost: where there are no hard links, it is a copy.
+    /// what was lost: where there are no hard links, it is a copy. It is an error if `existing`
+    /// is another file than `file`, where that is known.
     fn link(
         &self,
         name: &[u8],
         dir: &dyn DestinationDir,
         existing: &[u8],
+        file: Option<Identity>,
     ) -> Result<(Made, Vec<Lost>)>;
 
     /// Gives this directory its final attributes. Called once everything in it is in place.
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;
+
+    /// Which directory it is, if root restores into it and another user can put another one in
+    /// its place: before it is finished, it is opened by name again.
+    fn exposed_identity(&self) -> Option<Identity> {
+        None
+    }
+
+    /// Who, other than root, can rename and remove what root restores here, as far as that is
+    /// known of the root of the destination.
+    fn other_holder(&self) -> Option<&str> {
+        None
+    }
 
     /// For [`DestinationDir::link`] between two directories of one connector.
     fn as_any(&self) -> &dyn std::any::Any;
@@ -258,4 +294,27 @@ pub trait NewFile: Send + Sync {
     /// Puts the attributes on (owner before mode, times last) and gives the file its name,
     /// replacing what is there unless it is a directory.
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;
+
+    /// Which file it is, where the destination knows.
+    fn identity(&self) -> Option<Identity> {
+        None
+    }
+}
+
+/// A file that is at the destination already, held open while it is compared.
+pub trait OldFile: Send {
+    /// Fills as much of `buffer` as there are bytes left; less than all of it means the end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize>;
+
+    /// Puts `attributes` on it. Its contents are right already.
+    fn adjust(
+        &mut self,
+        attributes: &Attributes<'_>,
+        permissions: Permissions,
+    ) -> Result<Vec<Lost>>;
+
+    /// Which file it is, where the destination knows.
+    fn identity(&self) -> Option<Identity> {
+        None
+    }
 }

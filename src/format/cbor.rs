@@ -115,8 +115,30 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads a map whose keys are small integers. `pair` is called with each key, and must read
+    /// its value or skip it. Returns the keys that were there.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`] for a key below 64 that occurs twice. Larger ones are not
+    /// known to this version, so no value of theirs is used.
+    pub fn each_pair(
+        &mut self,
+        mut pair: impl FnMut(u64, &mut Self) -> Result<()>,
+    ) -> Result<Keys> {
+        let mut keys = Keys(0);
+        for _ in 0..self.map()? {
+            let key = self.u64()?;
+            if keys.has(key) {
+                return Err(Error::corrupt(format!("key {key} occurs twice")));
+            }
+            keys.0 |= Keys::bit(key);
+            pair(key, self)?;
+        }
+        Ok(keys)
+    }
+
     /// The number of pairs of a map.
-    pub fn map(&mut self) -> Result<u64> {
+    fn map(&mut self) -> Result<u64> {
         self.0.map().map_err(malformed)?.ok_or_else(indefinite)
     }
 
@@ -180,6 +202,22 @@ impl<'a> Reader<'a> {
     /// Passes over one item, whatever it is.
     pub fn skip(&mut self) -> Result<()> {
         self.0.skip().map_err(malformed)
+    }
+}
+
+/// The keys of a map that are below 64, as a bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys(u64);
+
+impl Keys {
+    /// Whether the map had `key`; false for every key from 64 on.
+    pub fn has(self, key: u64) -> bool {
+        self.0 & Keys::bit(key) != 0
+    }
+
+    fn bit(key: u64) -> u64 {
+        let shift = u32::try_from(key).unwrap_or(u32::MAX);
+        1u64.checked_shl(shift).unwrap_or_default()
     }
 }
 

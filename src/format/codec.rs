@@ -23,6 +23,14 @@ const STORED: u8 = 0;
 /// The payload is a zstd frame.
 const ZSTD: u8 = 1;
 
+/// First bytes of a zstd frame (RFC 8878, section 3.1.1).
+const FRAME_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// The flag in a frame's descriptor that says that it has no window descriptor.
+const SINGLE_SEGMENT: u8 = 1 << 5;
+/// The window descriptor of 8 MiB, which no level in [`LEVELS`] exceeds: an exponent of 23 - 10,
+/// and no eighths of it.
+const WINDOW_LIMIT: u8 = (23 - 10) << 3;
+
 /// The level used unless a store or a backup says otherwise.
 pub const DEFAULT_LEVEL: i32 = 3;
 /// The levels that may be asked for; those below 1 are zstd's fast ones.
@@ -161,11 +169,33 @@ impl Decoder {
 
     /// Decompresses into the room that `length` bytes take, and no more.
     fn decompress(&mut self, payload: &[u8], length: usize, plain: &mut Vec<u8>) -> Result<()> {
+        check_frame(payload)?;
         plain.reserve_exact(length);
         self.decompressor
             .decompress_to_buffer(payload, plain)
             .map(drop)
             .map_err(|cause| Error::corrupt(format!("does not decompress: {cause}")))
+    }
+}
+
+/// # Errors
+/// [`Kind::Corrupt`] unless `payload` is one zstd frame. zstd would accept several, skippable ones
+/// among them, and the formats of its oldest versions; other readers might not.
+fn check_frame(payload: &[u8]) -> Result<()> {
+    let Some([descriptor, window]) = payload
+        .strip_prefix(FRAME_MAGIC)
+        .and_then(|rest| rest.first_chunk())
+    else {
+        return Err(Error::corrupt("not a zstd frame"));
+    };
+    // A frame of a single segment has no window: it is as large as the frame is long.
+    if descriptor & SINGLE_SEGMENT == 0 && *window > WINDOW_LIMIT {
+        return Err(Error::corrupt("a zstd frame with a window of over 8 MiB"));
+    }
+    match zstd::zstd_safe::find_frame_compressed_size(payload) {
+        Ok(length) if length == payload.len() => Ok(()),
+        Ok(_) => Err(Error::corrupt("bytes after the zstd frame")),
+        Err(_) => Err(Error::corrupt("a zstd frame that ends early")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! CONFIG: what anyone may know of a store, authenticated for those who have its key.
 //!
-//! Flat TOML. Its last line, `mac = "…"`, is keyed BLAKE3 over every byte before that
+//! Flat TOML: pairs whose values are neither tables nor arrays, so that another parser cannot read
+//! a pair of some table as one of the store's. Its last line, `mac = "…"`, is keyed BLAKE3 over every byte before that
 //! line, so whoever opens the store learns whether somebody turned a knob in it. It
 //! is written once and never changed.
 
@@ -142,6 +143,11 @@ impl Config {
                 format!("store format {format}; this program knows {FORMAT}"),
             ));
         }
+        let table: toml::Table = toml::from_str(text).map_err(malformed)?;
+        let is_nested = |value: &toml::Value| value.is_table() || value.is_array();
+        if let Some((key, _)) = table.iter().find(|(_, value)| is_nested(value)) {
+            return Err(Error::corrupt(format!("{key} is not a single value")));
+        }
         let config: Config = toml::from_str(text).map_err(malformed)?;
         config.check()?;
         Ok(config)
@@ -259,5 +265,26 @@ mod tests {
         );
         assert_eq!(Config::decode(b"form").unwrap_err().kind(), Kind::Corrupt);
         assert_eq!(Config::decode(b"").unwrap_err().kind(), Kind::Corrupt);
+    }
+
+    #[test]
+    fn pairs_lie_at_the_top_level_only() {
+        let key = Key::new([1; 32]);
+        let bytes = Config::new(3).unwrap().encode(&key).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        for (more, kind) in [
+            ("later = 1.5\n", None),
+            ("[table]\n", Some(Kind::Corrupt)),
+            ("[[array]]\n", Some(Kind::Corrupt)),
+            ("a.b = 1\n", Some(Kind::Corrupt)),
+            ("a = [1]\n", Some(Kind::Corrupt)),
+            ("format = 1\n", Some(Kind::Corrupt)),
+        ] {
+            let changed = text.replace("mac = ", &format!("{more}mac = "));
+            let outcome = Config::decode(changed.as_bytes());
+            assert_eq!(outcome.err().map(|error| error.kind()), kind, "{more}");
+        }
+        let later = Config::decode(b"format = 2\n[table]\n").unwrap_err();
+        assert_eq!(later.kind(), Kind::Unsupported);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::error::{Error, Result};
+
 /// Turns positions in the content into positions in the file.
 pub struct Layout {
     /// Runs of data in the file, in order.
@@ -53,6 +55,63 @@ pub fn content_bytes(holes: &[Range<u64>], size_bytes: u64) -> u64 {
     size_bytes - holes.iter().map(|hole| hole.end - hole.start).sum::<u64>()
 }
 
+/// The content of one file as it is read, held against the length that it must have.
+///
+/// The rule: the chunks of a file are together exactly as long as the file without its holes,
+/// and none of them is empty. It holds for a file that changed while it was read, too, since
+/// the size that is recorded is that of what was read.
+#[derive(Clone, Copy, Debug)]
+pub struct ContentLength {
+    expected_bytes: u64,
+    found_bytes: u64,
+}
+
+impl ContentLength {
+    /// Of a file of `size_bytes` with these holes.
+    pub fn new(holes: &[Range<u64>], size_bytes: u64) -> ContentLength {
+        ContentLength {
+            expected_bytes: content_bytes(holes, size_bytes),
+            found_bytes: 0,
+        }
+    }
+
+    /// How many bytes of content there were so far.
+    pub fn found_bytes(&self) -> u64 {
+        self.found_bytes
+    }
+
+    /// Counts a chunk. To be called for each, before the next: lists of chunks can be made to
+    /// stand for more than any disk holds.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`] if it is empty, or more than the file has room for.
+    pub fn add(&mut self, chunk_bytes: u64) -> Result<()> {
+        let found_bytes = self.found_bytes.saturating_add(chunk_bytes);
+        if chunk_bytes == 0 {
+            return Err(Error::corrupt("one of its chunks is empty"));
+        }
+        if found_bytes > self.expected_bytes {
+            let expected = self.expected_bytes;
+            let cause = format!("its content has more than {expected} bytes");
+            return Err(Error::corrupt(cause));
+        }
+        self.found_bytes = found_bytes;
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`] if there was less content than the file has.
+    pub fn end(&self) -> Result<()> {
+        let (found, expected) = (self.found_bytes, self.expected_bytes);
+        match found == expected {
+            true => Ok(()),
+            false => Err(Error::corrupt(format!(
+                "its content has {found} bytes instead of {expected}"
+            ))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +122,17 @@ mod tests {
         assert_eq!(layout.parts(0, 15), vec![(10, 0..10), (30, 10..15)]);
         assert_eq!(layout.parts(12, 3), vec![(32, 0..3)]);
         assert_eq!(content_bytes(&[0..10, 20..30], 35), 15);
+    }
+
+    #[test]
+    fn contents_are_exactly_as_long_as_the_file() {
+        let mut length = ContentLength::new(std::slice::from_ref(&(0..10)), 15);
+        assert!(length.end().is_err());
+        assert!(length.add(0).is_err());
+        assert!(length.add(6).is_err());
+        assert!(length.add(5).is_ok());
+        assert!(length.end().is_ok());
+        assert!(length.add(u64::MAX).is_err());
     }
 
     #[test]

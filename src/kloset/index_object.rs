@@ -52,26 +52,36 @@ fn reading(id: Id) -> String {
 fn encode(tables: &[PackTable]) -> Vec<u8> {
     let mut body = Vec::new();
     Writer::new(&mut body).map(1).u64(PACKS).array(tables.len());
-    for pack in tables {
-        Writer::new(&mut body)
-            .array(3)
-            .bytes(&pack.pack.0)
-            .u64(pack.size_bytes);
-        pack_table::encode(pack.kind, &pack.blocks, Ids::Prefix, &mut body);
-    }
+    tables.iter().for_each(|pack| encode_pack(pack, &mut body));
     body
+}
+
+/// Appends the description of one pack.
+fn encode_pack(pack: &PackTable, body: &mut Vec<u8>) {
+    Writer::new(body)
+        .array(3)
+        .bytes(&pack.pack.0)
+        .u64(pack.size_bytes);
+    pack_table::encode(pack.kind, &pack.blocks, Ids::Prefix, body);
+}
+
+/// A hash of everything that an index object says about `pack`, which may be the table of its
+/// footer: whole ids count with their first half only.
+pub fn fingerprint(pack: &PackTable) -> [u8; 16] {
+    let mut body = Vec::new();
+    encode_pack(pack, &mut body);
+    let hash = blake3::hash(&body);
+    *hash.as_bytes().first_chunk().expect("a hash has 32 bytes")
 }
 
 /// The inverse of [`encode`].
 fn decode(body: &[u8]) -> Result<Vec<PackTable>> {
     let mut reader = Reader::new(body);
     let mut tables = Vec::new();
-    for _ in 0..reader.map()? {
-        match reader.u64()? {
-            PACKS => packs(&mut reader, &mut tables)?,
-            _ => reader.skip()?,
-        }
-    }
+    reader.each_pair(|key, reader| match key {
+        PACKS => packs(reader, &mut tables),
+        _ => reader.skip(),
+    })?;
     reader.end()?;
     Ok(tables)
 }

@@ -18,6 +18,7 @@
 pub(crate) mod bad_packs;
 pub mod blob;
 pub(crate) mod cache;
+pub(crate) mod claims;
 pub mod condemned;
 pub mod content;
 pub mod failures;

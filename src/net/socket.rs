@@ -68,6 +68,47 @@ impl Limit {
     }
 }
 
+/// After so many bytes a [`Pace`] begins anew. Otherwise a peer that was quick at first could
+/// rest for hours.
+pub const PACE_WINDOW_BYTES: u64 = 1 << 20;
+
+/// The least rate of a body, measured in windows: only bytes of the body count, not what is
+/// wrapped around them, and not how often some come.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    since: Instant,
+    /// Bytes since then.
+    moved: u64,
+    grace: Duration,
+    bytes_per_second: u64,
+}
+
+impl Pace {
+    /// A pace from now on: `grace` and the time that bytes take at `bytes_per_second`.
+    pub fn new(grace: Duration, bytes_per_second: u64) -> Pace {
+        Pace {
+            since: Instant::now(),
+            moved: 0,
+            grace,
+            bytes_per_second,
+        }
+    }
+
+    /// Until when the next bytes have to come.
+    pub fn limit(&self) -> Limit {
+        let time = Duration::from_secs_f64(self.moved as f64 / self.bytes_per_second.max(1) as f64);
+        Limit::Until(self.since + self.grace + time)
+    }
+
+    /// Counts `bytes` of the body that came.
+    pub fn count(&mut self, bytes: u64) {
+        self.moved += bytes;
+        if self.moved >= PACE_WINDOW_BYTES {
+            *self = Pace::new(self.grace, self.bytes_per_second);
+        }
+    }
+}
+
 /// A TCP connection and its limit. Closed for good once every clone of the inner stream is.
 #[derive(Debug)]
 pub struct Socket {
@@ -263,6 +304,17 @@ mod tests {
         let seconds = |moved| pace.left(moved).unwrap().as_secs_f64().round();
         assert_eq!(seconds(0), 2.0);
         assert_eq!(seconds(10_000), 12.0);
+        let mut body = Pace {
+            since: begun,
+            ..Pace::new(Duration::from_secs(2), 1000)
+        };
+        body.count(10_000);
+        let Limit::Until(until) = body.limit() else {
+            panic!("a pace has an end");
+        };
+        assert_eq!(until, begun + Duration::from_secs(12));
+        body.count(PACE_WINDOW_BYTES);
+        assert!(body.moved == 0 && body.since > begun);
         let long_ago = Limit::Until(begun);
         assert_eq!(long_ago.left(u64::MAX), Some(Duration::ZERO));
     }

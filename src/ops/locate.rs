@@ -17,7 +17,7 @@ use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::connector::FileKind;
 use crate::error::{Error, Kind, Result};
-use crate::format::entry::{Content, Entry};
+use crate::format::entry::Entry;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::tree::{DEPTH_LIMIT, TreeReader};
 use crate::util::Id;
@@ -121,12 +121,17 @@ pub trait Listener {
 /// A tree at a path, as a key: half of a hash.
 type Key = [u8; 16];
 
-fn key(path: &[u8], tree: &Content) -> Key {
+fn key(path: &[u8], directory: &Entry) -> Key {
+    let Entry { tree, below, .. } = directory;
     let mut hasher = blake3::Hasher::new();
     hasher.update(&(path.len() as u64).to_le_bytes());
     hasher.update(path).update(&tree.depth.to_le_bytes());
     for Id(id) in &tree.ids {
         hasher.update(id);
+    }
+    // With other totals the same tree may be damaged, which only reading it shows.
+    for total in [below.files, below.directories, below.bytes] {
+        hasher.update(&total.to_le_bytes());
     }
     let (key, _) = hasher
         .finalize()
@@ -248,7 +253,7 @@ impl<'a> Search<'a> {
             listener.found(&self.path, &Brief::of(entry))?;
         }
         if entry.is_dir() {
-            self.enter(&entry.tree, None);
+            self.enter(entry, None);
         }
         while !self.frames.is_empty() {
             self.interrupt.check()?;
@@ -295,7 +300,7 @@ impl<'a> Search<'a> {
             let error = format!("more than {DEPTH_LIMIT} directories deep");
             listener.damaged(&self.path, &Error::corrupt(error));
         } else if entry.is_dir() {
-            self.enter(&entry.tree, brief);
+            self.enter(entry, brief);
             return Ok(());
         }
         if is_match {
@@ -323,8 +328,8 @@ impl<'a> Search<'a> {
     }
 
     /// Goes into a directory, unless it is known that nothing is to be found there.
-    fn enter(&mut self, tree: &Content, brief: Option<Brief>) {
-        let key = key(&self.path, tree);
+    fn enter(&mut self, directory: &Entry, brief: Option<Brief>) {
+        let key = key(&self.path, directory);
         match self.memory.known.get(&key).cloned() {
             Some(known) => {
                 let name = self.name();
@@ -334,7 +339,7 @@ impl<'a> Search<'a> {
                 }
             }
             None => self.frames.push(Frame {
-                from: From::Tree(Box::new(TreeReader::new(self.blobs, tree.clone()))),
+                from: From::Tree(Box::new(TreeReader::new(self.blobs, directory))),
                 key,
                 path_bytes: self.path.len(),
                 brief,

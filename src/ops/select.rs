@@ -115,7 +115,7 @@ pub fn entry(blobs: &BlobReader<'_>, snapshot: &Snapshot, path: &[u8]) -> Result
 /// The entry called `name` in the directory `parent`. A damaged part of its tree is passed
 /// over: it is the answer only if the name is nowhere else.
 fn child(blobs: &BlobReader<'_>, parent: &Entry, name: &[u8]) -> Result<Entry> {
-    let mut reader = TreeReader::new(blobs, parent.tree.clone());
+    let mut reader = TreeReader::new(blobs, parent);
     let mut damage = None;
     loop {
         match reader.try_next() {

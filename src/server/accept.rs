@@ -22,6 +22,9 @@ use crate::net::socket::Socket;
 /// What a thread that serves a client needs at most, and keys of the post-quantum kind take
 /// most of it. Memory is taken as far as it is touched.
 const STACK_BYTES: usize = 256 << 10;
+/// How many clients may wait to be accepted; the system may allow fewer. A burst of
+/// connections exceeds the 128 of the standard library, and delays each client by a second then.
+const BACKLOG: i32 = 4096;
 /// How long nobody is accepted when descriptors, memory or threads have run out.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Those who are turned away are listened to for as long, so that they get the answer.
@@ -38,6 +41,7 @@ pub(super) fn run(
 ) -> Result<()> {
     for listener in listeners {
         listener.set_nonblocking(true).during(|| "listen")?;
+        rustix::net::listen(listener, BACKLOG).during(|| "listen")?;
     }
     wake.set_nonblocking(true).during(|| "signals")?;
     let mut refused = VecDeque::new();
@@ -151,7 +155,7 @@ fn refuse(server: &Server, tcp: Arc<TcpStream>, full: Full, refused: &mut Refuse
         return;
     }
     let (status, text) = match full {
-        Full::Total => (503, "too many connections\n"),
+        Full::Total | Full::Unknown => (503, "too many connections\n"),
         Full::Share => (429, "too many connections from this address\n"),
     };
     let head = format!(

@@ -1,36 +1,76 @@
-//! Who is connected, and who has to go when there are too many.
+//! The connections: how many each client may have, and which one is closed when there are too many.
 //!
-//! A connection is *waiting* until the whole head of a request has come: it is idle, or slow.
-//! When all seats are taken, the one that has waited longest makes room. So however many
-//! connect and say nothing, somebody who has something to say is let in; and somebody who is
-//! being served is never thrown out.
+//! A connection is *authorized* once a request on it was admitted: with a valid token, or on a
+//! server without tokens. Until then it is expendable, whatever it does. When the limit is
+//! reached, such connections are closed first: of the address that has most of them, the oldest.
+//! Then the authorized connection that has been *waiting* for a request longest. A connection on
+//! which an authorized request is being answered is never closed.
 //!
-//! One address has but a share of the seats, and makes room for itself first.
+//! Two shares keep one client from crowding out the others:
+//!
+//! - One address has at most [`Limits::address`] connections, and makes room for itself first.
+//! - Addresses that are not *known*, which is to say that no request from there was admitted
+//!   within [`KNOWN_FOR`], have at most [`Limits::unknown`] together. So a number of addresses,
+//!   such as those of a large IPv6 network, cannot keep out a client that was here before.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Who has waited no longer than this has not had the time to say anything.
+/// An authorized connection that has waited no longer than this had no time to send a request.
 const FAIR: Duration = Duration::from_millis(250);
-/// At most so many that were shut may still be on their way out, each with a thread and a
-/// descriptor, before anybody else is let in.
+/// The most connections that were shut and have not ended yet, each with a thread and a
+/// descriptor. No connection is admitted in place of another meanwhile.
 const LEAVING_LIMIT: usize = 32;
+/// How long one of these may take before the next client is refused. They have nothing to do but
+/// to notice; only a machine without a free processor delays that.
+const LEAVING_PATIENCE: Duration = Duration::from_millis(200);
+/// How long an address stays known. Longer than a week, for clients that back up weekly.
+const KNOWN_FOR: Duration = Duration::from_secs(8 * 24 * 60 * 60);
+/// The most known addresses that are remembered. Each takes about 40 bytes.
+const KNOWN_LIMIT: usize = 4096;
 
-/// Why somebody is not let in.
+/// Why a client is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
-    /// All seats are taken by those who are being served.
+    /// All seats are taken by requests that are being answered.
     Total,
+    /// All seats are taken that addresses may have which are not known.
+    Unknown,
     /// This address has its share.
     Share,
 }
 
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Of all addresses.
+    pub(super) total: usize,
+    /// Of all addresses that are not known.
+    pub(super) unknown: usize,
+    /// Of one address.
+    pub(super) address: usize,
+}
+
+impl Limits {
+    /// The limits of a server with `total` connections, of which a quarter is reserved twice: for
+    /// other addresses than any one, and for addresses that are known.
+    pub(super) fn of(total: usize) -> Limits {
+        let total = total.max(1);
+        let most = (total - total / 4).max(1);
+        Limits {
+            total,
+            unknown: most,
+            address: most,
+        }
+    }
+}
+
 /// Every connection there is.
 pub(super) struct Census {
-    limit: usize,
-    share: usize,
+    limits: Limits,
     fair: Duration,
     state: Mutex<State>,
     left: Condvar,
@@ -40,6 +80,8 @@ pub(super) struct Census {
 struct State {
     seats: HashMap<u64, Seated>,
     next: u64,
+    /// Addresses from which a request was admitted, and when that was last.
+    known: HashMap<IpAddr, Instant>,
     is_closing: bool,
 }
 
@@ -47,8 +89,10 @@ struct State {
 struct Seated {
     address: IpAddr,
     tcp: Arc<TcpStream>,
-    /// Since when it has been waiting, unless it is being served.
+    since: Instant,
+    /// Since when it has been waiting for a request, unless one is being answered.
     waiting: Option<Instant>,
+    is_authorized: bool,
     is_shut: bool,
 }
 
@@ -59,18 +103,18 @@ pub(super) struct Seat {
 }
 
 impl Census {
-    /// A census of `limit` seats, `share` of which one address may have.
-    pub(super) fn new(limit: usize, share: usize) -> Census {
+    /// A census without connections.
+    pub(super) fn new(limits: Limits) -> Census {
         Census {
-            limit,
-            share,
+            limits,
             fair: FAIR,
             state: Mutex::default(),
             left: Condvar::new(),
         }
     }
 
-    /// Lets `tcp` in, and somebody else out if it must be.
+    /// Admits `tcp`, and closes another connection if that is needed. Waits for up to
+    /// [`LEAVING_PATIENCE`] until connections that were closed before have ended.
     pub(super) fn admit(
         self: &Arc<Census>,
         address: IpAddr,
@@ -78,18 +122,29 @@ impl Census {
     ) -> Result<Seat, Full> {
         let address = household(address);
         let mut state = self.lock();
-        let full = state.full(self, address);
-        if let Some(full) = full
-            && !(state.leaving() < LEAVING_LIMIT && state.make_room(address, full, self.fair))
+        if state.full(self.limits, address).is_some() {
+            let is_crowded = |state: &mut State| state.leaving() >= LEAVING_LIMIT;
+            let waited = self
+                .left
+                .wait_timeout_while(state, LEAVING_PATIENCE, is_crowded);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        // Connections may have ended meanwhile.
+        if let Some(full) = state.full(self.limits, address)
+            && (state.leaving() >= LEAVING_LIMIT
+                || !state.make_room(Some(address), full, self.fair))
         {
             return Err(full);
         }
         let number = state.next;
         state.next = state.next.wrapping_add(1);
+        let now = Instant::now();
         let seated = Seated {
             address,
             tcp: tcp.clone(),
-            waiting: Some(Instant::now()),
+            since: now,
+            waiting: Some(now),
+            is_authorized: false,
             is_shut: false,
         };
         state.seats.insert(number, seated);
@@ -104,10 +159,9 @@ impl Census {
         self.lock().staying().count()
     }
 
-    /// Shuts the one that has waited longest, whoever it is: descriptors have run out.
+    /// Shuts the most expendable connection of all: descriptors have run out.
     pub(super) fn make_room(&self) {
-        self.lock()
-            .make_room(IpAddr::V6(Ipv6Addr::UNSPECIFIED), Full::Total, self.fair);
+        self.lock().make_room(None, Full::Total, self.fair);
     }
 
     /// Shuts those who are waiting, now and from now on, and gives the others `time` to end.
@@ -147,37 +201,73 @@ impl State {
         self.seats.values().filter(|seated| seated.is_shut).count()
     }
 
-    /// What keeps `address` out, if anything does.
-    fn full(&self, census: &Census, address: IpAddr) -> Option<Full> {
-        let theirs = self.staying().filter(|seated| seated.address == address);
-        if theirs.count() >= census.share {
-            return Some(Full::Share);
-        }
-        (self.staying().count() >= census.limit).then_some(Full::Total)
+    /// Whether `address` is known.
+    fn is_known(&self, address: IpAddr) -> bool {
+        let since = self.known.get(&address);
+        since.is_some_and(|since| since.elapsed() < KNOWN_FOR)
     }
 
-    /// Shuts the one that has waited longest, and at least `fair`: one of `address` if there
-    /// is any, or must be.
-    fn make_room(&mut self, address: IpAddr, full: Full, fair: Duration) -> bool {
-        let now = Instant::now();
-        let waiting = self.seats.values_mut().filter(|seated| !seated.is_shut);
-        let mut waiting: Vec<(bool, Instant, &mut Seated)> = waiting
-            .filter_map(|seated| Some((seated.address != address, seated.waiting?, seated)))
-            .filter(|(is_other, since, _)| {
-                let is_due = now.saturating_duration_since(*since) >= fair;
-                is_due && !(*is_other && full == Full::Share)
-            })
-            .collect();
-        let longest = waiting
-            .iter_mut()
-            .min_by_key(|(is_other, since, _)| (*is_other, *since));
-        match longest {
-            Some((.., seated)) => {
-                seated.shut();
-                true
-            }
-            None => false,
+    /// Remembers that a request from `address` was admitted.
+    fn remember(&mut self, address: IpAddr) {
+        self.known.insert(address, Instant::now());
+        if self.known.len() > KNOWN_LIMIT {
+            let oldest = self.known.iter().min_by_key(|(_, since)| **since);
+            let oldest = oldest.map(|(address, _)| *address);
+            oldest.map(|address| self.known.remove(&address));
         }
+    }
+
+    /// The limit that keeps `address` out, if any does.
+    fn full(&self, limits: Limits, address: IpAddr) -> Option<Full> {
+        let count = |is_meant: &dyn Fn(&Seated) -> bool| {
+            let meant = self.staying().filter(|seated| is_meant(seated));
+            meant.count()
+        };
+        if count(&|seated| seated.address == address) >= limits.address {
+            return Some(Full::Share);
+        }
+        if !self.is_known(address)
+            && count(&|seated| !self.is_known(seated.address)) >= limits.unknown
+        {
+            return Some(Full::Unknown);
+        }
+        (count(&|_| true) >= limits.total).then_some(Full::Total)
+    }
+
+    /// Shuts the most expendable connection that a new one of `address` may replace, or of all;
+    /// see the documentation of the module. False if there is none.
+    fn make_room(&mut self, address: Option<IpAddr>, full: Full, fair: Duration) -> bool {
+        let now = Instant::now();
+        let mut crowds: HashMap<IpAddr, usize> = HashMap::new();
+        for seated in self.staying().filter(|seated| !seated.is_authorized) {
+            *crowds.entry(seated.address).or_default() += 1;
+        }
+        let rank = |seated: &Seated| {
+            let is_other = address != Some(seated.address);
+            let is_known = self.is_known(seated.address);
+            if is_other && (full == Full::Share || full == Full::Unknown && is_known) {
+                return None;
+            }
+            match seated.is_authorized {
+                false => {
+                    let crowd = crowds.get(&seated.address).copied().unwrap_or(0);
+                    Some((false, is_known, Reverse(crowd), seated.since))
+                }
+                true => {
+                    let since = seated.waiting?;
+                    let is_due = now.saturating_duration_since(since) >= fair;
+                    is_due.then_some((true, is_other, Reverse(0), since))
+                }
+            }
+        };
+        let staying = self.seats.iter().filter(|(_, seated)| !seated.is_shut);
+        let ranked = staying.filter_map(|(number, seated)| Some((rank(seated)?, *number)));
+        let least = ranked.min_by_key(|(rank, _)| *rank);
+        let Some(seated) = least.and_then(|(_, number)| self.seats.get_mut(&number)) else {
+            return false;
+        };
+        seated.shut();
+        true
     }
 
     fn shut(&mut self, is_meant: impl Fn(&Seated) -> bool) {
@@ -223,6 +313,26 @@ impl Seat {
         }
     }
 
+    /// Whether the last request was admitted.
+    pub(super) fn is_authorized(&self) -> bool {
+        let state = self.census.lock();
+        let seated = state.seats.get(&self.number);
+        seated.is_some_and(|seated| seated.is_authorized)
+    }
+
+    /// Records whether the request that is being answered was admitted.
+    pub(super) fn set_authorized(&self, is_authorized: bool) {
+        let mut state = self.census.lock();
+        let Some(seated) = state.seats.get_mut(&self.number) else {
+            return;
+        };
+        seated.is_authorized = is_authorized;
+        let address = seated.address;
+        if is_authorized {
+            state.remember(address);
+        }
+    }
+
     /// Whether this is the last request that is served.
     pub(super) fn is_last(&self) -> bool {
         self.census.lock().is_closing
@@ -236,82 +346,28 @@ impl Drop for Seat {
     }
 }
 
-/// Whom an address stands for: somebody who has one address of IPv6 has all those with the
-/// same first half.
+/// The host or network that an address stands for, so that none counts twice.
+///
+/// A host with one IPv6 address has all those with the same first half. An IPv4 address in an
+/// IPv6 one, by a dual-stack socket (RFC 4291), NAT64 (RFC 6052) or 6to4 (RFC 3056), is that
+/// IPv4 address. All loopback addresses are this machine.
 fn household(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    let address = match address.to_canonical() {
+        IpAddr::V6(address) => match address.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
+                IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() as u32))
+            }
+            [0x2002, ..] => IpAddr::V4(Ipv4Addr::from_bits((address.to_bits() >> 80) as u32)),
+            _ if address.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            _ => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        },
         address => address,
+    };
+    match address.is_loopback() {
+        true => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        false => address,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::TcpListener;
-
-    /// A census in which whoever waits can be thrown out at once, and a connection for all.
-    fn census(limit: usize, share: usize) -> (Arc<Census>, Arc<TcpStream>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let census = Census {
-            fair: Duration::ZERO,
-            ..Census::new(limit, share)
-        };
-        (Arc::new(census), Arc::new(tcp))
-    }
-
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn who_waits_makes_room_and_who_is_served_does_not() {
-        let (census, tcp) = census(3, 2);
-        let admit = |text| census.admit(address(text), &tcp);
-        let served = admit("192.0.2.1").unwrap();
-        assert!(served.is_to_serve());
-        let first = admit("192.0.2.1").unwrap();
-        let second = admit("192.0.2.1").unwrap();
-        // A share is two: the first had to go.
-        assert!(!first.is_to_wait() && !first.is_to_serve());
-        assert!(second.is_to_wait());
-        let third = admit("192.0.2.2").unwrap();
-        assert_eq!(census.count(), 3);
-        // There are three: the one that has waited longest had to go, whoever it was.
-        let fourth = admit("192.0.2.3").unwrap();
-        assert!(!second.is_to_wait() && third.is_to_wait());
-        assert!(third.is_to_serve() && fourth.is_to_serve());
-        assert_eq!(admit("192.0.2.4").err(), Some(Full::Total));
-        assert!(served.is_to_wait());
-        let fifth = admit("192.0.2.4").unwrap();
-        assert!(!served.is_to_wait());
-        assert!(fifth.is_to_serve());
-        drop(third);
-        assert!(admit("192.0.2.4").unwrap().is_to_serve());
-        assert_eq!(census.count(), 2);
-    }
-
-    #[test]
-    fn a_network_of_ipv6_is_one_address_and_ipv4_is_what_it_is() {
-        let (census, tcp) = census(10, 1);
-        let admit = |text| {
-            census
-                .admit(address(text), &tcp)
-                .map(|seat| (seat.is_to_serve(), seat))
-        };
-        let seats = [admit("2001:db8::1").unwrap(), admit("192.0.2.1").unwrap()];
-        assert!(seats.iter().all(|(is_served, _)| *is_served));
-        assert_eq!(admit("2001:db8::ffff:1").err(), Some(Full::Share));
-        assert_eq!(admit("::ffff:192.0.2.1").err(), Some(Full::Share));
-        assert!(admit("2001:db8:0:1::1").is_ok() && admit("192.0.2.2").is_ok());
-    }
-
-    #[test]
-    fn nobody_waits_once_it_is_closing() {
-        let (census, tcp) = census(10, 10);
-        let seat = census.admit(address("192.0.2.1"), &tcp).unwrap();
-        census.close(Duration::ZERO, Duration::ZERO);
-        assert!(!seat.is_to_wait() && !seat.is_to_serve() && seat.is_last());
-    }
-}
+mod tests;

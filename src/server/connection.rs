@@ -5,7 +5,7 @@
 //! no still sends is read and dropped for a while, or the answer would be lost with it.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::access::{Role, Visitor};
@@ -17,7 +17,7 @@ use super::route::{NoRoute, Route};
 use super::wire::Wire;
 use super::{Server, listing, object, place, time};
 use crate::net::http1::{Connection, Request};
-use crate::net::socket::{Limit, Socket};
+use crate::net::socket::{Limit, PACE_WINDOW_BYTES, Socket};
 use crate::net::tls::server::Stream;
 use crate::util::clock;
 
@@ -31,9 +31,6 @@ const IDLE: Duration = Duration::from_secs(90);
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 /// The least that a body has to move: a modem of 1994 did.
 pub(super) const PACE_BYTES_PER_SECOND: u64 = 2 << 10;
-/// The pace is measured anew after so many bytes, or who was quick at first could rest for
-/// hours.
-pub(super) const PACE_WINDOW_BYTES: u64 = 1 << 20;
 /// Bodies up to this are sent together with their head; copying longer ones is no gain.
 const ONE_PACKET_BYTES: usize = 16 << 10;
 /// The most that is read and dropped of a body that nobody wants, to keep the connection.
@@ -42,6 +39,9 @@ const SETTLE_LIMIT_BYTES: u64 = 64 << 10;
 const LINGER_LIMIT_BYTES: u64 = 16 << 20;
 /// How long that may take.
 const LINGER: Duration = Duration::from_secs(5);
+/// The same for a client that was not admitted: enough for bytes that are there already, too
+/// little to hold a thread and a seat by sending slowly.
+const LINGER_UNAUTHORIZED: Duration = Duration::from_millis(10);
 /// How a TLS connection begins: with a record of a handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
@@ -60,11 +60,14 @@ struct Talk<'a> {
     server: &'a Server,
     seat: &'a Seat,
     peer: SocketAddr,
+    /// The address that the client connected to.
+    local: Option<IpAddr>,
     connection: Connection<Wire>,
 }
 
 /// Serves whoever is at the other end of `socket` until they go, or have to.
 pub(super) fn serve(server: &Server, seat: &Seat, socket: Socket, peer: SocketAddr) {
+    let local = socket.tcp().local_addr().ok();
     let Some(wire) = greet(server, socket) else {
         return;
     };
@@ -72,6 +75,7 @@ pub(super) fn serve(server: &Server, seat: &Seat, socket: Socket, peer: SocketAd
         server,
         seat,
         peer,
+        local: local.map(|local| local.ip().to_canonical()),
         connection: Connection::new(wire),
     };
     let ended = loop {
@@ -81,9 +85,15 @@ pub(super) fn serve(server: &Server, seat: &Seat, socket: Socket, peer: SocketAd
         }
     };
     let stream = talk.connection.stream();
-    stream.set_limit(Limit::within(LINGER));
+    let linger_time = match seat.is_authorized() {
+        true => LINGER,
+        false => LINGER_UNAUTHORIZED,
+    };
+    stream.set_limit(Limit::within(linger_time));
     stream.end_writing();
     if ended == Next::Goodbye {
+        // From here on the seat is free for another, who need not wait until this one is done.
+        seat.is_to_wait();
         linger(server, stream);
     }
 }
@@ -186,8 +196,14 @@ impl Talk<'_> {
         let (answer, is_settled) = match exchange {
             Err(answer) => (answer, false),
             Ok(mut exchange) => {
-                let answer = judge(&mut exchange, record).unwrap_or_else(|answer| answer);
-                let is_settled = !answer.is_last && exchange.settle(SETTLE_LIMIT_BYTES);
+                let checked = self.server.check_host(request, self.local);
+                let answer = checked.and_then(|()| judge(&mut exchange, self.seat, record));
+                let answer = answer.unwrap_or_else(|answer| answer);
+                let is_settled = match exchange.is_authorized {
+                    _ if answer.is_last => false,
+                    true => exchange.settle(SETTLE_LIMIT_BYTES),
+                    false => exchange.settle_received(),
+                };
                 record.bytes_in = exchange.received;
                 (answer, is_settled)
             }
@@ -267,7 +283,7 @@ impl Talk<'_> {
 }
 
 /// The answer to a request, by whoever may have it.
-fn judge(exchange: &mut Exchange<'_>, record: &mut Record) -> Result<Answer, Answer> {
+fn judge(exchange: &mut Exchange<'_>, seat: &Seat, record: &mut Record) -> Result<Answer, Answer> {
     let (server, request) = (exchange.server, exchange.request);
     let verb = request.method.as_str();
     let route = Route::of(&request.target);
@@ -275,6 +291,8 @@ fn judge(exchange: &mut Exchange<'_>, record: &mut Record) -> Result<Answer, Ans
         return Ok(Answer::bytes("text/plain; charset=utf-8", b"ok\n".to_vec()));
     }
     let visitor = server.access().admits(&request.headers);
+    exchange.is_authorized = visitor.is_some();
+    seat.set_authorized(exchange.is_authorized);
     let Visitor { name, role } = visitor.ok_or_else(|| {
         Answer::failure(401, "denied", "a token is needed")
             .with("WWW-Authenticate", "Bearer realm=\"plakar\"")

@@ -6,9 +6,9 @@ use super::Server;
 use super::answer::Answer;
 use super::wire::Wire;
 use crate::net::http1::{Body, Connection, Framing, Request, Wrong};
-use crate::net::socket::Limit;
+use crate::net::socket::{Limit, Pace};
 
-use super::connection::{GRACE, PACE_BYTES_PER_SECOND, PACE_WINDOW_BYTES};
+use super::connection::{GRACE, PACE_BYTES_PER_SECOND};
 
 /// A request, and the connection that it came on.
 pub(super) struct Exchange<'a> {
@@ -20,8 +20,9 @@ pub(super) struct Exchange<'a> {
     is_held_back: bool,
     /// Bytes of the body that came.
     pub(super) received: u64,
-    /// Of these, bytes since the pace was set.
-    since_pace: u64,
+    pace: Pace,
+    /// Whether the request was admitted.
+    pub(super) is_authorized: bool,
 }
 
 impl<'a> Exchange<'a> {
@@ -51,7 +52,8 @@ impl<'a> Exchange<'a> {
             body: Body::new(framing),
             connection,
             received: 0,
-            since_pace: 0,
+            pace: Pace::new(GRACE, PACE_BYTES_PER_SECOND),
+            is_authorized: false,
         })
     }
 
@@ -95,7 +97,7 @@ impl<'a> Exchange<'a> {
     ) -> Result<u64, Answer> {
         self.go_on()
             .map_err(|cause| Answer::of_wrong(&cause.into()))?;
-        self.connection.stream().set_limit(pace());
+        self.pace = Pace::new(GRACE, PACE_BYTES_PER_SECOND);
         loop {
             match self.piece(limit, &mut each) {
                 Ok(0) => return Ok(self.received),
@@ -112,10 +114,7 @@ impl<'a> Exchange<'a> {
         each: &mut impl FnMut(&[u8]) -> Result<(), Answer>,
     ) -> Result<u64, Answer> {
         let wrong = |wrong: Wrong| Answer::of_wrong(&wrong);
-        if self.since_pace >= PACE_WINDOW_BYTES {
-            self.connection.stream().set_limit(pace());
-            self.since_pace = 0;
-        }
+        self.connection.stream().set_limit(self.pace.limit());
         if !self.body.begin(self.connection).map_err(wrong)? {
             return Ok(0);
         }
@@ -130,7 +129,7 @@ impl<'a> Exchange<'a> {
             .map_err(wrong)?;
         let length = read as u64;
         self.received = self.received.saturating_add(length);
-        self.since_pace = self.since_pace.saturating_add(length);
+        self.pace.count(length);
         if self.received > limit {
             return Err(too_large(limit));
         }
@@ -160,8 +159,8 @@ impl<'a> Exchange<'a> {
         self.connection.write_response(100, &[])
     }
 
-    /// Reads what is left of the body if that is no more than `limit`. Tells whether a next
-    /// request can follow.
+    /// Reads the rest of the body if that is no more than `limit`, so that a next request can
+    /// follow. False if none can.
     pub(super) fn settle(&mut self, limit: u64) -> bool {
         if self.body.is_ended() {
             return true;
@@ -170,9 +169,16 @@ impl<'a> Exchange<'a> {
         let limit = self.received.saturating_add(limit);
         !self.is_held_back && is_short && self.each_piece(limit, |_| Ok(())).is_ok()
     }
+
+    /// As [`Exchange::settle`], without waiting for a client that was not admitted: only if
+    /// the rest was received already.
+    pub(super) fn settle_received(&mut self) -> bool {
+        let received = self.connection.unread().len() as u64;
+        self.body.left().is_some_and(|left| left <= received) && self.settle(received)
+    }
 }
 
-/// The pace that a body has to keep, from now on.
+/// The pace that an answer has to keep, from now on.
 pub(super) fn pace() -> Limit {
     Limit::pace(GRACE, PACE_BYTES_PER_SECOND)
 }

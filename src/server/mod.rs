@@ -8,7 +8,7 @@
 //! |---|---|
 //! | letting clients in, or turning them away | [`accept`], [`census`] |
 //! | one client: requests, answers, limits of time | [`connection`], [`wire`] |
-//! | one request: its body, what is asked for, who may | [`exchange`], [`route`], [`access`] |
+//! | one request: its body, what is asked for, who may | [`exchange`], [`route`], [`names`], [`access`] |
 //! | what is answered | [`object`], [`listing`], [`place`], [`range`], [`answer`] |
 //! | memory, figures, the log | [`budget`], [`metrics`], [`record`] |
 //!
@@ -25,6 +25,7 @@ mod connection;
 mod exchange;
 mod listing;
 mod metrics;
+pub mod names;
 mod object;
 mod place;
 mod range;
@@ -41,8 +42,9 @@ use std::time::{Duration, Instant};
 use self::access::Access;
 use self::answer::{Answer, During};
 use self::budget::Budget;
-use self::census::Census;
+use self::census::{Census, Limits};
 use self::metrics::Metrics;
+use self::names::Host;
 use self::record::Record;
 use crate::error::{Error, Result};
 use crate::net::tls::server::Identity;
@@ -81,12 +83,16 @@ pub type Log = Arc<dyn Fn(&Record) + Send + Sync>;
 pub struct Settings {
     /// Whether anybody may delete.
     pub deletes: Deletes,
-    /// The most connections at once. One address gets three quarters of them.
+    /// The most connections at once. One address gets three quarters of them, and so do all
+    /// addresses together that have sent no valid token yet.
     pub connections: usize,
     /// The most memory for bodies on their way, beside a few KiB for each connection.
     pub memory_bytes: u64,
     /// Who is let in.
     pub access: Access,
+    /// What clients call this server, beside loopback, the addresses that they connect to and
+    /// the names of the certificate.
+    pub names: Vec<Host>,
     /// What proves who we are; without it, bytes go unencrypted.
     pub identity: Option<Identity>,
     /// Who hears of requests.
@@ -100,6 +106,7 @@ pub struct Server {
     store: Arc<dyn Store>,
     deletes: Deletes,
     access: Mutex<Arc<Access>>,
+    names: Vec<Host>,
     identity: Mutex<Option<Identity>>,
     census: Arc<Census>,
     budget: Arc<Budget>,
@@ -115,14 +122,14 @@ pub struct Server {
 impl Server {
     /// A server for `store` that nobody can reach yet.
     pub fn new(store: Arc<dyn Store>, settings: Settings) -> Arc<Server> {
-        let connections = settings.connections.max(1);
-        let share = (connections - connections / 4).max(1);
+        let limits = Limits::of(settings.connections);
         Arc::new(Server {
             store,
             deletes: settings.deletes,
             access: Mutex::new(Arc::new(settings.access)),
+            names: settings.names,
             identity: Mutex::new(settings.identity),
-            census: Arc::new(Census::new(connections, share)),
+            census: Arc::new(Census::new(limits)),
             budget: Arc::new(Budget::new(settings.memory_bytes)),
             metrics: Metrics::new(),
             log: settings.log,

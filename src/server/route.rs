@@ -88,25 +88,30 @@ impl Route {
     }
 }
 
-/// The path of a target that may be a whole URL. What host it names does not matter: here is
-/// but one store.
+/// The path of a target that may be a whole URL.
 fn origin_form(target: &str) -> Option<&str> {
     if target.starts_with('/') {
         return Some(target);
     }
-    let (scheme, rest) = target.split_once("://")?;
-    if !["http", "https"]
-        .iter()
-        .any(|known| scheme.eq_ignore_ascii_case(known))
-    {
-        return None;
-    }
+    let rest = without_scheme(target)?;
     match rest.find(['/', '?']) {
         Some(0) => None,
         Some(end) if rest[end..].starts_with('/') => Some(&rest[end..]),
         Some(_) => None,
         None => Some("/"),
     }
+}
+
+/// The host that a target names, if it is a whole URL.
+pub(super) fn authority(target: &str) -> Option<&str> {
+    without_scheme(target)?.split(['/', '?']).next()
+}
+
+/// What follows the scheme of a target that is a whole URL.
+fn without_scheme(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_once("://")?;
+    let is_known = ["http", "https"].map(|known| scheme.eq_ignore_ascii_case(known));
+    is_known.contains(&true).then_some(rest)
 }
 
 fn area(name: &str) -> Result<Area, NoRoute> {

@@ -21,3 +21,8 @@ pub(super) fn noun(area: Area) -> &'static str {
         Area::Condemned => "condemnation",
     }
 }
+
+/// That an area has more objects than any of ours, which is `limit`.
+pub(super) fn too_many(limit: usize) -> String {
+    format!("more than {limit} objects are listed")
+}

@@ -46,4 +46,15 @@ impl Area {
             Area::Snapshots | Area::Condemned => 16 << 20,
         }
     }
+
+    /// The maximum number of objects in a listing of this area. A store with more objects is not a
+    /// plakar store: it would hold 256 TiB, or a million backups. This bounds the memory that an
+    /// endless listing of a hostile server can use: about 100 bytes per object.
+    pub fn limit_objects(self) -> usize {
+        match self {
+            Area::Keys => 10_000,
+            Area::Packs => 1 << 24,
+            Area::Index | Area::Snapshots | Area::Condemned => 1_000_000,
+        }
+    }
 }

@@ -53,6 +53,21 @@ pub struct Metadata {
     pub allocated_bytes: u64,
 }
 
+/// The device and inode number of a file, which identify it while it exists.
+pub type Identity = (u64, u64);
+
+impl Metadata {
+    /// The identity of the file.
+    pub fn identity(&self) -> Identity {
+        (self.device, self.inode)
+    }
+
+    /// Whether it is a device node.
+    pub fn is_device(&self) -> bool {
+        matches!(self.kind, FileKind::CharDevice | FileKind::BlockDevice)
+    }
+}
+
 /// Metadata that takes further system calls; read only for new or changed entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {

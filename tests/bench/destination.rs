@@ -32,7 +32,8 @@ fn restore(root: &dyn DestinationDir) -> Result<(), Box<dyn Error>> {
     let file = metadata(FileKind::File, 0o644);
     for number in 0..DIRECTORIES {
         let name = format!("d{number}");
-        let (below, _) = root.enter(name.as_bytes(), Permissions::Restore)?;
+        let wanted = attributes(&directory);
+        let (below, _) = root.enter(name.as_bytes(), &wanted, Permissions::Restore)?;
         for number in 0..FILES_PER_DIRECTORY {
             let name = format!("file-number-{number}.c");
             let made = below.create(name.as_bytes(), CONTENTS.len() as u64)?;

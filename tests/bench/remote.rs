@@ -244,6 +244,8 @@ fn restore(kloset: &Kloset, place: &Path) -> Result<()> {
     let newest = select::by_prefix(&select::all(kloset)?, "latest")?.snapshot;
     let options = restore::Options {
         permissions: Permissions::Restore,
+        existing: restore::Existing::Replace,
+        mode: restore::Mode::Write,
         workers: 2,
         interrupt: Interrupt::default(),
     };

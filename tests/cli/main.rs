@@ -1,6 +1,7 @@
 //! What a user notices: every test here drives the binary, in a directory of its
 //! own, with an environment that has nothing in it but what the harness puts there.
 
+mod adopted;
 mod archive;
 mod backup;
 mod cat;
@@ -14,6 +15,7 @@ mod diag;
 mod diff;
 mod digest;
 mod dup;
+mod existing;
 mod format;
 mod full;
 mod harness;

@@ -140,7 +140,7 @@ fn odd_names_and_paths_longer_than_4096() {
     let metadata = metadata(FileKind::File, 0o644);
     for _ in 0..20 {
         put(&*here, b"new\nline", b"x", &attributes(&metadata));
-        let (sub, made) = here.enter(&name, Permissions::Restore).unwrap();
+        let (sub, made) = enter(&*here, &name).unwrap();
         assert_eq!(made, Made::New);
         here = sub;
     }
@@ -165,7 +165,7 @@ fn a_closed_directory_is_filled_and_closed_again() {
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(closed)).unwrap();
         let root = root_of(dir.path());
-        let (sub, made) = root.enter(b"d", Permissions::Restore).unwrap();
+        let (sub, made) = enter(&*root, b"d").unwrap();
         assert_eq!(made, Made::Existed);
         let (file, folder) = (
             metadata(FileKind::File, 0o400),
@@ -178,7 +178,7 @@ fn a_closed_directory_is_filled_and_closed_again() {
             closed,
             "an unfinished directory is closed again"
         );
-        let (sub, _) = root.enter(b"d", Permissions::Restore).unwrap();
+        let (sub, _) = enter(&*root, b"d").unwrap();
         assert_eq!(
             sub.finish(&attributes(&folder), Permissions::Restore)
                 .unwrap(),

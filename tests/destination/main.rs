@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use plakar::connector::{
     Attributes, Destination, DestinationDir, FileKind, LocalDestination, Lost, Made, Metadata,
-    Permissions,
+    OldFile, Permissions,
 };
 use plakar::error::Kind;
 use rustix::fs::{XattrFlags, lgetxattr, setxattr};
@@ -30,6 +30,7 @@ mod attributes;
 mod common;
 mod entries;
 mod safety;
+mod trust;
 
 const IMMUTABLE: u32 = 0x10;
 const NODUMP: u32 = 0x40;
@@ -78,6 +79,33 @@ fn attributes(metadata: &Metadata) -> Attributes<'_> {
         xattrs: &[],
         flags: 0,
     }
+}
+
+/// Enters a directory that is to get mode 0755.
+fn enter(
+    dir: &dyn DestinationDir,
+    name: &[u8],
+) -> plakar::error::Result<(Arc<dyn DestinationDir>, Made)> {
+    let metadata = metadata(FileKind::Directory, 0o755);
+    dir.enter(name, &attributes(&metadata), Permissions::Restore)
+}
+
+/// Opens a file that is there already, if it may be kept.
+fn open_old(
+    dir: &dyn DestinationDir,
+    name: &[u8],
+    attributes: &Attributes<'_>,
+) -> plakar::error::Result<Box<dyn OldFile>> {
+    dir.read(name, attributes, Permissions::Restore)
+}
+
+/// Puts attributes on a file that is there already.
+fn adjust(
+    dir: &dyn DestinationDir,
+    name: &[u8],
+    attributes: &Attributes<'_>,
+) -> plakar::error::Result<Vec<Lost>> {
+    open_old(dir, name, attributes)?.adjust(attributes, Permissions::Restore)
 }
 
 /// Restores a file whole.

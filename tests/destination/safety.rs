@@ -12,21 +12,14 @@ fn nothing_is_written_through_links() {
     symlink(outside.path().join("victim"), dir.path().join("file")).unwrap();
     symlink(outside.path().join("born"), dir.path().join("dangling")).unwrap();
     let root = root_of(dir.path());
-    let refused = root.enter(b"dir", Permissions::Restore).err().unwrap();
+    let refused = enter(&*root, b"dir").err().unwrap();
     assert_eq!(refused.kind(), Kind::Exists, "{refused}");
     let refused = root.open(b"dir").err().unwrap();
     assert_eq!(refused.kind(), Kind::Exists, "{refused}");
     let metadata = metadata(FileKind::File, 0o666);
     for name in ["file", "dangling"] {
-        assert!(root.read(name.as_bytes()).is_err());
-        assert!(
-            root.adjust(
-                name.as_bytes(),
-                &attributes(&metadata),
-                Permissions::Restore
-            )
-            .is_err()
-        );
+        assert!(open_old(&*root, name.as_bytes(), &attributes(&metadata)).is_err());
+        assert!(adjust(&*root, name.as_bytes(), &attributes(&metadata)).is_err());
         put(&*root, name.as_bytes(), b"restored", &attributes(&metadata));
         assert!(
             fs::symlink_metadata(dir.path().join(name))
@@ -48,12 +41,9 @@ fn hostile_names_are_refused() {
     let root = root_of(&inner);
     for name in [&b".."[..], b".", b"", b"../out", b"a/b", b"nul\0"] {
         assert_eq!(root.create(name, 1).err().unwrap().kind(), Kind::Corrupt);
+        assert_eq!(enter(&*root, name).err().unwrap().kind(), Kind::Corrupt);
         assert_eq!(
-            root.enter(name, Permissions::Restore).err().unwrap().kind(),
-            Kind::Corrupt
-        );
-        assert_eq!(
-            root.link(b"x", &*root, name).unwrap_err().kind(),
+            root.link(b"x", &*root, name, None).unwrap_err().kind(),
             Kind::Corrupt
         );
     }
@@ -86,7 +76,7 @@ fn a_directory_swapped_for_a_link_leads_nowhere() {
         });
         let mut written = 0;
         while written < 3000 {
-            match root.enter(b"d", Permissions::Restore) {
+            match enter(&*root, b"d") {
                 Ok((sub, _)) => {
                     let name = format!("f{written}");
                     put(&*sub, name.as_bytes(), b"secret", &attributes(&metadata));
@@ -145,7 +135,7 @@ fn a_directory_is_never_replaced() {
         Kind::Exists
     );
     assert_eq!(
-        root.link(b"d", &*root, b"f").unwrap_err().kind(),
+        root.link(b"d", &*root, b"f", None).unwrap_err().kind(),
         Kind::Exists
     );
     assert_eq!(names(dir.path()), ["d", "f"]);
@@ -161,11 +151,11 @@ fn hard_links_are_made_across_directories_and_again() {
         b"x",
         &attributes(&metadata(FileKind::File, 0o600)),
     );
-    let (sub, _) = root.enter(b"d", Permissions::Restore).unwrap();
+    let (sub, _) = enter(&*root, b"d").unwrap();
     fs::write(dir.path().join("d/other"), b"y").unwrap();
     for made in [Made::New, Made::Existed] {
         for name in [b"g".as_slice(), b"other"] {
-            assert_eq!(sub.link(name, &*root, b"f").unwrap().0, made);
+            assert_eq!(sub.link(name, &*root, b"f", None).unwrap().0, made);
         }
     }
     assert_eq!(fs::metadata(dir.path().join("f")).unwrap().nlink(), 3);

@@ -1,23 +1,41 @@
 //! Objects made by somebody who has the key and means no good.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use plakar::connector::{FileKind, Metadata};
 use plakar::format::cbor::Writer;
 use plakar::format::codec::Encoder;
-use plakar::format::entry::{Content, Entry};
+use plakar::format::entry::{Content, Entry, Totals};
 use plakar::format::object;
 use plakar::format::pack_table::{self, BlockTable, ChunkEntry, Ids, PackKind, PackTable};
 use plakar::format::seal::{NONCE_BYTES, Part};
-use plakar::kloset::Kloset;
 use plakar::kloset::pipeline::Trouble;
 use plakar::kloset::snapshot::{self, Snapshot};
 use plakar::kloset::write_session::write_session;
+use plakar::kloset::{Kloset, tree};
 use plakar::store::{Area, Store};
 use plakar::util::Id;
 use plakar::util::interrupt::Interrupt;
 
 use crate::harness::*;
+
+thread_local! {
+    /// Of the chunks of trees that were forged, so that directories have the right totals.
+    static TOTALS: RefCell<HashMap<Id, Totals>> = RefCell::default();
+}
+
+/// The totals of the forged entries in these chunks.
+pub(crate) fn totals(ids: &[Id]) -> Totals {
+    let mut sum = Totals::default();
+    TOTALS.with_borrow(|known| {
+        for totals in ids.iter().filter_map(|id| known.get(id)) {
+            sum.add(*totals);
+        }
+    });
+    sum
+}
 
 pub(crate) struct Forge {
     pub(crate) kloset: Kloset,
@@ -35,10 +53,15 @@ impl Forge {
         let trouble = Trouble::new(Interrupt::default());
         let ids = write_session(&self.kloset, 1, 1, &trouble, |session| {
             let mut packer = session.packer(PackKind::Tree).unwrap();
-            let ids = chunks
-                .iter()
-                .map(|chunk| packer.put(chunk).unwrap().0)
-                .collect();
+            let put = |chunk: &Vec<u8>| {
+                let id = packer.put(chunk).unwrap().0;
+                let mut sum = Totals::default();
+                let entries = tree::decode(chunk).into_iter().flatten();
+                entries.for_each(|entry| sum.add(entry.totals()));
+                TOTALS.with_borrow_mut(|known| known.insert(id, sum));
+                id
+            };
+            let ids = chunks.iter().map(put).collect();
             packer.flush().unwrap();
             ids
         });
@@ -80,11 +103,7 @@ impl Forge {
 
     /// Publishes a snapshot whose root holds what is at `tree`.
     pub(crate) fn publish(&self, tree: Content) -> Snapshot {
-        let root = Entry {
-            tree,
-            ..directory("root", Content::default())
-        };
-        self.publish_root(root)
+        self.publish_root(directory("root", tree))
     }
 
     pub(crate) fn publish_root(&self, root: Entry) -> Snapshot {
@@ -182,8 +201,10 @@ pub(crate) fn file(name: &str, size_bytes: u64, content: Content) -> Entry {
     }
 }
 
+/// A directory with the totals of the entries in `tree`.
 pub(crate) fn directory(name: &str, tree: Content) -> Entry {
     Entry {
+        below: totals(&tree.ids),
         tree,
         ..entry(name, FileKind::Directory, 0)
     }

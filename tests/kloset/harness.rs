@@ -224,6 +224,8 @@ pub(crate) fn restore_into(
 ) -> Result<restore::Summary> {
     let options = restore::Options {
         permissions: Permissions::Skip,
+        existing: restore::Existing::Replace,
+        mode: restore::Mode::Write,
         workers: 2,
         interrupt: Interrupt::default(),
     };

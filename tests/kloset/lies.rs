@@ -1,7 +1,7 @@
 //! Index objects made with the key that do not tell what is in packs: footers are believed instead.
 //!
-//! A backup that finds a chunk in such an index does not store it. Only a check, which
-//! believes nothing but footers and blocks, tells of that.
+//! A backup that finds a chunk in such an index does not store it. A check compares index objects with
+//! footers, and a repair replaces those that differ.
 
 use std::sync::Arc;
 
@@ -9,12 +9,14 @@ use plakar::format::pack_table::{PackKind, PackTable};
 use plakar::kloset::blob::BlobReader;
 use plakar::kloset::index_object;
 use plakar::kloset::tree::chunk_ids;
+use plakar::ops::repair::Mode;
 use plakar::ops::select;
 use plakar::store::{Area, Store};
 use plakar::util::Id;
 
 use crate::forge::Forge;
 use crate::harness::*;
+use crate::repair::repair;
 use crate::scene::{Scene, scene};
 
 /// Replaces what the index tells of the honest packs by what `lie` makes of it.
@@ -33,7 +35,11 @@ fn with_lying_index(lie: impl Fn(&mut Vec<PackTable>)) {
         scene.assert_honest_fine("in spite of a lying index");
         let (summary, watcher) = check(&scene.store);
         assert_eq!(summary.damaged_snapshots, 0, "{:?}", watcher.heard());
+        assert!(summary.damaged_objects > 0, "a check finds nothing");
         check_targets(&scene);
+        repair(&scene.store, Mode::Apply);
+        let (summary, watcher) = check(&scene.store);
+        assert!(!summary.is_damaged(), "repaired: {:?}", watcher.heard());
         scene.survives_maintenance("in spite of a lying index");
     }
 }

@@ -30,5 +30,6 @@ mod review_check;
 mod review_restore;
 mod revised;
 mod scene;
+mod strict;
 mod sync;
 mod wrapped;

@@ -199,10 +199,16 @@ fn directories_deeper_than_any_stack_are_survived() {
     let mut tree = scene
         .forge
         .tree(&[file("f", 4, scene.forge.content(&[b"good"]))]);
+    let mut below = totals(&tree.ids);
     let mut chunks = Vec::new();
     for _ in 0..30_000 {
         let mut bytes = Vec::new();
-        directory("d", tree.clone()).encode(&mut bytes);
+        let outer = Entry {
+            below,
+            ..directory("d", tree.clone())
+        };
+        outer.encode(&mut bytes);
+        below = outer.totals();
         tree = Content {
             ids: vec![scene.forge.kloset.chunk_id(&bytes)],
             depth: 0,
@@ -437,7 +443,7 @@ fn a_tree_that_another_snapshot_takes_for_contents_is_followed_all_the_same() {
         let (mut trees, mut waiting) = (Vec::new(), vec![honest.root]);
         while let Some(directory) = waiting.pop() {
             trees.extend(directory.tree.ids.iter().copied());
-            let reader = plakar::kloset::tree::TreeReader::new(&blobs, directory.tree);
+            let reader = plakar::kloset::tree::TreeReader::new(&blobs, &directory);
             waiting.extend(reader.entries().map(|entry| entry.unwrap()));
         }
         let contents = Content {

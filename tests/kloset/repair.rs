@@ -17,7 +17,7 @@ use crate::harness::*;
 use crate::hooked::no_delete;
 use crate::sync::{is_each_once, try_open};
 
-struct Repaired {
+pub(crate) struct Repaired {
     summary: Summary,
     /// Originals, and what was made of them.
     snapshots: Vec<(Id, Option<Id>)>,
@@ -44,7 +44,7 @@ fn try_repair(store: &Arc<dyn Store>, mode: Mode) -> Result<Repaired> {
     })
 }
 
-fn repair(store: &Arc<dyn Store>, mode: Mode) -> Repaired {
+pub(crate) fn repair(store: &Arc<dyn Store>, mode: Mode) -> Repaired {
     try_repair(store, mode).unwrap()
 }
 

@@ -230,7 +230,9 @@ fn deep(kloset: &Kloset, levels: usize) {
         for _ in 0..levels {
             let mut tree = TreeWriter::default();
             tree.push(&entry, &mut packer, kloset).unwrap();
+            let below = entry.totals();
             entry = directory(b"d", tree.finish(&mut packer, kloset).unwrap());
+            entry.below = below;
         }
         packer.flush().unwrap();
         entry
@@ -238,7 +240,10 @@ fn deep(kloset: &Kloset, levels: usize) {
     .unwrap();
     trouble.outcome().unwrap();
     let snapshot = Snapshot {
-        root: directory(b"", entry.tree),
+        root: Entry {
+            below: entry.below,
+            ..directory(b"", entry.tree)
+        },
         ..Snapshot::default()
     };
     snapshot::publish(kloset, &snapshot).unwrap();

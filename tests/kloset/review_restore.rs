@@ -115,7 +115,12 @@ fn every_name_of_a_file_counts() {
     assert_eq!(summary.bytes, CONTENT_BYTES as u64, "written once");
     assert_eq!(fs::metadata(target.path().join("a")).unwrap().nlink(), 3);
     let (again, _) = restore_tree(tree.path(), target.path());
-    assert_eq!((again.files, again.identical, again.errors), (0, 3, 0));
+    // Root replaces a file with further names: they may be another user's.
+    let expected = match rustix::process::geteuid().is_root() {
+        true => (3, 0, 0),
+        false => (0, 3, 0),
+    };
+    assert_eq!((again.files, again.identical, again.errors), expected);
 }
 
 /// Takes a directory of the target away when a file in it is restored.
@@ -199,11 +204,16 @@ fn no_name_is_handed_out_twice_after_one_that_is_out_of_order() {
     let entries = ["b", "a", "b", "c"].map(|name| entry(name, FileKind::File, 0));
     let tree = store_tree(&kloset, &entries);
     let blobs = BlobReader::new(&kloset, 1 << 20).unwrap();
-    let mut reader = TreeReader::new(&blobs, tree);
+    let mut directory = entry("d", FileKind::Directory, 0);
+    (directory.tree, directory.below.files) = (tree, 4);
+    let mut reader = TreeReader::new(&blobs, &directory);
     assert_eq!(reader.try_next().unwrap().unwrap().name, b"b");
-    let error = reader.try_next().unwrap_err();
-    assert!(error.to_string().contains("out of order"), "{error}");
-    assert_eq!(reader.try_next().unwrap(), None, "the rest is passed over");
+    for name in ["a", "b"] {
+        let error = reader.try_next().unwrap_err().to_string();
+        assert_eq!(error, format!("entry {name}: out of order"));
+    }
+    assert_eq!(reader.try_next().unwrap().unwrap().name, b"c");
+    assert_eq!(reader.try_next().unwrap(), None);
 }
 
 #[test]
@@ -232,6 +242,8 @@ fn a_large_file_that_failed_is_not_written_to_its_end() {
     let stored = snapshot(&kloset, id).unwrap().snapshot;
     let restore_options = restore::Options {
         permissions: Permissions::Skip,
+        existing: restore::Existing::Replace,
+        mode: restore::Mode::Write,
         workers: 1,
         interrupt: Interrupt::default(),
     };

@@ -25,15 +25,15 @@ use crate::harness::*;
 
 /// Whose key the other store has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kin {
+pub(crate) enum Kin {
     Sibling,
     Stranger,
 }
 
-pub(super) const BOTH: [Kin; 2] = [Kin::Sibling, Kin::Stranger];
+pub(crate) const BOTH: [Kin; 2] = [Kin::Sibling, Kin::Stranger];
 
 /// A new store beside `store`.
-pub(super) fn beside(store: &Arc<dyn Store>, kin: Kin) -> MemoryStore {
+pub(crate) fn beside(store: &Arc<dyn Store>, kin: Kin) -> MemoryStore {
     match kin {
         Kin::Stranger => new_store(),
         Kin::Sibling => {
@@ -59,14 +59,14 @@ fn options() -> sync::Options {
     }
 }
 
-pub(super) struct Synced {
-    pub(super) summary: Summary,
-    pub(super) outcomes: Vec<(Id, Outcome)>,
+pub(crate) struct Synced {
+    pub(crate) summary: Summary,
+    pub(crate) outcomes: Vec<(Id, Outcome)>,
     pub(super) watcher: Arc<Watcher>,
 }
 
 /// Copies all snapshots, as a process of its own would.
-pub(super) fn try_sync(from: &Arc<dyn Store>, to: &Arc<dyn Store>) -> Result<Synced> {
+pub(crate) fn try_sync(from: &Arc<dyn Store>, to: &Arc<dyn Store>) -> Result<Synced> {
     let (from, _) = try_open(from)?;
     let (to, watcher) = try_open(to)?;
     let all = select::all(&from)?;

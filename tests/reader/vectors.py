@@ -26,9 +26,9 @@ def vector(what, value):
     print("ok " if found else "NOT IN THE PAGE", what, "" if found else text)
 
 
-def seal(area, part, plain):
+def seal(area, part, payload, head=None):
     aad = key_id + bytes([reader.AREAS[area], part])
-    envelope = struct.pack("<BI", 0, len(plain)) + plain
+    envelope = (head or struct.pack("<BI", 0, len(payload))) + payload
     nonce = keyed(derive("nonce", zero), aad + envelope, 24)
     return nonce + aead(envelope, aad, nonce, derive("seal " + area, zero))
 
@@ -46,7 +46,8 @@ def cut(data, gear, minimum, average, maximum):
 
 zero = key_id = bytes(32)
 for name, purpose in [("chunk id", "chunk id"), ("nonce", "nonce"), ("gear", "gear table"),
-                      ("CONFIG", "config mac"), *((a, "seal " + a) for a in reader.AREAS)]:
+                      ("CONFIG", "config mac"), ("slot", "slot mac"),
+                      *((a, "seal " + a) for a in reader.AREAS)]:
     vector(f"key {name}", name + derive(purpose, zero).hex())
 
 chunk_id = keyed(derive("chunk id", zero), b"hello")
@@ -69,12 +70,21 @@ for name, sizes in ("file", (65536, 262144, 1048576)), ("tree", (4096, 16384, 65
 block = seal("packs", 1, b"hello")
 vector("sealed block", block)
 vector("sealed snapshot", seal("snapshots", 1, b"hello"))
+frame = bytes.fromhex(re.search(r"^zstd frame\n([0-9a-f]+)$", page, re.M)[1])
+assert reader.open_envelope(struct.pack("<BI", 1, 100) + frame, 100) == b"a" * 100
+vector("zstd block", seal("packs", 1, frame, struct.pack("<BI", 1, 100)))
 table = (b"\x82\x00\x81\x83\x18" + bytes([len(block)]) + b"\x58\x20" + chunk_id
          + b"\x44" + struct.pack("<I", 5))
 footer = seal("packs", 2, table)
 pack = b"KLOSETP\x01" + block + footer + struct.pack("<I", len(footer)) + b"KLOSETE\x01"
 vector("footer", "footer" + table.hex())
 vector("name of the pack", "name" + blake3(pack).hexdigest())
+for area, title in ("snapshots", "Snapshot"), ("condemned", "Condemnation"):
+    part = re.search(rf"^\.Ss {title}\n.*?^body\n([0-9a-f\n]+?)\n\n", page, re.M | re.S)[1]
+    plain = bytes.fromhex(part)
+    assert reader.cbor(plain)
+    made = b"KLOSET" + area[:1].upper().encode() + b"\x01" + seal(area, 1, plain)
+    vector(f"name of the {title.lower()}", "name" + blake3(made).hexdigest())
 body = (b"\xa1\x00\x81\x83\x58\x20" + blake3(pack).digest() + bytes([0x18, len(pack)])
         + b"\x82\x00\x81\x83\x18" + bytes([len(block)]) + b"\x50" + chunk_id[:16]
         + b"\x44" + struct.pack("<I", 5))

@@ -28,7 +28,7 @@ fn slow_clients_keep_nobody_out() {
     let crowd: Vec<Wire> = (0..150).map(slow).collect();
     until("they are forgotten in favour of others", || {
         let mut wire = served.connect();
-        wire.try_send("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+        wire.try_send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             .is_ok()
             && wire
                 .answer_or_end("GET")
@@ -55,7 +55,7 @@ fn three_hundred_slow_clients_are_borne_at_once() {
     }
     // They are served, too, once they have said what they want.
     for wire in &mut crowd {
-        wire.send("Host: h\r\n\r\n");
+        wire.send("Host: localhost\r\n\r\n");
         assert_eq!(wire.answer("GET").status, 200);
     }
     assert!(served.figure("VmHWM") < MEMORY_KIB);
@@ -83,7 +83,7 @@ fn when_all_are_busy_others_are_told_to_come_back() {
     drop(crowd);
     until("there is room", || {
         let mut wire = served.connect();
-        let _ = wire.try_send("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
+        let _ = wire.try_send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
         wire.answer_or_end("GET")
             .is_some_and(|answer| answer.status == 200)
     });
@@ -104,7 +104,7 @@ fn more_connections_than_descriptors_are_answered_or_refused() {
     for round in 0..2 {
         let mut crowd: Vec<Wire> = (0..400).map(|_| served.connect()).collect();
         for wire in &mut crowd {
-            let _ = wire.try_send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+            let _ = wire.try_send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
         }
         let mut answered = 0;
         for wire in &mut crowd {
@@ -119,7 +119,7 @@ fn more_connections_than_descriptors_are_answered_or_refused() {
         drop(crowd);
         until(&format!("round {round}: it is itself again"), || {
             let mut wire = served.connect();
-            let _ = wire.try_send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+            let _ = wire.try_send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
             wire.answer_or_end("GET")
                 .is_some_and(|answer| answer.status == 200)
         });
@@ -130,7 +130,7 @@ fn more_connections_than_descriptors_are_answered_or_refused() {
 fn heads_without_end_are_not_kept() {
     let served = Served::new("endless", &[]);
     let mut wire = served.connect();
-    wire.send("GET / HTTP/1.1\r\nHost: h\r\n");
+    wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n");
     let line = "X-Filler: 0123456789012345678901234567890123456789\r\n".repeat(20_000);
     // 200 MiB; it is closed long before.
     for _ in 0..200 {
@@ -152,7 +152,7 @@ fn a_client_that_reads_no_answers_is_held_back() {
     served.put("packs", &kept);
     let wire = served.connect();
     wire.tcp().set_nonblocking(true).expect("it is a socket");
-    let requests = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").repeat(1000);
+    let requests = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(1000);
     let mut sent = 0;
     // As many as are taken, which is until the buffers of the sockets are full.
     let mut idle = 0;
@@ -194,7 +194,7 @@ fn sixty_four_uploads_of_packs_take_little_memory() {
     let (mut wires, target) = (Vec::new(), object("packs", sent));
     for _ in 0..64 {
         let mut wire = served.connect();
-        wire.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        wire.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         wires.push(wire);
     }
     for wire in &mut wires {
@@ -216,7 +216,7 @@ fn sixty_four_listings_that_nobody_reads_take_little_memory() {
     }
     let mut wires: Vec<Wire> = (0..64).map(|_| served.connect()).collect();
     for wire in &mut wires {
-        wire.send("GET /resources/index HTTP/1.1\r\nHost: h\r\n\r\n");
+        wire.send("GET /resources/index HTTP/1.1\r\nHost: localhost\r\n\r\n");
     }
     let mut shortest = usize::MAX;
     for wire in &mut wires {

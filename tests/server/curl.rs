@@ -77,7 +77,7 @@ fn curl_gets_puts_and_looks() {
             "--silent",
             "--proxy",
             &served.url,
-            "http://elsewhere.example/healthz",
+            "http://localhost/healthz",
         ])
         .output();
     assert_eq!(proxied.expect("curl is installed").stdout, b"ok\n");

@@ -1,12 +1,12 @@
 //! Beginning to serve: addresses, and what whoever starts a server is warned of.
 
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use rustix::process::Signal;
 
 use crate::served::{Served, sandbox};
-use crate::tls::certify;
+use crate::tls::{NAMES, certify};
 use crate::wire::Wire;
 
 #[test]
@@ -109,7 +109,7 @@ fn what_one_may_not_have_meant_is_told() {
 
     for (flag, file) in [("-cert", "cert.pem"), ("-key", "key.pem")] {
         let words = [at.as_slice(), &["-quiet", flag, file]].concat();
-        let half = said("half", &words, |sandbox| certify(sandbox, "h"));
+        let half = said("half", &words, |sandbox| certify(sandbox, "h", NAMES));
         assert!(
             half.contains("WARNING: ") && half.contains("PLAIN HTTP"),
             "{half}"
@@ -135,6 +135,18 @@ fn what_one_may_not_have_meant_is_told() {
         },
     );
     assert!(usual.contains("letting in those with a token in ") && !usual.contains("warning"));
+    assert!(usual.contains("serving st at http://localhost:"), "{usual}");
+    // The address that others reach this machine by, if it has one. Nothing is sent.
+    let outward = UdpSocket::bind("0.0.0.0:0").and_then(|udp| {
+        udp.connect("192.0.2.1:9")?;
+        udp.local_addr()
+    });
+    if let Some(ip) = outward.ok().map(|address| address.ip()) {
+        assert!(
+            ip.is_loopback() || usual.contains(&format!(", http://{ip}:")),
+            "{usual}"
+        );
+    }
     let empty = said(
         "empty",
         &["at", "nowhere", "server", "-listen", "localhost:0"],
@@ -144,14 +156,15 @@ fn what_one_may_not_have_meant_is_told() {
         empty.contains("nowhere: no store yet: a client can create one"),
         "{empty}"
     );
+    assert!(empty.contains(", http://127.0.0.1:"), "{empty}");
 }
 
 #[test]
 fn files_that_are_not_there_or_no_good_keep_it_from_starting() {
     let sandbox = sandbox("files");
-    certify(&sandbox, "h");
+    certify(&sandbox, "h", NAMES);
     std::fs::rename(sandbox.path("key.pem"), sandbox.path("first.pem")).expect("it is there");
-    certify(&sandbox, "h");
+    certify(&sandbox, "h", NAMES);
     sandbox.write("nonsense", b"nonsense");
     let run = |words: &[&str]| sandbox.run(&[&["at", "st", "server"], words].concat());
     run(&["-tokens", "none"])

@@ -216,7 +216,7 @@ fn what_is_no_good_request_is_told_why() {
     let served = Served::new("bad", &[]);
     let put = |fields: &str| {
         let target = object("packs", b"x");
-        format!("PUT {target} HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n")
+        format!("PUT {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n")
     };
     for (fields, status) in [
         ("Content-Length: 1\r\nContent-Length: 1", 400),
@@ -232,16 +232,19 @@ fn what_is_no_good_request_is_told_why() {
         ("Content-Length: 1000000000000", 413),
         ("Content-Length: 268435457", 413),
         ("Transfer-Encoding: chunked\r\n\r\nzz", 400),
+        ("Transfer-Encoding: chunked\r\n\r\n1;x\ry\r\nx\r\n0", 400),
     ] {
         refused(&served, &put(fields), status);
     }
     for (text, status) in [
         ("GET / HTTP/1.1\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
-        ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505),
+        ("GET / HTTP/2.0\r\nHost: localhost\r\n\r\n", 505),
         ("\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03", 400),
         ("hello\r\n\r\n", 400),
-        ("GET /\0 HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        ("GET /\0 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        ("GET / HTTP/1.1\nHost: localhost\n\n", 400),
+        ("GET / HTTP/1.1\r\nHost: localhost\nX: y\r\n\r\n", 400),
     ] {
         refused(&served, text, status);
     }
@@ -257,7 +260,10 @@ fn what_is_no_good_request_is_told_why() {
     );
     refused(
         &served,
-        &format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "X: y\r\n".repeat(70)),
+        &format!(
+            "GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
+            "X: y\r\n".repeat(70)
+        ),
         431,
     );
 }
@@ -268,7 +274,7 @@ fn bodies_have_limits_even_if_they_do_not_tell_their_length() {
     let mut wire = served.connect();
     let target = object("keys", b"x");
     wire.send(format!(
-        "PUT {target} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "PUT {target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     ));
     for _ in 0..100 {
         let chunk = format!("400\r\n{}\r\n", "x".repeat(1024));
@@ -298,13 +304,13 @@ fn connections_are_kept_as_the_client_wants() {
     let mut old = served.connect();
     old.send("GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     assert_eq!(old.answer("GET").field("connection"), Some("keep-alive"));
-    old.send("GET http://other.example/healthz HTTP/1.0\r\n\r\n");
+    old.send("GET http://LOCALHOST./healthz HTTP/1.0\r\n\r\n");
     assert_eq!(old.answer("GET").field("connection"), Some("close"));
     old.is_over();
 
     // Those that nobody asked for are read, so that the next request is found.
     let mut wire = served.connect();
-    wire.send("GET /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+    wire.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello");
     assert_eq!(wire.answer("GET").status, 200);
     wire.send(put_head("/nothing", 5) + "hello");
     assert_eq!(wire.answer("PUT").status, 404);
@@ -318,10 +324,10 @@ fn pipelined_requests_are_answered_in_their_order() {
     let (one, other) = (bytes(1, 3000), bytes(2, 5));
     let mut all = put_head(&object("packs", &one), one.len()).into_bytes();
     all.extend_from_slice(&one);
-    all.extend_from_slice(b"GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n");
+    all.extend_from_slice(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n");
     all.extend_from_slice(put_head(&object("keys", &other), other.len()).as_bytes());
     all.extend_from_slice(&other);
-    all.extend_from_slice(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
+    all.extend_from_slice(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     wire.send(&all);
     let statuses: Vec<u16> = (0..4).map(|_| wire.answer("GET").status).collect();
     assert_eq!(statuses, [201, 404, 201, 200]);
@@ -332,6 +338,11 @@ fn figures_count() {
     let served = Served::new("figures", &[]);
     assert_eq!(served.put("packs", &bytes(1, 1000)).status, 201);
     assert_eq!(served.ask("GET", "/nothing").status, 404);
+    // A request is counted after it was answered.
+    let counted = "plakar_requests_total{verb=\"GET\",status=\"4xx\"} 1\n";
+    until("it is counted", || {
+        served.ask("GET", "/metrics").text().contains(counted)
+    });
     let page = served.ask("GET", "/metrics");
     assert!(
         page.field("content-type")
@@ -365,7 +376,7 @@ fn the_access_log_has_a_line_for_each_request() {
     served.put("packs", &bytes(1, 1000));
     logged(1);
     let mut wire = served.connect();
-    wire.send("GET /\u{1b}[31m HTTP/1.1\r\nHost: h\r\n\r\n");
+    wire.send("GET /\u{1b}[31m HTTP/1.1\r\nHost: localhost\r\n\r\n");
     wire.answer("GET");
     logged(2);
     served.ask("GET", "/%1b\\e");

@@ -11,8 +11,11 @@ use crate::served::{Served, sandbox, until};
 
 const FLAGS: [&str; 4] = ["-cert", "cert.pem", "-key", "key.pem"];
 
-/// Makes a certificate of its own for `name`.
-pub(crate) fn certify(sandbox: &Sandbox, name: &str) {
+/// What a certificate is for, unless a test says otherwise.
+pub(crate) const NAMES: &str = "DNS:localhost,IP:127.0.0.1";
+
+/// Makes a certificate of its own with the subject `name`, for `names`.
+pub(crate) fn certify(sandbox: &Sandbox, name: &str, names: &str) {
     let subject = format!("/CN={name}");
     let output = program("openssl")
         .args([
@@ -27,7 +30,7 @@ pub(crate) fn certify(sandbox: &Sandbox, name: &str) {
         .args([
             "-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", &subject,
         ])
-        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .args(["-addext", &format!("subjectAltName={names}")])
         .current_dir(sandbox.path("."))
         .output()
         .expect("openssl is installed");
@@ -47,7 +50,7 @@ fn s_client(served: &Served, flags: &[&str]) -> String {
         .spawn()
         .expect("openssl is installed");
     let mut stdin = child.stdin.take().expect("it is a pipe");
-    let _ = stdin.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let _ = stdin.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let output = child.wait_with_output().expect("it ends");
     drop(stdin);
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
@@ -70,7 +73,7 @@ fn curl(served: &Served, words: &[&str]) -> (bool, String) {
 #[test]
 fn both_versions_of_tls_are_spoken_and_no_older_one() {
     let sandbox = sandbox("tls");
-    certify(&sandbox, "localhost");
+    certify(&sandbox, "localhost", NAMES);
     let served = Served::of(sandbox, &FLAGS);
     assert!(
         served.url.starts_with("https://127.0.0.1:"),
@@ -105,7 +108,7 @@ fn both_versions_of_tls_are_spoken_and_no_older_one() {
 #[test]
 fn who_speaks_no_tls_is_told() {
     let sandbox = sandbox("tls_clear");
-    certify(&sandbox, "localhost");
+    certify(&sandbox, "localhost", NAMES);
     let served = Served::of(sandbox, &FLAGS);
     let answer = served.ask("GET", "/");
     assert_eq!(answer.status, 400);
@@ -120,10 +123,10 @@ fn who_speaks_no_tls_is_told() {
 #[test]
 fn another_certificate_is_taken_on_without_dropping_anybody() {
     let sandbox = sandbox("tls_renew");
-    certify(&sandbox, "first");
+    certify(&sandbox, "first", NAMES);
     let mut served = Served::of(sandbox, &FLAGS);
     assert!(s_client(&served, &[]).contains("CN = first"));
-    certify(&served.sandbox, "second");
+    certify(&served.sandbox, "second", NAMES);
     served.signal(Signal::HUP);
     until("the second is in use", || {
         s_client(&served, &[]).contains("CN = second")

@@ -57,7 +57,7 @@ fn chunked_uploads_are_stored() {
     let mut wire = served.connect();
     let target = object("packs", &sent);
     wire.send(format!(
-        "PUT {target} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "PUT {target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     ));
     for piece in sent.chunks(7777) {
         wire.send(format!("{:x};ext\r\n", piece.len()));

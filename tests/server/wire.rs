@@ -70,7 +70,7 @@ impl Wire {
     /// Sends a request without a body, with more `fields`, and takes the answer.
     pub(crate) fn ask(&mut self, verb: &str, target: &str, fields: &str) -> Answer {
         self.send(format!(
-            "{verb} {target} HTTP/1.1\r\nHost: h\r\n{fields}\r\n"
+            "{verb} {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"
         ));
         self.answer(verb)
     }
@@ -162,5 +162,5 @@ impl Wire {
 
 /// The head of a request that stores `length` bytes.
 pub(crate) fn put_head(target: &str, length: usize) -> String {
-    format!("PUT {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n")
+    format!("PUT {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n")
 }

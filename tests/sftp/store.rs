@@ -40,3 +40,35 @@ fn it_is_laid_out_as_a_directory() {
     );
     assert_eq!(local.unwrap().get(Area::Packs, id).unwrap(), bytes);
 }
+
+#[test]
+fn a_directory_with_more_objects_than_an_area_can_have_is_refused() {
+    let server = Server::new();
+    let store = server.store("st");
+    store.prepare().unwrap();
+    store.put_config(b"version = 1").unwrap();
+    let keys = server.path("srv/st/keys");
+    let limit = Area::Keys.limit_objects();
+    let place = |number: usize| {
+        let id = Id::of(&number.to_le_bytes());
+        std::fs::write(keys.join(id.to_string()), b"").unwrap();
+    };
+    (0..limit).for_each(place);
+    let list = || {
+        let mut count = 0;
+        let listed = store.list(Area::Keys, &mut |_| {
+            count += 1;
+            Ok(())
+        });
+        listed.map(|()| count)
+    };
+    assert_eq!(list().unwrap(), limit);
+    place(limit);
+    let error = list().unwrap_err();
+    assert_eq!(error.kind(), plakar::error::Kind::Corrupt);
+    let words = error.to_string();
+    assert!(
+        words.contains("the directory has more than 10000 entries"),
+        "{words}"
+    );
+}

@@ -1,27 +1,32 @@
 //! `plakar restore`: get files back.
 
+mod summary;
+
 use std::collections::BTreeMap;
-use std::fmt;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
 
-use serde::Serialize;
-
+use crate::cli::progress::Watch;
 use crate::cli::selection::{self, Choice};
 use crate::cli::wording::{counted, listed};
 use crate::cli::{
     Args, Command, Flag, Globals, Status, date, opening, places, query, ssh, threads,
 };
 use crate::config::Role;
-use crate::connector::{Destination, LocalDestination, Lost, Permissions};
+use crate::connector::{Destination, LocalDestination, LocalSource, Lost, Permissions, Source};
 use crate::error::{During, Error, Kind, Result};
-use crate::ops::restore::{self, Options, Summary};
-use crate::util::human;
+use crate::kloset::Kloset;
+use crate::ops::restore::{self, Existing, Mode, Options, Summary};
+use crate::util::printable::printable;
+use summary::Done;
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "restore",
-    synopsis: "[-to PLACE] [-skip-permissions] [QUERY] [SNAPSHOT[:PATH] ...]",
+    synopsis: "[-to PLACE] [-in-place] [-dry-run] [-keep-existing] [-skip-permissions] [QUERY] \
+               [SNAPSHOT[:PATH] ...]",
     about: "restore files from snapshots",
     flags: &[
         Flag::value(
@@ -31,8 +36,20 @@ pub const COMMAND: Command = Command {
              destination, or a new plakar-TIME here)",
         ),
         Flag::switch(
+            "in-place",
+            "restore to the original location, the directory that was backed up",
+        ),
+        Flag::switch(
+            "dry-run",
+            "list what would be created, replaced and kept; write nothing",
+        ),
+        Flag::switch(
+            "keep-existing",
+            "never replace or change a file or directory that exists",
+        ),
+        Flag::switch(
             "skip-permissions",
-            "put no owners, modes, attributes or flags back",
+            "put no owners, modes, attributes or flags back, and create no devices",
         ),
     ],
     groups: &[&query::GROUP],
@@ -41,21 +58,45 @@ pub const COMMAND: Command = Command {
 };
 
 struct Opts {
-    target: Box<dyn Destination>,
+    /// Where to, unless every snapshot goes to its original location.
+    target: Option<Target>,
+    permissions: Permissions,
+    existing: Existing,
+    mode: Mode,
+}
+
+/// A place to restore to.
+struct Target {
+    destination: Box<dyn Destination>,
     /// Why what was lost could not be put back.
     why: &'static str,
-    permissions: Permissions,
+    /// Whether it is the root directory of this machine.
+    is_root_directory: bool,
 }
 
 impl Opts {
     fn from(globals: &Globals, args: &Args) -> Result<Opts> {
-        let (target, why) = target(globals, args).during(|| args.path())?;
+        let is_in_place = args.is_on("in-place");
+        if is_in_place && args.value("to").is_some() {
+            return Err(args.usage("-to and -in-place exclude each other"));
+        }
+        let target = match is_in_place {
+            true => None,
+            false => Some(target(globals, args).during(|| args.path())?),
+        };
         Ok(Opts {
             target,
-            why,
             permissions: match args.is_on("skip-permissions") {
                 true => Permissions::Skip,
                 false => Permissions::Restore,
+            },
+            existing: match args.is_on("keep-existing") {
+                true => Existing::Keep,
+                false => Existing::Replace,
+            },
+            mode: match args.is_on("dry-run") {
+                true => Mode::DryRun,
+                false => Mode::Write,
             },
         })
     }
@@ -63,23 +104,58 @@ impl Opts {
 
 /// What `-to` says, else the default destination, else a new directory here; and why something
 /// could not be put back there.
-fn target(globals: &Globals, args: &Args) -> Result<(Box<dyn Destination>, &'static str)> {
+fn target(globals: &Globals, args: &Args) -> Result<Target> {
     let place = match args.value("to") {
         Some(word) => Some(globals.place_of(Role::Destination, word).during(|| "-to")?),
         None => globals.default_place(Role::Destination)?,
     };
     let path = match place {
         Some(place) => match ssh::destination(globals, &place) {
-            Some(destination) => return Ok((Box::new(destination), NOT_BY_SFTP)),
+            Some(destination) => {
+                return Ok(Target {
+                    destination: Box::new(destination),
+                    why: NOT_BY_SFTP,
+                    is_root_directory: false,
+                });
+            }
             None => places::local(&place, Role::Destination)?.into(),
         },
         None => PathBuf::from(format!("plakar-{}", date::now_in_name())),
     };
-    let why = match rustix::process::geteuid().is_root() {
-        true => "the file system refuses them",
-        false => "not running as root",
-    };
-    Ok((Box::new(LocalDestination::new(path)), why))
+    Ok(local_target(path))
+}
+
+/// A directory of this machine as target.
+fn local_target(path: PathBuf) -> Target {
+    Target {
+        why: match rustix::process::geteuid().is_root() {
+            true => "the file system refuses them",
+            false => "not running as root",
+        },
+        is_root_directory: std::fs::canonicalize(&path).is_ok_and(|path| path.parent().is_none()),
+        destination: Box::new(LocalDestination::new(path)),
+    }
+}
+
+/// The directory that `choice` was backed up from.
+///
+/// # Errors
+/// [`Kind::Failed`] if that is on another machine, or was not a directory of a machine.
+fn original(kloset: &Kloset, choice: &Choice) -> Result<Target> {
+    let snapshot = choice.snapshot();
+    let this = LocalSource::new()?;
+    if snapshot.source != this.kind() || snapshot.origin != this.origin() {
+        let kind = printable(snapshot.source.as_bytes());
+        let origin = printable(snapshot.origin.as_bytes());
+        let cause = format!(
+            "-in-place: snapshot {} holds files of {kind} {origin}, not of this machine; \
+             name the directory with -to",
+            snapshot.id.short()
+        );
+        return Err(Error::new(Kind::Failed, cause));
+    }
+    let path = restore::original_place(kloset, snapshot, &choice.path_or_base())?;
+    Ok(local_target(OsString::from_vec(path).into()))
 }
 
 /// Why something was lost on a server.
@@ -88,30 +164,86 @@ const NOT_BY_SFTP: &str = "SFTP cannot say them, or the account there may not se
 fn run(globals: &Globals, args: Args) -> Result<Status> {
     let opts = Opts::from(globals, &args)?;
     let query = query::from_args(&args)?;
-    let watch = globals.watch();
+    let watch = match opts.mode {
+        Mode::Write => globals.watch(),
+        Mode::DryRun => globals.watch_result(),
+    };
     let kloset = opening::kloset(globals, &watch)?;
     let choices = selection::matching_or_latest(&kloset, &query, args.arguments())?;
-    let destination = &*opts.target;
+    let original = |choice: &Choice| match opts.target {
+        Some(_) => Ok(None),
+        None => original(&kloset, choice).map(Some),
+    };
+    let originals: Vec<Option<Target>> = choices.iter().map(original).collect::<Result<_>>()?;
+    let places = originals
+        .iter()
+        .map(|own| own.as_ref().or(opts.target.as_ref()));
+    let places: Vec<&Target> = places.flatten().collect();
+    for (choice, place) in choices.iter().zip(&places) {
+        warn_of_root(globals, &opts, choice, place);
+    }
+    let restored = restore_all(globals, &opts, &kloset, &watch, &choices, &places);
+    told(globals, &opts, &places, &restored?)
+}
+
+/// Restores each of `choices` to the place that belongs to it.
+fn restore_all(
+    globals: &Globals,
+    opts: &Opts,
+    kloset: &Kloset,
+    watch: &Arc<Watch>,
+    choices: &[Choice],
+    places: &[&Target],
+) -> Result<Vec<Summary>> {
     let options = Options {
         permissions: opts.permissions,
+        existing: opts.existing,
+        mode: opts.mode,
         workers: threads::workers(globals),
         interrupt: globals.interrupt.clone(),
     };
-    watch.show();
-    let restored = |choice: &Choice| {
-        let path = choice.path_or_base();
+    if opts.mode == Mode::Write {
+        watch.show();
+    }
+    let restored = choices.iter().zip(places).map(|(choice, place)| {
+        let destination = &*place.destination;
         let (id, target) = (choice.snapshot().id.short(), destination.location());
         let name = || format!("restore {id} to {target}");
-        restore::run(&kloset, choice.snapshot(), &path, destination, &options).during(name)
-    };
-    let restored: Result<Vec<Summary>> = choices.iter().map(restored).collect();
+        let path = choice.path_or_base();
+        restore::run(kloset, choice.snapshot(), &path, destination, &options).during(name)
+    });
+    let restored = restored.collect();
     watch.finish();
-    told(globals, &opts, &restored?)
+    restored
+}
+
+/// Warns if the contents of a directory land in `/`, where the whole path may be meant.
+fn warn_of_root(globals: &Globals, opts: &Opts, choice: &Choice, place: &Target) {
+    let base = choice.path_or_base();
+    let is_meant = opts.target.is_none() || choice.path.is_some() || base == b"/";
+    if place.is_root_directory && !is_meant {
+        let cause = format!(
+            "the contents of {} will be written to /; \
+             to restore them to their original location, use -in-place",
+            printable(&base)
+        );
+        globals.out.warning(&Error::new(Kind::Failed, cause));
+    }
 }
 
 /// Prints what was done and what was lost, and tells how the command ends.
-fn told(globals: &Globals, opts: &Opts, summaries: &[Summary]) -> Result<Status> {
-    let mut done = Done::new(opts.target.location());
+fn told(
+    globals: &Globals,
+    opts: &Opts,
+    places: &[&Target],
+    summaries: &[Summary],
+) -> Result<Status> {
+    let mut targets: Vec<&str> = places
+        .iter()
+        .map(|place| place.destination.location())
+        .collect();
+    targets.dedup();
+    let mut done = Done::new(opts.mode, &targets.join(", "));
     let mut lost = BTreeMap::new();
     for summary in summaries {
         done.add(summary);
@@ -119,11 +251,20 @@ fn told(globals: &Globals, opts: &Opts, summaries: &[Summary]) -> Result<Status>
             *lost.entry(*what).or_insert(0) += count;
         }
     }
-    if let Some(words) = lost_words(&lost, opts.why) {
+    if let Some(devices) = lost.remove(&Lost::Device) {
+        let devices = counted(devices, "device was", "devices were");
+        let cause = format!("{devices} skipped: -skip-permissions creates no devices");
+        globals.out.warning(&Error::new(Kind::Denied, cause));
+    }
+    let why = places.first().map_or("", |place| place.why);
+    if let Some(words) = lost_words(&lost, why) {
         globals.out.warning(&Error::new(Kind::Denied, words));
     }
     globals.out.summary(&done)?;
-    Ok(Status::partial_if(done.errors > 0))
+    match summaries.iter().any(|summary| summary.is_damaged) {
+        true => Ok(Status::Damaged),
+        false => Ok(Status::partial_if(done.errors > 0)),
+    }
 }
 
 /// One line on everything that could not be put back, if there is anything.
@@ -147,71 +288,6 @@ fn lost_words(lost: &BTreeMap<Lost, u64>, why: &str) -> Option<String> {
         ),
     ]);
     (!words.is_empty()).then(|| format!("{words} could not be restored: {why}"))
-}
-
-/// What is printed.
-#[derive(Serialize)]
-struct Done {
-    command: &'static str,
-    target: String,
-    files: u64,
-    files_identical: u64,
-    directories: u64,
-    bytes: u64,
-    errors: u64,
-    seconds: f64,
-}
-
-impl Done {
-    fn new(target: &str) -> Done {
-        Done {
-            command: "restore",
-            target: target.to_owned(),
-            files: 0,
-            files_identical: 0,
-            directories: 0,
-            bytes: 0,
-            errors: 0,
-            seconds: 0.0,
-        }
-    }
-
-    fn add(&mut self, summary: &Summary) {
-        self.files += summary.files;
-        self.files_identical += summary.identical;
-        self.directories += summary.directories;
-        self.bytes += summary.bytes;
-        self.errors += summary.errors;
-        self.seconds += summary.duration.as_millis() as f64 / 1000.0;
-    }
-}
-
-impl fmt::Display for Done {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let files = counted(self.files, "file", "files");
-        let directories = counted(self.directories, "directory", "directories");
-        let target = crate::cli::escape::printable(self.target.as_bytes());
-        write!(
-            f,
-            "restore: to {target}: {files}, {directories}, {}",
-            human::size(self.bytes)
-        )?;
-        if self.files_identical > 0 {
-            write!(
-                f,
-                ", {} there already",
-                counted(self.files_identical, "file", "files")
-            )?;
-        }
-        if self.errors > 0 {
-            write!(f, ", {}", counted(self.errors, "error", "errors"))?;
-        }
-        write!(
-            f,
-            " in {}",
-            human::duration(Duration::from_secs_f64(self.seconds))
-        )
-    }
 }
 
 #[cfg(test)]

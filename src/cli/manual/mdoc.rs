@@ -159,8 +159,10 @@ impl Page {
 
     /// `.Dt NAME SECTION`: the line at the top.
     fn titled(&mut self, rest: &[Argument]) {
-        let words: Vec<&str> = rest.iter().map(|word| word.text.as_str()).collect();
-        self.title = format!("{}({})", words[0], words[1..].join(" "));
+        let Some((name, section)) = rest.split_first() else {
+            return;
+        };
+        self.title = format!("{}({})", name.text, joined(section));
         let title = self.title.clone();
         self.sheet.word(&title, Font::Plain);
         self.sheet.gap();

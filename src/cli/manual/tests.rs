@@ -1,5 +1,8 @@
 //! What is set, letter by letter. `tests/man.rs` compares whole pages with mandoc's.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 
 const HEAD: &str = ".Dd November 22, 2026\n.Dt X 1\n.Os\n.Sh NAME\n.Nm x\n.Nd do it\n";
@@ -134,4 +137,65 @@ fn pages_are_found_by_all_their_names() {
     assert!(Page::called("backup").is_none());
     assert_eq!(Page::on("backup").unwrap().name, "plakar-backup");
     assert!(Page::on("plakar").is_none());
+}
+
+/// Every macro that this program knows, and one that it does not.
+const MACROS: &str = "Dd Dt Os Sh Ss Pp Bd Ed Dl Bl It El Rs Re %A %J %T Nm Nd Fl Cm Ic Ar Pa Em Ns Xr \
+    Fn Ex Op Dq Sq Ql Pq Oo Po Oc Pc Xo Xc Ev Dv Li No Sx Ta Zz";
+
+#[test]
+fn no_macro_needs_arguments() {
+    for name in MACROS.split_whitespace() {
+        for list in [
+            "",
+            ".Bl -tag\n",
+            ".Bl -bullet\n",
+            ".Bl -enum\n",
+            ".Bl -column \"a\"\n",
+        ] {
+            // With and without a name and a section in front.
+            drop(rendered(
+                &format!("{list}.{name}\n.{name}"),
+                40,
+                Fonts::Overstruck,
+            ));
+            drop(rendered(
+                &format!("{HEAD}.Sh S\n{list}.{name}\nx\n"),
+                1,
+                Fonts::Dropped,
+            ));
+        }
+    }
+}
+
+/// A word of a line: a macro, a delimiter, a flag, or anything at all.
+fn word() -> impl Strategy<Value = String> {
+    let macros: Vec<&str> = MACROS.split_whitespace().collect();
+    let others = [
+        "-tag", "-column", "-bullet", "-enum", "-compact", "-offset", "-width", ".", ",", "(", "|",
+        "\"", "\"a b\"", "\\&", "\\(dq", "\\", "SYNOPSIS", "\t", "",
+    ];
+    prop_oneof![
+        4 => prop::sample::select(macros).prop_map(str::to_owned),
+        2 => prop::sample::select(others.to_vec()).prop_map(str::to_owned),
+        1 => any::<String>(),
+    ]
+}
+
+/// A line of such words, which begins with a macro mostly.
+fn line() -> impl Strategy<Value = String> {
+    (
+        prop::sample::select(vec![".", ".", ".", "", "\""]),
+        vec(word(), 0..6),
+    )
+        .prop_map(|(dot, words)| format!("{dot}{}", words.join(" ")))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_lines_can_be_set(lines in vec(line(), 0..12), width_columns in 0..100_usize) {
+        drop(rendered(&lines.join("\n"), width_columns, Fonts::Overstruck));
+    }
 }

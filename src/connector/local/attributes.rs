@@ -142,7 +142,7 @@ fn put_plain_mode(node: Node<'_>, before: &Before, lost: &mut Vec<Lost>) -> Resu
 }
 
 /// Whose the entry is to be: a name that is known here wins over the number.
-fn resolve_owner(attributes: &Attributes<'_>) -> Owner {
+pub(super) fn resolve_owner(attributes: &Attributes<'_>) -> Owner {
     let names = Names::shared();
     Owner {
         uid: attributes

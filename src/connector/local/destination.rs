@@ -14,27 +14,27 @@
 
 use std::any::Any;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, linkat, mknodat, open, openat, symlinkat, unlinkat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, mknodat, openat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
 use super::attributes::{self, Before, existing};
 use super::directory::{Directory, PRIVATE_FILE};
 use super::draft::{Draft, Under, is_directory};
-use super::flags::{self, unlocked};
+use super::flags::{put_on, unlocked};
 use super::new_file::{LocalNewFile, LocalOldFile};
 use super::node::Node;
 use super::stat::{stat_at, stat_fd};
+use super::target::{open_existing, open_or_make};
+use super::trust::{check_directory, is_own};
 use crate::connector::{
-    Attributes, Destination, DestinationDir, FileKind, Lost, Made, Metadata, NewFile, Permissions,
-    SourceFile,
+    Attributes, Destination, DestinationDir, FileKind, Identity, Lost, Made, Metadata, NewFile,
+    OldFile, Permissions,
 };
-use crate::error::{During, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::util::printable::printable_path;
 
 /// A directory of this machine, which need not exist yet.
@@ -58,28 +58,20 @@ impl Destination for LocalDestination {
     }
 
     fn root(&self) -> Result<(Arc<dyn DestinationDir>, Made)> {
-        let made = make_with_parents(&self.path)?;
-        let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = open(&self.path, how, Mode::empty()).map_err(|errno| match errno {
-            Errno::NOTDIR => Error::new(Kind::Exists, "it is not a directory"),
-            _ => errno.into(),
-        })?;
-        Ok((LocalDir::shared(Directory::new(fd, made, None)?), made))
+        let target = open_or_make(&self.path)?;
+        let directory = Directory::new(target.fd, target.made, None)?;
+        Ok((
+            LocalDir::shared(directory, target.other_holder),
+            target.made,
+        ))
     }
-}
 
-/// Makes the directory `path` and its parents where missing, with what the umask gives.
-fn make_with_parents(path: &Path) -> Result<Made> {
-    if path.is_dir() {
-        return Ok(Made::Existed);
-    }
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).during(|| format!("make {}", printable_path(parent)))?;
-    }
-    match std::fs::create_dir(path) {
-        Ok(()) => Ok(Made::New),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(Made::Existed),
-        Err(error) => Err(error.into()),
+    fn look(&self) -> Result<Option<Arc<dyn DestinationDir>>> {
+        let Some(target) = open_existing(&self.path)? else {
+            return Ok(None);
+        };
+        let directory = Directory::for_looking(target.fd)?;
+        Ok(Some(LocalDir::shared_finished(directory)))
     }
 }
 
@@ -87,14 +79,25 @@ fn make_with_parents(path: &Path) -> Result<Made> {
 struct LocalDir {
     directory: Arc<Directory>,
     is_finished: AtomicBool,
+    other_holder: Option<String>,
 }
 
 impl LocalDir {
-    /// Wraps an open directory.
-    fn shared(directory: Directory) -> Arc<dyn DestinationDir> {
+    /// Wraps an open directory, which `other_holder` controls.
+    fn shared(directory: Directory, other_holder: Option<String>) -> Arc<dyn DestinationDir> {
         Arc::new(LocalDir {
+            other_holder,
             directory: Arc::new(directory),
             is_finished: AtomicBool::new(false),
+        })
+    }
+
+    /// Wraps an open directory that is not changed, and so not closed again.
+    fn shared_finished(directory: Directory) -> Arc<dyn DestinationDir> {
+        Arc::new(LocalDir {
+            other_holder: None,
+            directory: Arc::new(directory),
+            is_finished: AtomicBool::new(true),
         })
     }
 
@@ -118,16 +121,21 @@ impl LocalDir {
     }
 
     /// Holds what was just made, making sure that it is: nobody else's file that was put
-    /// in its place, and not one with other names.
-    fn hold_made(&self, draft: &Draft, kind: FileKind) -> Result<(OwnedFd, Before)> {
+    /// in its place, not one with other names, and not another device.
+    fn hold_made(&self, draft: &Draft, made: &Metadata) -> Result<(OwnedFd, Before)> {
         let how = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(&*self.directory, draft.current_name(), how, Mode::empty())?;
         let metadata = stat_fd(&fd)?;
-        if metadata.kind != kind || metadata.links != 1 {
+        let is_same = metadata.kind == made.kind
+            && metadata.links == 1
+            && (!metadata.is_device() || metadata.rdev == made.rdev);
+        if !is_same || !is_own(&self.directory, &metadata) {
             return Err(Error::new(Kind::Failed, "it was replaced while being made"));
         }
-        let plain = self.directory.before_of_new(0o666);
-        let is_link = kind == FileKind::Symlink;
+        // Another process may be at the other end of a FIFO or socket. Without its own
+        // permissions, only its owner gets access.
+        let plain = self.directory.before_of_new(PRIVATE_FILE);
+        let is_link = made.kind == FileKind::Symlink;
         let plain_mode = plain.plain_mode.filter(|_| !is_link);
         Ok((
             fd,
@@ -140,42 +148,81 @@ impl LocalDir {
         ))
     }
 
-    /// Links `old` of `from` under a temporary name and puts that over `name`.
-    fn link_over(&self, name: &[u8], from: &Directory, old: &[u8]) -> Result<()> {
+    /// Links `old` of `from` under `name`, or under a temporary name that is put over it. Another
+    /// user may have replaced `old`, so what was linked is checked before it is published.
+    fn make_link(
+        &self,
+        name: &[u8],
+        from: &Directory,
+        old: &[u8],
+        file: Option<Identity>,
+    ) -> Result<()> {
         let link = |new: &[u8]| link_unlocked(from, old, &self.directory, new);
-        let (draft, ()) = Draft::make(&self.directory, name, Under::TemporaryName, link)?;
+        let (draft, ()) = Draft::make(&self.directory, name, Under::OwnName, link)?;
+        let linked = stat_at(&*self.directory, draft.current_name())?;
+        if file.is_some_and(|file| file != linked.identity()) {
+            let cause = "its other name was replaced during the restore";
+            return Err(Error::new(Kind::Failed, cause));
+        }
         draft.publish()?;
         // Renaming one name of an inode over another leaves both where they are.
-        let _ = unlinkat(&*self.directory, draft.current_name(), AtFlags::empty());
+        if draft.current_name() != name {
+            let _ = unlinkat(&*self.directory, draft.current_name(), AtFlags::empty());
+        }
         Ok(())
     }
 
-    /// Whether `name` is a name of `old` in `from` already.
-    fn is_linked(&self, name: &[u8], from: &Directory, old: &[u8]) -> Result<bool> {
-        let (here, there) = (stat_at(&*self.directory, name)?, stat_at(from, old)?);
+    /// Whether `name` is a name already of `file` or, if that is not known, of `old` in `from`.
+    fn is_linked(
+        &self,
+        name: &[u8],
+        from: &Directory,
+        old: &[u8],
+        file: Option<Identity>,
+    ) -> Result<bool> {
+        let here = match stat_at(&*self.directory, name) {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(false),
+            here => here?,
+        };
         if here.kind == FileKind::Directory {
             return Err(is_directory());
         }
-        Ok((here.device, here.inode) == (there.device, there.inode))
+        let there = match file {
+            Some(file) => file,
+            None => stat_at(from, old)?.identity(),
+        };
+        Ok(here.identity() == there)
     }
 }
 
 impl DestinationDir for LocalDir {
+    fn look(
+        &self,
+        name: &[u8],
+        attributes: &Attributes<'_>,
+        permissions: Permissions,
+    ) -> Result<Option<Arc<dyn DestinationDir>>> {
+        check_name(name)?;
+        let directory = self.directory.look(name, attributes, permissions)?;
+        Ok(directory.map(LocalDir::shared_finished))
+    }
+
     fn enter(
         &self,
         name: &[u8],
+        attributes: &Attributes<'_>,
         permissions: Permissions,
     ) -> Result<(Arc<dyn DestinationDir>, Made)> {
         check_name(name)?;
-        let directory = self.directory.enter(name, permissions)?;
+        let directory = self.directory.enter(name, attributes, permissions)?;
         let made = directory.made;
-        Ok((LocalDir::shared(directory), made))
+        Ok((LocalDir::shared(directory, None), made))
     }
 
     fn open(&self, name: &[u8]) -> Result<Arc<dyn DestinationDir>> {
         check_name(name)?;
         let directory = self.directory.open(name, Made::Existed)?;
-        Ok(LocalDir::shared(directory))
+        Ok(LocalDir::shared(directory, None))
     }
 
     fn stat(&self, name: &[u8]) -> Result<Option<Metadata>> {
@@ -186,9 +233,15 @@ impl DestinationDir for LocalDir {
         }
     }
 
-    fn read(&self, name: &[u8]) -> Result<Box<dyn SourceFile>> {
+    fn read(
+        &self,
+        name: &[u8],
+        attributes: &Attributes<'_>,
+        permissions: Permissions,
+    ) -> Result<Box<dyn OldFile>> {
         check_name(name)?;
-        Ok(Box::new(LocalOldFile::open(&self.directory, name)?))
+        let file = LocalOldFile::open(&self.directory, name, attributes, permissions)?;
+        Ok(Box::new(file))
     }
 
     fn create(&self, name: &[u8], size_bytes: u64) -> Result<Arc<dyn NewFile>> {
@@ -198,18 +251,6 @@ impl DestinationDir for LocalDir {
             name,
             size_bytes,
         )?))
-    }
-
-    fn adjust(
-        &self,
-        name: &[u8],
-        attributes: &Attributes<'_>,
-        permissions: Permissions,
-    ) -> Result<Vec<Lost>> {
-        check_name(name)?;
-        let LocalOldFile(file) = LocalOldFile::open(&self.directory, name)?;
-        let before = existing(&stat_fd(&file)?, None);
-        put_on(&file, Made::Existed, &before, attributes, permissions)
     }
 
     fn make(
@@ -224,7 +265,7 @@ impl DestinationDir for LocalDir {
         let make = |name: &[u8]| self.make_node(name, target, attributes.metadata);
         let made = Draft::make(&self.directory, name, Under::OwnName, make);
         let (draft, ()) = made.map_err(|error| explain_device(error, kind))?;
-        let (fd, before) = self.hold_made(&draft, kind)?;
+        let (fd, before) = self.hold_made(&draft, attributes.metadata)?;
         let mut lost = attributes::put(Node::Path(fd.as_fd()), &before, attributes, permissions)?;
         draft.publish()?;
         if permissions == Permissions::Restore && attributes.flags != 0 {
@@ -238,6 +279,7 @@ impl DestinationDir for LocalDir {
         name: &[u8],
         dir: &dyn DestinationDir,
         existing: &[u8],
+        file: Option<Identity>,
     ) -> Result<(Made, Vec<Lost>)> {
         check_name(name)?;
         check_name(existing)?;
@@ -247,22 +289,32 @@ impl DestinationDir for LocalDir {
                 "a hard link cannot lead to another destination",
             ));
         };
-        match link_unlocked(&from.directory, existing, &self.directory, name) {
-            Err(Errno::EXIST) if self.is_linked(name, &from.directory, existing)? => {
-                return Ok((Made::Existed, Vec::new()));
-            }
-            Err(Errno::EXIST) => self.link_over(name, &from.directory, existing)?,
-            result => result?,
+        let from = &*from.directory;
+        if self.is_linked(name, from, existing, file)? {
+            return Ok((Made::Existed, Vec::new()));
         }
+        self.make_link(name, from, existing, file)?;
         Ok((Made::New, Vec::new()))
     }
 
+    /// Checks the directory again: it was opened by name since it was entered.
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>> {
+        if permissions == Permissions::Restore {
+            check_directory(&self.directory, attributes)?;
+        }
         let before = self.directory.before_of_itself();
         let made = self.directory.made;
         let lost = put_on(&*self.directory, made, &before, attributes, permissions)?;
         self.is_finished.store(true, Ordering::Release);
         Ok(lost)
+    }
+
+    fn exposed_identity(&self) -> Option<Identity> {
+        self.directory.exposed_identity()
+    }
+
+    fn other_holder(&self) -> Option<&str> {
+        self.other_holder.as_deref()
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -280,24 +332,6 @@ impl Drop for LocalDir {
             let _ = rustix::fs::fchmod(directory, Mode::from_raw_mode(directory.metadata.mode));
         }
     }
-}
-
-/// Puts attributes on a file or directory that has its name; one that was there before
-/// may be locked by its flags, which are lifted for it.
-fn put_on(
-    file: impl AsFd,
-    made: Made,
-    before: &Before,
-    attributes: &Attributes<'_>,
-    permissions: Permissions,
-) -> Result<Vec<Lost>> {
-    let node = Node::Open(file.as_fd());
-    if made == Made::Existed && permissions == Permissions::Restore {
-        flags::lift(node.fd());
-    }
-    let mut lost = attributes::put(node, before, attributes, permissions)?;
-    flags::put(node.fd(), attributes, permissions, made, &mut lost)?;
-    Ok(lost)
 }
 
 /// Links, lifting the lock of an immutable file for it.

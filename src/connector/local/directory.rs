@@ -12,14 +12,16 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-use rustix::fs::{Mode, OFlags, fgetxattr, fgetxattr_query, mkdirat, openat};
+use rustix::fs::{AtFlags, Mode, OFlags, fgetxattr, fgetxattr_query, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
 use super::attributes::{ACL_DEFAULT, Before, Inherited, Owner, acl_mode};
+use super::draft::make_temporary;
 use super::node::proc_path;
 use super::stat::stat_fd;
-use crate::connector::{Made, Metadata, Permissions};
+use super::trust;
+use crate::connector::{Attributes, Identity, Made, Metadata, Permissions};
 use crate::error::{Error, Kind, Result};
 
 const SETGID: u32 = 0o2000;
@@ -48,6 +50,10 @@ pub(super) struct Directory {
     owner_of_new: Option<Owner>,
     /// The permissions its default ACL leaves to new files; `None` without one.
     acl_mode: Option<u32>,
+    /// Whether another user can put another directory in its place while root restores.
+    is_exposed: bool,
+    /// The user that a file created in it belongs to, once that is known.
+    maker: OnceLock<u32>,
 }
 
 impl Directory {
@@ -69,12 +75,20 @@ impl Directory {
             made,
             owner_of_new,
             acl_mode,
+            is_exposed: parent
+                .is_some_and(|parent| trust::other_holder(&parent.metadata).is_some()),
+            maker: OnceLock::new(),
         })
     }
 
     /// Makes the directory `name`, private until it gets its permissions if it does, or
-    /// opens the one that is there.
-    pub(super) fn enter(&self, name: &[u8], permissions: Permissions) -> Result<Directory> {
+    /// opens the one that is there if it may get `attributes`.
+    pub(super) fn enter(
+        &self,
+        name: &[u8],
+        attributes: &Attributes<'_>,
+        permissions: Permissions,
+    ) -> Result<Directory> {
         let mode = match permissions {
             Permissions::Restore => OWNER_ALL,
             Permissions::Skip => PLAIN_DIRECTORY,
@@ -84,7 +98,60 @@ impl Directory {
             Err(Errno::EXIST) => Made::Existed,
             Err(errno) => return Err(errno.into()),
         };
-        self.open(name, made)
+        let mut directory = self.open(name, made)?;
+        if permissions == Permissions::Restore {
+            trust::check_directory(&directory, attributes)?;
+            trust::close_directory(&mut directory, attributes)?;
+        }
+        Ok(directory)
+    }
+
+    /// Opens the directory `name` as [`Directory::enter`] does, if it is there, but changes
+    /// nothing.
+    pub(super) fn look(
+        &self,
+        name: &[u8],
+        attributes: &Attributes<'_>,
+        permissions: Permissions,
+    ) -> Result<Option<Directory>> {
+        let fd = match openat(&self.fd, name, HOW, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            result => result.map_err(|errno| not_a_directory(errno, Made::Existed))?,
+        };
+        let directory = Directory::for_looking(fd)?;
+        if permissions == Permissions::Restore {
+            trust::check_directory(&directory, attributes)?;
+        }
+        Ok(Some(directory))
+    }
+
+    /// Takes an open directory in which nothing is created, not even to learn who owns it.
+    pub(super) fn for_looking(fd: OwnedFd) -> Result<Directory> {
+        let directory = Directory::new(fd, Made::Existed, None)?;
+        directory.maker.get_or_init(|| geteuid().as_raw());
+        Ok(directory)
+    }
+
+    /// Which directory it is, if another one could be put in its place.
+    pub(super) fn exposed_identity(&self) -> Option<Identity> {
+        self.is_exposed.then(|| self.metadata.identity())
+    }
+
+    /// The user that a file created in this directory belongs to. A file system that maps
+    /// owners can make this another user than the one who runs. Found out once, with a file
+    /// that is held open: no other user can put another one in its place.
+    pub(super) fn maker(&self) -> u32 {
+        *self.maker.get_or_init(|| {
+            let how = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let private = Mode::from_raw_mode(PRIVATE_FILE);
+            let made = make_temporary(|name| openat(&self.fd, name, how, private));
+            let user = geteuid().as_raw();
+            made.map_or(user, |(name, file)| {
+                let owner = stat_fd(&file).map(|found| found.uid);
+                let _ = unlinkat(&self.fd, &name, AtFlags::empty());
+                owner.unwrap_or(user)
+            })
+        })
     }
 
     /// Opens the directory `name`, which was just `made` or existed. One that does not let

@@ -18,9 +18,8 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{AtFlags, renameat, unlinkat};
 use rustix::io::Errno;
@@ -112,7 +111,9 @@ impl Drop for Draft {
 }
 
 /// Has `make` make something under a name that is free.
-fn make_temporary<T>(make: impl Fn(&[u8]) -> rustix::io::Result<T>) -> Result<(Vec<u8>, T)> {
+pub(super) fn make_temporary<T>(
+    make: impl Fn(&[u8]) -> rustix::io::Result<T>,
+) -> Result<(Vec<u8>, T)> {
     for _ in 0..TRIES {
         let name = temporary_name();
         match make(&name) {

@@ -10,7 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{IFlags, Mode, OFlags, ioctl_getflags, ioctl_setflags, openat};
 use rustix::io::Errno;
 
-use super::attributes::{Given, attempt};
+use super::attributes::{self, Before, Given, attempt};
+use super::node::Node;
 use crate::connector::{Attributes, Lost, Made, Permissions};
 use crate::error::{During, Result};
 
@@ -48,6 +49,24 @@ pub(super) fn put(
         lost.push(Lost::Flags);
     }
     Ok(())
+}
+
+/// Puts attributes on a file or directory that has its name; one that was there before
+/// may be locked by its flags, which are lifted for it.
+pub(super) fn put_on(
+    file: impl AsFd,
+    made: Made,
+    before: &Before,
+    attributes: &Attributes<'_>,
+    permissions: Permissions,
+) -> Result<Vec<Lost>> {
+    let node = Node::Open(file.as_fd());
+    if made == Made::Existed && permissions == Permissions::Restore {
+        lift(node.fd());
+    }
+    let mut lost = attributes::put(node, before, attributes, permissions)?;
+    put(node.fd(), attributes, permissions, made, &mut lost)?;
+    Ok(lost)
 }
 
 /// Sets the flags `wanted` and clears the others.

@@ -13,6 +13,8 @@ mod node;
 mod open;
 mod source;
 mod stat;
+mod target;
+mod trust;
 
 pub use destination::LocalDestination;
 pub use source::LocalSource;

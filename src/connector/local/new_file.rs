@@ -7,8 +7,7 @@
 //! `utimensat`, `close`; and `renameat` if it is large or replaces another.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
-use std::ops::Range;
+use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -16,15 +15,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags, ftruncate, openat};
 
-use super::attributes;
+use super::attributes::{self, Before, existing};
 use super::directory::{Directory, PRIVATE_FILE};
 use super::draft::{Draft, Under};
-use super::flags;
+use super::flags::{self, put_on};
 use super::node::Node;
 use super::stat::stat_fd;
-use crate::connector::{
-    Attributes, Details, FileKind, Lost, Made, Metadata, NewFile, Permissions, SourceFile,
-};
+use super::trust::may_adopt;
+use crate::connector::{Attributes, FileKind, Identity, Lost, Made, NewFile, OldFile, Permissions};
 use crate::error::{During, Error, Kind, Result};
 
 /// Up to this size a file with a free name is made under it. It is one chunk of
@@ -94,45 +92,60 @@ impl NewFile for LocalNewFile {
         )?;
         Ok(lost)
     }
+
+    fn identity(&self) -> Option<Identity> {
+        stat_fd(&self.file).ok().map(|found| found.identity())
+    }
 }
 
 /// A file that was there before, open for reading.
-pub(super) struct LocalOldFile(pub(super) File);
+pub(super) struct LocalOldFile {
+    file: File,
+    directory: Arc<Directory>,
+}
 
 impl LocalOldFile {
-    /// Opens the regular file `name`. Anything else, a FIFO that nobody writes to among it,
-    /// is an error and never a hang.
-    pub(super) fn open(directory: &Directory, name: &[u8]) -> Result<LocalOldFile> {
+    /// Opens the regular file `name`, if it may get `attributes`. Anything else, a FIFO that
+    /// nobody writes to among it, is an error and never a hang.
+    pub(super) fn open(
+        directory: &Arc<Directory>,
+        name: &[u8],
+        attributes: &Attributes<'_>,
+        permissions: Permissions,
+    ) -> Result<LocalOldFile> {
         let how =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = match openat(directory, name, how, Mode::empty()) {
+        let file = match openat(&**directory, name, how, Mode::empty()) {
             Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => return Err(not_regular()),
             result => File::from(result?),
         };
         if stat_fd(&file)?.kind != FileKind::File {
             return Err(not_regular());
         }
-        Ok(LocalOldFile(file))
+        let directory = directory.clone();
+        let old = LocalOldFile { file, directory };
+        old.before(attributes, permissions)?;
+        Ok(old)
+    }
+
+    /// What is known of it, if it may get `attributes`.
+    fn before(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Before> {
+        let found = stat_fd(&self.file)?;
+        match may_adopt(&self.directory, &found, attributes, permissions) {
+            true => Ok(existing(&found, None)),
+            false => Err(Error::new(
+                Kind::Exists,
+                "other users control the file that has this name",
+            )),
+        }
     }
 }
 
-impl SourceFile for LocalOldFile {
-    fn metadata(&self) -> Result<Metadata> {
-        stat_fd(&self.0)
-    }
-
-    /// Not told: [`crate::connector::DestinationDir::adjust`] puts right what differs.
-    fn details(&self) -> Result<Details> {
-        Err(Error::new(
-            Kind::Unsupported,
-            "the details of a file at the destination are not read",
-        ))
-    }
-
+impl OldFile for LocalOldFile {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match self.0.read(&mut buffer[filled..]) {
+            match self.file.read(&mut buffer[filled..]) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -142,13 +155,18 @@ impl SourceFile for LocalOldFile {
         Ok(filled)
     }
 
-    fn seek(&mut self, offset: u64) -> Result<()> {
-        self.0.seek(SeekFrom::Start(offset))?;
-        Ok(())
+    /// Checks the file again: it may have got another name while it was compared.
+    fn adjust(
+        &mut self,
+        attributes: &Attributes<'_>,
+        permissions: Permissions,
+    ) -> Result<Vec<Lost>> {
+        let before = self.before(attributes, permissions)?;
+        put_on(&self.file, Made::Existed, &before, attributes, permissions)
     }
 
-    fn data_runs(&self, size_bytes: u64) -> Result<Vec<Range<u64>>> {
-        Ok(std::iter::once(0..size_bytes).collect())
+    fn identity(&self) -> Option<Identity> {
+        stat_fd(&self.file).ok().map(|found| found.identity())
     }
 }
 

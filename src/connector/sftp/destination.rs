@@ -13,10 +13,11 @@ use std::sync::{Arc, OnceLock};
 
 use super::file::RemoteFile;
 use super::new_file::{Plain, SftpNewFile, temporary_beside};
+use super::old_file::SftpOldFile;
 use super::{look, metadata, path_of};
 use crate::connector::{
-    Attributes, Destination, DestinationDir, FileKind, Lost, Made, Metadata, NewFile, Permissions,
-    SourceFile,
+    Attributes, Destination, DestinationDir, FileKind, Identity, Lost, Made, Metadata, NewFile,
+    OldFile, Permissions, SourceFile,
 };
 use crate::error::{During, Error, Kind, Result};
 use crate::net::location::Url;
@@ -105,6 +106,11 @@ impl Destination for SftpDestination {
         let root = RemoteDir::new(&self.shared, self.path.clone(), None);
         Ok((Arc::new(root), made))
     }
+
+    fn look(&self) -> Result<Option<Arc<dyn DestinationDir>>> {
+        let is_there = self.is_there()?;
+        Ok(is_there.then(|| RemoteDir::for_looking(&self.shared, self.path.clone())))
+    }
 }
 
 /// Makes the directory `path` and its parents where missing, with what the umask gives. A
@@ -130,6 +136,8 @@ struct RemoteDir {
     /// The mode of one that was there and had to be opened up.
     own_mode: Option<u32>,
     is_finished: AtomicBool,
+    /// Whether nothing is created in it, not even to learn what the account may do.
+    is_looked_at: bool,
 }
 
 impl RemoteDir {
@@ -139,7 +147,15 @@ impl RemoteDir {
             path,
             own_mode,
             is_finished: AtomicBool::new(false),
+            is_looked_at: false,
         }
+    }
+
+    /// A directory that is there, and is not changed.
+    fn for_looking(shared: &Arc<Shared>, path: PathBuf) -> Arc<dyn DestinationDir> {
+        let mut dir = RemoteDir::new(shared, path, None);
+        dir.is_looked_at = true;
+        Arc::new(dir)
     }
 
     /// Where `name` is.
@@ -173,9 +189,27 @@ impl RemoteDir {
 }
 
 impl DestinationDir for RemoteDir {
+    /// The owner is not checked: whether the account is root is found out by creating a file.
+    fn look(
+        &self,
+        name: &[u8],
+        _: &Attributes<'_>,
+        _: Permissions,
+    ) -> Result<Option<Arc<dyn DestinationDir>>> {
+        let path = self.at(name)?;
+        match self.run(|connection| look(connection, &path)) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            found => {
+                expect_directory(&found?)?;
+                Ok(Some(RemoteDir::for_looking(&self.shared, path)))
+            }
+        }
+    }
+
     fn enter(
         &self,
         name: &[u8],
+        attributes: &Attributes<'_>,
         permissions: Permissions,
     ) -> Result<(Arc<dyn DestinationDir>, Made)> {
         let path = self.at(name)?;
@@ -198,6 +232,9 @@ impl DestinationDir for RemoteDir {
             }
             Some(found) => {
                 expect_directory(&found)?;
+                if permissions == Permissions::Restore {
+                    (self.shared).check_directory(&path, &found, attributes.metadata)?;
+                }
                 Ok((self.existing(path, found.mode), Made::Existed))
             }
         }
@@ -218,28 +255,25 @@ impl DestinationDir for RemoteDir {
         }
     }
 
-    fn read(&self, name: &[u8]) -> Result<Box<dyn SourceFile>> {
+    fn read(
+        &self,
+        name: &[u8],
+        attributes: &Attributes<'_>,
+        permissions: Permissions,
+    ) -> Result<Box<dyn OldFile>> {
         let path = self.at(name)?;
-        Ok(Box::new(RemoteFile::open(&self.shared.pool, path)?))
+        let user = match self.is_looked_at {
+            // Where that is not found out, it is taken for the right one.
+            true => attributes.metadata.uid,
+            false => self.shared.plain(&path)?.owner.0,
+        };
+        let file = SftpOldFile::open(&self.shared, path, user, attributes, permissions)?;
+        Ok(Box::new(file))
     }
 
     fn create(&self, name: &[u8], size_bytes: u64) -> Result<Arc<dyn NewFile>> {
         let path = self.at(name)?;
         Ok(Arc::new(SftpNewFile::new(&self.shared, path, size_bytes)?))
-    }
-
-    fn adjust(
-        &self,
-        name: &[u8],
-        attributes: &Attributes<'_>,
-        permissions: Permissions,
-    ) -> Result<Vec<Lost>> {
-        let path = self.at(name)?;
-        let found = self.run(|connection| look(connection, &path))?;
-        match found.kind {
-            FileKind::File => (self.shared).put(&path, attributes, permissions, Change::default()),
-            _ => Err(Error::new(Kind::Exists, "not a regular file any more")),
-        }
     }
 
     fn make(
@@ -274,6 +308,7 @@ impl DestinationDir for RemoteDir {
         name: &[u8],
         dir: &dyn DestinationDir,
         existing: &[u8],
+        _: Option<Identity>,
     ) -> Result<(Made, Vec<Lost>)> {
         let Some(from) = dir.as_any().downcast_ref::<RemoteDir>() else {
             let cause = "a hard link cannot lead to another destination";
@@ -308,6 +343,11 @@ impl DestinationDir for RemoteDir {
     }
 
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>> {
+        if permissions == Permissions::Restore && self.shared.is_root(&self.path) {
+            let found = self.run(|connection| look(connection, &self.path))?;
+            expect_directory(&found)?;
+            (self.shared).check_directory(&self.path, &found, attributes.metadata)?;
+        }
         let change = Change {
             mode: self.own_mode,
             ..Change::default()

@@ -3,6 +3,8 @@
 //! SFTP knows paths, not open directories, so a directory here is a path. What is opened is
 //! looked at before and not followed if it is a link; but between the look and the opening
 //! somebody with an account on the server can put a link there, as with any client of SFTP.
+//! For the same reason a check of an owner ([`old_file`]) holds only where no other user of
+//! the server can write to the directories above.
 //!
 //! The protocol has kind, permissions, numbers of owner and group, length, and times in whole
 //! seconds. There are no inodes, no names of owners, no extended attributes, flags or holes,
@@ -14,6 +16,7 @@ mod ahead;
 mod destination;
 mod file;
 mod new_file;
+mod old_file;
 mod source;
 
 pub use destination::SftpDestination;

@@ -133,7 +133,7 @@ impl Drop for SftpNewFile {
 /// What a new file gets of which nothing is said.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plain {
-    owner: (u32, u32),
+    pub(super) owner: (u32, u32),
     mode: u32,
 }
 

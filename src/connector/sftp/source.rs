@@ -93,7 +93,7 @@ impl SftpSource {
             .reach
             .pool
             .run(|connection| match look(connection, &path)?.kind {
-                FileKind::Directory => connection.read_dir(&path, &mut |_, _| {}),
+                FileKind::Directory => connection.read_dir(&path, usize::MAX, &mut |_, _| {}),
                 FileKind::File => {
                     let file = connection.open(&path, Open::Read)?;
                     connection.close(file)
@@ -174,7 +174,7 @@ impl RemoteDir {
                 return Err(Error::new(Kind::Failed, "not a directory any more"));
             }
             let mut items = Vec::new();
-            connection.read_dir(&self.path, &mut |name, stat| {
+            connection.read_dir(&self.path, usize::MAX, &mut |name, stat| {
                 items.push(Item {
                     name: name.to_owned(),
                     metadata: Ok(metadata(&stat)),

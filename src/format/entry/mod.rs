@@ -50,6 +50,13 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Whether there is no more of anything than in `other`.
+    pub fn fits(&self, other: Totals) -> bool {
+        self.files <= other.files
+            && self.directories <= other.directories
+            && self.bytes <= other.bytes
+    }
+
     /// Counts `other` in.
     pub fn add(&mut self, other: Totals) {
         self.files = self.files.saturating_add(other.files);

@@ -4,11 +4,14 @@ use std::ops::Range;
 
 use super::{Content, Entry, Totals, check_name};
 use crate::error::{Error, Result};
-use crate::format::cbor::{Reader, Writer};
+use crate::format::cbor::{Keys, Reader, Writer};
 use crate::util::file::FileKind;
 
 /// How deep lists of chunks may lie: three levels suffice for every file that can be.
 const LIST_DEPTH_LIMIT: u32 = 8;
+
+/// The bits of a mode: permissions, setuid, setgid and sticky.
+const MODE_BITS: u32 = 0o7777;
 
 /// Keys of the map. They are part of the format: never renumber.
 mod key {
@@ -174,12 +177,13 @@ impl Entry {
         let mut entry = Entry::default();
         entry.metadata.links = 1;
         let mut kind = None;
-        for _ in 0..reader.map()? {
-            match reader.u64()? {
+        let keys = reader.each_pair(|key, reader| {
+            match key {
                 key::KIND => kind = Some(reader.u64()?),
                 known => entry.decode_pair(known, reader)?,
             }
-        }
+            Ok(())
+        })?;
         let kind = kind.ok_or_else(|| Error::corrupt("an entry of no kind"))?;
         match kind_of(kind) {
             Some(kind) => entry.metadata.kind = kind,
@@ -189,8 +193,27 @@ impl Entry {
             )),
         }
         check_name(&entry.name)?;
+        check_lists(keys)?;
+        entry.check_mode()?;
+        entry.check_target()?;
         entry.check_holes()?;
         Ok(entry)
+    }
+
+    /// The name of the entry that `bytes` begin with, if it can be found: an entry that is
+    /// damaged elsewhere is reported by it.
+    pub(crate) fn name_in(bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut name = None;
+        let read = Reader::new(bytes).each_pair(|key, reader| {
+            match key {
+                key::NAME => name = Some(reader.bytes()?.to_vec()),
+                _ => reader.skip()?,
+            }
+            Ok(())
+        });
+        // Before or behind what is malformed.
+        drop(read);
+        name
     }
 
     /// Reads the value that belongs to `key`.
@@ -198,7 +221,7 @@ impl Entry {
         let metadata = &mut self.metadata;
         match key {
             key::NAME => self.name = reader.bytes()?.to_vec(),
-            key::MODE => metadata.mode = reader.u32()? & 0o7777,
+            key::MODE => metadata.mode = reader.u32()?,
             key::UID => metadata.uid = reader.u32()?,
             key::GID => metadata.gid = reader.u32()?,
             key::USER => self.user = Some(reader.text()?.into()),
@@ -240,6 +263,28 @@ impl Entry {
     }
 
     /// # Errors
+    /// [`Kind::Corrupt`] for a mode of more than 12 bits.
+    fn check_mode(&self) -> Result<()> {
+        match self.metadata.mode {
+            ..=MODE_BITS => Ok(()),
+            mode => Err(Error::corrupt(format!("a mode of {mode:o}"))),
+        }
+    }
+
+    /// # Errors
+    /// [`Kind::Corrupt`] for a symbolic link to nowhere. One that could not be read has no target.
+    fn check_target(&self) -> Result<()> {
+        let (target, is_link) = (
+            &self.details.target,
+            self.metadata.kind == FileKind::Symlink,
+        );
+        if is_link && self.problem.is_none() && (target.is_empty() || target.contains(&0)) {
+            return Err(Error::corrupt("a link with an impossible target"));
+        }
+        Ok(())
+    }
+
+    /// # Errors
     /// [`Kind::Corrupt`] unless holes are sorted, apart and inside of the file.
     fn check_holes(&self) -> Result<()> {
         let mut last_end = 0;
@@ -251,6 +296,20 @@ impl Entry {
         }
         Ok(())
     }
+}
+
+/// # Errors
+/// [`Kind::Corrupt`] for contents, or a tree, that are given twice: it is not known which counts.
+fn check_lists(keys: Keys) -> Result<()> {
+    for (direct, lists) in [
+        (key::CHUNKS, key::CHUNK_LISTS),
+        (key::TREE, key::TREE_LISTS),
+    ] {
+        if keys.has(direct) && keys.has(lists) {
+            return Err(Error::corrupt(format!("both keys {direct} and {lists}")));
+        }
+    }
+    Ok(())
 }
 
 /// Reads names and values in turn.

@@ -216,14 +216,15 @@ fn encode(packs: &[Id], fate: Fate) -> Result<Vec<u8>> {
 fn decode(body: &[u8]) -> Result<(Vec<Id>, Fate)> {
     let mut reader = Reader::new(body);
     let (mut packs, mut fate) = (Vec::new(), Fate::Doomed);
-    for _ in 0..reader.map()? {
-        match reader.u64()? {
+    reader.each_pair(|key, reader| {
+        match key {
             PACKS => packs = reader.ids()?,
             GONE if reader.u64()? == 1 => fate = Fate::Gone,
             GONE => {}
             _ => reader.skip()?,
         }
-    }
+        Ok(())
+    })?;
     reader.end()?;
     Ok((packs, fate))
 }

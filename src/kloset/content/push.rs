@@ -9,9 +9,10 @@
 use std::ops::Range;
 use std::vec::IntoIter;
 
-use super::reader::{as_damage, check_contents, check_length};
+use super::reader::{as_damage, check_contents};
 use crate::error::{During, Error, Result};
 use crate::format::entry::{Content, Entry};
+use crate::format::holes::ContentLength;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::tree::decode_list;
 use crate::util::Id;
@@ -66,7 +67,7 @@ pub struct Contents<'a> {
     chunk: Vec<u8>,
     chunk_at: usize,
     /// How much content came by.
-    content_bytes: u64,
+    length: ContentLength,
     /// Where in the file we are.
     at: u64,
     /// The hole we are in, or before.
@@ -86,7 +87,7 @@ impl<'a> Contents<'a> {
             entry: entry.clone(),
             chunk: Vec::new(),
             chunk_at: 0,
-            content_bytes: 0,
+            length: ContentLength::new(&entry.holes, entry.metadata.size_bytes),
             at: 0,
             hole: 0,
             trouble: None,
@@ -131,8 +132,8 @@ impl<'a> Contents<'a> {
             };
             // What is in no pack is for whoever reads it to find out.
             let Some(length) = length else { return Ok(()) };
-            self.pass(length.into());
-            other.pass(length.into());
+            self.pass(length.into())?;
+            other.pass(length.into())?;
         }
         Ok(())
     }
@@ -147,9 +148,9 @@ impl<'a> Contents<'a> {
     }
 
     /// Goes on by a chunk of `length` bytes, and the holes in and before it.
-    fn pass(&mut self, length: u64) {
+    fn pass(&mut self, length: u64) -> Result<()> {
         self.ids.advance();
-        self.content_bytes += length;
+        self.length.add(length)?;
         let mut left = length;
         while let Some(hole) = self.entry.holes.get(self.hole) {
             let before = hole.start.saturating_sub(self.at);
@@ -161,6 +162,7 @@ impl<'a> Contents<'a> {
             self.hole += 1;
         }
         self.at += left;
+        Ok(())
     }
 
     /// Some of what comes next; nothing at the end.
@@ -170,15 +172,16 @@ impl<'a> Contents<'a> {
             Some(hole) => hole.start,
             // What is stored beyond a hole at the end has no place.
             None if self.ends_in_hole() => {
-                self.check_length()?;
+                // Any further chunk is one too many.
+                self.next_chunk()?;
+                self.length.end()?;
                 return Ok(0);
             }
-            // A file that grew while it was read keeps all that was read.
             None => u64::MAX,
         };
         while !self.is_inside() {
             if !self.next_chunk()? {
-                self.check_length()?;
+                self.length.end()?;
                 return Ok(self.zeros(buffer, until.min(self.entry.metadata.size_bytes)));
             }
         }
@@ -230,11 +233,7 @@ impl<'a> Contents<'a> {
         self.chunk.clear();
         self.chunk_at = 0;
         self.blobs.append(&id, &mut self.chunk)?;
-        self.content_bytes += self.chunk.len() as u64;
+        self.length.add(self.chunk.len() as u64)?;
         Ok(true)
-    }
-
-    fn check_length(&self) -> Result<()> {
-        check_length(&self.entry, self.content_bytes)
     }
 }

@@ -8,7 +8,7 @@
 use crate::connector::FileKind;
 use crate::error::{Error, Kind, Result};
 use crate::format::entry::Entry;
-use crate::format::holes::{Layout, content_bytes};
+use crate::format::holes::{ContentLength, Layout};
 use crate::kloset::blob::BlobReader;
 use crate::kloset::tree::each_chunk;
 use crate::util::printable::printable;
@@ -41,28 +41,15 @@ pub fn read(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()>
 /// The same without the holes: what lies between them, back to back.
 pub fn data(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()> {
     check_contents(entry)?;
-    let mut stored = 0;
+    let mut length = ContentLength::new(&entry.holes, entry.metadata.size_bytes);
     let read = each_chunk(blobs, &entry.content, &mut |id| {
         blobs.with(&id, |bytes| {
-            stored += bytes.len() as u64;
+            length.add(bytes.len() as u64)?;
             sink(bytes)
         })
     });
     read.map_err(as_damage)?;
-    check_length(entry, stored)
-}
-
-/// # Errors
-/// [`Kind::Corrupt`] unless `stored` bytes of content are what the file has, or it changed when
-/// it was read.
-pub(crate) fn check_length(entry: &Entry, stored: u64) -> Result<()> {
-    let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
-    match entry.changed || stored == expected {
-        true => Ok(()),
-        false => Err(Error::corrupt(format!(
-            "{stored} bytes are stored instead of {expected}"
-        ))),
-    }
+    length.end()
 }
 
 /// # Errors

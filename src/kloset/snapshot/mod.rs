@@ -203,14 +203,16 @@ impl Snapshot {
         let mut reader = Reader::new(body);
         let mut snapshot = Snapshot::default();
         let (mut id, mut root) = (None, None);
-        for _ in 0..reader.map()? {
-            match reader.u64()? {
+        reader.each_pair(|key, reader| {
+            match key {
                 key::ID => id = Some(reader.id()?),
-                key::ROOT => root = Some(Entry::decode(&mut Reader::new(reader.bytes()?))?),
-                key::ERRORS if detail == Detail::Brief => reader.skip()?,
-                other => snapshot.decode_pair(other, &mut reader)?,
+                key::ROOT => root = Some(root_entry(reader.bytes()?)?),
+                // Read all the same: what is damage in detail is damage in a list.
+                key::ERRORS if detail == Detail::Brief => drop(failures(reader)?),
+                other => snapshot.decode_pair(other, reader)?,
             }
-        }
+            Ok(())
+        })?;
         reader.end()?;
         let (Some(id), Some(root)) = (id, root.filter(Entry::is_dir)) else {
             return Err(Error::corrupt("a snapshot without id or root directory"));
@@ -272,6 +274,14 @@ pub fn common_directory(paths: &[Vec<u8>]) -> Vec<u8> {
         path if path.is_empty() => b"/".to_vec(),
         path => path,
     }
+}
+
+/// The entry that consists of all of `bytes`.
+fn root_entry(bytes: &[u8]) -> Result<Entry> {
+    let mut reader = Reader::new(bytes);
+    let root = Entry::decode(&mut reader)?;
+    reader.end()?;
+    Ok(root)
 }
 
 /// Reads an array of what `item` reads.

@@ -8,12 +8,14 @@
 //! with its older self, and reading one never takes more memory than a chunk.
 
 mod chunk_list;
+mod tally;
 mod walk;
 
 pub use crate::format::entry::{Content, Entry, Totals, check_name};
 pub use crate::kloset::tree::chunk_list::{
     ListWriter, Role, TREE_CHUNKS_LIMIT, chunk_ids, decode_list, each_chunk, each_reference,
 };
+pub use tally::{Part, Tally};
 pub use walk::{Reach, TreeWalk};
 
 use super::Kloset;
@@ -76,37 +78,49 @@ pub struct TreeReader<'a> {
     /// Where the tree is, until its chunks are known.
     tree: Option<Content>,
     chunks: std::vec::IntoIter<Id>,
-    entries: std::vec::IntoIter<Entry>,
-    last_name: Vec<u8>,
+    entries: std::vec::IntoIter<Result<Entry>>,
+    tally: Tally,
 }
 
 impl<'a> TreeReader<'a> {
-    /// A reader of the tree that is at `tree`.
-    pub fn new(blobs: &'a BlobReader<'a>, tree: Content) -> TreeReader<'a> {
+    /// A reader of the tree of `directory`.
+    pub fn new(blobs: &'a BlobReader<'a>, directory: &Entry) -> TreeReader<'a> {
         TreeReader {
             blobs,
-            tree: Some(tree),
+            tree: Some(directory.tree.clone()),
             chunks: Vec::new().into_iter(),
             entries: Vec::new().into_iter(),
-            last_name: Vec::new(),
+            tally: Tally::new(directory.below),
         }
     }
 
-    /// The next entry. After an error the rest of the chunk it is in is passed over, so
-    /// that a damaged one does not hide those after it.
+    /// The next entry.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`] for one damaged entry, a chunk that cannot be read, or a
+    /// directory whose totals are wrong. The next call returns what follows.
     pub fn try_next(&mut self) -> Result<Option<Entry>> {
+        let next = self.next();
+        if next.is_err() {
+            self.tally.skip();
+        }
+        next
+    }
+
+    fn next(&mut self) -> Result<Option<Entry>> {
         self.begin()?;
         loop {
             if let Some(entry) = self.entries.next() {
-                self.check_order(&entry)?;
+                let entry = entry?;
+                self.tally.count(&entry)?;
                 return Ok(Some(entry));
             }
             let Some(chunk) = self.chunks.next() else {
-                return Ok(None);
+                return self.tally.end().map(|()| None);
             };
             let read = self
                 .blobs
-                .with(&chunk, decode)
+                .with(&chunk, |chunk| Ok(decode(chunk)))
                 .during(|| format!("tree {}", chunk.short()));
             self.entries = read?.into_iter();
         }
@@ -133,7 +147,9 @@ impl<'a> TreeReader<'a> {
             && one == two
         {
             self.chunks.next();
+            self.tally.skip();
             other.chunks.next();
+            other.tally.skip();
         }
     }
 
@@ -141,30 +157,38 @@ impl<'a> TreeReader<'a> {
     pub fn entries(mut self) -> impl Iterator<Item = Result<Entry>> {
         std::iter::from_fn(move || self.try_next().transpose())
     }
-
-    /// # Errors
-    /// [`crate::error::Kind::Corrupt`] unless names come sorted, each once: two entries of one
-    /// name could be used to have the second written through the first. Then nothing more is
-    /// taken from the chunk, and what follows is measured by the last name that was sorted.
-    fn check_order(&mut self, entry: &Entry) -> Result<()> {
-        if self.last_name < entry.name {
-            self.last_name.clone_from(&entry.name);
-            return Ok(());
-        }
-        self.entries = Vec::new().into_iter();
-        Err(Error::corrupt("entries of a tree are out of order"))
-    }
 }
 
-/// The entries that lie in one chunk.
-pub fn decode(chunk: &[u8]) -> Result<Vec<Entry>> {
-    let mut reader = Reader::new(chunk);
+/// The entries in one chunk, and an error in the place of each that is damaged. Where one ends
+/// is known as long as it is well-formed CBOR; one that is not takes the rest of the chunk along.
+pub fn decode(chunk: &[u8]) -> Vec<Result<Entry>> {
     let mut entries = Vec::new();
-    while !reader.at_end() {
+    let mut rest = chunk;
+    while !rest.is_empty() {
         if entries.len() >= ENTRIES_LIMIT {
-            return Err(Error::corrupt("a chunk of too many entries"));
+            entries.push(Err(Error::corrupt("a chunk of too many entries")));
+            break;
         }
-        entries.push(Entry::decode(&mut reader)?);
+        let mut reader = Reader::new(rest);
+        let mut entry = Entry::decode(&mut reader);
+        if let Err(error) = entry {
+            let name = Entry::name_in(rest);
+            entry = Err(name.map_or(error.clone(), |name| error.during(tally::label(&name))));
+            reader = Reader::new(rest);
+            if reader.skip().is_err() {
+                rest = &[];
+            }
+        }
+        rest = rest.get(reader.position()..).unwrap_or_default();
+        entries.push(entry);
     }
-    Ok(entries)
+    entries
+}
+
+/// The entries in one chunk, for callers that need all of them.
+///
+/// # Errors
+/// [`crate::error::Kind::Corrupt`] if any is damaged.
+pub fn decode_all(chunk: &[u8]) -> Result<Vec<Entry>> {
+    decode(chunk).into_iter().collect()
 }

@@ -1,8 +1,9 @@
 //! Walking a stored tree, entry by entry, in the order of names and parents first.
 //!
 //! The directories we are in are a stack of readers, each with one chunk of its tree,
-//! so neither a long directory nor a deep one is ever held whole. A damaged chunk is one
-//! error, and the walk goes on after it.
+//! so neither a long directory nor a deep one is ever held whole. A damaged chunk, or entry, is
+//! one error, and the walk continues after it. No directory is entered that exceeds the totals of its
+//! parent ([`super::Tally`]), so the totals of the first one bound the walk.
 
 use super::{DEPTH_LIMIT, TreeReader};
 use crate::error::{Error, Result};
@@ -37,7 +38,7 @@ impl<'a> TreeWalk<'a> {
         reach: Reach,
     ) -> TreeWalk<'a> {
         let path = path.strip_suffix(b"/").unwrap_or(path).to_vec();
-        let open = vec![(TreeReader::new(blobs, entry.tree.clone()), path.len())];
+        let open = vec![(TreeReader::new(blobs, entry), path.len())];
         TreeWalk {
             blobs,
             reach,
@@ -77,7 +78,7 @@ impl<'a> TreeWalk<'a> {
                     "more than {DEPTH_LIMIT} directories deep"
                 )));
             }
-            let reader = TreeReader::new(self.blobs, entry.tree.clone());
+            let reader = TreeReader::new(self.blobs, &entry);
             self.open.push((reader, self.path.len()));
         }
         Ok(entry)

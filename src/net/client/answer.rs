@@ -1,13 +1,11 @@
 //! An answer: its head, and its body as it comes.
 
-use std::time::Duration;
-
 use super::pool::Lease;
-use super::{PIECE_BYTES, Reply, SLOWEST, Wire, lost, not_http, unavailable};
+use super::{PIECE_BYTES, Reply, Wire, lost, not_http, unavailable};
 use crate::error::{Error, Result};
 use crate::net::http1::{Body, Framing, Headers, Response, Wrong};
 use crate::net::retry::Failure;
-use crate::net::socket::Limit;
+use crate::net::socket::Pace;
 use crate::util::human;
 
 /// An answer. Has its connection until it is dropped; the connection is kept for the next
@@ -20,7 +18,7 @@ pub struct Answer<'a> {
     framing: Framing,
     body: Body,
     is_reusable: bool,
-    stall: Duration,
+    pace: Pace,
 }
 
 impl<'a> Answer<'a> {
@@ -28,7 +26,7 @@ impl<'a> Answer<'a> {
         lease: Lease<'a>,
         reply: Reply,
         method: &str,
-        stall: Duration,
+        pace: Pace,
     ) -> Result<Answer<'a>, Failure> {
         let framing = Framing::of_response(&reply.response, method);
         let framing = framing.map_err(|wrong| not_http(&wrong))?;
@@ -39,7 +37,7 @@ impl<'a> Answer<'a> {
             response: reply.response,
             framing,
             body: Body::new(framing),
-            stall,
+            pace,
         })
     }
 
@@ -62,18 +60,24 @@ impl<'a> Answer<'a> {
     }
 
     /// Reads some bytes of the body; none at its end.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Unavailable`] if the connection ends, or the body comes too slowly:
+    /// its bytes have a least rate, however often some come.
     pub fn read(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
         let most = into.len().min(PIECE_BYTES);
         let Some(wire) = &mut self.wire else {
             return Ok(0);
         };
-        wire.stream().set_limit(Limit::pace(self.stall, SLOWEST));
-        let outcome = self.body.read(wire, &mut into[..most]);
-        outcome.map_err(|wrong| match wrong {
+        wire.stream().set_limit(self.pace.limit());
+        let read = self.body.read(wire, &mut into[..most]);
+        let read = read.map_err(|wrong| match wrong {
             Wrong::Io(cause) => unavailable(cause).into(),
             _ if wire.stream().has_ended() => lost("the connection ended within an answer"),
             wrong => not_http(&wrong),
-        })
+        })?;
+        self.pace.count(read as u64);
+        Ok(read)
     }
 
     /// Reads until `into[*filled..]` is full, and counts in `filled`, also when it fails.

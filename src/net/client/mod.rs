@@ -5,8 +5,8 @@
 //! before, and turns out to have ended meanwhile, is replaced at once: that is no failure of
 //! the server, and everything asked for here may be repeated.
 //!
-//! No wait is without an end: for a connection, for the beginning of an answer, for each piece
-//! of a body. A body that is sent is watched for an answer that comes early, and such an answer
+//! No wait is without an end: for a connection, for the beginning of an answer, for a body, which
+//! has a least rate. A body that is sent is watched for an answer that comes early, and such an answer
 //! is read even when sending failed, since it says why. Redirects are not followed: a store is
 //! where it was said to be, and a token is for nobody else.
 //!
@@ -37,7 +37,7 @@ use super::content::Content;
 use super::http1::{self, Connection, Response, Wrong};
 use super::location::Url;
 use super::retry::{Failure, Notice, Patience};
-use super::socket::{Limit, Socket};
+use super::socket::{Limit, Pace, Socket};
 use super::tls;
 use crate::error::{Error, Kind, Result};
 use crate::util::human;
@@ -169,7 +169,7 @@ impl Client {
             let words = format!("it redirects to {}: use that", human::shorten(to, 200));
             return Err(Failure::Final(Error::new(Kind::Unsupported, words)));
         }
-        Answer::new(lease, reply, request.method, self.setup.patience.stall)
+        Answer::new(lease, reply, request.method, self.pace())
     }
 
     /// A new connection, ready for a request.
@@ -218,7 +218,7 @@ impl Client {
         let answer = self.setup.patience.answer;
         let size_bytes = request.content.map_or(0, Content::size_bytes);
         let expects = size_bytes >= EXPECT_FROM_BYTES;
-        wire.stream().set_limit(self.stall());
+        wire.stream().set_limit(self.pace().limit());
         let early = match self.send_head(&mut wire, request, size_bytes, expects) {
             Err(cause) => Some(self.last_words(&mut wire, cause)?),
             Ok(()) if expects => self.word_to_go_on(&mut wire)?,
@@ -244,9 +244,9 @@ impl Client {
         })
     }
 
-    /// What a piece of a body may take.
-    fn stall(&self) -> Limit {
-        Limit::pace(self.setup.patience.stall, SLOWEST)
+    /// The least rate of a body, from now on.
+    fn pace(&self) -> Pace {
+        Pace::new(self.setup.patience.stall, SLOWEST)
     }
 
     fn send_head(
@@ -291,11 +291,14 @@ impl Client {
     fn send(&self, wire: &mut Wire, content: &dyn Content) -> Result<Option<Response>, Trouble> {
         let mut buffer = Vec::new();
         let (mut offset, end) = (0, content.size_bytes());
+        let mut pace = self.pace();
         while offset < end {
             buffer.clear();
             let piece = content.append(offset, PIECE_BYTES, &mut buffer);
             piece.map_err(|error| Trouble::Other(Failure::Final(error)))?;
-            wire.stream().set_limit(self.stall());
+            // The whole piece has to be taken, in the time that it takes.
+            pace.count(buffer.len() as u64);
+            wire.stream().set_limit(pace.limit());
             if wire.has_more() || wire.stream().has_incoming().unwrap_or(true) {
                 let outcome = wire.read_any_response();
                 let response = outcome.map_err(|wrong| self.no_answer(wire, wrong))?;
@@ -363,7 +366,7 @@ fn lost(words: &str) -> Failure {
 fn unavailable(cause: io::Error) -> Error {
     let words = match cause.kind() {
         ErrorKind::UnexpectedEof => "the connection ended within an answer".to_owned(),
-        ErrorKind::TimedOut => "the connection does not move".to_owned(),
+        ErrorKind::TimedOut => "the connection is stalled or too slow".to_owned(),
         _ => Error::from(cause).to_string(),
     };
     Error::new(Kind::Unavailable, words)

@@ -17,6 +17,9 @@ pub(crate) enum Step {
     Early(Vec<u8>),
     /// Reads the head and waits until the other side closes.
     Hang,
+    /// Reads the head and writes the first; then the second every 20 ms, a thousand times or
+    /// until the other side closes.
+    Drip(Vec<u8>, Vec<u8>),
 }
 
 /// A server that is done once its script is.
@@ -87,6 +90,13 @@ fn play(tcp: &mut TcpStream, step: Step, seen: &Mutex<Vec<String>>) {
             let _ = tcp.write_all(&answer);
         }
         Step::Early(answer) => tcp.write_all(&answer).unwrap(),
+        Step::Drip(first, piece) => {
+            tcp.write_all(&first).unwrap();
+            let mut pieces = 0..1000;
+            while pieces.next().is_some() && tcp.write_all(&piece).is_ok() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
         Step::Hang => while tcp.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {},
     }
 }

@@ -117,7 +117,22 @@ fn who_does_not_answer_is_not_waited_for() {
     let stuck = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab".to_vec();
     let script = Script::new(vec![vec![Step::Early(stuck), Step::Hang]]);
     let words = failed(get(&client(&script))).1;
-    assert_eq!(words, "the connection does not move");
+    assert_eq!(words, "the connection is stalled or too slow");
+}
+
+#[test]
+fn a_body_that_drips_is_given_up() {
+    let length = |bytes| format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n");
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+    // A byte of a body at a time, and one in so many bytes that are none.
+    let wrapped = format!("1;{}\r\nx\r\n", "x".repeat(200));
+    for (head, piece) in [(length(1000), "x".to_owned()), (chunked, wrapped)] {
+        let script = Script::new(vec![vec![Step::Drip(head.into(), piece.into())]]);
+        let (kind, words, again) = failed(get(&client(&script)));
+        assert_eq!((kind, again), (Kind::Unavailable, true), "{words}");
+        assert_eq!(words, "the connection is stalled or too slow");
+        script.played();
+    }
 }
 
 #[test]

@@ -186,6 +186,13 @@ fn read_within<S: Read + Write>(
 /// Reads the line before a chunk, and after the last one the trailer.
 fn next_chunk<S: Read + Write>(connection: &mut Connection<S>) -> Result<State, Wrong> {
     let line = connection.read_line(CHUNK_LINE_LIMIT_BYTES)?;
+    // Such as a CR in an extension, which others take for the end of the line.
+    if line
+        .iter()
+        .any(|byte| byte.is_ascii_control() && *byte != b'\t')
+    {
+        return Err(Wrong::Malformed("a control character before a chunk"));
+    }
     let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
     let digits = digits.trim_ascii_end();
     let is_number = (1..=16).contains(&digits.len()) && digits.iter().all(u8::is_ascii_hexdigit);
@@ -209,8 +216,12 @@ fn end_chunk<S: Read + Write>(connection: &mut Connection<S>) -> Result<(), Wron
 /// Throws away the fields after the last chunk, up to the empty line.
 fn skip_trailer<S: Read + Write>(connection: &mut Connection<S>) -> Result<(), Wrong> {
     for _ in 0..TRAILER_LIMIT_LINES {
-        if connection.read_line(TRAILER_LIMIT_BYTES)?.is_empty() {
+        let line = connection.read_line(TRAILER_LIMIT_BYTES)?;
+        if line.is_empty() {
             return Ok(());
+        }
+        if line.contains(&b'\r') {
+            return Err(Wrong::Malformed("a line does not end with CR and LF"));
         }
     }
     Err(Wrong::LongHead)

@@ -116,6 +116,7 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(Request, usize)>, Wrong> {
     if length > HEAD_LIMIT_BYTES {
         return Err(too_long(bytes));
     }
+    check_line_ends(&bytes[..length])?;
     let headers = Headers::of(request.headers)?;
     let request = Request {
         method: request.method.unwrap_or_default().to_owned(),
@@ -137,6 +138,7 @@ pub fn parse_response(bytes: &[u8]) -> Result<Option<(Response, usize)>, Wrong> 
     let Some(length) = whole(response.parse(bytes))? else {
         return Ok(None);
     };
+    check_line_ends(&bytes[..length])?;
     let head = Response {
         status: response.code.unwrap_or_default(),
         minor: response.version.unwrap_or_default(),
@@ -145,6 +147,16 @@ pub fn parse_response(bytes: &[u8]) -> Result<Option<(Response, usize)>, Wrong> 
     match head.status {
         100..=999 => Ok(Some((head, length))),
         _ => Err(Wrong::Malformed("that is no status")),
+    }
+}
+
+/// Checks that every line of a head ends with CR and LF. `httparse` accepts LF alone, as
+/// RFC 9112, section 2.2, allows; a proxy that does not would see another message.
+fn check_line_ends(head: &[u8]) -> Result<(), Wrong> {
+    let mut lines = head.split_inclusive(|byte| *byte == b'\n');
+    match lines.all(|line| line.ends_with(b"\r\n") && !line[..line.len() - 2].contains(&b'\r')) {
+        true => Ok(()),
+        false => Err(Wrong::Malformed("a line does not end with CR and LF")),
     }
 }
 
@@ -196,6 +208,7 @@ pub fn reason(status: u16) -> &'static str {
         414 => "URI Too Long",
         416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         422 => "Unprocessable Content",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",

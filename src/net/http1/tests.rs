@@ -109,6 +109,30 @@ fn what_two_parsers_could_understand_differently_is_refused() {
 }
 
 #[test]
+fn every_line_of_a_head_ends_with_cr_and_lf() {
+    for text in [
+        "GET / HTTP/1.1\nHost: h\n\n",
+        "GET / HTTP/1.1\nHost: h\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\n\n",
+        "\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\nX: a\rY: b\r\n\r\n",
+    ] {
+        assert!(refused(text).starts_with("Malformed"), "{text:?}");
+    }
+    // Empty lines before a request are allowed (RFC 9112, section 2.2).
+    assert!(request("\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n").is_ok());
+    for text in [
+        "HTTP/1.1 200 OK\nX: y\n\n",
+        "HTTP/1.1 200 OK\r\nX: y\n\r\n",
+        "HTTP/1.1 200 OK\n\r\n",
+    ] {
+        let response = connection(text.as_bytes(), usize::MAX).read_response();
+        assert!(matches!(response, Err(Wrong::Malformed(_))), "{text:?}");
+    }
+}
+
+#[test]
 fn heads_have_limits() {
     let long = "x".repeat(HEAD_LIMIT_BYTES);
     assert_eq!(refused(&format!("GET /{long}")), "LongTarget");
@@ -137,6 +161,10 @@ fn bodies_end_where_they_say_or_fail() {
         "1\r\nab\r\n",
         "1\na\n0\n\n",
         "11111111111111111\r\n",
+        "1;x\ry\r\na\r\n0\r\n\r\n",
+        "1\r;x\r\na\r\n0\r\n\r\n",
+        "1;x=\0\r\na\r\n0\r\n\r\n",
+        "0\r\nX: a\rY: b\r\n\r\n",
         &"1".repeat(1000),
         &format!("0\r\n{}", "X: y\r\n".repeat(100)),
     ] {

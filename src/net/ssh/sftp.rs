@@ -236,9 +236,21 @@ impl Connection {
     }
 
     /// Calls `each` with everything in a directory but `.` and `..`, in any order.
-    pub fn read_dir(&mut self, path: &Path, each: &mut dyn FnMut(&[u8], Stat)) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] after more than `limit` entries: a server can list without end.
+    pub fn read_dir(
+        &mut self,
+        path: &Path,
+        limit: usize,
+        each: &mut dyn FnMut(&[u8], Stat),
+    ) -> Result<()> {
         let mut directory = self.call(|sftp| sftp.opendir(path))?;
-        loop {
+        for count in 0.. {
+            if count > limit {
+                let words = format!("the directory has more than {limit} entries");
+                return Err(Error::corrupt(words));
+            }
             let entry = self.attempt(|_| directory.readdir())?;
             match entry {
                 Ok((name, stat)) => match name.as_os_str().as_bytes() {

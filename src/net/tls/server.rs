@@ -7,8 +7,10 @@ use std::io::{self, BufRead, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::verify_server_name;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ParsedCertificate;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -20,7 +22,10 @@ const PROTOCOL: &[u8] = b"http/1.1";
 
 /// A certificate with its key, ready for any number of connections.
 #[derive(Clone, Debug)]
-pub struct Identity(Arc<ServerConfig>);
+pub struct Identity {
+    config: Arc<ServerConfig>,
+    certificate: Option<CertificateDer<'static>>,
+}
 
 impl Identity {
     /// Reads a chain of certificates, ours first, and the key of ours, both in PEM.
@@ -32,6 +37,7 @@ impl Identity {
         let chain = read_chain(certificates).during(|| certificates.display().to_string())?;
         let secret = PrivateKeyDer::from_pem_file(key).map_err(|cause| wrong(cause, "key"));
         let secret = secret.during(|| key.display().to_string())?;
+        let certificate = chain.first().cloned();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let configured = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
@@ -45,7 +51,20 @@ impl Identity {
             Error::new(Kind::Unsupported, cause.to_string().to_lowercase()).during(pair)
         })?;
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
-        Ok(Identity(Arc::new(config)))
+        Ok(Identity {
+            config: Arc::new(config),
+            certificate,
+        })
+    }
+
+    /// Whether the certificate is for `host`, a name or an address.
+    pub fn is_for(&self, host: &str) -> bool {
+        let certificate = self.certificate.as_ref();
+        let parsed = certificate.map(ParsedCertificate::try_from);
+        match (parsed, ServerName::try_from(host)) {
+            (Some(Ok(certificate)), Ok(name)) => verify_server_name(&certificate, &name).is_ok(),
+            _ => false,
+        }
     }
 }
 
@@ -73,7 +92,7 @@ pub struct Stream(StreamOwned<ServerConnection, Socket>);
 impl Stream {
     /// Agrees on keys with the client at the other end of `socket`, within `limit`.
     pub fn accept(identity: &Identity, mut socket: Socket, limit: Limit) -> io::Result<Stream> {
-        let connection = ServerConnection::new(identity.0.clone());
+        let connection = ServerConnection::new(identity.config.clone());
         let mut connection = connection.map_err(io::Error::other)?;
         socket.set_limit(limit);
         while connection.is_handshaking() {

@@ -333,9 +333,9 @@ impl Archive<'_> {
         });
         let bytes_done = &self.kloset.observer().counters().bytes;
         let (members, interrupt) = (&mut self.members, self.interrupt);
-        // A file that changed while it was read may have come out longer or shorter.
         let mut take = |bytes: &[u8]| {
             interrupt.check()?;
+            // Contents are no longer than they are to be, so this limits the zeros at the end.
             let fitting = left.get().min(bytes.len() as u64);
             left.set(left.get() - fitting);
             add(bytes_done, fitting);

@@ -4,7 +4,7 @@
 use super::Options;
 use crate::connector::{FileKind, Metadata, Source};
 use crate::error::{Error, Kind, Result};
-use crate::format::entry::{Content, Entry};
+use crate::format::entry::Entry;
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::progress::{Event, Observer};
@@ -82,14 +82,14 @@ impl<'a> OldDirectory<'a> {
         }
     }
 
-    /// The directory whose tree lies in these chunks.
+    /// The directory as `directory` recorded it.
     pub(crate) fn new(
         blobs: &'a BlobReader<'a>,
-        tree: Content,
+        directory: &Entry,
         observer: &'a dyn Observer,
     ) -> OldDirectory<'a> {
         let mut old = OldDirectory {
-            entries: Some(TreeReader::new(blobs, tree)),
+            entries: Some(TreeReader::new(blobs, directory)),
             next: None,
             observer,
         };
@@ -112,19 +112,26 @@ impl<'a> OldDirectory<'a> {
         }
     }
 
-    /// Goes to the next entry, and returns the one before. A tree that cannot be read is told
-    /// of; its files are then read again, which stores anew whatever was lost.
+    /// Goes to the next entry, and returns the one before. Damaged entries are reported; their
+    /// files are read again, which stores anew whatever was lost.
     fn advance(&mut self) -> Option<Entry> {
-        let next = match self.entries.as_mut().map(TreeReader::try_next) {
-            Some(Ok(next)) => next,
-            Some(Err(error)) => {
-                self.observer
-                    .event(&Event::Warning(&error.during("read the last snapshot")));
-                self.entries = None;
-                None
+        let mut next = None;
+        while let Some(entries) = &mut self.entries {
+            match entries.try_next() {
+                Ok(Some(entry)) => {
+                    next = Some(entry);
+                    break;
+                }
+                Ok(None) => self.entries = None,
+                Err(error) => {
+                    if !error.is_of_one_object() {
+                        self.entries = None;
+                    }
+                    let error = error.during("read the last snapshot");
+                    self.observer.event(&Event::Warning(&error));
+                }
             }
-            None => None,
-        };
+        }
         std::mem::replace(&mut self.next, next)
     }
 }

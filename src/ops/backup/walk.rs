@@ -201,7 +201,7 @@ impl<'a> Walker<'a> {
         }
         let observer = self.kloset.observer();
         let old = match old {
-            Some(old) => OldDirectory::new(self.blobs, old.tree, observer),
+            Some(old) => OldDirectory::new(self.blobs, &old, observer),
             None => OldDirectory::none(observer),
         };
         add(&observer.counters().directories, 1);

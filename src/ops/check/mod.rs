@@ -8,6 +8,8 @@
 //! a snapshot that we know refers to is among the packs that we know. An object that is gone by
 //! the time it is read was removed meanwhile, which is no damage.
 //!
+//! Index objects are copies of footers, and are compared with these ([`super::claims`]).
+//!
 //! **Then references.** From every snapshot down ([`references`]): each tree is read, each
 //! chunk of each file looked up among the good ones. What several snapshots share is
 //! followed once, unless there is damage below it: then each of them is named.
@@ -28,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use super::collect::USUAL_GRACE;
 use crate::error::{Error, Kind, Result};
+use crate::kloset::claims::Claims;
 use crate::kloset::failures::Failures;
 use crate::kloset::index::Index;
 use crate::kloset::pipeline::{Trouble, lock};
@@ -115,6 +118,8 @@ struct Context<'a> {
     counts: Mutex<Summary>,
     read_bytes: AtomicU64,
     packs: Mutex<PackStates>,
+    /// What index objects say, to be compared with footers.
+    claims: Mutex<Claims>,
 }
 
 /// The packs that are known to be damaged, from this check or an earlier one.
@@ -211,6 +216,7 @@ impl<'a> Context<'a> {
             counts: Mutex::default(),
             read_bytes: AtomicU64::new(0),
             packs: Mutex::default(),
+            claims: Mutex::default(),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::format::object::{check_name, misnamed};
 use crate::format::pack_table::{BlockTable, PACK_HEADER_BYTES, PackKind, PackTable};
 use crate::format::seal::Part;
 use crate::format::slot;
+use crate::kloset::claims::wrong_copies;
 use crate::kloset::index::{Index, Known, PackInfo};
 use crate::kloset::pack::{check_head, decode_tail, read_tail};
 use crate::kloset::pipeline::{each_at_once, lock, send, shared_channel};
@@ -39,7 +40,10 @@ pub(super) fn check_small(context: &Context<'_>, kloset: &Kloset) -> Result<()> 
     each_object(context, Area::Index, |Object { id, .. }| {
         let outcome = whole(context, Area::Index, id)
             .and_then(|bytes| index_object::parse(kloset, id, bytes));
-        context.object(Area::Index, id, outcome).map(drop)
+        if let Some(tables) = context.object(Area::Index, id, outcome)?.good() {
+            lock(&context.claims).add(id, &tables);
+        }
+        Ok(())
     })?;
     each_object(
         context,
@@ -127,7 +131,11 @@ pub(super) fn check_all_packs(
             let table = context.object(Area::Packs, pack, table)?;
             table.good().map_or(Ok(()), |table| good.insert(&table))
         },
-    )
+    )?;
+    for (object, packs) in lock(&context.claims).wrong() {
+        context.object::<()>(Area::Index, object, Err(wrong_copies(packs)))?;
+    }
+    Ok(())
 }
 
 /// Checks `packs`, which somebody needs, and puts into `good` what can be relied on. One that is
@@ -323,6 +331,7 @@ fn check_pack(
             return Err(error.during("footer"));
         }
     };
+    lock(&context.claims).compare(&table);
     if context.options.depth == Depth::Structure && table.kind == PackKind::Data {
         return Ok(table);
     }
@@ -381,7 +390,7 @@ impl PackCheck<'_, '_> {
         self.hasher.update(&self.sealed);
         check_head(&self.sealed)?;
         let mut good = Vec::with_capacity(table.blocks.len());
-        for (number, block) in table.blocks.iter().enumerate() {
+        for (offset, block) in table.offsets() {
             self.context.trouble.check()?;
             self.reading.next(block.sealed_bytes, &mut self.sealed)?;
             self.context.read(self.sealed.len() as u64);
@@ -389,7 +398,7 @@ impl PackCheck<'_, '_> {
             let outcome = self
                 .block(block)
                 .inspect_err(|error| self.context.bad_pack(table.pack, error))
-                .during(|| format!("block {number}"));
+                .during(|| format!("block at {offset}"));
             let is_good = self
                 .context
                 .object(Area::Packs, table.pack, outcome)?

@@ -1,17 +1,17 @@
 //! From snapshots down to chunks: is everything there that is referred to?
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::vec::IntoIter;
 
 use super::objects::whole;
 use super::{Context, Looked, Target, is_damage};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry};
-use crate::format::holes::content_bytes;
+use crate::format::holes::ContentLength;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::index::Index;
 use crate::kloset::progress::add;
-use crate::kloset::tree::{self, DEPTH_LIMIT, chunk_ids, each_chunk};
+use crate::kloset::tree::{self, DEPTH_LIMIT, Part, Tally, chunk_ids, each_chunk};
 use crate::kloset::{Kloset, snapshot};
 use crate::ops::select;
 use crate::store::Area;
@@ -19,6 +19,8 @@ use crate::util::Id;
 
 /// Decoded blocks of trees that are kept.
 const CACHE_BYTES: usize = 3 << 20;
+/// Followed chunks whose order and totals are kept, for directories that share them: 5 MB.
+const PARTS_LIMIT: usize = 1 << 15;
 
 /// One bit per record of an index.
 struct Marks(Vec<u64>);
@@ -57,9 +59,8 @@ struct Frame {
     /// Whether there is damage below that.
     chunk_state: State,
     /// Entries of it that are still to come.
-    entries: IntoIter<Entry>,
-    /// The last name of the chunk before, if that was read just now.
-    last_name: Option<Vec<u8>>,
+    entries: IntoIter<Result<Entry>>,
+    tally: Tally,
     /// Whether there is damage in any.
     state: State,
     /// Whether the directory itself lost something.
@@ -83,6 +84,16 @@ impl Frame {
             self.state = State::Damaged;
         }
     }
+
+    /// The next entry of the chunk, once it was counted.
+    fn next_entry(&mut self) -> Option<Result<Entry>> {
+        let entry = self.entries.next()?;
+        let counted = entry.and_then(|entry| self.tally.count(&entry).map(|()| entry));
+        if counted.is_err() {
+            self.tally.skip();
+        }
+        Some(counted)
+    }
 }
 
 /// Follows references from snapshots down.
@@ -94,6 +105,8 @@ struct Follower<'a> {
     followed: Marks,
     /// Those of them with damage at or below them.
     damaged: HashSet<Id>,
+    /// What is known of the others, as far as it is not too much.
+    parts: HashMap<Id, Part>,
     /// The snapshot we are in, for messages.
     name: String,
     /// Damaged items in the snapshot we are in.
@@ -114,6 +127,7 @@ pub(super) fn follow(
         good,
         followed: Marks::new(good.records()),
         damaged: HashSet::new(),
+        parts: HashMap::new(),
         name: String::new(),
         damaged_items: 0,
     };
@@ -163,7 +177,16 @@ impl Follower<'_> {
         let mut open: Vec<Frame> = self.enter(entry, path, 0)?.into_iter().collect();
         while let Some(frame) = open.last_mut() {
             path.truncate(frame.path_bytes);
-            if let Some(entry) = frame.entries.next() {
+            if let Some(entry) = frame.next_entry() {
+                let entry = match entry {
+                    Ok(entry) => entry,
+                    Err(error) => {
+                        frame.lose();
+                        frame.note(State::Damaged);
+                        self.damage(path, &error)?;
+                        continue;
+                    }
+                };
                 path.push(b'/');
                 path.extend_from_slice(&entry.name);
                 if !entry.is_dir() {
@@ -206,7 +229,7 @@ impl Follower<'_> {
                 chunk: None,
                 chunk_state: State::Good,
                 entries: Vec::new().into_iter(),
-                last_name: None,
+                tally: Tally::new(entry.below),
                 state: State::Good,
                 own_state: State::Good,
                 is_new: is_empty,
@@ -235,36 +258,45 @@ impl Follower<'_> {
         }
         frame.chunk_state = State::Good;
         let Some(chunk) = frame.chunks.next() else {
+            if let Err(error) = frame.tally.end() {
+                self.damage(path, &error)?;
+                frame.lose();
+            }
             return Ok(false);
         };
-        let after = frame.last_name.take();
-        let Some(found) = self.good.lookup(&chunk)? else {
-            self.damage(path, &lost("tree", &chunk))?;
+        if let Err(error) = self.chunk(frame, chunk) {
+            self.damage(path, &error)?;
+            frame.tally.skip();
             frame.lose();
-            return Ok(true);
-        };
+            frame.note(State::Damaged);
+        }
+        Ok(true)
+    }
+
+    /// Makes the entries of `chunk` the next ones of `frame`, unless it was followed before.
+    fn chunk(&mut self, frame: &mut Frame, chunk: Id) -> Result<()> {
+        let found = self.good.lookup(&chunk)?;
+        let found = found.ok_or_else(|| lost("tree", &chunk))?;
         if self.followed.mark(found.ordinal) && !self.damaged.contains(&chunk) {
-            return Ok(true);
+            return match self.parts.get(&chunk) {
+                Some(part) => frame.tally.count_part(part),
+                None => {
+                    frame.tally.skip();
+                    Ok(())
+                }
+            };
         }
         frame.chunk = Some(chunk);
         frame.is_new = true;
-        match self.blobs.with(&chunk, tree::decode) {
-            Ok(entries) => {
-                if !is_sorted(after.as_deref(), &entries) {
-                    self.damage(path, &Error::corrupt("entries of a tree are out of order"))?;
-                    frame.lose();
-                    frame.note(State::Damaged);
-                }
-                frame.last_name = entries.last().map(|entry| entry.name.clone());
-                frame.entries = entries.into_iter();
+        let entries = self.blobs.with(&chunk, |chunk| Ok(tree::decode(chunk)))?;
+        if let Some(part) = Part::of(&entries) {
+            if self.parts.len() >= PARTS_LIMIT {
+                self.parts.clear();
             }
-            Err(error) => {
-                self.damage(path, &error)?;
-                frame.lose();
-                frame.note(State::Damaged);
-            }
+            self.parts.insert(chunk, part);
         }
-        Ok(true)
+        frame.entries = entries.into_iter();
+        Ok(())
     }
 
     /// Looks up every chunk of a file.
@@ -284,28 +316,18 @@ impl Follower<'_> {
     /// # Errors
     /// [`crate::error::Kind::Corrupt`] unless all chunks of the file are good, and together as long as it is.
     fn contents(&self, entry: &Entry) -> Result<()> {
-        let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
-        let mut found_bytes = 0;
+        let mut length = ContentLength::new(&entry.holes, entry.metadata.size_bytes);
         each_chunk(self.blobs, &entry.content, &mut |chunk| {
             self.context.trouble.check()?;
             let found = self
                 .good
                 .lookup(&chunk)?
                 .ok_or_else(|| lost("chunk", &chunk))?;
-            found_bytes += u64::from(found.place.length);
-            // Looked at each time: lists can be made to stand for more chunks than could ever be followed.
-            match found.place.length > 0 && found_bytes <= expected {
-                true => Ok(()),
-                false => Err(Error::corrupt(format!(
-                    "its content has more than {expected} bytes"
-                ))),
-            }
+            length.add(found.place.length.into())
         })?;
-        match found_bytes == expected || !entry.is_file() || entry.problem.is_some() {
-            true => Ok(()),
-            false => Err(Error::corrupt(format!(
-                "its content has {found_bytes} bytes instead of {expected}"
-            ))),
+        match entry.is_file() && entry.problem.is_none() {
+            true => length.end(),
+            false => Ok(()),
         }
     }
 
@@ -321,12 +343,6 @@ impl Follower<'_> {
         self.damaged_items += 1;
         Ok(())
     }
-}
-
-/// Whether names come sorted, each once, and all after `after`.
-fn is_sorted(after: Option<&[u8]>, entries: &[Entry]) -> bool {
-    let follows = |first: &Entry| after.is_none_or(|after| after < first.name.as_slice());
-    entries.is_sorted_by(|one, other| one.name < other.name) && entries.first().is_none_or(follows)
 }
 
 /// The error of a reference to what is not among the good chunks.
@@ -385,7 +401,7 @@ impl Collector<'_> {
             .filter(|name| !name.is_empty())
         {
             self.tree(&entry.tree)?;
-            let children = tree::TreeReader::new(self.blobs, entry.tree.clone()).entries();
+            let children = tree::TreeReader::new(self.blobs, &entry).entries();
             match children.flatten().find(|child| child.name == name) {
                 Some(child) => entry = child,
                 None => break,
@@ -406,7 +422,8 @@ impl Collector<'_> {
             if depth > DEPTH_LIMIT || !self.seen.insert(chunk) {
                 continue;
             }
-            for entry in self.blobs.with(&chunk, tree::decode).unwrap_or_default() {
+            let entries = self.blobs.with(&chunk, |chunk| Ok(tree::decode(chunk)));
+            for entry in entries.unwrap_or_default().into_iter().flatten() {
                 self.file(&entry)?;
                 waiting.extend(self.tree(&entry.tree)?.into_iter().map(below(depth + 1)));
             }

@@ -245,7 +245,7 @@ impl<'a, 'b> Marker<'a, 'b> {
         if self.marks.trees.set(ordinal) {
             return Ok(());
         }
-        let entries = self.read(chunk, tree::decode);
+        let entries = self.read(chunk, tree::decode_all);
         let entries = entries.during(|| format!("tree {}", chunk.short()))?;
         entries.iter().try_for_each(|entry| self.entry(entry))
     }

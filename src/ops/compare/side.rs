@@ -87,9 +87,7 @@ impl<'a> Node<'a> {
     /// What is in a directory.
     pub(super) fn children(&self) -> Result<Children<'a>> {
         let feed = match &self.origin {
-            Origin::Stored(blobs) => {
-                Feed::Stored(Box::new(TreeReader::new(blobs, self.entry.tree.clone())))
-            }
+            Origin::Stored(blobs) => Feed::Stored(Box::new(TreeReader::new(blobs, &self.entry))),
             Origin::Live(live) => {
                 let dir = match self.is_root() {
                     true => live.dir.clone(),

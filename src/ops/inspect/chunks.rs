@@ -9,7 +9,7 @@ use crate::format::holes::Layout;
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::index::Place;
-use crate::kloset::tree::{decode, decode_list};
+use crate::kloset::tree::{decode_all, decode_list};
 use crate::store::Area;
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
@@ -99,7 +99,7 @@ pub fn of_directory(
     walk.descend(&entry.tree, &mut |found| match found {
         Found::Chunk(id) => {
             let (places, _) = walk.place(&id)?;
-            let (holds, damage) = match blobs.with(&id, decode) {
+            let (holds, damage) = match blobs.with(&id, decode_all) {
                 Ok(entries) => (names(&entries), None),
                 Err(error) => (Holds::Unknown, Some(as_damage(error)?)),
             };

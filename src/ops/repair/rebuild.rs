@@ -3,12 +3,11 @@
 //! Every directory is written anew, entry by entry. One that lost nothing comes out as the
 //! very chunks that it is in, and they are not stored again.
 
-use std::cmp::Ordering;
 use std::vec::IntoIter;
 
 use crate::error::{Error, Kind, Result};
 use crate::format::entry::{Content, Entry, Totals};
-use crate::format::holes::content_bytes;
+use crate::format::holes::ContentLength;
 use crate::format::pack_table::PackKind;
 use crate::kloset::Kloset;
 use crate::kloset::blob::{BlobReader, Packer};
@@ -17,7 +16,7 @@ use crate::kloset::index::Index;
 use crate::kloset::pipeline::Trouble;
 use crate::kloset::progress::{Counters, Event, Observer};
 use crate::kloset::snapshot::Failure;
-use crate::kloset::tree::{self, DEPTH_LIMIT, TreeWriter, chunk_ids, each_chunk};
+use crate::kloset::tree::{self, DEPTH_LIMIT, Tally, TreeWriter, chunk_ids, each_chunk};
 use crate::kloset::write_session::write_session;
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
@@ -45,8 +44,8 @@ struct Frame {
     /// Chunks of its old tree that are still to come.
     chunks: IntoIter<Id>,
     entries: IntoIter<Entry>,
-    /// Of the entry that came last.
-    last_name: Vec<u8>,
+    /// Of the old tree.
+    tally: Tally,
 }
 
 /// The check told of every loss: here they are only kept.
@@ -143,6 +142,7 @@ impl<'a> Rebuild<'a> {
     /// Enters a directory. What of its tree cannot be read is lost.
     fn enter(&self, entry: Entry, path: &[u8], lost: &Failures<'_>) -> Result<Frame> {
         let chunks = note(chunk_ids(&self.blobs, &entry.tree), path, lost)?;
+        let tally = Tally::new(entry.below);
         Ok(Frame {
             path_bytes: path.len(),
             entry: Entry {
@@ -153,7 +153,7 @@ impl<'a> Rebuild<'a> {
             tree: TreeWriter::default(),
             chunks: chunks.unwrap_or_default().into_iter(),
             entries: Vec::new().into_iter(),
-            last_name: Vec::new(),
+            tally,
         })
     }
 
@@ -162,18 +162,13 @@ impl<'a> Rebuild<'a> {
         let Some(chunk) = frame.chunks.next() else {
             return Ok(false);
         };
-        let entries = note(self.blobs.with(&chunk, tree::decode), path, lost)?;
-        let mut entries = entries.unwrap_or_default();
-        entries.retain(|entry| {
-            let follows = frame.last_name.cmp(&entry.name) == Ordering::Less;
-            if follows {
-                frame.last_name.clone_from(&entry.name);
-            } else {
-                lost.add(path, &Error::corrupt("an entry out of order"));
-            }
-            follows
-        });
-        frame.entries = entries.into_iter();
+        let read = self.blobs.with(&chunk, |chunk| Ok(tree::decode(chunk)));
+        let mut good = Vec::new();
+        for entry in note(read, path, lost)?.unwrap_or_default() {
+            let counted = entry.and_then(|entry| frame.tally.count(&entry).map(|()| entry));
+            good.extend(note(counted, path, lost)?);
+        }
+        frame.entries = good.into_iter();
         Ok(true)
     }
 
@@ -181,20 +176,15 @@ impl<'a> Rebuild<'a> {
     /// [`crate::error::Kind::Corrupt`] unless all chunks of the file are good, and together as
     /// long as it is.
     fn is_whole(&self, entry: &Entry) -> Result<()> {
-        let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
-        let mut found_bytes = 0;
+        let mut length = ContentLength::new(&entry.holes, entry.metadata.size_bytes);
         each_chunk(&self.blobs, &entry.content, &mut |chunk| {
             let missing = || Error::corrupt(format!("chunk {} is lost", chunk.short()));
             let found = self.good.lookup(&chunk)?.ok_or_else(missing)?;
-            found_bytes += u64::from(found.place.length);
-            match found.place.length > 0 && found_bytes <= expected {
-                true => Ok(()),
-                false => Err(Error::corrupt("its content is too long")),
-            }
+            length.add(found.place.length.into())
         })?;
-        match found_bytes == expected || !entry.is_file() || entry.problem.is_some() {
-            true => Ok(()),
-            false => Err(Error::corrupt("its content is too short")),
+        match entry.is_file() && entry.problem.is_none() {
+            true => length.end(),
+            false => Ok(()),
         }
     }
 }

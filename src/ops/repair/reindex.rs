@@ -4,11 +4,15 @@
 //! interruption leaves too many. Where nothing can be removed they stay, and cost a warning at each
 //! run.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Mutex;
 
 use super::{Mode, Options, Summary};
 use crate::error::{During, Error, Kind, Result};
 use crate::format::pack_table::PackTable;
+use crate::kloset::claims::{Claims, wrong_copies};
+use crate::kloset::pack::read_table;
+use crate::kloset::pipeline::{each_at_once, lock};
 use crate::kloset::progress::Event;
 use crate::kloset::write_session::adopt_packs;
 use crate::kloset::{Kloset, condemned, index_object};
@@ -19,8 +23,9 @@ use crate::util::Id;
 #[derive(Default)]
 struct Found {
     damaged: Vec<Id>,
-    stale: Vec<Id>,
-    indexed: HashSet<Id>,
+    /// They describe packs that are gone.
+    stale: BTreeSet<Id>,
+    claims: Claims,
 }
 
 /// Looks at every index object, and replaces those that need it, unless it is a dry run.
@@ -36,11 +41,10 @@ pub(super) fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
         options.check.interrupt.check()?;
         match index_object::read(kloset, object) {
             Ok(tables) => {
-                let mut packs = tables.iter().map(|table| table.pack);
-                if packs.clone().any(is_lost) {
-                    found.stale.push(object);
+                if tables.iter().any(|table| is_lost(table.pack)) {
+                    found.stale.insert(object);
                 }
-                found.indexed.extend(packs.by_ref());
+                found.claims.add(object, &tables);
             }
             Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) if error.is_of_one_object() => {
@@ -50,7 +54,13 @@ pub(super) fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
             Err(error) => return Err(error),
         }
     }
-    let unindexed: HashSet<Id> = present.difference(&found.indexed).copied().collect();
+    compare(kloset, options, &mut found.claims, &present)?;
+    for (object, packs) in found.claims.wrong() {
+        let error = wrong_copies(packs).during(format!("index {}", object.short()));
+        warn(kloset, &error);
+    }
+    let indexed = found.claims.good_packs();
+    let unindexed: HashSet<Id> = present.difference(&indexed).copied().collect();
     let condemnations = condemned::damaged(kloset)?;
     if options.mode == Mode::Apply {
         replace(kloset, &found, &unindexed, &present)?;
@@ -59,11 +69,32 @@ pub(super) fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
         }
     }
     Ok(Summary {
-        damaged_indexes: found.damaged.len() as u64,
+        damaged_indexes: (found.damaged.len() + found.claims.wrong().count()) as u64,
         stale_indexes: found.stale.len() as u64,
         unindexed_packs: unindexed.len() as u64,
         damaged_condemnations: condemnations.len() as u64,
         ..Summary::default()
+    })
+}
+
+/// Compares index objects with the footers of the packs that are there.
+fn compare(
+    kloset: &Kloset,
+    options: &Options,
+    claims: &mut Claims,
+    present: &HashSet<Id>,
+) -> Result<()> {
+    let packs: Vec<Id> = claims.packs().intersection(present).copied().collect();
+    let claims = Mutex::new(claims);
+    each_at_once(&packs, kloset.connections(), |pack| {
+        options.check.interrupt.check()?;
+        match read_table(kloset.store(), kloset.sealer(), *pack) {
+            Ok(footer) => lock(&claims).compare(&footer),
+            // Then index objects are all there is to find its blocks. The check reports it.
+            Err(error) if error.is_of_one_object() => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     })
 }
 
@@ -81,22 +112,23 @@ fn replace(
         .iter()
         .try_for_each(|object| remove(kloset, Area::Index, *object))?;
     adopt_packs(kloset, unindexed)?;
-    for object in &found.stale {
+    let wrong: BTreeMap<Id, &BTreeSet<Id>> = found.claims.wrong().collect();
+    let replaced: BTreeSet<Id> = found.stale.iter().chain(wrong.keys()).copied().collect();
+    for object in &replaced {
         let mut tables = match index_object::read(kloset, *object) {
             Ok(tables) => tables,
             // Somebody else replaced it meanwhile.
             Err(error) if error.kind() == Kind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        tables.retain(|table: &PackTable| present.contains(&table.pack));
+        let is_wrong = |pack: &Id| wrong.get(object).is_some_and(|packs| packs.contains(pack));
+        tables.retain(|PackTable { pack, .. }| present.contains(pack) && !is_wrong(pack));
         if !tables.is_empty() {
             index_object::publish(kloset, &tables)?;
         }
     }
-    found
-        .stale
-        .iter()
-        .try_for_each(|object| remove(kloset, Area::Index, *object))
+    let mut replaced = replaced.iter();
+    replaced.try_for_each(|object| remove(kloset, Area::Index, *object))
 }
 
 /// Removes an object that is of no use, if that is allowed.

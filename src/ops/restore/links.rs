@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::work::{Item, write_item};
-use super::{Action, Context};
-use crate::connector::{DestinationDir, Made};
+use super::{Action, Context, Existing};
+use crate::connector::{DestinationDir, Identity, Made};
 use crate::error::{During, Error, Kind, Result};
 use crate::format::entry::Entry;
 use crate::kloset::pipeline::lock;
@@ -30,22 +30,36 @@ enum Fate {
     Missing,
     /// Something about its own name was in the way: another name may do better.
     Blocked(Arc<Entry>),
-    /// It is restored.
-    Restored,
+    /// It is restored, as this file where the destination knows.
+    Restored(Option<Identity>),
     /// It is restored, but under this path, which was a further one.
-    Moved(Arc<[u8]>),
+    Moved(Arc<[u8]>, Option<Identity>),
 }
 
 impl First {
+    /// A file of `size_bytes` that is not restored yet.
+    fn new(path: Box<[u8]>, size_bytes: u64) -> First {
+        First {
+            path,
+            size_bytes,
+            fate: Mutex::new(Fate::Missing),
+        }
+    }
+
     /// To be called when the file is whole and has its name.
-    pub(super) fn complete(&self) {
-        *lock(&self.fate) = Fate::Restored;
+    pub(super) fn complete(&self, file: Option<Identity>) {
+        *lock(&self.fate) = Fate::Restored(file);
+    }
+
+    /// To be called when something else has the name and is kept.
+    pub(super) fn block(&self, entry: &Entry) {
+        *lock(&self.fate) = Fate::Blocked(Arc::new(entry.clone()));
     }
 
     /// To be called when the file, which is to become `entry`, failed with `error`.
     pub(super) fn fail(&self, entry: &Entry, error: &Error) {
         if matches!(error.kind(), Kind::Exists | Kind::Denied) {
-            *lock(&self.fate) = Fate::Blocked(Arc::new(entry.clone()));
+            self.block(entry);
         }
     }
 }
@@ -79,11 +93,7 @@ impl Names {
     pub(super) fn meet(&mut self, entry: &Entry, path: Box<[u8]>) -> Met {
         let file = (entry.metadata.device, entry.metadata.inode);
         let Some((first, to_come)) = self.open.get_mut(&file) else {
-            let first = Arc::new(First {
-                path,
-                size_bytes: entry.metadata.size_bytes,
-                fate: Mutex::new(Fate::Missing),
-            });
+            let first = Arc::new(First::new(path, entry.metadata.size_bytes));
             let to_come = entry.metadata.links.saturating_sub(1);
             self.open.insert(file, (first.clone(), to_come));
             return Met::First(first);
@@ -112,6 +122,9 @@ pub(super) fn make_all(
     for link in links {
         context.trouble.check()?;
         let path = context.path(&link.path);
+        if context.is_refused(&path) {
+            continue;
+        }
         let outcome = make(context, root, &link, &path);
         context.item(&path, outcome)?;
     }
@@ -127,8 +140,14 @@ fn make(
 ) -> Result<()> {
     let first = &*link.first;
     let (dir, name) = open_parent(root, &link.path)?;
+    let is_there = dir.stat(name)?.is_some();
+    if is_there && context.options.existing == Existing::Keep {
+        context.advance(first.size_bytes);
+        context.done(path, first.size_bytes, Action::Kept);
+        return Ok(());
+    }
     let fate = lock(&first.fate).clone();
-    let existing = match &fate {
+    let (existing, file) = match &fate {
         Fate::Missing => {
             let first = context.path(&first.path);
             let cause = format!(
@@ -140,20 +159,23 @@ fn make(
         Fate::Blocked(entry) => {
             let mut entry = Entry::clone(entry);
             entry.name = name.to_vec();
-            write_item(context, &Item::existing(dir, path.to_vec(), entry))?;
-            *lock(&first.fate) = Fate::Moved(link.path.as_ref().into());
+            let moved = First::new(link.path.clone(), first.size_bytes);
+            let item = Item::existing(dir, path.to_vec(), entry, Arc::new(moved));
+            let file = write_item(context, &item)?;
+            *lock(&first.fate) = Fate::Moved(link.path.as_ref().into(), file);
             return Ok(());
         }
-        Fate::Restored => &*first.path,
-        Fate::Moved(path) => &**path,
+        Fate::Restored(file) => (&*first.path, *file),
+        Fate::Moved(path, file) => (&**path, *file),
     };
     let (from, existing_name) = open_parent(root, existing)?;
     let (made, lost) = dir
-        .link(name, &*from, existing_name)
+        .link(name, &*from, existing_name, file)
         .during(|| format!("link to {}", printable(existing)))?;
     context.lose(lost);
     context.advance(first.size_bytes);
     let action = match made {
+        Made::New if is_there => Action::Replaced,
         Made::New => Action::Restored,
         Made::Existed => Action::Identical,
     };

@@ -23,14 +23,16 @@ mod links;
 mod walk;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::select;
-use crate::connector::{Attributes, Destination, Lost, Permissions};
+use crate::connector::{
+    Attributes, Destination, DestinationDir, Identity, Lost, Permissions, Preview,
+};
 use crate::error::{During, Error, Kind, Result};
 use crate::format::entry::{Entry, Totals};
 use crate::kloset::blob::BlobReader;
@@ -54,10 +56,32 @@ const TASKS_WAITING: usize = 4;
 pub struct Options {
     /// Whether owners, modes and attributes are put back.
     pub permissions: Permissions,
+    /// What becomes of files that are there already.
+    pub existing: Existing,
+    /// Whether anything is written.
+    pub mode: Mode,
     /// Threads that decode and write.
     pub workers: usize,
     /// Set when the user wants to stop.
     pub interrupt: Interrupt,
+}
+
+/// What becomes of a file that is there already and differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It is replaced.
+    Replace,
+    /// It is kept, with its attributes, as is a directory that is there.
+    Keep,
+}
+
+/// Whether a restore takes place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Files are written.
+    Write,
+    /// The observer hears what would be done, and nothing is written.
+    DryRun,
 }
 
 /// How a restore went.
@@ -65,6 +89,10 @@ pub struct Options {
 pub struct Summary {
     /// Files, links and the like that were written.
     pub files: u64,
+    /// Those among them that replaced another.
+    pub replaced: u64,
+    /// Files that were there already and were kept, whatever their contents.
+    pub kept: u64,
     /// Files that were there already, with the same contents.
     pub identical: u64,
     /// Directories.
@@ -73,6 +101,8 @@ pub struct Summary {
     pub bytes: u64,
     /// Items that could not be restored.
     pub errors: u64,
+    /// Whether damaged stored data is among the reasons.
+    pub is_damaged: bool,
     /// What could not be put back of metadata, and on how many items.
     pub lost: BTreeMap<Lost, u64>,
     /// How long it took.
@@ -89,10 +119,19 @@ struct Context<'a> {
     failures: Failures<'a>,
     trouble: Trouble,
     files: AtomicU64,
+    replaced: AtomicU64,
+    kept: AtomicU64,
     identical: AtomicU64,
     directories: AtomicU64,
     bytes: AtomicU64,
     lost: Mutex<BTreeMap<Lost, u64>>,
+    is_damaged: AtomicBool,
+    /// Where directories are that were there before and keep their attributes.
+    kept_directories: Mutex<HashSet<Vec<u8>>>,
+    /// Where directories are that could not be entered: nothing is restored into them.
+    refused: Mutex<HashSet<Vec<u8>>>,
+    /// Directories that another user could replace before they are finished.
+    exposed: Mutex<HashMap<Vec<u8>, Identity>>,
 }
 
 /// Restores what is at `path` in `snapshot`: what is inside of a directory lands in the
@@ -119,19 +158,31 @@ pub fn run(
         failures: Failures::new(kloset.observer()),
         trouble: Trouble::new(options.interrupt.clone()),
         files: AtomicU64::new(0),
+        replaced: AtomicU64::new(0),
+        kept: AtomicU64::new(0),
         identical: AtomicU64::new(0),
         directories: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
         lost: Mutex::default(),
+        is_damaged: AtomicBool::new(false),
+        kept_directories: Mutex::default(),
+        refused: Mutex::default(),
+        exposed: Mutex::default(),
     };
-    restore(&context, &entry, destination)?;
+    match options.mode {
+        Mode::Write => restore(&context, &entry, destination)?,
+        Mode::DryRun => restore(&context, &entry, &Preview(destination))?,
+    }
     let (errors, _) = context.failures.into_list();
     Ok(Summary {
         files: context.files.into_inner(),
+        replaced: context.replaced.into_inner(),
+        kept: context.kept.into_inner(),
         identical: context.identical.into_inner(),
         directories: context.directories.into_inner(),
         bytes: context.bytes.into_inner(),
         errors,
+        is_damaged: context.is_damaged.into_inner(),
         lost: context
             .lost
             .into_inner()
@@ -145,6 +196,7 @@ fn restore(context: &Context<'_>, entry: &Entry, destination: &dyn Destination) 
     let (root, made) = destination
         .root()
         .during(|| format!("open {}", destination.location()))?;
+    warn_of_holder(context, destination, &*root);
     let (sender, tasks) = shared_channel(TASKS_WAITING);
     let walked = thread::scope(|scope| {
         let kloset = context.kloset;
@@ -162,11 +214,31 @@ fn restore(context: &Context<'_>, entry: &Entry, destination: &dyn Destination) 
     walk::directories(context, entry, root, made, &told)
 }
 
+/// Warns if another user can rename and remove what root restores.
+fn warn_of_holder(context: &Context<'_>, destination: &dyn Destination, root: &dyn DestinationDir) {
+    if let Some(holder) = root.other_holder() {
+        let cause = format!("{holder} can rename and remove what is restored there");
+        let path = destination.location().as_bytes();
+        context
+            .failures
+            .warn(path, &Error::new(Kind::Denied, cause));
+    }
+}
+
 /// Tells whoever watches how much there is.
 fn expect(kloset: &Kloset, totals: Totals) {
     let counters = kloset.observer().counters();
     add(&counters.expected_files, totals.files);
     add(&counters.expected_bytes, totals.bytes);
+}
+
+/// The directory that what is at `path` in `snapshot` was backed up from, or the one that it
+/// was in if it is not a directory.
+pub fn original_place(kloset: &Kloset, snapshot: &Snapshot, path: &[u8]) -> Result<Vec<u8>> {
+    let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
+    let entry = select::entry(&blobs, snapshot, path)?;
+    let base = base_of(path, &entry);
+    Ok(if base.is_empty() { b"/".to_vec() } else { base })
 }
 
 /// The directory that the destination's root stands for: `path` itself, or what it is in.
@@ -193,6 +265,13 @@ impl Context<'_> {
         path
     }
 
+    /// Whether `path` is a directory that could not be entered, or lies in one.
+    fn is_refused(&self, path: &[u8]) -> bool {
+        let refused = lock(&self.refused);
+        let ends = (1..=path.len()).filter(|end| matches!(path.get(*end), None | Some(b'/')));
+        !refused.is_empty() && ends.into_iter().any(|end| refused.contains(&path[..end]))
+    }
+
     /// Takes the value of `result`, or counts the failure of the item at `path`.
     ///
     /// # Errors
@@ -202,6 +281,9 @@ impl Context<'_> {
             Ok(value) => Ok(Some(value)),
             Err(error) if stops(&error) => Err(error.during(printable(path))),
             Err(error) => {
+                if error.kind() == Kind::Corrupt {
+                    self.is_damaged.store(true, Ordering::Relaxed);
+                }
                 self.failures.add(path, &error);
                 Ok(None)
             }
@@ -219,16 +301,34 @@ impl Context<'_> {
 
     /// Counts an item whose restore is complete.
     fn done(&self, path: &[u8], size_bytes: u64, action: Action) {
-        let (counter, word) = match action {
-            Action::Restored => (&self.files, "restored"),
-            Action::Identical => (&self.identical, "identical"),
+        let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        match action {
+            Action::Restored => count(&self.files),
+            Action::Replaced => {
+                count(&self.replaced);
+                count(&self.files)
+            }
+            Action::Identical => count(&self.identical),
+            Action::Kept => count(&self.kept),
         };
-        counter.fetch_add(1, Ordering::Relaxed);
-        let observer = self.kloset.observer();
-        add(&observer.counters().files, 1);
-        observer.event(&Event::Path {
+        add(&self.kloset.observer().counters().files, 1);
+        self.tell(path, action, size_bytes);
+    }
+
+    /// Tells the observer what is done, or would be done.
+    fn tell(&self, path: &[u8], action: Action, size_bytes: u64) {
+        let action = match (self.options.mode, action) {
+            (Mode::Write, Action::Restored) => "restored",
+            (Mode::Write, Action::Replaced) => "replaced",
+            (Mode::Write, Action::Identical) => "identical",
+            (Mode::Write, Action::Kept) => "kept",
+            (Mode::DryRun, Action::Restored) => "create",
+            (Mode::DryRun, Action::Replaced) => "replace",
+            (Mode::DryRun, Action::Identical | Action::Kept) => "keep",
+        };
+        self.kloset.observer().event(&Event::Path {
             path,
-            action: word,
+            action,
             size_bytes,
         });
     }
@@ -250,10 +350,14 @@ fn stops(error: &Error) -> bool {
 /// What was done with a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
-    /// It was written.
+    /// It was written, under a name that was free.
     Restored,
+    /// It was written in the place of another.
+    Replaced,
     /// It was there already.
     Identical,
+    /// Something was there already and was kept.
+    Kept,
 }
 
 /// Everything to put back on `entry`.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use super::links::{Link, Met, Names};
-use super::work::{Files, Item, LargeFile, Piece, Task, check_length, check_room};
-use super::{Context, attributes, not_backed_up, stops};
-use crate::connector::{DestinationDir, Made};
+use super::work::{Files, Item, LargeFile, Piece, Task, length_of};
+use super::{Action, Context, Existing, Mode, attributes, not_backed_up, stops};
+use crate::connector::{DestinationDir, FileKind, Made};
 use crate::error::{Error, Kind, Result};
 use crate::format::entry::Entry;
-use crate::kloset::pipeline::send;
+use crate::kloset::content::reader::as_damage;
+use crate::kloset::pipeline::{lock, send};
 use crate::kloset::progress::add;
 use crate::kloset::tree::{DEPTH_LIMIT, TreeReader, each_chunk};
 
@@ -47,8 +48,8 @@ struct Walk<'a> {
     told: Told,
 }
 
-/// The paths of directories that could not be entered, or not read in full: the second
-/// walk meets the same errors and need not tell them again.
+/// The paths of directories that could not be read in full: the second walk meets the same
+/// errors and need not tell them again.
 pub(super) type Told = HashSet<Vec<u8>>;
 
 /// Restores everything but further names of files and attributes of directories. Returns
@@ -83,7 +84,7 @@ impl<'a> Walk<'a> {
     fn run(&mut self) -> Result<()> {
         while let Some(frame) = self.frames.last_mut() {
             self.context.trouble.check()?;
-            let next = frame.entries.try_next();
+            let next = frame.entries.try_next().map_err(as_damage);
             let path = self.path();
             match self.context.item(&path, next)? {
                 Some(Some(entry)) => self.visit(entry)?,
@@ -106,17 +107,42 @@ impl<'a> Walk<'a> {
             return self.leaf(&dir, made, entry);
         }
         self.names.push(entry.name.clone());
-        let entered = check_depth(self.frames.len())
-            .and_then(|()| dir.enter(&entry.name, self.context.options.permissions));
+        let entered =
+            check_depth(self.frames.len()).and_then(|()| self.open_or_make(&*dir, &entry));
         let path = self.path();
         match self.context.item(&path, entered)? {
             Some((dir, made)) => self.enter(dir, made, entry),
             None => {
-                self.told.insert(path);
+                lock(&self.context.refused).insert(path);
                 self.names.pop();
             }
         }
         Ok(())
+    }
+
+    /// Opens the directory `entry` in `dir`, and makes it if it is missing.
+    fn open_or_make(
+        &self,
+        dir: &dyn DestinationDir,
+        entry: &Entry,
+    ) -> Result<(Arc<dyn DestinationDir>, Made)> {
+        let context = self.context;
+        if context.options.existing == Existing::Keep {
+            let there = dir.stat(&entry.name)?;
+            if there.is_some_and(|there| there.kind == FileKind::Directory) {
+                lock(&context.kept_directories).insert(self.path());
+                return Ok((dir.open(&entry.name)?, Made::Existed));
+            }
+        }
+        let permissions = context.options.permissions;
+        let (dir, made) = dir.enter(&entry.name, &attributes(entry), permissions)?;
+        if let Some(identity) = dir.exposed_identity() {
+            lock(&context.exposed).insert(self.path(), identity);
+        }
+        if context.options.mode == Mode::DryRun && made == Made::New {
+            context.tell(&self.path(), Action::Restored, 0);
+        }
+        Ok((dir, made))
     }
 
     /// Makes `dir` the directory we are in.
@@ -153,7 +179,8 @@ impl<'a> Walk<'a> {
                 Met::Further => return Ok(()),
             }
         }
-        if item.entry.is_file() && item.entry.metadata.size_bytes >= LARGE_BYTES {
+        let is_large = item.entry.is_file() && item.entry.metadata.size_bytes >= LARGE_BYTES;
+        if is_large && self.context.options.mode == Mode::Write {
             return self.large(item);
         }
         self.files.push(item);
@@ -174,26 +201,24 @@ impl<'a> Walk<'a> {
         };
         let file = Arc::new(file);
         let mut piece = Piece::new(file.clone(), 0);
-        let mut position = 0;
+        let mut length = length_of(&file.item.entry);
         let outcome = each_chunk(context.blobs, &file.item.entry.content, &mut |id| {
             context.trouble.check()?;
             file.check()?;
-            let length = context.blobs.length(&id)?;
-            let length = length.filter(|length| *length > 0);
-            let length = length.ok_or_else(|| {
+            let chunk_bytes = context.blobs.length(&id)?.ok_or_else(|| {
                 Error::new(Kind::Corrupt, format!("chunk {} is lost", id.short()))
             })?;
+            length.add(chunk_bytes.into())?;
             piece.chunks.push(id);
-            position += u64::from(length);
-            piece.end = position;
-            check_room(&file.item.entry, position)?;
-            if position - piece.position < TASK_BYTES {
+            piece.end = length.found_bytes();
+            if piece.end - piece.position < TASK_BYTES {
                 return Ok(());
             }
-            let full = std::mem::replace(&mut piece, Piece::new(file.clone(), position));
+            let next = Piece::new(file.clone(), piece.end);
+            let full = std::mem::replace(&mut piece, next);
             send(&self.tasks, Task::Piece(full))
         });
-        let outcome = outcome.and_then(|()| check_length(&file.item.entry, position));
+        let outcome = outcome.map_err(as_damage).and_then(|()| length.end());
         send(&self.tasks, Task::Piece(piece))?;
         file.all_pieces_are_out(context, outcome)
     }
@@ -242,7 +267,7 @@ fn frame<'a>(
     made: Made,
     entry: Entry,
 ) -> Frame<'a> {
-    let entries = TreeReader::new(context.blobs, entry.tree.clone());
+    let entries = TreeReader::new(context.blobs, &entry);
     Frame {
         dir,
         made,
@@ -261,21 +286,26 @@ pub(super) fn directories(
     made: Made,
     told: &Told,
 ) -> Result<()> {
-    if !entry.is_dir() {
+    if !entry.is_dir() || context.options.mode == Mode::DryRun {
         return Ok(());
     }
     let mut frames = vec![frame(context, root, made, entry.clone())];
     let mut names: Vec<Vec<u8>> = Vec::new();
     while let Some(top) = frames.last_mut() {
         context.trouble.check()?;
-        let next = top.entries.try_next();
+        let next = top.entries.try_next().map_err(as_damage);
         let Some(next) = unless_told(context, told, &names, next)? else {
             continue;
         };
         match next {
             Some(entry) if entry.is_dir() => {
                 names.push(entry.name.clone());
-                let opened = check_depth(names.len()).and_then(|()| top.dir.open(&entry.name));
+                if context.is_refused(&context.path(&names.join(&b'/'))) {
+                    names.pop();
+                    continue;
+                }
+                let opened = check_depth(names.len())
+                    .and_then(|()| open_again(context, &*top.dir, &entry.name, &names));
                 match unless_told(context, told, &names, opened)? {
                     Some(dir) => frames.push(frame(context, dir, Made::Existed, entry)),
                     None => drop(names.pop()),
@@ -296,11 +326,37 @@ pub(super) fn directories(
 
 /// Puts its attributes on the directory that lies at `names`.
 fn finish(context: &Context<'_>, done: &Frame<'_>, names: &[Vec<u8>]) -> Result<()> {
+    let path = context.path(&names.join(&b'/'));
+    if lock(&context.kept_directories).contains(&path) {
+        return Ok(());
+    }
     let permissions = context.options.permissions;
     let outcome = done.dir.finish(&attributes(&done.entry), permissions);
-    let lost = context.item(&context.path(&names.join(&b'/')), outcome)?;
+    let lost = context.item(&path, outcome)?;
     context.lose(lost.unwrap_or_default());
     Ok(())
+}
+
+/// Opens the directory `name` in `dir`, which lies at `names`, after it was filled.
+///
+/// # Errors
+/// [`Kind::Failed`] if another user put another directory in its place.
+fn open_again(
+    context: &Context<'_>,
+    dir: &dyn DestinationDir,
+    name: &[u8],
+    names: &[Vec<u8>],
+) -> Result<Arc<dyn DestinationDir>> {
+    let dir = dir.open(name)?;
+    let path = context.path(&names.join(&b'/'));
+    let entered = lock(&context.exposed).get(&path).copied();
+    match entered.is_none() || entered == dir.exposed_identity() {
+        true => Ok(dir),
+        false => Err(Error::new(
+            Kind::Failed,
+            "it was replaced by another directory during the restore",
+        )),
+    }
 }
 
 /// Takes the value of `result`, or counts the failure of the directory at `names` unless it

@@ -4,11 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::links::First;
-use super::{Action, Context, attributes, stops};
-use crate::connector::{DestinationDir, FileKind, Made, NewFile};
+use super::{Action, Context, Existing, Mode, attributes, stops};
+use crate::connector::{
+    DestinationDir, FileKind, Identity, Lost, Made, Metadata, NewFile, OldFile, Permissions,
+};
 use crate::error::{During, Error, Kind, Result};
 use crate::format::entry::Entry;
-use crate::format::holes::{Layout, content_bytes};
+use crate::format::holes::{ContentLength, Layout};
+use crate::kloset::content::reader::as_damage;
 use crate::kloset::pipeline::{Shared, lock};
 use crate::kloset::tree::each_chunk;
 use crate::util::Id;
@@ -48,14 +51,52 @@ pub(super) struct Item {
 
 impl Item {
     /// An item that goes into a directory which may have held it before.
-    pub(super) fn existing(dir: Arc<dyn DestinationDir>, path: Vec<u8>, entry: Entry) -> Item {
+    pub(super) fn existing(
+        dir: Arc<dyn DestinationDir>,
+        path: Vec<u8>,
+        entry: Entry,
+        first: Arc<First>,
+    ) -> Item {
         Item {
             dir,
             made: Made::Existed,
             path,
             entry,
-            first: None,
+            first: Some(first),
         }
+    }
+
+    /// What is there under its name.
+    fn there(&self) -> Result<Option<Metadata>> {
+        match self.made {
+            Made::New => Ok(None),
+            Made::Existed => self.dir.stat(&self.entry.name),
+        }
+    }
+
+    /// What restoring it does if `there` is under its name. `None` if that is kept, which is
+    /// counted.
+    fn action(&self, context: &Context<'_>, there: Option<&Metadata>) -> Option<Action> {
+        if there.is_none() {
+            return Some(Action::Restored);
+        }
+        if context.options.existing == Existing::Replace {
+            return Some(Action::Replaced);
+        }
+        if let Some(first) = &self.first {
+            first.block(&self.entry);
+        }
+        let size_bytes = self.entry.metadata.size_bytes;
+        if self.entry.is_file() {
+            context.advance(size_bytes);
+        }
+        context.done(&self.path, size_bytes, Action::Kept);
+        None
+    }
+
+    /// The identity of its file, if further names need it.
+    fn identity(&self, of: impl FnOnce() -> Option<Identity>) -> Option<Identity> {
+        self.first.is_some().then(of).flatten()
     }
 
     /// Takes the value of `outcome`, or counts the failure of the item.
@@ -69,10 +110,10 @@ impl Item {
         context.item(&self.path, outcome)
     }
 
-    /// Counts the item, whose restore is complete.
-    fn done(&self, context: &Context<'_>, action: Action) {
+    /// Counts the item, whose restore is complete, as `file` where that is known.
+    fn done(&self, context: &Context<'_>, action: Action, file: Option<Identity>) {
         if let Some(first) = &self.first {
-            first.complete();
+            first.complete(file);
         }
         context.done(&self.path, self.entry.metadata.size_bytes, action);
     }
@@ -126,6 +167,7 @@ impl Piece {
 pub(super) struct LargeFile {
     /// What it is to become.
     pub(super) item: Item,
+    action: Action,
     file: Arc<dyn NewFile>,
     layout: Layout,
     /// Pieces that are not written, and one for whoever makes pieces.
@@ -137,11 +179,12 @@ impl LargeFile {
     /// Starts the file, unless it is there already with the same contents, or failed.
     pub(super) fn start(context: &Context<'_>, item: Item) -> Result<Option<LargeFile>> {
         let started = start(context, &item);
-        let Some(Some((file, layout))) = item.settle(context, started)? else {
+        let Some(Started::New(action, file, layout)) = item.settle(context, started)? else {
             return Ok(None);
         };
         Ok(Some(LargeFile {
             item,
+            action,
             file,
             layout,
             unfinished: AtomicUsize::new(1),
@@ -198,7 +241,8 @@ impl LargeFile {
         };
         if let Some(lost) = self.item.settle(context, outcome)? {
             context.lose(lost);
-            self.item.done(context, Action::Restored);
+            let file = self.item.identity(|| self.file.identity());
+            self.item.done(context, self.action, file);
         }
         Ok(())
     }
@@ -227,10 +271,18 @@ fn write_files(context: &Context<'_>, files: Files) -> Result<()> {
     Ok(())
 }
 
-/// Restores what is not a directory.
-pub(super) fn write_item(context: &Context<'_>, item: &Item) -> Result<()> {
+/// Restores what is not a directory. Returns which file it became, where that is known and
+/// further names need it.
+pub(super) fn write_item(context: &Context<'_>, item: &Item) -> Result<Option<Identity>> {
     let entry = &item.entry;
+    if entry.metadata.is_device() && context.options.permissions == Permissions::Skip {
+        context.lose(vec![Lost::Device]);
+        return Ok(None);
+    }
     if entry.metadata.kind != FileKind::File {
+        let Some(action) = item.action(context, item.there()?.as_ref()) else {
+            return Ok(None);
+        };
         let lost = item.dir.make(
             &entry.name,
             &entry.details.target,
@@ -238,34 +290,55 @@ pub(super) fn write_item(context: &Context<'_>, item: &Item) -> Result<()> {
             context.options.permissions,
         )?;
         context.lose(lost);
-        item.done(context, Action::Restored);
-        return Ok(());
+        item.done(context, action, None);
+        return Ok(None);
     }
-    let Some((file, layout)) = start(context, item)? else {
-        return Ok(());
+    let (action, file, layout) = match start(context, item)? {
+        Started::New(action, file, layout) => (action, file, layout),
+        Started::Kept(file) => return Ok(file),
     };
-    let mut position = 0;
+    if context.options.mode == Mode::DryRun {
+        let size_bytes = entry.metadata.size_bytes;
+        context.bytes.fetch_add(size_bytes, Ordering::Relaxed);
+        item.done(context, action, None);
+        return Ok(None);
+    }
+    let mut length = length_of(entry);
     each_chunk(context.blobs, &entry.content, &mut |id| {
         context.trouble.check()?;
-        position += write_chunk(context, &*file, &layout, &id, position)?;
-        check_room(entry, position)
-    })?;
-    check_length(entry, position)?;
+        let written_bytes = write_chunk(context, &*file, &layout, &id, length.found_bytes())?;
+        length.add(written_bytes)
+    })
+    .map_err(as_damage)?;
+    length.end()?;
     context.lose(file.finish(&attributes(entry), context.options.permissions)?);
-    item.done(context, Action::Restored);
-    Ok(())
+    let file = item.identity(|| file.identity());
+    item.done(context, action, file);
+    Ok(file)
+}
+
+/// A file whose restore has begun.
+enum Started {
+    /// It is to be written.
+    New(Action, Arc<dyn NewFile>, Layout),
+    /// It was there already, and is complete or kept.
+    Kept(Option<Identity>),
 }
 
 /// Starts the file `item`, unless it is there already with the same contents: then only its
 /// attributes are put right.
-fn start(context: &Context<'_>, item: &Item) -> Result<Option<(Arc<dyn NewFile>, Layout)>> {
-    if is_in_place(context, item)? {
-        adjust(context, item)?;
-        return Ok(None);
+fn start(context: &Context<'_>, item: &Item) -> Result<Started> {
+    let there = item.there()?;
+    let Some(action) = item.action(context, there.as_ref()) else {
+        return Ok(Started::Kept(None));
+    };
+    if let Some(mut file) = in_place(context, item, there.as_ref())? {
+        return adjust(context, item, &mut *file).map(Started::Kept);
     }
     let size_bytes = item.entry.metadata.size_bytes;
     let file = item.dir.create(&item.entry.name, size_bytes)?;
-    Ok(Some((file, Layout::new(&item.entry.holes, size_bytes))))
+    let layout = Layout::new(&item.entry.holes, size_bytes);
+    Ok(Started::New(action, file, layout))
 }
 
 /// Writes part of a large file.
@@ -275,7 +348,9 @@ fn write_piece(context: &Context<'_>, piece: &Piece) -> Result<()> {
         for id in &piece.chunks {
             context.trouble.check()?;
             piece.file.check()?;
-            position += write_chunk(context, &*piece.file.file, &piece.file.layout, id, position)?;
+            let file = &piece.file;
+            let written = write_chunk(context, &*file.file, &file.layout, id, position);
+            position += written.map_err(as_damage)?;
         }
         // Else the next piece was written to the wrong place.
         match position == piece.end {
@@ -298,9 +373,6 @@ fn write_chunk(
     position: u64,
 ) -> Result<u64> {
     context.blobs.with(id, |plain| {
-        if plain.is_empty() {
-            return Err(Error::corrupt("an empty chunk"));
-        }
         for (offset, part) in layout.parts(position, plain.len() as u64) {
             file.write_at(&plain[part], offset).during(|| "write")?;
         }
@@ -312,60 +384,41 @@ fn write_chunk(
     })
 }
 
-/// # Errors
-/// [`crate::error::Kind::Corrupt`] if there is more content than the file has room for. Asked after each
-/// chunk: lists of chunks can be made to stand for more than any disk holds.
-pub(super) fn check_room(entry: &Entry, written_bytes: u64) -> Result<()> {
-    match written_bytes <= content_bytes(&entry.holes, entry.metadata.size_bytes) {
-        true => Ok(()),
-        false => check_length(entry, written_bytes),
-    }
+/// What the contents of `entry` must amount to.
+pub(super) fn length_of(entry: &Entry) -> ContentLength {
+    ContentLength::new(&entry.holes, entry.metadata.size_bytes)
 }
 
-/// # Errors
-/// [`crate::error::Kind::Corrupt`] if the content that was written is not as long as it has to be.
-pub(super) fn check_length(entry: &Entry, written_bytes: u64) -> Result<()> {
-    let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
-    match written_bytes == expected {
-        true => Ok(()),
-        false => Err(Error::corrupt(format!(
-            "its content has {written_bytes} bytes instead of {expected}"
-        ))),
-    }
-}
-
-/// Puts attributes on a file whose contents are right already.
-fn adjust(context: &Context<'_>, item: &Item) -> Result<()> {
+/// Puts attributes on `file`, whose contents are right already.
+fn adjust(context: &Context<'_>, item: &Item, file: &mut dyn OldFile) -> Result<Option<Identity>> {
     let entry = &item.entry;
-    let permissions = context.options.permissions;
-    let lost = item
-        .dir
-        .adjust(&entry.name, &attributes(entry), permissions)?;
+    let lost = file.adjust(&attributes(entry), context.options.permissions)?;
     context.lose(lost);
     context.advance(entry.metadata.size_bytes);
-    item.done(context, Action::Identical);
-    Ok(())
+    let file = item.identity(|| file.identity());
+    item.done(context, Action::Identical, file);
+    Ok(file)
 }
 
-/// Whether the file is there with exactly these contents: then nothing needs to be decoded,
-/// since the ids of its chunks can be computed from what is there. A file with holes
-/// counts as different, so that its holes come back.
-fn is_in_place(context: &Context<'_>, item: &Item) -> Result<bool> {
-    let Item {
-        dir, made, entry, ..
-    } = item;
-    if *made == Made::New || !entry.holes.is_empty() || entry.changed {
-        return Ok(false);
-    }
-    let same_size = |there: crate::connector::Metadata| {
+/// The file that is there already, if it may be kept and has exactly these contents: then
+/// nothing needs to be decoded, since the ids of its chunks can be computed from what is
+/// there. A file with holes counts as different, so that its holes come back.
+fn in_place(
+    context: &Context<'_>,
+    item: &Item,
+    there: Option<&Metadata>,
+) -> Result<Option<Box<dyn OldFile>>> {
+    let Item { dir, entry, .. } = item;
+    let same_size = |there: &Metadata| {
         there.kind == FileKind::File && there.size_bytes == entry.metadata.size_bytes
     };
-    if !dir.stat(&entry.name)?.is_some_and(same_size) {
-        return Ok(false);
+    if !there.is_some_and(same_size) || !entry.holes.is_empty() || entry.changed {
+        return Ok(None);
     }
-    // One that cannot be read is replaced.
-    let Ok(mut file) = dir.read(&entry.name) else {
-        return Ok(false);
+    // One that cannot be read, or that another user controls, is replaced.
+    let permissions = context.options.permissions;
+    let Ok(mut file) = dir.read(&entry.name, &attributes(entry), permissions) else {
+        return Ok(None);
     };
     let mut buffer = Vec::new();
     let mut position = 0;
@@ -384,8 +437,8 @@ fn is_in_place(context: &Context<'_>, item: &Item) -> Result<bool> {
         if same { Ok(()) } else { Err(differs()) }
     });
     match compared {
-        Ok(()) => Ok(position == entry.metadata.size_bytes),
-        Err(error) if error.kind() == Kind::Exists => Ok(false),
+        Ok(()) => Ok((position == entry.metadata.size_bytes).then_some(file)),
+        Err(error) if error.kind() == Kind::Exists => Ok(None),
         Err(error) => Err(error),
     }
 }

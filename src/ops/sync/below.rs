@@ -9,12 +9,12 @@ use std::vec::IntoIter;
 use super::course::{Stop, lost};
 use crate::error::{During, Error};
 use crate::format::entry::{Content, Entry};
-use crate::format::holes::content_bytes;
+use crate::format::holes::ContentLength;
 use crate::format::pack_table::PackKind;
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
 use crate::kloset::progress::{Counters, add};
-use crate::kloset::tree::{self, DEPTH_LIMIT, Role, each_reference};
+use crate::kloset::tree::{self, DEPTH_LIMIT, Role, Tally, each_reference};
 use crate::kloset::visited::Followed;
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
@@ -36,6 +36,7 @@ struct Frame {
     path_bytes: usize,
     chunks: IntoIter<Id>,
     entries: IntoIter<Entry>,
+    tally: Tally,
 }
 
 impl<'a> Below<'a> {
@@ -64,7 +65,7 @@ impl<'a> Below<'a> {
     /// each other than a thread's stack would bear, so those we are in are on one of our own.
     pub(super) fn each(&mut self, root: &Entry, take: Take<'_>) -> Result<(), Stop> {
         let mut path = Vec::new();
-        let mut open = vec![self.enter(&root.tree, 0, take)?];
+        let mut open = vec![self.enter(root, 0, take)?];
         while let Some(frame) = open.last_mut() {
             path.truncate(frame.path_bytes);
             let Some(entry) = frame.entries.next() else {
@@ -75,23 +76,25 @@ impl<'a> Below<'a> {
             };
             path.push(b'/');
             path.extend_from_slice(&entry.name);
+            let counted = frame.tally.count(&entry).map_err(lost);
+            counted.map_err(|stop| stop.at(&path))?;
             if !entry.is_dir() {
                 self.file(&entry, take).map_err(|stop| stop.at(&path))?;
             } else if open.len() >= DEPTH_LIMIT {
                 return Err(Stop::Lost(too_deep()).at(&path));
             } else {
-                let below = self.enter(&entry.tree, path.len(), take);
+                let below = self.enter(&entry, path.len(), take);
                 open.push(below.map_err(|stop| stop.at(&path))?);
             }
         }
         Ok(())
     }
 
-    /// Takes the chunks that the tree at `content` consists of, and returns those that are to
+    /// Takes the chunks that the tree of `directory` consists of, and returns those that are to
     /// be followed.
-    fn enter(&self, content: &Content, path_bytes: usize, take: Take<'_>) -> Result<Frame, Stop> {
+    fn enter(&self, directory: &Entry, path_bytes: usize, take: Take<'_>) -> Result<Frame, Stop> {
         let mut chunks = Vec::new();
-        self.references(content, &mut |chunk, role| {
+        self.references(&directory.tree, &mut |chunk, role| {
             take(chunk, PackKind::Tree)?;
             if role == Role::Part {
                 chunks.push(chunk);
@@ -105,6 +108,7 @@ impl<'a> Below<'a> {
             path_bytes,
             chunks: chunks.into_iter(),
             entries: Vec::new().into_iter(),
+            tally: Tally::new(directory.below),
         })
     }
 
@@ -115,7 +119,7 @@ impl<'a> Below<'a> {
         let Some(chunk) = frame.chunks.find(|chunk| !followed.note(chunk)) else {
             return Ok(false);
         };
-        let entries = self.blobs.with(&chunk, tree::decode);
+        let entries = self.blobs.with(&chunk, tree::decode_all);
         let entries = entries.during(|| format!("tree {}", chunk.short()));
         frame.entries = entries.map_err(lost)?.into_iter();
         Ok(true)
@@ -124,21 +128,14 @@ impl<'a> Below<'a> {
     /// Takes the chunks of a file: no more than it is long, since lists can be made to stand
     /// for more than could ever be taken.
     pub(super) fn file(&self, entry: &Entry, take: Take<'_>) -> Result<(), Stop> {
-        let expected = content_bytes(&entry.holes, entry.metadata.size_bytes);
-        let mut found_bytes = 0;
+        let mut content = ContentLength::new(&entry.holes, entry.metadata.size_bytes);
         self.references(&entry.content, &mut |chunk, role| {
             self.interrupt.check()?;
             if role == Role::List {
                 return take(chunk, PackKind::Tree).map(drop);
             }
             let length = take(chunk, PackKind::Data)?;
-            found_bytes += u64::from(length);
-            match length > 0 && found_bytes <= expected {
-                true => Ok(()),
-                false => Err(Stop::Lost(Error::corrupt(format!(
-                    "its content has more than {expected} bytes"
-                )))),
-            }
+            content.add(length.into()).map_err(Stop::Lost)
         })?;
         if let Some(counters) = self.counters {
             add(&counters.files, 1);

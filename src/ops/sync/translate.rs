@@ -87,7 +87,7 @@ impl<'a> Translator<'a, '_> {
 
     /// Enters a directory.
     fn enter(&mut self, entry: Entry, base: Option<Base>, path_bytes: usize) -> Result<Frame<'a>> {
-        let entries = TreeReader::new(self.here, entry.tree.clone());
+        let entries = TreeReader::new(self.here, &entry);
         let entered = Entry {
             tree: Content::default(),
             // Summed up anew while the entries come by.
@@ -99,8 +99,8 @@ impl<'a> Translator<'a, '_> {
         let base = base.filter(|base| base.here.is_dir() && base.there.is_dir());
         let (old_here, old_there) = match base {
             Some(Base { here, there }) => (
-                OldDirectory::new(self.here, here.tree, observer),
-                OldDirectory::new(self.there, there.tree, observer),
+                OldDirectory::new(self.here, &here, observer),
+                OldDirectory::new(self.there, &there, observer),
             ),
             None => (OldDirectory::none(observer), OldDirectory::none(observer)),
         };

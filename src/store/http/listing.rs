@@ -3,7 +3,8 @@
 //! A page is one object of JSON a line, by ascending ids. Whether there is another is told by
 //! a `Link` to it (RFC 8288); where it begins is known without, so that a server behind a path
 //! of a proxy need not know that path. Ids that do not ascend are a lie that would make
-//! listings endless, or tell objects twice.
+//! listings endless, or tell objects twice. So are more objects than an area can have, and a
+//! listing in a great many short pages.
 
 use serde::Deserialize;
 
@@ -11,11 +12,16 @@ use super::{Peer, bare, refusal};
 use crate::error::{During, Error, Result};
 use crate::net::client::Answer;
 use crate::net::retry::Failure;
-use crate::store::{Area, Object};
+use crate::store::{Area, Object, words};
 use crate::util::Id;
 
 /// The most objects of a page, by the protocol.
 const PAGE_LIMIT: usize = 10_000;
+/// A page with fewer objects than this is short, unless it is the last.
+const SHORT_PAGE: usize = 100;
+/// The most short pages of a listing. Each costs a request, so that a server which listed one
+/// object at a time would keep the client busy for days.
+const SHORT_PAGES_LIMIT: usize = 1000;
 /// The longest line. Ours have up to 140 letters.
 const LINE_LIMIT_BYTES: usize = 512;
 /// What is read at once.
@@ -44,8 +50,21 @@ pub(super) fn list(
     mut after: Option<Id>,
     each: &mut dyn FnMut(Object) -> Result<()>,
 ) -> Result<()> {
+    let (mut listed, mut short) = (0, 0);
     loop {
-        let page = peer.run(|| page(peer, area, after));
+        let page = peer.run(|| {
+            let page = page(peer, area, after)?;
+            listed += page.objects.len();
+            short += usize::from(page.objects.len() < SHORT_PAGE);
+            let limit = area.limit_objects();
+            match page.has_next {
+                _ if listed > limit => Err(refusal::lie(&words::too_many(limit))),
+                true if short > SHORT_PAGES_LIMIT => {
+                    Err(refusal::lie("it lists too few objects at a time"))
+                }
+                _ => Ok(page),
+            }
+        });
         let page = page.during(|| format!("list {}", area.name()))?;
         after = page.objects.last().map(|object| object.id);
         page.objects.into_iter().try_for_each(&mut *each)?;

@@ -74,13 +74,7 @@ fn listings_that_lie_are_refused() {
     let next = "Link: </x>; rel=\"next\"\r\n";
     let [one, two] = [line(id(1), "5"), line(id(2), "5")];
     let long = format!("{{\"id\":\"{}\"", "x".repeat(70_000));
-    let many: String = (0..10_001u32)
-        .map(|n| {
-            let mut id = [0; 32];
-            id[..4].copy_from_slice(&n.to_be_bytes());
-            line(Id(id), "5")
-        })
-        .collect();
+    let many = lines(0..10_001);
     for (fields, body, expected) in [
         ("", [two.as_str(), &one].concat(), "is not in order"),
         ("", [one.as_str(), &one].concat(), "is not in order"),
@@ -116,6 +110,40 @@ fn listings_that_lie_are_refused() {
             .1
             .contains("is not in order")
     );
+}
+
+/// One object for each of `numbers`, by ascending ids.
+fn lines(numbers: std::ops::Range<u32>) -> String {
+    let id = |number: u32| {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        Id(id)
+    };
+    numbers.map(|number| line(id(number), "5")).collect()
+}
+
+#[test]
+fn listings_without_end_are_given_up() {
+    let next = "Link: </x>; rel=\"next\"\r\n";
+    let page = |numbers| ours(200, next, lines(numbers).as_bytes());
+    let list = |area: Area| {
+        move |store: &HttpStore| {
+            let mut count = 0;
+            store.list(area, &mut |_| {
+                count += 1;
+                assert!(count <= area.limit_objects());
+                Ok(())
+            })
+        }
+    };
+    let (kind, words) = fails(&[&page(1..10_001), &page(10_001..10_002)], list(Area::Keys));
+    assert_eq!(kind, Kind::Corrupt);
+    assert_eq!(words, "list keys: URL: more than 10000 objects are listed");
+    let pages: Vec<Vec<u8>> = (1..1002).map(|number| page(number..number + 1)).collect();
+    let pages: Vec<&[u8]> = pages.iter().map(Vec::as_slice).collect();
+    let (kind, words) = fails(&pages, list(Area::Packs));
+    assert_eq!(kind, Kind::Corrupt);
+    assert_eq!(words, "list packs: URL: it lists too few objects at a time");
 }
 
 #[test]

@@ -163,7 +163,7 @@ pub(super) fn blocks(globals: &Globals, args: Args) -> Result<Status> {
             print_chunks(globals, pack, facts.number, &facts.table.chunks)?;
         }
         if let Err(error) = &facts.codec {
-            let error = error.clone().during(format!("block {}", facts.number));
+            let error = error.clone().during(format!("block at {}", facts.offset));
             status = damaged(globals, &name(pack), &error);
         }
         Ok(())

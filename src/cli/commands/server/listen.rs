@@ -1,5 +1,6 @@
 //! `-listen [HOST]:PORT`: from what the user wrote to sockets that clients can connect to.
 
+use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
@@ -19,8 +20,9 @@ pub(super) struct Address {
 /// What clients can connect to.
 pub(super) struct Listening {
     pub(super) listeners: Vec<TcpListener>,
-    /// The name or address that the user gave, and the port that it is.
-    authority: String,
+    /// The name or address that the user gave; nothing for every interface.
+    pub(super) host: Option<String>,
+    port: u16,
 }
 
 impl Address {
@@ -72,14 +74,10 @@ impl Address {
             .transpose()
             .during(doing)?
             .map_or(self.port, |address| address.port());
-        let host = self.host.as_deref().unwrap_or("localhost");
-        let authority = match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        };
         Ok(Listening {
             listeners,
-            authority,
+            host: self.host.clone(),
+            port,
         })
     }
 
@@ -128,9 +126,24 @@ fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 impl Listening {
-    /// The URL of the server.
+    /// The URL of the server, by the name or the address that the user gave.
     pub(super) fn url(&self, scheme: &str) -> String {
-        format!("{scheme}://{}", self.authority)
+        match self.host.as_deref().unwrap_or("localhost") {
+            host if host.contains(':') => format!("{scheme}://[{host}]:{}", self.port),
+            host => format!("{scheme}://{host}:{}", self.port),
+        }
+    }
+
+    /// The URL of the server, and then those of every address by which it can be reached.
+    pub(super) fn urls(&self, scheme: &str) -> Vec<String> {
+        let mut urls = vec![self.url(scheme)];
+        for address in self.addresses().iter().flat_map(reachable) {
+            let url = format!("{scheme}://{}", SocketAddr::new(address, self.port));
+            if !urls.contains(&url) {
+                urls.push(url);
+            }
+        }
+        urls
     }
 
     /// Every address, as the system has it.
@@ -144,6 +157,50 @@ impl Listening {
         let is_ours = |ip: IpAddr| ip.to_canonical().is_loopback();
         self.addresses().iter().all(|address| is_ours(address.ip()))
     }
+}
+
+/// The addresses by which clients reach what listens at `address`: of one that stands for every
+/// interface, those of this machine, as far as the system shows them. Loopback addresses are
+/// left out then, and so are link-local ones, which need the name of an interface.
+fn reachable(address: &SocketAddr) -> Vec<IpAddr> {
+    if !address.ip().is_unspecified() {
+        return vec![address.ip()];
+    }
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let mut found = local_routes(&read("/proc/net/fib_trie"));
+    // A socket of IPv6 takes IPv4, too, or there is another one.
+    if address.is_ipv6() {
+        found.extend(global_addresses(&read("/proc/net/if_inet6")));
+    }
+    found
+}
+
+/// The addresses in `fib_trie` whose route is `host LOCAL`.
+fn local_routes(text: &str) -> Vec<IpAddr> {
+    let mut found: Vec<IpAddr> = Vec::new();
+    let mut last = None;
+    for line in text.lines().map(str::trim) {
+        if let Some(address) = line.strip_prefix("|-- ") {
+            last = address.parse::<Ipv4Addr>().ok();
+        } else if line.ends_with("host LOCAL")
+            && let Some(address) = last.take().filter(|address| !address.is_loopback())
+            && !found.contains(&address.into())
+        {
+            found.push(address.into());
+        }
+    }
+    found
+}
+
+/// The addresses in `if_inet6` whose scope, the fourth word, is global.
+fn global_addresses(text: &str) -> Vec<IpAddr> {
+    let address = |line: &str| {
+        let mut words = line.split_whitespace();
+        let bits = u128::from_str_radix(words.next()?, 16).ok()?;
+        let is_global = words.nth(2)? == "00";
+        is_global.then(|| Ipv6Addr::from_bits(bits).into())
+    };
+    text.lines().filter_map(address).collect()
 }
 
 #[cfg(test)]
@@ -178,5 +235,23 @@ mod tests {
         ] {
             assert_eq!(parsed(text).unwrap_err().kind(), Kind::Usage, "{text:?}");
         }
+    }
+    #[test]
+    fn interface_addresses_are_parsed() {
+        let routes = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     \
+            |-- 127.0.0.1\n        /32 host LOCAL\n     |-- 192.168.1.0\n        /24 link UNICAST\n     \
+            |-- 192.168.1.5\n        /32 host LOCAL\nLocal:\n     |-- 192.168.1.5\n        \
+            /32 host LOCAL\n     |-- 192.168.1.255\n        /32 link BROADCAST\n";
+        assert_eq!(
+            local_routes(routes),
+            ["192.168.1.5".parse::<IpAddr>().unwrap()]
+        );
+        let six = "00000000000000000000000000000001 01 80 10 80       lo\n\
+            20010db8000000000000000000000005 02 40 00 80     eth0\n\
+            fe800000000000000000000000000005 02 40 20 80     eth0\n";
+        assert_eq!(
+            global_addresses(six),
+            ["2001:db8::5".parse::<IpAddr>().unwrap()]
+        );
     }
 }

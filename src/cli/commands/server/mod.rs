@@ -21,14 +21,16 @@ use crate::cli::output::{Format, Verbosity};
 use crate::cli::{Args, Command, Flag, Globals, Status, opening, size};
 use crate::error::{During, Error, Kind, Result};
 use crate::server::access::Access;
+use crate::server::names::Host;
 use crate::server::{Deletes, Server, Settings, Wish};
 use crate::store::Store;
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "server",
-    synopsis: "[-listen [HOST]:PORT] [-allow-delete] [-cert FILE -key FILE] [-tokens FILE] \
-               [-max-connections N] [-memory SIZE] [-access-log FILE|-]",
+    synopsis: "[-listen [HOST]:PORT] [-name HOST ...] [-allow-delete [-insecure]] \
+               [-cert FILE -key FILE] [-tokens FILE] [-max-connections N] [-memory SIZE] \
+               [-access-log FILE|-]",
     about: "serve a store over HTTP and HTTPS",
     flags: &[
         Flag::value(
@@ -36,7 +38,17 @@ pub const COMMAND: Command = Command {
             "[HOST]:PORT",
             "listen there (default localhost:9876; without HOST, everywhere)",
         ),
+        Flag::value(
+            "name",
+            "HOST",
+            "answer requests for HOST, a name or an address of this server",
+        )
+        .repeatable(),
         Flag::switch("allow-delete", "let clients delete objects"),
+        Flag::switch(
+            "insecure",
+            "with -allow-delete: let anyone who can connect delete, without tokens",
+        ),
         Flag::value(
             "cert",
             "FILE",
@@ -75,7 +87,9 @@ const DESCRIPTORS_SPARE: u64 = 80;
 
 struct Opts {
     address: Address,
+    names: Vec<Host>,
     deletes: Deletes,
+    is_insecure: bool,
     connections: usize,
     memory_bytes: u64,
 }
@@ -98,6 +112,8 @@ impl Opts {
         }
         Ok(Opts {
             address: address.during(|| "-listen").during(|| args.path())?,
+            names: names(args)?,
+            is_insecure: args.is_on("insecure"),
             deletes: match args.is_on("allow-delete") {
                 true => Deletes::Allowed,
                 false => Deletes::Refused,
@@ -106,6 +122,29 @@ impl Opts {
             memory_bytes,
         })
     }
+}
+
+/// The names given with `-name`.
+fn names(args: &Args) -> Result<Vec<Host>> {
+    let given = args.values("name").map(|name| {
+        let host = name.to_str().and_then(Host::parse);
+        host.ok_or_else(|| {
+            let name = name.to_string_lossy();
+            let words = "expected a name or an address, without a port";
+            args.usage(format!("-name: invalid host {name:?}: {words}"))
+        })
+    });
+    given.collect()
+}
+
+/// The names of this machine: as it calls itself, without its domain, and in the domain of
+/// multicast DNS (RFC 6762).
+fn machine_names() -> Vec<Host> {
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_str().unwrap_or_default();
+    let short = name.split('.').next().unwrap_or_default();
+    let names = [name.to_owned(), short.to_owned(), format!("{short}.local")];
+    names.iter().filter_map(|name| Host::parse(name)).collect()
 }
 
 /// As many connections as are wanted, if there are descriptors for them.
@@ -129,6 +168,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     let (identity, access) = (outside.identity()?, outside.access()?);
     let store = opening::served(globals)?;
     let listening = opts.address.bind()?;
+    check_deletes(&opts, &args, &listening, &access)?;
     warn_of_clear_text(globals, &args);
     warn_of_strangers(globals, &listening, &outside, &access);
     warn_of_no_store(globals, &*store);
@@ -140,6 +180,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
         connections: opts.connections,
         memory_bytes: opts.memory_bytes,
         access,
+        names: all_names(opts.names, &listening),
         identity,
         log: outside.log(&globals.out),
         notice: Arc::new(move |error| out.warning(error)),
@@ -159,6 +200,27 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::Success)
 }
 
+/// What clients may call the server: what the user said, and what this machine is called.
+fn all_names(mut names: Vec<Host>, listening: &Listening) -> Vec<Host> {
+    names.extend(listening.host.as_deref().and_then(Host::parse));
+    names.extend(machine_names());
+    names
+}
+
+/// # Errors
+/// [`Kind::Usage`] if anyone on the network could delete, unless the user says that this is
+/// wanted.
+fn check_deletes(opts: &Opts, args: &Args, listening: &Listening, access: &Access) -> Result<()> {
+    let is_open = matches!(access, Access::Anyone) && !listening.is_loopback();
+    match opts.deletes == Deletes::Allowed && is_open && !opts.is_insecure {
+        true => Err(args.usage(
+            "-allow-delete: without tokens, anyone who can connect could delete everything; \
+             to add a token: plakar server token add -role full NAME; to allow it: -insecure",
+        )),
+        false => Ok(()),
+    }
+}
+
 /// The flag that SIGHUP sets, and what has bytes after each signal.
 fn signals() -> Result<(Arc<AtomicBool>, UnixStream)> {
     let hung_up = Arc::new(AtomicBool::new(false));
@@ -175,13 +237,14 @@ fn signals() -> Result<(Arc<AtomicBool>, UnixStream)> {
 #[derive(Serialize)]
 struct Announcement {
     url: String,
+    urls: Vec<String>,
     addresses: Vec<String>,
     store: String,
 }
 
 impl fmt::Display for Announcement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "serving {} at {}", self.store, self.url)
+        write!(f, "serving {} at {}", self.store, self.urls.join(", "))
     }
 }
 
@@ -190,6 +253,7 @@ fn announce(globals: &Globals, listening: &Listening, scheme: &str, store: &str)
     let addresses = listening.addresses();
     let announcement = Announcement {
         url: listening.url(scheme),
+        urls: listening.urls(scheme),
         addresses: addresses.iter().map(ToString::to_string).collect(),
         store: store.to_owned(),
     };

@@ -172,7 +172,7 @@ impl Leaver<'_, '_> {
             interrupt.check()?;
             if !self.followed.note(&piece) {
                 self.copier.keep(&piece, PackKind::Tree)?;
-                for entry in tree::decode(&self.copier.read(&piece)?)? {
+                for entry in tree::decode_all(&self.copier.read(&piece)?)? {
                     self.entry(&entry)?;
                 }
             }

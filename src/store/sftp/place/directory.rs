@@ -10,9 +10,15 @@ use super::Place;
 use crate::error::{During, Error, Kind, Result};
 use crate::net::ssh::sftp::{Connection, File, Stat, is_failure, joined};
 use crate::store::layout::{self, CONFIG, DIRECTORY_MODE, FURNITURE, STALE, TEMPORARY};
-use crate::store::{Area, Object};
+use crate::store::{Area, Object, words};
 use crate::util::Id;
 use crate::util::printable::{printable, printable_path};
+
+/// The most packs of one directory, four times its part of all that there may be. Ids are
+/// evenly spread.
+const FAN_LIMIT: usize = (1 << 24) / 64;
+/// The most entries of a directory that is not full of objects.
+const ENTRIES_LIMIT: usize = 100_000;
 
 impl Place {
     /// As [`crate::store::Store::prepare`].
@@ -20,7 +26,7 @@ impl Place {
         self.pool.run(|connection| {
             if self.make_root(connection)? == Made::Existed {
                 let mut entries = Vec::new();
-                connection.read_dir(&self.root, &mut |name, stat| {
+                connection.read_dir(&self.root, ENTRIES_LIMIT, &mut |name, stat| {
                     entries.push((name.to_owned(), stat));
                 })?;
                 for (name, stat) in entries {
@@ -157,9 +163,15 @@ impl Place {
         // A directory whose last possible id is not above `after` need not be read.
         let first = after.map(|after| packs.join(&after.to_string()[..2]));
         fans.retain(|fan| first.as_ref().is_none_or(|first| fan >= first));
+        let (mut count, limit) = (0, Area::Packs.limit_objects());
         for some in fans.chunks(self.connections()) {
             for listed in self.list_at_once(some, after) {
-                listed.during(doing)?.into_iter().try_for_each(&mut *each)?;
+                let listed = listed.during(doing)?;
+                count += listed.len();
+                if count > limit {
+                    return Err(Error::corrupt(words::too_many(limit)).during(doing()));
+                }
+                listed.into_iter().try_for_each(&mut *each)?;
             }
         }
         Ok(())
@@ -195,7 +207,11 @@ impl Place {
         after: Option<Id>,
     ) -> Result<Vec<Object>> {
         let mut objects = Vec::new();
-        let read = connection.read_dir(directory, &mut |name, stat| {
+        let limit = match area {
+            Area::Packs => FAN_LIMIT,
+            area => area.limit_objects(),
+        };
+        let read = connection.read_dir(directory, limit, &mut |name, stat| {
             let id: Option<Id> = std::str::from_utf8(name)
                 .ok()
                 .and_then(|name| name.parse().ok());
@@ -226,7 +242,7 @@ impl Place {
             return Ok(());
         }
         let mut stale = Vec::new();
-        connection.read_dir(&directory, &mut |name, stat| {
+        connection.read_dir(&directory, ENTRIES_LIMIT, &mut |name, stat| {
             let age_seconds = now.saturating_sub(u64::from(stat.mtime_seconds));
             let is_leftover = stat.is_file() && layout::is_temporary(name);
             if is_leftover && age_seconds > STALE.as_secs() {
@@ -250,7 +266,7 @@ enum Made {
 /// The directories that packs fan out to.
 fn fans(connection: &mut Connection, packs: &Path) -> Result<Vec<PathBuf>> {
     let mut fans = Vec::new();
-    connection.read_dir(packs, &mut |name, stat| {
+    connection.read_dir(packs, ENTRIES_LIMIT, &mut |name, stat| {
         if stat.is_dir() && layout::is_fan(name) {
             fans.push(joined(packs, name));
         }
