@@ -1,11 +1,11 @@
-//! The packs that a check found damaged, kept beside the index cache.
+//! The list of packs that a check found damaged, stored next to the index cache.
 //!
-//! Such a pack is there and as long as it should be, so its chunks count as stored, and
-//! no backup would store them again. A check notes it here, and a backup from the same
-//! machine takes its chunks for lost: what the source still has is stored anew.
+//! Such a pack exists and has the expected size, so its chunks count as stored, and no backup would
+//! store them again. A check records the pack here. A backup on the same machine then treats its
+//! chunks as missing, and stores those that the source still has.
 //!
-//! One id a line, in hexadecimal; no file when there are none. It is made anew whole at
-//! every change. Losing it costs nothing but the hint.
+//! The file has one hexadecimal id per line; there is no file if no pack is damaged. Every change
+//! rewrites the whole file. The list is only a hint, so losing the file does no other harm.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,12 +18,12 @@ use crate::error::{During, Error, Kind, Result};
 use crate::format::master::random;
 use crate::util::Id;
 
-/// What the file is called.
 const NAME: &str = "bad-packs";
-/// How much of it is read: a quarter of a million packs. Whoever has more has other troubles.
+/// Maximum number of bytes read: a quarter of a million packs, more than any useful list contains.
 const LIMIT_BYTES: u64 = 16 << 20;
 
-/// The packs noted for `kloset`; none without a cache. What cannot be read is warned of.
+/// Reads the list for `kloset`; empty without a cache. If the file cannot be read, this reports a
+/// warning.
 pub(crate) fn read(kloset: &Kloset) -> BTreeSet<Id> {
     let Some(path) = path(kloset) else {
         return BTreeSet::new();
@@ -46,7 +46,7 @@ pub(crate) fn read(kloset: &Kloset) -> BTreeSet<Id> {
     }
 }
 
-/// Notes `packs` and no others. That it failed is no more than a warning.
+/// Replaces the list by `packs`. A failure is only a warning.
 pub(crate) fn write(kloset: &Kloset, packs: &BTreeSet<Id>) {
     let Some(path) = path(kloset) else { return };
     let write = || -> Result<()> {
@@ -69,7 +69,6 @@ pub(crate) fn write(kloset: &Kloset, packs: &BTreeSet<Id>) {
     }
 }
 
-/// Where the file is.
 fn path(kloset: &Kloset) -> Option<PathBuf> {
     kloset.cache.as_ref().map(|cache| cache.join(NAME))
 }

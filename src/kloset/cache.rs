@@ -1,35 +1,36 @@
-//! Copies, on this machine, of what never changes in a store behind a network.
+//! Local copies of immutable objects of a remote store.
 //!
-//! A backup of what did not change reads all of the last snapshot's trees, `ls` some of them,
-//! and every command the snapshots: from a remote store each is a round trip. What is stored
-//! never changes, so a copy is as good as the original for ever:
+//! A backup of unchanged files reads all trees of the last snapshot, `ls` reads some of them, and
+//! every command reads the snapshots. From a remote store, each of these costs a round trip. Stored
+//! objects never change, so a copy stays valid forever:
 //!
 //! ```text
 //! <cache>/<store id>/copies/
 //!   block-<pack id>-<offset>   a sealed block of a tree pack; the offset in 8 hex digits
 //!   <area>-<object id>         a snapshot or a condemnation, as it is stored
-//!   draft-<16 hex digits>      what has no name yet; a backup's trees before their pack has
-//!   swept                      empty; its time is that of the last sweep
+//!   draft-<16 hex digits>      a copy whose original has no name yet: a tree block of an open pack
+//!   swept                      empty; its modification time is that of the last sweep
 //! ```
 //!
-//! **Presence is the store's to tell, contents ours.** Nobody asks for a copy but after a listing
-//! or the index of the store told of the original, so what was deleted there is gone here too. Key slots
-//! are not copied: whoever locks out a passphrase wants that to last. Nor are contents
-//! of files: they are read once, by a restore.
+//! **The store determines which objects exist; copies only provide their contents.** A copy is used
+//! only after a listing or the index of the store showed that the original exists. So an object
+//! that was deleted from the store is no longer used here. Key slots are not copied, so that a
+//! removed passphrase stays removed. File contents are not copied, because a restore reads them
+//! only once.
 //!
-//! **A copy proves nothing.** It is sealed as the original is, and whoever takes one verifies
-//! it as if it came from the store. One that is damaged is [forgotten](Copies::forget), and the
-//! store asked. `check` never looks here: it is to tell how the store is.
+//! **A copy proves nothing.** It is sealed like the original, and the caller verifies it as if it
+//! came from the store. A damaged copy is [deleted](Copies::forget), and the original is read from
+//! the store. `check` never uses copies, because it must verify the store.
 //!
-//! **It is only a cache.** Files are written whole and then named, so any number of processes may
-//! share it. When it cannot be written, because the disk is full, say, this process gives up
-//! adding to it, without a word: nothing is wrong but that the next run takes longer. Nothing
-//! is synced: what a power cut leaves half written does not verify.
+//! **It is only a cache.** Files are written completely before they are named, so any number of
+//! processes can share it. If a file cannot be written, for example because the disk is full, this
+//! process silently stops adding copies: the only effect is that the next run takes longer. Files
+//! are not synced: a file that is incomplete after a power failure does not verify.
 //!
-//! **Bounded:** [`LIMIT_BYTES`], or a [`DISK_SHARE`]th of its disk if that is less. Using a copy
-//! renews its time, if that is not recent. A sweep takes away what was used longest ago. It
-//! has to look at every file, so it comes at most once an hour, and whenever this process added
-//! a [`SWEEP_SHARE`]th of the limit.
+//! **Bounded:** [`LIMIT_BYTES`], or 1/[`DISK_SHARE`] of the disk if that is less. Using a copy
+//! updates its modification time, unless that is recent. A sweep deletes the least recently used
+//! copies. A sweep reads the metadata of every file. Therefore a process starts one only when there
+//! was none in the last hour, or when it has added 1/[`SWEEP_SHARE`] of the limit.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -46,41 +47,44 @@ use crate::store::Area;
 use crate::util::Id;
 use rustix::fs::OFlags;
 
-/// What copies may take at most: the trees of some ten million files.
+/// Maximum size of all copies: the trees of about ten million files.
 const LIMIT_BYTES: u64 = 1 << 30;
-/// Of a small disk they may take one part in this many.
+/// On a small disk, copies may use 1/20 of the disk.
 const DISK_SHARE: u64 = 20;
-/// What this process may add between two sweeps: one part of the limit in this many.
+/// A process that has added this fraction (1/16) of the limit starts a sweep.
 const SWEEP_SHARE: u64 = 16;
-/// A sweep leaves this many eighths of the limit, so that the next one is not due at once.
+/// A sweep deletes copies until 7/8 of the limit is used, so that the next one is not due
+/// immediately.
 const LEFT_EIGHTHS: u64 = 7;
-/// What the smallest copy counts for: so there are at most 65,536, which a sweep can hold.
+/// Minimum size that a copy counts as. It limits the number of copies to 65,536, whose list a sweep
+/// can hold in memory.
 const COUNTED_BYTES: u64 = 16 << 10;
-/// Time between two sweeps, of all processes together, as long as none adds much.
+/// Time between two sweeps of all processes together, unless a process adds many copies.
 const SWEEP_AGE: Duration = Duration::from_secs(60 * 60);
-/// A time of use younger than this is good enough.
+/// The time of the last use is not updated if it is more recent than this.
 const USE_AGE: Duration = Duration::from_secs(60 * 60);
-/// A draft older than this has lost its process.
+/// The process that wrote a draft older than this no longer exists.
 const DRAFT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Larger copies are neither made nor read: no sealed block or small object is as large.
+/// Maximum size of a copy. No sealed block and no small object is that large.
 const COPY_LIMIT_BYTES: u64 = 16 << 20;
 
-/// No link is followed: the cache may be where others can write.
+/// Symbolic links are not followed, because other users may be able to write to the cache
+/// directory.
 const NOFOLLOW: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits() as i32;
 
 const DRAFT: &str = "draft-";
 const SWEPT: &str = "swept";
 
-/// What there may be a copy of.
+/// Identifies the original of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Original {
-    /// A whole object.
+    /// An object of the store.
     Object(Area, Id),
-    /// The sealed block of a pack that begins at an offset.
+    /// The sealed block at an offset of a pack.
     Block(Id, u32),
 }
 
-/// The name of the copy.
+/// The file name of the copy.
 impl fmt::Display for Original {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -90,7 +94,7 @@ impl fmt::Display for Original {
     }
 }
 
-/// Whether `name` is one that a copy gets. Other files in the directory are foreign and stay.
+/// Whether `name` is the file name of a copy. Foreign files in the directory are kept.
 fn is_of_copy(name: &str) -> bool {
     if let Some(block) = name.strip_prefix("block-") {
         let parts = block.split_once('-');
@@ -108,24 +112,25 @@ fn is_id(text: &str) -> bool {
     text.parse::<Id>().is_ok()
 }
 
-/// Whether `text` is of `digits` hexadecimal digits.
+/// Whether `text` consists of exactly `digits` hexadecimal digits.
 fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The copies of one store. May be used from several threads.
+/// The copies of objects of one store. Can be used from several threads.
 pub(crate) struct Copies {
     directory: PathBuf,
     limit_bytes: OnceLock<u64>,
-    /// Added since the last sweep.
+    /// Size of the copies that this process added since the last sweep.
     added_bytes: AtomicU64,
-    /// Whether this process has looked when the last sweep was.
+    /// Whether this process has checked the time of the last sweep.
     has_begun: AtomicBool,
-    /// Whether adding failed, so that it is no longer tried.
+    /// Set when adding a copy failed; then this process adds no more copies.
     is_given_up: AtomicBool,
 }
 
-/// A copy whose original has no name yet. It goes away unless it is [named](Copies::name).
+/// A copy whose original has no name yet. It is deleted on drop, unless it was
+/// [named](Copies::name).
 pub(crate) struct Draft {
     path: PathBuf,
     bytes: u64,
@@ -133,13 +138,13 @@ pub(crate) struct Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // It has been renamed, mostly.
+        // Usually it was renamed, so there is no file to delete.
         let _ = fs::remove_file(&self.path);
     }
 }
 
 impl Copies {
-    /// The copies in `directory`, which is made when there is a first one to keep.
+    /// Uses `directory`, which is created when the first copy is added.
     pub(crate) fn new(directory: PathBuf) -> Copies {
         Copies {
             directory,
@@ -150,7 +155,7 @@ impl Copies {
         }
     }
 
-    /// The copy of `original`, if there is one. It may be damaged.
+    /// Reads the copy of `original`, if there is one. It may be damaged.
     pub(crate) fn read(&self, original: Original) -> Option<Vec<u8>> {
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(NOFOLLOW);
@@ -170,14 +175,15 @@ impl Copies {
         Some(bytes)
     }
 
-    /// Keeps `bytes` as the copy of `original`, if that is possible.
+    /// Adds `bytes` as the copy of `original`. Failures are ignored.
     pub(crate) fn keep(&self, original: Original, bytes: &[u8]) {
         if let Some(draft) = self.draft(bytes) {
             self.name(draft, original);
         }
     }
 
-    /// Keeps `bytes`, if that is possible, until it is known what they are a copy of.
+    /// Writes `bytes` as a draft, which gets its name when the original has one. Returns `None` if
+    /// that fails.
     pub(crate) fn draft(&self, bytes: &[u8]) -> Option<Draft> {
         let is_too_large = bytes.len() as u64 > COPY_LIMIT_BYTES;
         if is_too_large || self.is_given_up.load(Ordering::Relaxed) {
@@ -198,7 +204,7 @@ impl Copies {
         }
     }
 
-    /// Takes the copy of `original` away, and tells whether there was one.
+    /// Deletes the copy of `original`. Returns whether there was one.
     pub(crate) fn forget(&self, original: Original) -> bool {
         fs::remove_file(self.path(original)).is_ok()
     }
@@ -228,8 +234,8 @@ impl Copies {
         Ok(draft)
     }
 
-    /// Sweeps when this process has `added` a lot, or now adds its first copy and nobody has
-    /// swept lately.
+    /// Starts a sweep if `added_bytes` is large, or if this is the first copy that this process
+    /// adds and there was no recent sweep.
     fn sweep_if_due(&self, added_bytes: u64) {
         let is_first = !self.has_begun.swap(true, Ordering::Relaxed);
         let swept = fs::metadata(self.directory.join(SWEPT)).and_then(|marker| marker.modified());
@@ -240,8 +246,8 @@ impl Copies {
         }
     }
 
-    /// Takes away what was used longest ago, if all of it is too much. What another process took
-    /// away meanwhile is none of our business.
+    /// Deletes the least recently used copies if the limit is exceeded. Files that another process
+    /// deleted meanwhile are ignored.
     fn sweep(&self) {
         let _ = OpenOptions::new()
             .write(true)
@@ -267,8 +273,8 @@ impl Copies {
         }
     }
 
-    /// When each copy was last used, what it counts for, and where it is. Old drafts, which no
-    /// process will name any more, are removed. Links and foreign files are skipped.
+    /// Lists the copies with the time of their last use and the size that they count as. Old drafts
+    /// are deleted, because no process will name them. Links and foreign files are skipped.
     fn copies(&self) -> Vec<(SystemTime, u64, PathBuf)> {
         let entries = fs::read_dir(&self.directory).into_iter().flatten();
         let mut copies = Vec::new();
@@ -291,7 +297,7 @@ impl Copies {
         copies
     }
 
-    /// What copies may take.
+    /// Maximum size of all copies on this disk.
     fn limit_bytes(&self) -> u64 {
         *self.limit_bytes.get_or_init(|| {
             let disk = rustix::fs::statvfs(&self.directory);
@@ -302,12 +308,12 @@ impl Copies {
     }
 }
 
-/// What a copy of so many bytes counts for.
+/// The size that a copy of `bytes` counts as.
 fn counted(bytes: u64) -> u64 {
     bytes.max(COUNTED_BYTES)
 }
 
-/// How long ago `time` was; one in the future was just now.
+/// Time since `time`; 0 if it is in the future.
 fn age(time: SystemTime) -> Duration {
     SystemTime::now().duration_since(time).unwrap_or_default()
 }

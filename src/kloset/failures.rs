@@ -1,4 +1,5 @@
-//! Items that failed while the work went on: told to the observer, counted, and kept for a snapshot.
+//! Items that failed during an operation. They are reported to the observer, counted, and recorded
+//! for the snapshot.
 
 use std::sync::Mutex;
 
@@ -9,19 +10,19 @@ use crate::kloset::snapshot::{ERRORS_LIMIT, Failure};
 use crate::util::human::shorten;
 use crate::util::printable::printable;
 
-/// How much of a path is kept, in bytes.
+/// Maximum length of a recorded path.
 const PATH_LIMIT_BYTES: usize = 4096;
-/// How much of a cause is kept, in bytes.
+/// Maximum length of a recorded cause.
 const CAUSE_LIMIT_BYTES: usize = 1024;
 
-/// The failures of one backup or restore. Any thread may add one.
+/// The failures of one backup or restore. Can be used from several threads.
 pub struct Failures<'a> {
     observer: &'a dyn Observer,
     list: Mutex<(u64, Vec<Failure>)>,
 }
 
 impl<'a> Failures<'a> {
-    /// None yet.
+    /// Creates an empty list that reports to `observer`.
     pub fn new(observer: &'a dyn Observer) -> Failures<'a> {
         Failures {
             observer,
@@ -29,7 +30,7 @@ impl<'a> Failures<'a> {
         }
     }
 
-    /// The item at `path` failed.
+    /// Records that the item at `path` failed with `error`.
     pub fn add(&self, path: &[u8], error: &Error) {
         self.observer.event(&Event::Failed { path, error });
         add(&self.observer.counters().errors, 1);
@@ -44,13 +45,13 @@ impl<'a> Failures<'a> {
         }
     }
 
-    /// Something about the item at `path` is worth knowing, but no failure.
+    /// Reports a warning about the item at `path`, which is not a failure.
     pub fn warn(&self, path: &[u8], error: &Error) {
         let error = error.clone().during(printable(path));
         self.observer.event(&Event::Warning(&error));
     }
 
-    /// How many there were, and the first of them.
+    /// The number of failures, and the first [`ERRORS_LIMIT`] of them.
     pub fn into_list(self) -> (u64, Vec<Failure>) {
         self.list
             .into_inner()

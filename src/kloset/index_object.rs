@@ -1,8 +1,8 @@
-//! An index object: copies of the tables of many packs, so that opening a store does
-//! not take one request per pack. Never the only copy of a fact.
+//! An index object: copies of the tables of many packs, so that opening a store does not need one
+//! request per pack. It is never the only copy of any information.
 //!
-//! Body: `{0: [[pack id, size, table] …]}`, where *table* is as in a pack's footer, but for
-//! the ids of chunks, of which only the first 16 bytes are told.
+//! Body: `{0: [[pack id, size, table] …]}`. The *table* is encoded as in the footer of a pack, but
+//! only with the first 16 bytes of each chunk id.
 
 use super::Kloset;
 use crate::error::{During, Error, Result};
@@ -13,10 +13,10 @@ use crate::format::seal::Part;
 use crate::store::Area;
 use crate::util::Id;
 
-/// The key of the list of packs.
+/// CBOR key of the list of packs.
 const PACKS: u64 = 0;
 
-/// Publishes an index object that tells of `tables`, and returns its name and length.
+/// Publishes an index object that lists `tables`. Returns its name and its size in bytes.
 pub fn publish(kloset: &Kloset, tables: &[PackTable]) -> Result<(Id, u64)> {
     let bytes = object::encode(kloset.sealer(), Part::Index, &encode(tables))?;
     let id = Id::of(&bytes);
@@ -27,7 +27,7 @@ pub fn publish(kloset: &Kloset, tables: &[PackTable]) -> Result<(Id, u64)> {
     Ok((id, bytes.len() as u64))
 }
 
-/// What the index object `id` tells.
+/// Reads the tables in the index object `id`.
 ///
 /// # Errors
 /// [`crate::error::Kind::Corrupt`] unless every byte is what was stored.
@@ -36,19 +36,19 @@ pub fn read(kloset: &Kloset, id: Id) -> Result<Vec<PackTable>> {
     parse(kloset, id, bytes.during(|| reading(id))?)
 }
 
-/// The same, of an object whose bytes were read already.
+/// Decodes the tables in the index object `id` from its bytes. Errors are those of [`read`].
 pub fn parse(kloset: &Kloset, id: Id, bytes: Vec<u8>) -> Result<Vec<PackTable>> {
     object::decode(kloset.sealer(), Part::Index, id, bytes)
         .and_then(|body| decode(&body))
         .during(|| reading(id))
 }
 
-/// What is being done when an index object cannot be read.
+/// The context phrase of errors of reading an index object.
 fn reading(id: Id) -> String {
     format!("read index {}", id.short())
 }
 
-/// The body that tells of `tables`.
+/// The body that lists `tables`.
 fn encode(tables: &[PackTable]) -> Vec<u8> {
     let mut body = Vec::new();
     Writer::new(&mut body).map(1).u64(PACKS).array(tables.len());
@@ -86,7 +86,6 @@ fn decode(body: &[u8]) -> Result<Vec<PackTable>> {
     Ok(tables)
 }
 
-/// Reads the list of packs.
 fn packs(reader: &mut Reader<'_>, tables: &mut Vec<PackTable>) -> Result<()> {
     for _ in 0..reader.array()? {
         let additions = reader.record(3)?;

@@ -1,9 +1,9 @@
 //! The passphrases of a store: listing, adding, changing and removing key slots.
 //!
-//! Every change writes or removes slots and touches nothing else, whatever the store
-//! holds. A change writes the new slot before it removes the old one, so that at no
-//! moment there is none. Whoever once opened the store may have kept the master key:
-//! removing a passphrase locks out those who know only that.
+//! Every change writes or removes slots and touches nothing else, regardless of the size of the
+//! store. A change writes the new slot before it removes the old one, so there is a usable slot at
+//! all times. A user who opened the store once may have kept the master key. Therefore removing a
+//! passphrase locks out only users who know nothing but that passphrase.
 
 use super::Kloset;
 use super::progress::{Event, Observer};
@@ -13,11 +13,11 @@ use crate::format::slot::{self, SlotInfo};
 use crate::store::{Area, Object, Store};
 use crate::util::Id;
 
-/// Slots that are read at most: each costs a key derivation to try.
+/// Maximum number of slots that are read. Trying each one costs a key derivation.
 const SLOTS_LIMIT: usize = 64;
 
-/// The bytes of every key slot of `store`, cheapest first, so that slots somebody planted to
-/// cost time are tried last.
+/// The bytes of every intact key slot of `store`, cheapest first, so that planted slots with a high
+/// cost are tried last.
 pub fn slots(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<(Id, Vec<u8>)>> {
     let mut slots = Vec::new();
     for name in names(store, observer)? {
@@ -34,8 +34,8 @@ pub fn slots(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<(Id, Vec<
     Ok(slots)
 }
 
-/// The names of the slots to read. If they are too many the oldest, by the store's clock: those
-/// that somebody planted came later than the store's own.
+/// The names of the slots to read. If there are too many, these are the oldest ones by the store's
+/// clock, because planted slots are more recent than those of the store's owner.
 fn names(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<Id>> {
     let mut found = Vec::new();
     let mut note = |object: Object| {
@@ -57,16 +57,16 @@ fn names(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<Id>> {
     Ok(found.into_iter().map(|(_, name)| name).collect())
 }
 
-/// Whether a slot is one of the store it lies in.
+/// Whether a slot belongs to the store it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// It wraps the key of this store, and is intact.
+    /// It is intact and wraps the key of this store.
     Store,
-    /// It is no use to this store: left by a creation that was interrupted, or planted.
+    /// It cannot open this store: it is left from an interrupted creation, or planted.
     Stranger,
 }
 
-/// Every intact slot, and whose it is, which only a holder of the key can tell.
+/// Lists every intact slot and its owner. This needs the master key.
 pub fn owners(kloset: &Kloset) -> Result<Vec<(Id, SlotInfo, Owner)>> {
     let owner = |slot: &[u8]| match slot::belongs_to(slot, kloset.master()) {
         true => Owner::Store,
@@ -80,12 +80,12 @@ pub fn owners(kloset: &Kloset) -> Result<Vec<(Id, SlotInfo, Owner)>> {
     Ok(told.collect())
 }
 
-/// What can be told of every intact slot.
+/// The public information of every intact slot.
 pub fn list(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<(Id, SlotInfo)>> {
     Ok(infos(&slots(store, observer)?, observer))
 }
 
-/// The same, of slots that were read.
+/// The public information of these slots. Damaged ones are reported to `observer` and skipped.
 pub fn infos(slots: &[(Id, Vec<u8>)], observer: &dyn Observer) -> Vec<(Id, SlotInfo)> {
     let mut infos = Vec::new();
     for (id, slot) in slots {
@@ -99,7 +99,7 @@ pub fn infos(slots: &[(Id, Vec<u8>)], observer: &dyn Observer) -> Vec<(Id, SlotI
     infos
 }
 
-/// Lets `passphrase` open the store too, and returns the name of its slot.
+/// Adds a slot with which `passphrase` opens the store. Returns the name of the slot.
 pub fn add(kloset: &Kloset, passphrase: &[u8], info: &SlotInfo) -> Result<Id> {
     refuse_plaintext(kloset)?;
     let slot = slot::wrap(kloset.master(), passphrase, info)?;
@@ -111,7 +111,7 @@ pub fn add(kloset: &Kloset, passphrase: &[u8], info: &SlotInfo) -> Result<Id> {
     Ok(id)
 }
 
-/// The one slot whose name starts with `prefix`.
+/// The only slot whose name starts with `prefix`.
 ///
 /// # Errors
 /// [`Kind::NotFound`] if there is none, [`Kind::Usage`] if there are several.
@@ -133,10 +133,11 @@ pub fn find(kloset: &Kloset, prefix: &str) -> Result<Id> {
     }
 }
 
-/// Takes the slot `id` away.
+/// Removes the slot `id`.
 ///
 /// # Errors
-/// [`Kind::Failed`] for the last intact slot of this store: nobody could open it any more.
+/// [`Kind::Failed`] for the last intact slot of this store, because no one could open the store
+/// afterwards.
 pub fn remove(kloset: &Kloset, id: Id) -> Result<()> {
     let others = owners(kloset)?
         .into_iter()
@@ -154,7 +155,7 @@ pub fn remove(kloset: &Kloset, id: Id) -> Result<()> {
         .during(|| format!("remove key slot {}", id.short()))
 }
 
-/// The slot of this store that `passphrase` opens.
+/// The slot of this store that `passphrase` opens, if there is one.
 pub fn slot_of(kloset: &Kloset, passphrase: &[u8]) -> Result<Option<(Id, SlotInfo)>> {
     for (id, bytes) in slots(kloset.store(), kloset.observer())? {
         match slot::unwrap(&bytes, passphrase) {
@@ -168,7 +169,8 @@ pub fn slot_of(kloset: &Kloset, passphrase: &[u8]) -> Result<Option<(Id, SlotInf
 }
 
 /// # Errors
-/// [`Kind::Unsupported`] for a store without passphrases: a slot would pretend there is a secret.
+/// [`Kind::Unsupported`] for an unencrypted store: a key slot would give a false impression of
+/// secrecy.
 fn refuse_plaintext(kloset: &Kloset) -> Result<()> {
     match kloset.config().plaintext_key()? {
         Some(_) => Err(Error::new(

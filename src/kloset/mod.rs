@@ -1,19 +1,19 @@
 //! A kloset: a store opened with its keys.
 //!
-//! | what | where |
+//! | topic | module |
 //! |---|---|
-//! | how a chunk gets in and out | [`blob`] |
-//! | how files are cut into chunks | [`chunker`](crate::format::chunker) |
-//! | what lies in a store, from small to large | [`codec`](crate::format::codec), [`pack`], [`index_object`], [`file`](crate::kloset::content::reader), [`tree`], [`snapshot`], [`config`](crate::format::config) |
-//! | where each chunk is | [`index`], and `footers` when that is lost or lies |
-//! | what is remembered of a store behind a network | `copies` |
-//! | keys | [`master`](crate::format::master), [`slot`](crate::format::slot), [`keyring`], [`seal`](crate::format::seal); [`Locked`] until there is one |
-//! | which snapshot, and what in it, is meant | [`query`](crate::ops::query), [`select`](crate::ops::select) |
-//! | what people ask for | [`backup`](crate::ops::backup), [`restore`](crate::ops::restore), [`archive`](crate::ops::archive), [`check`](crate::ops::check), [`compare`](crate::ops::compare), [`locate`](crate::ops::locate), [`digest`](crate::ops::digest), [`dup`](crate::ops::dup), [`sync`](crate::ops::sync), [`repair`](crate::ops::repair), [`inspect`](crate::ops::inspect) |
-//! | what nobody needs any more is deleted, and nothing else | [`collect`](crate::ops::collect), [`condemned`] |
+//! | storing and reading chunks | [`blob`] |
+//! | splitting files into chunks | [`chunker`](crate::format::chunker) |
+//! | the objects in a store, from small to large | [`codec`](crate::format::codec), [`pack`], [`index_object`], [`file`](crate::kloset::content::reader), [`tree`], [`snapshot`], [`config`](crate::format::config) |
+//! | the location of each chunk | [`index`], and `recover` if index objects are lost or wrong |
+//! | local copies of objects of a remote store | `cache` |
+//! | keys | [`master`](crate::format::master), [`slot`](crate::format::slot), [`keyring`], [`seal`](crate::format::seal); a store without a key is [`Locked`] |
+//! | selecting snapshots and paths | [`query`](crate::ops::query), [`select`](crate::ops::select) |
+//! | operations | [`backup`](crate::ops::backup), [`restore`](crate::ops::restore), [`archive`](crate::ops::archive), [`check`](crate::ops::check), [`compare`](crate::ops::compare), [`locate`](crate::ops::locate), [`digest`](crate::ops::digest), [`dup`](crate::ops::dup), [`sync`](crate::ops::sync), [`repair`](crate::ops::repair), [`inspect`](crate::ops::inspect) |
+//! | deleting unreferenced data, and nothing else | [`collect`](crate::ops::collect), [`condemned`] |
 //!
-//! It has never heard of files on this machine (but for the directory it caches things
-//! in), of SSH, or of a terminal: stores, sources and destinations are handed in.
+//! This module does not depend on local files (except for its cache directory), SSH or a terminal:
+//! the caller passes in stores, sources and destinations.
 
 pub(crate) mod bad_packs;
 pub mod blob;
@@ -56,24 +56,26 @@ use crate::error::{During, Error, Kind, Result};
 use crate::store::{Area, Distance, Store};
 use crate::util::Id;
 
-/// Calls to a store that are worth making at once, however many it thinks it bears: each costs
-/// memory for its answer.
+/// Maximum number of concurrent calls to a store, even if the store supports more. Each call needs
+/// memory for its response.
 const CONNECTIONS_LIMIT: usize = 32;
-/// Index objects that are read at once: each may take some 10 MB of memory.
+/// Maximum number of index objects read concurrently. Each can need about 10 MB of memory.
 const INDEX_READERS: usize = 4;
 
-/// How many calls to `store` are worth making at once: 1 for a directory.
+/// Number of calls to `store` that should run concurrently: 1 for a local directory.
 pub(crate) fn connections(store: &dyn Store) -> usize {
     store.manner().connections.clamp(1, CONNECTIONS_LIMIT)
 }
 
-/// How many threads a stage needs that computes with what it reads of `store`: `workers`, or, so
-/// that enough answers are waited for at once, more, but no more than `limit`.
+/// Number of threads for a stage that reads `store` and processes the data.
+///
+/// This is at least `workers`. It is higher, but at most `limit`, if more concurrent reads are
+/// needed to hide the latency of the store.
 pub(crate) fn readers(store: &dyn Store, workers: usize, limit: usize) -> usize {
     workers.max(connections(store).min(limit))
 }
 
-/// A store whose contents can be read and added to. May be used from several threads.
+/// An open store that can be read and extended. Can be used from several threads.
 pub struct Kloset {
     store: Arc<dyn Store>,
     config: Config,
@@ -83,25 +85,27 @@ pub struct Kloset {
     chunker: Chunker,
     tree_chunker: Chunker,
     pub(crate) cache: Option<PathBuf>,
-    /// Only of a store behind a network, and only if there is a cache.
+    /// `Some` only for a remote store, and only if there is a cache directory.
     copies: Option<Copies>,
     pub(crate) index: OnceLock<Index>,
-    /// Held for reading by who looks something up, for writing while a damaged cache is rebuilt
-    /// or footers are read.
+    /// Read-locked during lookups. Write-locked while a damaged cache is rebuilt or footers are
+    /// read.
     rebuilding: RwLock<()>,
-    /// Whether the index knows of packs that no index object covers.
+    /// Whether the index includes packs that no index object lists.
     pub(crate) footers_read: AtomicBool,
-    /// What the footers of all packs say, once an index object was found to lie.
+    /// The index built from the footers of all packs. Built only after an index object proved
+    /// wrong.
     truth: OnceLock<Index>,
-    /// Packs with damage in them, of which the index told the truth.
+    /// Damaged packs whose index entries match their footers.
     as_told: Mutex<HashSet<Id>>,
     present_only: AtomicBool,
     observer: Arc<dyn Observer>,
 }
 
 impl Kloset {
-    /// Opens `store`, whose CONFIG is `config_bytes`, with its master key. What is worth caching
-    /// between runs goes below `cache`, if there is such a directory.
+    /// Opens `store` with its master key. `config_bytes` is the content of CONFIG.
+    ///
+    /// If `cache` is given, data that is worth caching between runs is stored below this directory.
     ///
     /// # Errors
     /// [`Kind::Corrupt`] if CONFIG was not written by a holder of the key.
@@ -138,8 +142,10 @@ impl Kloset {
         })
     }
 
-    /// The same kloset with nothing known yet of where chunks are: what was hidden from this
-    /// one, as something a backup must not count on, that one reads.
+    /// Opens the same kloset again with an empty index.
+    ///
+    /// Packs that are hidden in this kloset, because a backup must not rely on them, are readable
+    /// in the new one.
     pub fn afresh(&self) -> Result<Kloset> {
         let config = self.config.encode(&self.master)?;
         let cache = self.cache.as_deref().and_then(Path::parent);
@@ -152,36 +158,36 @@ impl Kloset {
         )
     }
 
-    /// Whether objects of `other` are as good here: it has the same key, under the same name.
+    /// Whether objects of `other` can be copied here unchanged: both stores have the same key and
+    /// the same key id.
     pub fn is_sibling_of(&self, other: &Kloset) -> bool {
         self.config.key_id == other.config.key_id && self.master.is(&other.master)
     }
 
-    /// The store itself.
+    /// The underlying store. Objects read from it are still sealed.
     pub fn store(&self) -> &dyn Store {
         &*self.store
     }
 
-    /// The store, for threads that may outlive a call.
+    /// A shared handle to the store, for threads that can outlive the call.
     fn shared_store(&self) -> Arc<dyn Store> {
         self.store.clone()
     }
 
-    /// How many calls to the store are worth making at once: 1 for a directory.
+    /// Number of calls to the store that should run concurrently: 1 for a local directory.
     pub fn connections(&self) -> usize {
         connections(&*self.store)
     }
 
-    /// Copies of what is in the store, if it is worth having any.
+    /// The local copies of objects, if the store is remote and there is a cache directory.
     fn copies(&self) -> Option<&Copies> {
         self.copies.as_ref()
     }
 
-    /// What `parse` makes of an object of the store that was listed, from a copy if there is a
-    /// good one.
+    /// Reads a listed object and parses it with `parse`. Uses the local copy if it is intact.
     ///
     /// # Errors
-    /// Those of the store, and of `parse`, which is to verify the bytes.
+    /// The errors of the store and of `parse`. `parse` must verify the bytes.
     fn get_listed<T>(&self, area: Area, id: Id, parse: impl Fn(Vec<u8>) -> Result<T>) -> Result<T> {
         let Some(copies) = &self.copies else {
             return parse(self.store.get(area, id)?);
@@ -202,43 +208,46 @@ impl Kloset {
         Ok(parsed)
     }
 
-    /// The facts of the store.
+    /// The decoded and authenticated content of CONFIG.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Whoever watches.
+    /// The observer that receives progress and warnings.
     pub fn observer(&self) -> &dyn Observer {
         &*self.observer
     }
 
-    /// Seals and opens.
+    /// Seals and opens objects with the keys of this store.
     pub fn sealer(&self) -> &Sealer {
         &self.sealer
     }
 
-    /// How files are cut.
+    /// Splits file contents into chunks.
     pub fn chunker(&self) -> &Chunker {
         &self.chunker
     }
 
-    /// How trees are cut.
+    /// Splits trees into chunks.
     pub fn tree_chunker(&self) -> &Chunker {
         &self.tree_chunker
     }
 
-    /// The key to wrap under another passphrase.
+    /// The master key. It is wrapped when a passphrase is added.
     fn master(&self) -> &Key {
         &self.master
     }
 
-    /// The id of the chunk that consists of `plain`. Keyed, so that nobody without the
-    /// key can tell whether a known file is stored here.
+    /// The id of the chunk with the contents `plain`.
+    ///
+    /// The id is a keyed hash. Without the key, an attacker cannot find out whether a known file is
+    /// stored here.
     pub fn chunk_id(&self, plain: &[u8]) -> Id {
         Id(*blake3::keyed_hash(self.chunk_key.bytes(), plain).as_bytes())
     }
 
-    /// Where each chunk is: the cache, brought up to date with the store at the first call.
+    /// The index with the location of each chunk. The first call loads it from the cache and
+    /// updates it from the store.
     pub fn index(&self) -> Result<&Index> {
         if let Some(index) = self.index.get() {
             return Ok(index);
@@ -249,8 +258,8 @@ impl Kloset {
         Ok(self.index.get_or_init(|| index))
     }
 
-    /// The answer of `ask` to a question about the index. A cache that turns out to be damaged
-    /// is made anew from the store, and asked again.
+    /// Runs `ask` on the index. If the index cache turns out to be damaged, this rebuilds it from
+    /// the store and runs `ask` again.
     pub fn look_up<T>(&self, ask: impl Fn(&Index) -> Result<T>) -> Result<T> {
         let index = self.index()?;
         let reading = self
@@ -268,15 +277,15 @@ impl Kloset {
         }
     }
 
-    /// Keeps for the next run what this one learnt of where chunks are. A cache that cannot be
-    /// written costs time, so it is no more than a warning.
+    /// Saves the index to the cache for the next run. A cache that cannot be written only costs
+    /// time, so a failure is only a warning.
     pub fn save_index(&self) {
         if let Some(Err(error)) = self.index.get().map(Index::save) {
             self.observer.event(&Event::Warning(&error));
         }
     }
 
-    /// Makes a damaged cache anew, unless another thread just did.
+    /// Rebuilds a damaged cache, unless another thread has just done so.
     fn rebuild(&self, index: &Index, damage: &Error) -> Result<()> {
         let _writing = self
             .rebuilding
@@ -293,9 +302,10 @@ impl Kloset {
         self.fill(index).during(|| "rebuild the index cache")
     }
 
-    /// Makes the index forget what lies in packs that are no longer in the store, for the
-    /// rest of this run: a backup then stores again what was lost, while its source still exists.
-    /// Returns the packs that are there, but that no index object tells of.
+    /// Hides missing and damaged packs from the index for the rest of this run.
+    ///
+    /// A backup then stores lost data again while the source still has it. Returns the packs that
+    /// are in the store but that the index does not list.
     pub fn trust_present_packs_only(&self) -> Result<HashSet<Id>> {
         let index = self.index()?;
         self.present_only.store(true, Ordering::Relaxed);
@@ -303,7 +313,6 @@ impl Kloset {
         self.hide_absent_packs(index)
     }
 
-    /// Hides the packs that the last check found damaged.
     fn distrust_bad_packs(&self, index: &Index) {
         let bad: HashSet<Id> = bad_packs::read(self).into_iter().collect();
         if bad.is_empty() {
@@ -320,8 +329,8 @@ impl Kloset {
         self.observer.event(&Event::Warning(&error));
     }
 
-    /// Hides the packs that are not in the store, and those that are not as long as the index
-    /// says: these lost their end, and their footer with it. Returns those it does not know.
+    /// Hides the packs that are missing, and those whose size differs from the index: these are
+    /// truncated, so their footer is lost too. Returns the packs that the index does not list.
     fn hide_absent_packs(&self, index: &Index) -> Result<HashSet<Id>> {
         let mut unknown = HashSet::new();
         index.presume_absent();
@@ -336,7 +345,7 @@ impl Kloset {
         Ok(unknown)
     }
 
-    /// The packs in the store that the index does not know.
+    /// Lists the packs in the store that are not in the index.
     fn unknown_packs(&self, index: &Index) -> Result<Vec<Id>> {
         let mut unknown = Vec::new();
         self.store
@@ -350,7 +359,7 @@ impl Kloset {
         Ok(unknown)
     }
 
-    /// The names of all objects in `area`.
+    /// Lists the names of all objects in `area`.
     pub fn names(&self, area: Area) -> Result<HashSet<Id>> {
         let mut names = HashSet::new();
         self.store
@@ -362,8 +371,10 @@ impl Kloset {
         Ok(names)
     }
 
-    /// Reads the index objects that the cache has not seen. Those that are damaged are told of
-    /// once, and the footers of packs that no other index object covers are read instead.
+    /// Reads the index objects that are not in the cache.
+    ///
+    /// If some are damaged, this reports one of them and reads the footers of the packs that no
+    /// other index object covers.
     pub(crate) fn fill(&self, index: &Index) -> Result<()> {
         self.take_in(index)?;
         if self.present_only.load(Ordering::Relaxed) {
@@ -372,7 +383,7 @@ impl Kloset {
         Ok(())
     }
 
-    /// The same, without a look at which packs are there.
+    /// Does the same as `fill`, but does not check which packs are present.
     fn take_in(&self, index: &Index) -> Result<()> {
         let live = self.names(Area::Index)?;
         let missing: Vec<Id> = live

@@ -1,6 +1,6 @@
-//! A store before its key is known: making one, and opening one by passphrase.
+//! A store whose key is not known yet: creating a store, and opening one with a passphrase.
 //!
-//! Nothing but CONFIG and key slots is read or written here.
+//! This module reads and writes only CONFIG and key slots.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -16,16 +16,16 @@ use crate::util::Id;
 
 /// How the contents of a new store are protected.
 pub enum Protection<'a> {
-    /// With a key slot for this passphrase.
+    /// Encrypted; the master key is wrapped in a key slot for this passphrase.
     Passphrase(&'a [u8], slot::SlotInfo),
-    /// Not at all: the master key lies in CONFIG for everyone to read.
+    /// Not protected: the master key is stored in CONFIG, where everyone can read it.
     Plaintext,
 }
 
-/// Tells early, before anybody is asked for a passphrase, that there is a store already.
+/// Checks that there is no store yet, before the user is asked for a passphrase.
 ///
 /// # Errors
-/// [`Kind::Exists`] if there is.
+/// [`Kind::Exists`] if there is a store already. The errors of reading CONFIG.
 pub fn refuse_existing(store: &dyn Store) -> Result<()> {
     match store.get_config() {
         Ok(_) => {
@@ -37,21 +37,21 @@ pub fn refuse_existing(store: &dyn Store) -> Result<()> {
     }
 }
 
-/// Makes a kloset of an empty place.
+/// Creates a kloset in an empty store.
 ///
 /// # Errors
-/// [`Kind::Exists`] when something is there already.
+/// [`Kind::Exists`] if there is a store already.
 pub fn create(store: &dyn Store, protection: &Protection<'_>, compression: i32) -> Result<Config> {
     let master = Key::new(master::random()?);
     establish(store, protection, Config::new(compression)?, &master)
 }
 
-/// Makes of an empty place a kloset with the key of `of`, that cuts and compresses as that does: a
-/// sibling, to which objects can be copied as they are.
+/// Creates a sibling of `of`: a kloset with the same key and the same chunking and compression
+/// parameters. Objects can be copied between siblings unchanged.
 ///
 /// # Errors
-/// As [`create`]; [`Kind::Usage`] if one were to hide what the other tells everyone: the
-/// key is the same.
+/// As [`create`]. [`Kind::Usage`] if only one of the two stores is to be encrypted, because both
+/// have the same key.
 pub fn create_sibling(
     store: &dyn Store,
     protection: &Protection<'_>,
@@ -69,7 +69,7 @@ pub fn create_sibling(
     }
 }
 
-/// Makes a kloset of an empty place.
+/// Creates a kloset with this key in an empty store.
 fn establish(
     store: &dyn Store,
     protection: &Protection<'_>,
@@ -90,15 +90,16 @@ fn establish(
         store.put(Area::Keys, id, &slot)?;
     }
     store.put_config(&config.encode(master)?)?;
-    // Only now: of two who create at once, the one whose CONFIG it is keeps its slot. One that
-    // cannot be deleted is no harm, for it does not count as a slot of this store.
+    // Other slots are deleted only after CONFIG was written. If two clients create a store
+    // concurrently, the client whose CONFIG is stored keeps its slot. A slot that cannot be deleted
+    // does no harm, because it does not belong to this store.
     for slot in leftovers.into_iter().filter(|slot| Some(*slot) != own) {
         let _ = store.delete(Area::Keys, slot);
     }
     Ok(config)
 }
 
-/// The slots in a place that is no store yet: left by creations that were interrupted.
+/// Lists the slots in a place that has no CONFIG yet. Interrupted creations left them.
 fn slots(store: &dyn Store) -> Result<Vec<Id>> {
     let mut slots = Vec::new();
     store.list(Area::Keys, &mut |object| {
@@ -108,12 +109,12 @@ fn slots(store: &dyn Store) -> Result<Vec<Id>> {
     Ok(slots)
 }
 
-/// A store of which only CONFIG and the key slots were read.
+/// A store of which only CONFIG and the key slots have been read.
 pub struct Locked {
     store: Arc<dyn Store>,
     config_bytes: Vec<u8>,
     config: Config,
-    /// Read when first asked for, and once: several passphrases may be tried.
+    /// Read once, on first use, because the user can try several passphrases.
     slots: OnceLock<Vec<(Id, Vec<u8>)>>,
 }
 
@@ -121,7 +122,8 @@ impl Locked {
     /// Reads CONFIG of `store`.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if this is no store, [`Kind::Unsupported`] for a version that is not ours.
+    /// [`Kind::NotFound`] if there is no store. [`Kind::Unsupported`] if the format version is
+    /// unknown.
     pub fn new(store: Arc<dyn Store>) -> Result<Locked> {
         let read = || -> Result<(Vec<u8>, Config)> {
             let bytes = store.get_config()?;
@@ -138,22 +140,22 @@ impl Locked {
         })
     }
 
-    /// What to call the store in messages.
+    /// The name of the store in messages.
     pub fn location(&self) -> &str {
         self.store.location()
     }
 
-    /// What CONFIG says, which nobody has vouched for yet.
+    /// The content of CONFIG. It is not authenticated until the store is opened.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Length of CONFIG.
+    /// Size of CONFIG.
     pub fn config_bytes(&self) -> u64 {
         self.config_bytes.len() as u64
     }
 
-    /// The bytes of every key slot, as [`keyring::slots`].
+    /// The bytes of every key slot, as [`keyring::slots`]. Read once, on first use.
     pub fn slots(&self, observer: &dyn Observer) -> Result<&[(Id, Vec<u8>)]> {
         if self.slots.get().is_none() {
             let slots = keyring::slots(&*self.store, observer)?;
@@ -162,14 +164,15 @@ impl Locked {
         Ok(self.slots.get().expect("just read"))
     }
 
-    /// The key of a store that hides nothing.
+    /// The master key of an unencrypted store, or `None` if the store is encrypted.
     pub fn plaintext_key(&self) -> Result<Option<Key>> {
         self.config.plaintext_key()
     }
 
-    /// The key that `passphrase` opens, or nothing if it opens none. A damaged slot is told
-    /// to `observer` and passed over, and so is one that holds the key of another store:
-    /// somebody put it there.
+    /// Returns the master key that `passphrase` unlocks, or `None` if it unlocks none.
+    ///
+    /// Damaged slots are reported to `observer` and skipped. So are slots that hold the key of
+    /// another store, because someone planted them.
     ///
     /// # Errors
     /// [`Kind::Corrupt`] if there is no slot that could be tried.
@@ -194,7 +197,7 @@ impl Locked {
         }
     }
 
-    /// The kloset that `master` opens.
+    /// Opens the kloset with the key `master`. Errors are those of [`Kloset::open`].
     pub fn open(
         self,
         master: Key,
@@ -207,7 +210,7 @@ impl Locked {
     }
 }
 
-/// A slot whose key does not fit CONFIG.
+/// The warning about a slot whose key does not match CONFIG.
 fn foreign(slot: Id) -> Error {
     Error::corrupt("its key is not the one that CONFIG was written with")
         .during(format!("key slot {}", slot.short()))

@@ -1,12 +1,12 @@
-//! A pack: an object that holds many sealed blocks and, sealed too, the table of them.
+//! A pack: an object that consists of sealed blocks and a sealed table of these blocks.
 //!
 //! ```text
 //! magic (8) ‖ sealed block ‖ … ‖ sealed footer ‖ length of the sealed footer (4) ‖ end magic (8)
 //! ```
 //!
-//! A pack goes to its store block by block while its name, the BLAKE3 of all its bytes,
-//! is computed beside; only the table stays in memory. Whoever has the key can read the
-//! table from the end alone, so that a store whose index objects are lost loses nothing.
+//! A pack is uploaded block by block. Its name, the BLAKE3 hash of all its bytes, is computed at
+//! the same time. Only the table is kept in memory. A holder of the key can read the table from the
+//! end of the pack alone, so a store that loses its index objects loses no data.
 
 use crate::error::{During, Error, Kind, Result};
 use crate::format::cbor::Reader;
@@ -21,23 +21,24 @@ use crate::format::seal::{Part, Sealer};
 use crate::store::{Area, Store, Upload};
 use crate::util::Id;
 
-/// The size at which a pack is finished. Larger ones mean fewer requests, smaller ones
-/// less to copy when some of it dies; peers sit between 5 and 128 MiB.
+/// Size at which a pack is finished. Larger packs need fewer requests. Smaller packs leave less
+/// data to copy when part of the pack becomes unreferenced. Comparable programs use 5 to 128 MiB.
 pub const PACK_BYTES: u64 = 16 << 20;
-/// Chunks at which a pack is finished, however small they are: its table must fit in memory
-/// many times over.
+/// Number of chunks at which a pack is finished, regardless of their size. Many tables must fit in
+/// memory at the same time.
 const PACK_CHUNKS: usize = 1 << 16;
-/// Last bytes of a pack; the last of them is the format version.
+/// Last bytes of a pack. The last byte is the format version.
 const END_MAGIC: &[u8; 8] = b"KLOSETE\x01";
-/// Random bytes in the footer. Sealing is deterministic, so without them the same chunks would
-/// make the same pack: one that maintenance condemned, say, and is about to delete.
+/// Length of the random salt in the footer. Sealing is deterministic, so without a salt the same
+/// chunks would result in a pack with the same name. Maintenance may have condemned that name, and
+/// may be about to delete it.
 const SALT_BYTES: usize = 16;
-/// Footer length and end magic.
+/// Length of the trailer: footer length (4 bytes) and end magic (8 bytes).
 pub const TRAILER_BYTES: usize = 12;
-/// How much of the end of a pack is read in the hope that the footer is in it.
+/// Number of bytes at the end of a pack that are read first. They usually include the whole footer.
 const TAIL_GUESS_BYTES: u64 = 64 << 10;
 
-/// A pack on its way into a store.
+/// A pack that is being uploaded.
 pub struct PackWriter {
     upload: Box<dyn Upload>,
     hasher: blake3::Hasher,
@@ -48,7 +49,7 @@ pub struct PackWriter {
 }
 
 impl PackWriter {
-    /// Starts a pack.
+    /// Starts the upload of a pack and writes its magic.
     pub fn new(store: &dyn Store, kind: PackKind) -> Result<PackWriter> {
         let upload = store.upload(Area::Packs).during(|| "start a pack")?;
         let mut pack = PackWriter {
@@ -63,7 +64,7 @@ impl PackWriter {
         Ok(pack)
     }
 
-    /// Appends a sealed block that holds `chunks`, and tells where in the pack it begins.
+    /// Appends a sealed block that holds `chunks`. Returns its offset in the pack.
     pub fn append(&mut self, sealed: &[u8], chunks: Vec<ChunkEntry>) -> Result<u32> {
         let too_long = || Error::new(Kind::Failed, "a pack of over 4 GiB");
         let offset = u32::try_from(self.written_bytes).map_err(|_| too_long())?;
@@ -78,12 +79,12 @@ impl PackWriter {
         Ok(offset)
     }
 
-    /// Whether the pack is large enough to be finished.
+    /// Whether the pack has reached the size or the number of chunks at which it is finished.
     pub fn is_full(&self) -> bool {
         self.written_bytes >= PACK_BYTES || self.chunks >= PACK_CHUNKS
     }
 
-    /// Appends footer and trailer, after which the name is known.
+    /// Appends the footer and the trailer. This determines the name of the pack.
     pub fn finish(
         mut self,
         sealer: &Sealer,
@@ -112,7 +113,7 @@ impl PackWriter {
         })
     }
 
-    /// Hands `bytes` on, and counts and hashes them.
+    /// Uploads, hashes and counts `bytes`.
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
         self.written_bytes += bytes.len() as u64;
@@ -120,15 +121,15 @@ impl PackWriter {
     }
 }
 
-/// A pack that is complete but not yet published.
+/// A pack that is complete but not yet published. Dropping it discards the upload.
 pub struct FinishedPack {
     upload: Box<dyn Upload>,
-    /// What is in it.
+    /// The blocks and chunks of the pack.
     pub table: PackTable,
 }
 
 impl FinishedPack {
-    /// Publishes it; durable on return.
+    /// Publishes the pack. It is durable on return.
     pub fn publish(self) -> Result<PackTable> {
         let pack = self.table.pack;
         self.upload
@@ -138,7 +139,7 @@ impl FinishedPack {
     }
 }
 
-/// The table of a pack, read from its end.
+/// Reads the table of a pack from its end.
 ///
 /// # Errors
 /// [`Kind::Corrupt`] unless the end of the pack is intact.
@@ -146,7 +147,7 @@ pub fn read_table(store: &dyn Store, sealer: &Sealer, pack: Id) -> Result<PackTa
     read_end(store, sealer, pack).map(|(table, _)| table)
 }
 
-/// The same, and the bytes it was read from: the end of the pack, as it lies in the store.
+/// Reads the table as [`read_table`], and also returns the end of the pack as it is stored.
 pub fn read_end(store: &dyn Store, sealer: &Sealer, pack: Id) -> Result<(PackTable, Vec<u8>)> {
     let read = || -> Result<(PackTable, Vec<u8>)> {
         let size_bytes = store.stat(Area::Packs, pack)?.size_bytes;
@@ -157,7 +158,7 @@ pub fn read_end(store: &dyn Store, sealer: &Sealer, pack: Id) -> Result<(PackTab
     read().during(|| format!("read the footer of pack {}", pack.short()))
 }
 
-/// The sealed footer of a pack of `size_bytes` and what is behind it, mostly in one read.
+/// Reads the sealed footer and the trailer of a pack of `size_bytes`, usually in one read.
 pub fn read_tail(store: &dyn Store, pack: Id, size_bytes: u64) -> Result<Vec<u8>> {
     let mut tail = vec![0; size_bytes.min(TAIL_GUESS_BYTES) as usize];
     store.read_at(Area::Packs, pack, size_bytes - tail.len() as u64, &mut tail)?;
@@ -174,7 +175,7 @@ pub fn read_tail(store: &dyn Store, pack: Id, size_bytes: u64) -> Result<Vec<u8>
 /// The length of the sealed footer of a pack of `size_bytes` that ends with `tail`.
 ///
 /// # Errors
-/// [`Kind::Corrupt`] for a length that cannot be.
+/// [`Kind::Corrupt`] if the trailer is incomplete or the length is impossible.
 pub fn footer_bytes(tail: &[u8], size_bytes: u64) -> Result<usize> {
     let trailer = tail
         .last_chunk::<TRAILER_BYTES>()
@@ -192,7 +193,11 @@ pub fn footer_bytes(tail: &[u8], size_bytes: u64) -> Result<usize> {
     }
 }
 
-/// The table in the sealed footer that `tail` starts with.
+/// Decodes the table in the sealed footer at the start of `tail`.
+///
+/// # Errors
+/// [`Kind::Corrupt`] if the footer is damaged, or the sizes of its blocks do not add up to
+/// `size_bytes`.
 pub fn decode_tail(
     sealer: &Sealer,
     pack: Id,
@@ -221,7 +226,7 @@ pub fn decode_tail(
 }
 
 /// # Errors
-/// [`Kind::Corrupt`] unless `head` is how a pack begins.
+/// [`Kind::Corrupt`] unless `head` is the beginning of a pack.
 pub fn check_head(head: &[u8]) -> Result<()> {
     check_magic(Part::Block, head)
 }

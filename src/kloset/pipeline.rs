@@ -1,13 +1,11 @@
-//! What pipelines of threads have in common: trouble that stops all of them, and
-//! channels with several receivers.
+//! Common parts of thread pipelines: an error state that stops all threads, and channels with
+//! several receivers.
 //!
-//! One rule keeps pipelines from hanging: whoever is in trouble goes on receiving and
-//! throws away what comes, so nobody upstream is left blocked, while whoever is first
-//! in the line looks at [`Trouble::check`] and stops sending. So every pipeline ends
-//! from its beginning, in order, whatever went wrong where.
+//! One rule prevents deadlocks. A stage that has failed continues to receive and discards what it
+//! receives, so no sender blocks. The first stage calls [`Trouble::check`] and stops sending. So
+//! every pipeline ends from its beginning, in order, no matter which stage failed.
 //!
-//! What needs no pipeline, since the items are known and independent of each other, is done
-//! [at once](each_at_once).
+//! Work on a known list of independent items needs no pipeline; [`each_at_once`] does it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -18,10 +16,10 @@ use std::time::Duration;
 use crate::error::{Error, Kind, Result};
 use crate::util::interrupt::Interrupt;
 
-/// How long somebody who waits goes without looking whether to stop.
+/// How long a waiting thread sleeps before it checks again whether to stop.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// The first error of any thread, which stops them all.
+/// The first error of any thread. It stops all threads.
 pub struct Trouble {
     interrupt: Interrupt,
     failed: AtomicBool,
@@ -29,7 +27,7 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// No trouble yet.
+    /// Creates a state without an error. `interrupt` stops the threads too.
     pub fn new(interrupt: Interrupt) -> Trouble {
         Trouble {
             interrupt,
@@ -39,8 +37,8 @@ impl Trouble {
     }
 
     /// # Errors
-    /// [`Kind::Interrupted`] when the user wants to stop, or when another thread failed,
-    /// in which case [`Trouble::outcome`] knows better.
+    /// [`Kind::Interrupted`] if the user interrupted the work, or if another thread failed. In the
+    /// latter case, [`Trouble::outcome`] returns the actual error.
     pub fn check(&self) -> Result<()> {
         match self.has_failed() {
             true => Err(Error::new(Kind::Interrupted, "stopped")),
@@ -48,12 +46,12 @@ impl Trouble {
         }
     }
 
-    /// Whether a thread failed; an interrupt by the user is no failure.
+    /// Whether a thread failed. An interrupt by the user is not a failure.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Takes the value of `result`, or notes its error.
+    /// Returns the value of `result`, or records its error.
     pub fn note<T>(&self, result: Result<T>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
@@ -74,8 +72,8 @@ impl Trouble {
     }
 
     /// # Errors
-    /// The first error that was noted; one of the user's interrupts only if there is no other,
-    /// and then without a word about where the work happened to be.
+    /// The first recorded error. An interrupt by the user is returned only if there is no other
+    /// error, and without the context of the interrupted work.
     pub fn outcome(&self) -> Result<()> {
         match lock(&self.first).take() {
             Some(error) if error.kind() != Kind::Interrupted => Err(error),
@@ -87,31 +85,31 @@ impl Trouble {
     }
 }
 
-/// The receiving end of a channel, for several threads.
+/// The receiving end of a channel, shared by several threads.
 pub struct Shared<T>(Mutex<Receiver<T>>);
 
 impl<T> Shared<T> {
-    /// The next value, or nothing once nobody can send any more.
+    /// The next value, or `None` when all senders are gone.
     pub fn next(&self) -> Option<T> {
         lock(&self.0).recv().ok()
     }
 }
 
-/// A channel for `capacity` values with several receivers.
+/// Creates a channel for `capacity` values with several receivers.
 pub fn shared_channel<T>(capacity: usize) -> (SyncSender<T>, Shared<T>) {
     let (sender, receiver) = sync_channel(capacity);
     (sender, Shared(Mutex::new(receiver)))
 }
 
 /// # Errors
-/// [`Kind::Interrupted`] if nobody receives any more.
+/// [`Kind::Interrupted`] if all receivers are gone.
 pub fn send<T>(sender: &SyncSender<T>, value: T) -> Result<()> {
     sender
         .send(value)
         .map_err(|_| Error::new(Kind::Interrupted, "stopped"))
 }
 
-/// Keeps whoever numbers things from running further ahead of their completion than `size`.
+/// Limits how far the numbering of items can run ahead of their completion: to `size` items.
 pub struct Window {
     size: u64,
     completed: Mutex<u64>,
@@ -119,7 +117,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window over the numbers from 0 on.
+    /// Creates a window of `size` items, numbered from 0.
     pub fn new(size: u64) -> Window {
         Window {
             size,
@@ -128,7 +126,7 @@ impl Window {
         }
     }
 
-    /// Waits until `number` is within the window.
+    /// Waits until `number` is within the window. Returns the error of [`Trouble::check`].
     pub fn wait_for(&self, number: u64, trouble: &Trouble) -> Result<()> {
         let mut completed = lock(&self.completed);
         while number >= *completed + self.size {
@@ -142,7 +140,7 @@ impl Window {
         Ok(())
     }
 
-    /// Waits until everything below `number` is complete.
+    /// Waits until all items below `number` are complete. Returns the error of [`Trouble::check`].
     pub fn wait_for_all_below(&self, number: u64, trouble: &Trouble) -> Result<()> {
         match number {
             0 => Ok(()),
@@ -150,18 +148,19 @@ impl Window {
         }
     }
 
-    /// Notes that everything below `number` is complete.
+    /// Records that all items below `number` are complete.
     pub fn move_to(&self, number: u64) {
         *lock(&self.completed) = number;
         self.moved.notify_all();
     }
 }
 
-/// Calls `work` with every one of `items`, in as many `threads`, in any order: to wait for
-/// several answers of a store at once. With one thread, here and in their order.
+/// Calls `work` with every item, in up to `threads` threads and in any order. Used to run several
+/// calls to a store concurrently. With one thread, the items are handled in order on the calling
+/// thread.
 ///
 /// # Errors
-/// Those of `work`, the first of which stops all threads.
+/// Those of `work`. The first one stops all threads.
 pub fn each_at_once<T: Sync>(
     items: &[T],
     threads: usize,
@@ -189,8 +188,8 @@ pub fn each_at_once<T: Sync>(
     })
 }
 
-/// The lock, whatever a thread that panicked left behind it: what these locks guard is whole
-/// at all times.
+/// Locks `mutex` even if a thread panicked while it held the lock. The values guarded by these
+/// locks are consistent at all times.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,35 +1,36 @@
-//! What long work tells whoever watches: counters to read at any time, and events.
+//! Progress of long operations: counters that can be read at any time, and events.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::Error;
 
-/// Totals so far. Written by workers, read by whoever draws a progress line.
+/// Totals so far. Workers add to them; the progress line reads them.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Files seen.
+    /// Number of files seen.
     pub files: AtomicU64,
-    /// Directories seen.
+    /// Number of directories seen.
     pub directories: AtomicU64,
-    /// Objects of the store that were checked; 0 for work that does not go object by object.
+    /// Number of objects of the store that were checked; 0 for operations that do not check
+    /// objects.
     pub objects: AtomicU64,
-    /// Bytes of contents dealt with, read or known to be unchanged.
+    /// Bytes of file contents that are done: read, or known to be unchanged.
     pub bytes: AtomicU64,
-    /// Bytes of contents that were read from the source.
+    /// Bytes of file contents that were read from the source.
     pub read_bytes: AtomicU64,
-    /// Bytes of contents that were not in the store before.
+    /// Bytes of file contents that were not in the store before.
     pub new_bytes: AtomicU64,
-    /// Bytes that went into the store, sealed.
+    /// Sealed bytes written to the store.
     pub stored_bytes: AtomicU64,
-    /// Items that failed.
+    /// Number of items that failed.
     pub errors: AtomicU64,
-    /// Files there will be, as far as is known beforehand; 0 if not.
+    /// Expected number of files; 0 if unknown.
     pub expected_files: AtomicU64,
-    /// Bytes there will be, as far as is known beforehand; 0 if not.
+    /// Expected bytes of file contents; 0 if unknown.
     pub expected_bytes: AtomicU64,
 }
 
-/// Adds to one of the [`Counters`].
+/// Adds `amount` to one of the [`Counters`].
 pub fn add(counter: &AtomicU64, amount: u64) {
     counter.fetch_add(amount, Ordering::Relaxed);
 }
@@ -39,34 +40,34 @@ pub fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-/// Something a person or a script may want to hear of while work goes on.
+/// Something that a user or a script may want to know during an operation.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// Work on this path begins, or would begin in a dry run.
+    /// Work on this path starts, or would start in a dry run.
     Path {
-        /// From the root of the snapshot, raw bytes.
+        /// Raw bytes of the path from the root of the snapshot.
         path: &'a [u8],
-        /// What is done with it, one word: `new`, `changed`, `unchanged`, `restored`, `identical`.
+        /// The action, as one word: `new`, `changed`, `unchanged`, `restored`, `identical`.
         action: &'a str,
-        /// Length of its contents.
+        /// Size of its contents.
         size_bytes: u64,
     },
-    /// This item failed; the work goes on and ends as partial.
+    /// This item failed. The operation continues and ends with partial success.
     Failed {
-        /// From the root of the snapshot, raw bytes.
+        /// Raw bytes of the path from the root of the snapshot.
         path: &'a [u8],
-        /// Why.
+        /// The cause of the failure.
         error: &'a Error,
     },
-    /// Something to know that does not make the work partial.
+    /// A problem that does not make the operation partial.
     Warning(&'a Error),
 }
 
-/// Whoever watches. Called from several threads at once.
+/// Receives progress and events. Called concurrently from several threads.
 pub trait Observer: Send + Sync {
     /// The totals that workers add to.
     fn counters(&self) -> &Counters;
 
-    /// Hears of `event`.
+    /// Receives `event`, on the thread that reports it.
     fn event(&self, event: &Event<'_>);
 }

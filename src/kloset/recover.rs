@@ -1,14 +1,14 @@
-//! Looking chunks up when index objects are lost, damaged, or lie.
+//! Finds chunks when index objects are missing, damaged or wrong.
 //!
-//! Index objects are copies of what the footers of packs say. A chunk that some snapshot
-//! refers to ought to be in one of them; where it is not, the footers are asked:
+//! Index objects are copies of pack footers. A chunk that a snapshot refers to should be listed in
+//! one of them. If it is not, plakar reads footers:
 //!
-//! 1. those of packs that no index object covers, once, when a chunk is nowhere;
-//! 2. that of the pack a chunk was looked for in, when something else was found there: if
-//!    it tells another story than the index, the index object was made to mislead;
-//! 3. those of all packs, once, when an index object lied, or hides a chunk.
+//! 1. If a chunk is not found: once, the footers of the packs that no index object covers.
+//! 2. If a pack does not contain the expected chunk at its place: the footer of that pack. If the
+//!    footer contradicts the index, the index object was forged.
+//! 3. If an index object is wrong or omits a chunk: once, the footers of all packs.
 //!
-//! Pack by pack this is slow, and it happens only when the alternative is to give up.
+//! Reading footers pack by pack is slow. It happens only when the alternative is to give up.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -23,9 +23,10 @@ use crate::store::Area;
 use crate::util::Id;
 
 impl Kloset {
-    /// As [`Kloset::look_up`], for what some snapshot refers to, so that it ought to be there. If
-    /// it is not, index objects were lost: once, the footers of the packs that none covers are
-    /// read, and the question is asked again. Other threads wait meanwhile; they miss as much.
+    /// Does the same as [`Kloset::look_up`], for data that a snapshot refers to, which should
+    /// therefore be in the index. If it is missing, index objects were lost. Then the footers of
+    /// the packs that no index object covers are read, once, and `ask` runs again. Other threads
+    /// wait meanwhile, because their lookups would miss the same data.
     pub fn find<T>(&self, ask: impl Fn(&Index) -> Result<Option<T>>) -> Result<Option<T>> {
         let found = self.look_up(&ask)?;
         if found.is_some() {
@@ -36,10 +37,11 @@ impl Kloset {
         self.look_up(&ask)
     }
 
-    /// Where the chunk is by the footers of packs, after it was at none of the `places` that the
-    /// index told of. Nothing if the index told the truth, so that the chunk is damaged.
+    /// Finds the places of the chunk in the footers of all packs, after it was at none of the
+    /// `places` in the index. Returns no places if the index is correct, which means that the chunk
+    /// is damaged.
     ///
-    /// A backup does not ask: what it cannot read it stores anew.
+    /// Backups do not use this: they store unreadable data again.
     pub fn places_by_footers(&self, id: &Id, places: &[Place]) -> Result<Vec<Place>> {
         let lied = places.is_empty() || places.iter().any(|place| self.is_lie(id, place));
         match lied && !self.present_only.load(Ordering::Relaxed) {
@@ -48,8 +50,9 @@ impl Kloset {
         }
     }
 
-    /// Whether there is no such pack, or its footer does not have the chunk at `place`. A pack
-    /// that once proved to be as told is not asked again: all of a damaged block may be wanted.
+    /// Whether the index is wrong: the pack does not exist, or its footer does not list the chunk
+    /// at `place`. A pack whose index entry was verified once is not read again, because many
+    /// chunks of a damaged block may be requested.
     fn is_lie(&self, id: &Id, place: &Place) -> bool {
         if lock(&self.as_told).contains(&place.pack) {
             return false;
@@ -77,7 +80,8 @@ impl Kloset {
         !is_there
     }
 
-    /// What the footers of all packs say. Two threads that want it at once both read them.
+    /// The index built from the footers of all packs. If two threads need it at the same time, both
+    /// build it.
     fn truth(&self) -> Result<&Index> {
         if let Some(truth) = self.truth.get() {
             return Ok(truth);
@@ -90,7 +94,7 @@ impl Kloset {
         Ok(self.truth.get_or_init(|| truth))
     }
 
-    /// Reads the footers of packs that no index object covers, unless that was done before.
+    /// Reads the footers of the packs that no index object covers, once.
     fn learn_from_footers(&self) -> Result<()> {
         let index = self.index()?;
         if self.footers_read.load(Ordering::Acquire) {
@@ -106,8 +110,8 @@ impl Kloset {
         }
     }
 
-    /// Learns what is in the packs that no readable index object covers, and tells `why` if
-    /// there are any.
+    /// Adds the packs that no readable index object covers to the index. If there are any, this
+    /// reports a warning with the reason `why`.
     pub(crate) fn read_footers(&self, index: &Index, why: &Error) -> Result<()> {
         let unknown = self.unknown_packs(index)?;
         if !unknown.is_empty() {
@@ -120,7 +124,7 @@ impl Kloset {
         Ok(())
     }
 
-    /// Adds to `index` what is in `packs`. One whose footer is damaged is told of and passed over.
+    /// Adds the tables of `packs` to `index`. A pack with a damaged footer is reported and skipped.
     pub(crate) fn add_footers<'a>(
         &self,
         index: &Index,

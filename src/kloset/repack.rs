@@ -1,7 +1,7 @@
-//! Moving chunks within a store: out of packs that are to go, into new ones.
+//! Moves chunks within a store: out of packs that will be deleted, into new ones.
 //!
-//! The packs that are to go are hidden from the index before. Then a chunk is *kept* if a
-//! pack that is not hidden has it, and what is kept is not stored again.
+//! Before that, the packs that will be deleted are hidden from the index. A chunk is *kept* if a
+//! pack that is not hidden contains it. A kept chunk is not stored again.
 
 use std::ops::ControlFlow;
 
@@ -15,10 +15,10 @@ use crate::format::pack_table::PackKind;
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
-/// Decoded blocks that are kept: chunks come mostly in the order in which they lie.
+/// Size of the cache of decoded blocks. It is small, because chunks mostly arrive in storage order.
 const CACHE_BYTES: usize = 8 << 20;
 
-/// One who moves chunks.
+/// Copies chunks into new packs.
 pub(crate) struct Copier<'a> {
     kloset: &'a Kloset,
     blobs: BlobReader<'a>,
@@ -29,8 +29,8 @@ pub(crate) struct Copier<'a> {
     pub(crate) copied_bytes: u64,
 }
 
-/// Lets `work` move chunks. What it moved is in published packs, and told of by index objects, when
-/// this returns; not before.
+/// Runs `work` with a [`Copier`]. On return, and not earlier, the copied chunks are in published
+/// packs that index objects list.
 pub(crate) fn copying<T>(
     kloset: &Kloset,
     interrupt: &Interrupt,
@@ -60,8 +60,8 @@ pub(crate) fn copying<T>(
 }
 
 impl Copier<'_> {
-    /// Sees to it that a pack that is not hidden has the chunk; of one that is, it is copied to a
-    /// pack of this `kind`.
+    /// Ensures that a pack that is not hidden contains the chunk. If only hidden packs contain it,
+    /// the chunk is copied to a pack of this `kind`.
     pub(crate) fn keep(&mut self, id: &Id, kind: PackKind) -> Result<()> {
         if self.kloset.look_up(|index| index.contains(id))? {
             return Ok(());
@@ -70,7 +70,7 @@ impl Copier<'_> {
         self.put(&plain, kind)
     }
 
-    /// Copies the chunk that is at `place` to a pack of this `kind`, unless it is kept.
+    /// Copies the chunk at `place` to a pack of this `kind`, unless it is kept.
     pub(crate) fn copy(&mut self, id: &Id, place: &Place, kind: PackKind) -> Result<()> {
         let mut plain = Vec::with_capacity(place.length as usize);
         self.blobs.with_at(id, place, |bytes| {
@@ -80,7 +80,7 @@ impl Copier<'_> {
         self.put(&plain, kind)
     }
 
-    /// The plain bytes of the chunk, wherever it is.
+    /// The plain bytes of the chunk, from any pack, hidden or not.
     pub(crate) fn read(&self, id: &Id) -> Result<Vec<u8>> {
         if !self.kloset.look_up(|index| index.contains(id))? {
             return self.read_hidden(id);
@@ -103,7 +103,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// The plain bytes of a chunk of which only hidden packs have copies.
+    /// The plain bytes of a chunk that only hidden packs contain.
     fn read_hidden(&self, id: &Id) -> Result<Vec<u8>> {
         let mut places = Vec::new();
         self.kloset.index()?.each_copy(id, &mut |copy| {

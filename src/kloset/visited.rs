@@ -1,35 +1,35 @@
-//! Which chunks of trees were followed, in memory that does not grow.
+//! A set of visited tree chunks with a fixed memory size.
 //!
-//! Chunks have places by their ids, which are keyed hashes, and whoever comes last has the
-//! place: one that lost its place is followed once more, which costs time and nothing else. So
-//! this may forget, and is never wrong.
+//! The position of a chunk in the table is determined by its id, which is a keyed hash. A chunk
+//! overwrites an earlier one at the same position. The overwritten chunk is visited again, which
+//! only costs time. Therefore the set can have false negatives, but never false positives.
 
 use crate::util::Id;
 
-/// Places: chunks of 8 GB of trees, in 8 MiB of memory, of which the kernel gives what is used.
+/// Size of the table: enough for 8 GB of trees. It needs up to 8 MiB of memory; the kernel
+/// allocates only the pages that are used.
 const PLACES: usize = 1 << 19;
 
-/// A set that forgets.
+/// The set. It can forget members.
 pub(crate) struct Followed(Vec<u128>);
 
 impl Followed {
-    /// Nothing was followed.
     pub(crate) fn new() -> Followed {
         Followed(vec![0; PLACES])
     }
 
-    /// Notes `chunk`, and tells whether it is known to have been noted before.
+    /// Adds `chunk`. Returns true if it is known to have been added before.
     pub(crate) fn note(&mut self, chunk: &Id) -> bool {
         let (prefix, _) = chunk.0.split_first_chunk().expect("an id has 32 bytes");
         let prefix = u128::from_le_bytes(*prefix);
         let place = &mut self.0[prefix as usize % PLACES];
-        // An empty place is no chunk's.
+        // An empty position must not match any chunk.
         let is_known = *place == prefix && prefix != 0;
         *place = prefix;
         is_known
     }
 
-    /// Forgets all: of what was followed in vain, something may be missing below.
+    /// Removes all members. Used when data below visited chunks may be missing.
     pub(crate) fn clear(&mut self) {
         self.0.fill(0);
     }

@@ -1,20 +1,21 @@
-//! Reading sealed bytes ahead of need, from a store where each read costs a round trip.
+//! Reads sealed bytes ahead, from a store where each read costs a round trip.
 //!
-//! Neighbours in a tree lie next to each other in packs, so whoever read up to some byte of a
-//! pack will want what follows, mostly. As an operating system does with files:
+//! Neighbors in a tree are adjacent in packs, so reads of a pack are mostly sequential. The read
+//! ahead works like that of an operating system for files:
 //!
-//! 1. the first read of a pack takes just what is wanted, for it may be all;
-//! 2. one that goes on where the last ended takes twice as much as that, up to
-//!    [`WINDOW_BYTES`], so that several blocks come in one answer;
-//! 3. and while what came is used, what follows is fetched by threads of ours, as many windows
-//!    ahead as there are threads, so that even somebody who reads one thing after the
-//!    other hardly waits.
+//! 1. The first read of a pack fetches only the requested bytes, because there may be no other.
+//! 2. A read that starts where the last one ended fetches twice as much as the last one, up to
+//!    [`WINDOW_BYTES`], so that one response contains several blocks.
+//! 3. While the caller uses these bytes, background threads fetch the next windows: as many as
+//!    there are threads. Even a caller that reads sequentially hardly waits.
 //!
-//! What was read is kept in *windows*, in memory, [`LIMIT_BYTES`] of them at most, beside what
-//! readers are waiting for themselves. Those that were used up go first. A window that cannot be
-//! read says nothing about what is wanted of it, so that is then read alone, and its error counts.
+//! Fetched bytes are kept in memory in *windows*. All windows together use at most [`LIMIT_BYTES`],
+//! plus the windows that readers are currently fetching themselves. Windows that were read to their
+//! end are evicted first. A window that cannot be read does not mean that the requested part of it
+//! is unreadable. Therefore the requested part is then read alone, and the error of that read is
+//! returned.
 //!
-//! Nothing here looks into the bytes.
+//! This module does not interpret the bytes.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -28,36 +29,37 @@ use crate::kloset::pipeline::lock;
 use crate::store::{Area, Store};
 use crate::util::Id;
 
-/// The largest window: a few blocks; at 20 ms a round trip, 50 MB a second for each that is on
-/// its way. Twice as much made a restore peak at 100 MiB.
+/// Maximum size of a window: a few blocks. With 20 ms per round trip, this is 50 MB/s for each
+/// window in flight. With windows twice as large, a restore used up to 100 MiB of memory.
 const WINDOW_BYTES: u64 = 1 << 20;
-/// What windows may take together: two or three packs that are read in turns, as the threads of
-/// a backup wrote them.
+/// Maximum total size of the windows. It is enough for two or three packs that are read
+/// alternately, which is how the threads of a backup wrote them.
 const LIMIT_BYTES: u64 = 8 << 20;
-/// Packs of which it is known how far they were read; beyond that it is forgotten of all.
+/// Maximum number of packs with a recorded read position. When it is exceeded, all positions are
+/// forgotten.
 const RUNS: usize = 256;
-/// Windows that are fetched ahead at the same time, by a thread each.
+/// Maximum number of windows that are fetched ahead concurrently; each needs one thread.
 const FETCHERS: usize = 3;
 
-/// Reads packs of one store. May be used from several threads.
+/// Reads packs of one store. Can be used from several threads.
 pub(super) struct Ahead {
     shared: Arc<Shared>,
-    /// To the threads that fetch, which begin when there is something for them to do, and end
-    /// when this does.
+    /// Sends work to the fetcher threads. They start with the first request, and end when this is
+    /// dropped.
     fetchers: OnceLock<SyncSender<Wanted>>,
 }
 
-/// What readers and fetchers share.
+/// The state that readers and fetchers share.
 struct Shared {
     store: Arc<dyn Store>,
     state: Mutex<State>,
-    /// A window was filled, or given up.
+    /// Signaled when a window was filled or given up.
     moved: Condvar,
-    /// How many fetchers have something to do.
+    /// Number of fetchers that are working.
     busy: AtomicUsize,
 }
 
-/// Part of a pack that is to become a window.
+/// The part of a pack that a new window will hold.
 #[derive(Clone)]
 struct Wanted {
     pack: Id,
@@ -66,35 +68,33 @@ struct Wanted {
 
 #[derive(Default)]
 struct State {
-    /// So few that they are searched in line. No two of a pack overlap.
+    /// Searched linearly, because there are only a few. Windows of the same pack never overlap.
     windows: Vec<Window>,
     runs: HashMap<Id, Run>,
     clock: u64,
 }
 
-/// Part of a pack.
 struct Window {
     pack: Id,
     range: Range<u64>,
-    /// Nothing while somebody fetches them.
+    /// `None` while the bytes are being fetched.
     bytes: Option<Arc<Vec<u8>>>,
-    /// When it was last used; 0 once its last byte was.
+    /// Time of the last use, in ticks of `clock`; 0 once its last byte was used.
     used: u64,
 }
 
-/// How far a pack was read.
+/// The read position in a pack.
 #[derive(Clone, Copy)]
 struct Run {
-    /// Where the last window ends.
+    /// End of the last window.
     end: u64,
-    /// How long that is.
+    /// Size of the last window.
     bytes: u64,
-    /// Whether it went on where the one before ended.
+    /// Whether the last window started where the one before ended.
     goes_on: bool,
 }
 
 impl Ahead {
-    /// Reads `store`.
     pub(super) fn new(store: Arc<dyn Store>) -> Ahead {
         Ahead {
             shared: Arc::new(Shared {
@@ -107,7 +107,7 @@ impl Ahead {
         }
     }
 
-    /// As [`Store::read_at`] of a pack, which ends at `end`, as far as is known.
+    /// Reads like [`Store::read_at`] from a pack. `end` is the size of the pack, if known.
     pub(super) fn read(
         &self,
         pack: Id,
@@ -134,15 +134,16 @@ impl Ahead {
         Ok(())
     }
 
-    /// Has a window fetched that is noted already, if a thread is free to do so at once: else
-    /// whoever wants it had better fetch it than wait.
+    /// Has a planned window fetched by a background thread, if one is idle. Otherwise the window is
+    /// given up, because the reader that needs it can fetch it faster than it would be fetched from
+    /// a queue.
     fn fetch(&self, wanted: Wanted) -> bool {
         let fetchers = self.fetchers.get_or_init(|| {
             let (sender, receiver) = sync_channel(FETCHERS);
             let receiver = Arc::new(Mutex::new(receiver));
             for _ in 0..FETCHERS {
                 let (shared, receiver) = (self.shared.clone(), receiver.clone());
-                // Without it readers fetch for themselves.
+                // If no thread can be started, readers fetch the windows themselves.
                 let _ = thread::Builder::new().spawn(move || fetcher(&shared, &receiver));
             }
             sender
@@ -157,20 +158,21 @@ impl Ahead {
     }
 }
 
-/// Fetches windows until nobody can want any more.
+/// Fetches windows until the sender is dropped.
 fn fetcher(shared: &Shared, wanted: &Mutex<Receiver<Wanted>>) {
     loop {
         let next = lock(wanted).recv();
         let Ok(wanted) = next else { return };
-        // Whoever wants it will meet the same error, and tell of it.
+        // The reader that needs the window gets the same error and returns it.
         let _ = shared.fill(&wanted);
         shared.busy.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 impl Shared {
-    /// The bytes of a window that begins at the second value, or before, and has the first byte of
-    /// `needed`: one that is there, or a new one, which ends at `end` at the latest.
+    /// Returns the bytes of a window, and its offset in the pack. The window contains the first
+    /// byte of `needed`. It is an existing window or a new one; a new one ends at `end` at the
+    /// latest.
     fn window(&self, pack: Id, needed: Range<u64>, end: u64) -> Result<(Arc<Vec<u8>>, u64)> {
         let mut state = lock(&self.state);
         while let Some(at) = state.find(pack, needed.start) {
@@ -198,7 +200,7 @@ impl Shared {
         filled.map(|bytes| (bytes, start))
     }
 
-    /// The window to fetch while somebody uses what came before `at`; noted already.
+    /// Plans the next window to fetch while the caller uses the bytes before `at`.
     fn next(&self, pack: Id, at: u64, end: u64) -> Option<Wanted> {
         let mut state = lock(&self.state);
         let run = *state.runs.get(&pack)?;
@@ -211,7 +213,7 @@ impl Shared {
         Some(Wanted { pack, range })
     }
 
-    /// Reads what is wanted into its window, or takes that away.
+    /// Reads the planned bytes into their window. Removes the window if that fails.
     fn fill(&self, wanted: &Wanted) -> Result<Arc<Vec<u8>>> {
         let unless_filled = Unfilled(self, wanted);
         let mut bytes = vec![0; (wanted.range.end - wanted.range.start) as usize];
@@ -230,7 +232,8 @@ impl Shared {
         Ok(bytes)
     }
 
-    /// Takes away a window that nobody fills. The run goes on where it begins.
+    /// Removes a window that is not going to be filled, and sets the read position back to its
+    /// start.
     fn give_up(&self, wanted: &Wanted) {
         let mut state = lock(&self.state);
         if let Some(at) = state.find(wanted.pack, wanted.range.start) {
@@ -251,7 +254,8 @@ impl Shared {
     }
 }
 
-/// A window that is being filled. Whatever keeps it from being, those who wait for it go on.
+/// Removes a window that is being filled if that fails for any reason, so that threads waiting for
+/// it continue.
 struct Unfilled<'a>(&'a Shared, &'a Wanted);
 
 impl Drop for Unfilled<'_> {
@@ -261,14 +265,14 @@ impl Drop for Unfilled<'_> {
 }
 
 impl State {
-    /// The window that has the byte `at` of `pack`.
+    /// The window of `pack` that contains the byte at `at`.
     fn find(&self, pack: Id, at: u64) -> Option<usize> {
         self.windows
             .iter()
             .position(|window| window.pack == pack && window.range.contains(&at))
     }
 
-    /// Notes a window that begins where `needed` does, and tells how far it goes.
+    /// Adds an empty window that starts at the start of `needed`, and returns its range.
     fn plan(&mut self, pack: Id, needed: &Range<u64>, end: u64) -> Range<u64> {
         let needed_bytes = needed.end - needed.start;
         let last = self.runs.get(&pack).copied();
@@ -300,8 +304,8 @@ impl State {
         range
     }
 
-    /// Takes windows away until there is room for another, those used longest ago first. False if too much is
-    /// on its way.
+    /// Evicts windows until there is space for another one, least recently used first. Returns
+    /// false if too many windows are still being fetched.
     fn make_room(&mut self) -> bool {
         while self.bytes() + WINDOW_BYTES > LIMIT_BYTES {
             let idle = self.windows.iter().enumerate();
@@ -314,7 +318,7 @@ impl State {
         true
     }
 
-    /// Length of all windows.
+    /// Total size of all windows.
     fn bytes(&self) -> u64 {
         let lengths = self.windows.iter();
         lengths
@@ -336,7 +340,7 @@ mod tests {
 
     const BLOCK: usize = 100 << 10;
 
-    /// A store with a pack of so many blocks, its name and its bytes.
+    /// A store with one pack of `blocks` blocks, with the name and the bytes of the pack.
     fn stored(blocks: usize) -> (Arc<FaultStore>, Id, Vec<u8>) {
         let mut bytes = vec![0; blocks * BLOCK];
         blake3::Hasher::new().finalize_xof().fill(&mut bytes);
@@ -405,7 +409,7 @@ mod tests {
         let (store, id, bytes) = stored(4);
         let ahead = Ahead::new(store);
         for number in 0..4 {
-            // Twice as long as it is, the index says.
+            // The index claims that the pack is twice as long as it is.
             let read = block(&ahead, id, 2 * bytes.len() as u64, number).unwrap();
             assert!(read == bytes[number * BLOCK..][..BLOCK]);
         }

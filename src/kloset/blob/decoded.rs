@@ -1,4 +1,4 @@
-//! Decoded blocks that are kept, those that were used last.
+//! A cache of decoded blocks, evicted least recently used first.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -7,15 +7,16 @@ use super::spare::{self, Spare};
 use crate::kloset::index::Place;
 use crate::util::Id;
 
-/// Blocks kept at most, however small they are: the one to drop is searched for in line.
+/// Maximum number of blocks, regardless of their size. It is limited because eviction searches all
+/// of them linearly.
 const SLOTS: usize = 512;
 
-/// A decoded block, shared by those who read from it.
+/// A decoded block, shared by its readers.
 pub(super) type Block = Arc<Vec<u8>>;
-/// Where a block is: its pack and its offset in it.
+/// The pack of a block, and the offset of the block in the pack.
 type BlockKey = (Id, u32);
 
-/// Decoded blocks, by place, and in the order in which they were last used.
+/// Decoded blocks by place, with the time of their last use.
 pub(super) struct Decoded {
     slots: HashMap<BlockKey, Slot>,
     clock: u64,
@@ -24,7 +25,7 @@ pub(super) struct Decoded {
     spare: Spare,
 }
 
-/// One block: empty while somebody, who holds its lock, decodes it.
+/// One block. It is `None` while a thread, which holds the lock, decodes it.
 struct Slot {
     block: Arc<Mutex<Option<Block>>>,
     used: u64,
@@ -32,7 +33,7 @@ struct Slot {
 }
 
 impl Decoded {
-    /// Room for `limit_bytes` of blocks.
+    /// Creates a cache for up to `limit_bytes` of blocks.
     pub(super) fn new(limit_bytes: usize) -> Decoded {
         Decoded {
             slots: HashMap::new(),
@@ -43,12 +44,12 @@ impl Decoded {
         }
     }
 
-    /// A buffer to decode `bytes` or more into, perhaps that of a block that was dropped.
+    /// Returns a buffer for `bytes` or more, reused from an evicted block if possible.
     pub(super) fn buffer(&mut self, bytes: usize) -> Vec<u8> {
         self.spare.take(bytes)
     }
 
-    /// The slot for the block at `place`, empty if it is new.
+    /// Returns the slot for the block at `place`. A new slot is empty.
     pub(super) fn slot(&mut self, place: &Place) -> Arc<Mutex<Option<Block>>> {
         self.clock += 1;
         let used = self.clock;
@@ -61,7 +62,8 @@ impl Decoded {
         slot.block.clone()
     }
 
-    /// Notes that the slot for `place` now holds `bytes`, and drops what was used longest ago.
+    /// Records that the slot for `place` now holds `bytes`, and evicts the least recently used
+    /// blocks until the limits are met.
     pub(super) fn filled(&mut self, place: &Place, bytes: usize) {
         if let Some(slot) = self.slots.get_mut(&key(place)) {
             self.bytes += bytes - slot.bytes;
@@ -79,7 +81,7 @@ impl Decoded {
                 return;
             };
             self.bytes -= slot.bytes;
-            // What somebody is still at is freed when they are done.
+            // A block that another thread still uses is freed when that thread drops it.
             let block = Arc::into_inner(slot.block).and_then(|block| block.into_inner().ok());
             if let Some(block) = block.flatten() {
                 self.spare.give(block);
@@ -87,7 +89,7 @@ impl Decoded {
         }
     }
 
-    /// Drops the block at `place`, or the slot of one that could not be decoded.
+    /// Removes the block at `place`, or the slot of a block that could not be decoded.
     pub(super) fn forget(&mut self, place: &Place) {
         if let Some(slot) = self.slots.remove(&key(place)) {
             self.bytes -= slot.bytes;
@@ -99,7 +101,7 @@ fn key(place: &Place) -> BlockKey {
     (place.pack, place.block_offset)
 }
 
-/// The bytes of the chunk at `place` in its block.
+/// The bytes of the chunk at `place`, as a slice of its block.
 pub(super) fn slice<'a>(block: &'a Block, place: &Place) -> &'a [u8] {
     &block[place.start as usize..][..place.length as usize]
 }

@@ -1,5 +1,5 @@
-//! Reading a chunk from one place, whatever other places there are: for who wants to know whether
-//! that copy is good, or moves it.
+//! Reads a chunk from one given place, regardless of other copies. Used to verify or to move that
+//! copy.
 
 use super::BlobReader;
 use super::decoded::slice;
@@ -8,11 +8,11 @@ use crate::kloset::index::Place;
 use crate::util::Id;
 
 impl BlobReader<'_> {
-    /// Calls `use_it` with the plain bytes of the chunk as it is at `place`.
+    /// Calls `use_it` with the plain bytes of the copy of the chunk at `place`.
     ///
     /// # Errors
-    /// [`Corrupt`](crate::error::Kind::Corrupt) or [`NotFound`](crate::error::Kind::NotFound) if it
-    /// is not there.
+    /// [`Corrupt`](crate::error::Kind::Corrupt) or [`NotFound`](crate::error::Kind::NotFound) if
+    /// the chunk is not at `place`.
     pub fn with_at<T>(
         &self,
         id: &Id,

@@ -1,4 +1,4 @@
-//! The data path: how a chunk gets into a store and out again.
+//! The data path: how chunks are stored and read.
 //!
 //! ```text
 //! put  plain -> [1] id = keyed hash -> [2] known? stop -> [3] append to the open block
@@ -8,15 +8,14 @@
 //!      decompress -> [4] slice, recompute the id, or Corrupt
 //! ```
 //!
-//! **Putting.** Every thread has a [`Packer`] with a block and a pack of its own, so no
-//! lock is held per byte and chunks of neighboring files share a block. The packers of one
-//! [write session](super::write_session) share the set of pending chunks.
+//! **Put.** Every thread has a [`Packer`] with its own block and pack. Therefore no lock is held
+//! per byte, and chunks of neighboring files share a block. The packers of one [write
+//! session](super::write_session) share the set of pending chunks.
 //!
-//! **Getting.** A [`BlobReader`] keeps a bounded number of decoded blocks. Two threads
-//! that want the same block wait for one decoding of it. A chunk that is stored twice
-//! is read from the second place when the first is damaged. Of a store behind a network,
-//! blocks of trees are [copied](super::cache) to this machine, by whoever puts or gets them,
-//! and other blocks are read [ahead](ahead) of need.
+//! **Get.** A [`BlobReader`] caches a bounded number of decoded blocks. If two threads need the
+//! same block, one decodes it and the other waits. If a chunk is stored twice and the first copy is
+//! damaged, the second one is read. For a remote store, tree blocks are [cached](super::cache)
+//! locally when they are written or read, and other blocks are read [ahead](ahead).
 
 mod ahead;
 mod decoded;
@@ -42,26 +41,27 @@ use crate::util::Id;
 use ahead::Ahead;
 use decoded::{Block, Decoded, slice};
 
-/// Chunks at which a block is sealed, however small they are.
+/// Maximum number of chunks in a block, regardless of their size.
 const BLOCK_CHUNKS: usize = 1 << 14;
 
-/// What became of a chunk.
+/// The result of storing a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// It was not stored before.
+    /// The chunk was not in the store.
     New,
-    /// It is stored already, or on its way.
+    /// The chunk is stored already, or is pending in this write session.
     Known,
 }
 
-/// A pack on its way to a storing thread.
+/// A finished pack that a storing thread has to publish.
 pub struct Outgoing {
     pub(super) pack: FinishedPack,
-    /// Copies of its blocks, with their offsets, that are named when the pack is published.
+    /// Local copies of its blocks, with their offsets. They get their names when the pack is
+    /// published.
     pub(super) drafts: Vec<(u32, Draft)>,
 }
 
-/// One thread's open block and open pack.
+/// The open block and the open pack of one thread.
 pub struct Packer<'a> {
     writing: &'a Writing<'a>,
     kind: PackKind,
@@ -75,7 +75,8 @@ pub struct Packer<'a> {
 }
 
 impl<'a> Packer<'a> {
-    /// A packer with nothing open, whose packs go to the storing threads through `finished`.
+    /// Creates a packer without an open block. It sends its packs to the storing threads through
+    /// `finished`.
     pub(super) fn new(
         writing: &'a Writing<'a>,
         kind: PackKind,
@@ -111,13 +112,14 @@ impl<'a> Packer<'a> {
         Ok((id, Put::New))
     }
 
-    /// Seals what is open and hands the pack on, however small it is.
+    /// Seals the open block and sends the open pack to the storing threads, regardless of their
+    /// size.
     pub fn flush(&mut self) -> Result<()> {
         self.seal_block()?;
         self.finish_pack()
     }
 
-    /// Makes a sealed block of what was gathered, and appends it to the pack.
+    /// Compresses and seals the open block, and appends it to the open pack.
     fn seal_block(&mut self) -> Result<()> {
         if self.chunks.is_empty() {
             return Ok(());
@@ -142,7 +144,7 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// Hands the pack to the storing threads.
+    /// Finishes the open pack and sends it to the storing threads.
     fn finish_pack(&mut self) -> Result<()> {
         let Some(pack) = self.pack.take() else {
             return Ok(());
@@ -154,19 +156,19 @@ impl<'a> Packer<'a> {
     }
 }
 
-/// Reads chunks, keeping the blocks that were decoded last. May be used from several threads.
+/// Reads chunks and caches the most recently used decoded blocks. Can be used from several threads.
 pub struct BlobReader<'a> {
     kloset: &'a Kloset,
-    /// Nothing if only the store itself is to be read.
+    /// `None` if only the store itself is to be read.
     copies: Option<&'a Copies>,
-    /// For a store behind a network.
+    /// `Some` for a remote store.
     ahead: Option<Ahead>,
     decoded: Mutex<Decoded>,
     decoders: Mutex<Vec<(Decoder, Vec<u8>)>>,
 }
 
 impl<'a> BlobReader<'a> {
-    /// A reader that keeps up to `limit_bytes` of decoded blocks.
+    /// Creates a reader that caches up to `limit_bytes` of decoded blocks.
     pub fn new(kloset: &'a Kloset, limit_bytes: usize) -> Result<BlobReader<'a>> {
         Ok(BlobReader {
             copies: kloset.copies(),
@@ -174,7 +176,8 @@ impl<'a> BlobReader<'a> {
         })
     }
 
-    /// The same, of the store itself: copies on this machine tell nothing of how it is.
+    /// Creates a reader that ignores local copies. A local copy does not prove that the original in
+    /// the store is intact.
     pub fn of_store(kloset: &'a Kloset, limit_bytes: usize) -> Result<BlobReader<'a>> {
         kloset.index()?;
         let is_remote = kloset.store().manner().distance == Distance::Remote;
@@ -187,7 +190,8 @@ impl<'a> BlobReader<'a> {
         })
     }
 
-    /// Length of the plain bytes of a chunk, without reading it; nothing if it is not stored.
+    /// The size of a chunk in plain bytes, from the index; the chunk is not read. `None` if it is
+    /// not stored.
     pub fn length(&self, id: &Id) -> Result<Option<u32>> {
         Ok(self
             .kloset
@@ -198,8 +202,8 @@ impl<'a> BlobReader<'a> {
     /// Calls `use_it` with the plain bytes of the chunk.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when no pack has it; when no copy is good, whatever is the matter with
-    /// the last.
+    /// [`Kind::NotFound`] if no pack contains the chunk. If all copies are damaged, the error of
+    /// the last one.
     pub fn with<T>(&self, id: &Id, use_it: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
         let places = self.places(id)?;
         let found = match self.at_any(id, &places) {
@@ -213,7 +217,7 @@ impl<'a> BlobReader<'a> {
         use_it(slice(&block, &place))
     }
 
-    /// The first of `places` that has the chunk, and its block.
+    /// The first of `places` where the chunk is intact, with its block.
     fn at_any(&self, id: &Id, places: &[Place]) -> Result<(Block, Place)> {
         let mut trouble = Error::new(
             Kind::NotFound,
@@ -229,7 +233,7 @@ impl<'a> BlobReader<'a> {
         Err(trouble)
     }
 
-    /// Every place the chunk is at; none if it is not stored.
+    /// All places of the chunk; empty if it is not stored.
     pub fn places(&self, id: &Id) -> Result<Vec<Place>> {
         let places = self
             .kloset
@@ -237,7 +241,7 @@ impl<'a> BlobReader<'a> {
         Ok(places.unwrap_or_default())
     }
 
-    /// Appends the plain bytes of the chunk to `out`.
+    /// Appends the plain bytes of the chunk to `out`. Errors are those of [`BlobReader::with`].
     pub fn append(&self, id: &Id, out: &mut Vec<u8>) -> Result<()> {
         self.with(id, |plain| {
             out.extend_from_slice(plain);
@@ -245,8 +249,8 @@ impl<'a> BlobReader<'a> {
         })
     }
 
-    /// The block that holds the chunk at `place`, once the chunk proved to be there. If it was
-    /// read from a copy, that is thrown away, and the store asked.
+    /// Reads the block at `place` and verifies that it contains the chunk. If a local copy of the
+    /// block turns out to be damaged, this deletes the copy and reads the store.
     fn at(&self, id: &Id, place: &Place) -> Result<Block> {
         let read = match self.proven(id, place) {
             Err(error) if error.kind() == Kind::Corrupt && self.forget_copy(place) => {
@@ -277,7 +281,8 @@ impl<'a> BlobReader<'a> {
         Ok(block)
     }
 
-    /// Throws away what is known of the block at `place`. False if there was no copy of it.
+    /// Deletes the local copy and the decoded block at `place`. Returns false if there was no local
+    /// copy.
     fn forget_copy(&self, place: &Place) -> bool {
         let forgotten = self
             .copy_of(place)
@@ -288,7 +293,8 @@ impl<'a> BlobReader<'a> {
         forgotten
     }
 
-    /// Where a copy of the block at `place` is, or would be: those of trees are worth one.
+    /// The name of the local copy of the block at `place`, whether it exists or not. Only tree
+    /// blocks have local copies.
     fn copy_of(&self, place: &Place) -> Option<(&'a Copies, Original)> {
         let copies = self.copies?;
         let pack = self.kloset.index().ok()?.pack(&place.pack)?;
@@ -296,7 +302,7 @@ impl<'a> BlobReader<'a> {
         (pack.kind == PackKind::Tree).then_some((copies, original))
     }
 
-    /// The decoded block at `place`, if need be decoded now.
+    /// Returns the decoded block at `place` from memory, or decodes it.
     fn block(&self, place: &Place) -> Result<Block> {
         let slot = lock(&self.decoded).slot(place);
         let mut held = lock(&slot);
@@ -329,7 +335,7 @@ impl<'a> BlobReader<'a> {
         Ok(plain)
     }
 
-    /// What the copy of the block at `place` holds, if there is a good one.
+    /// Decodes the local copy of the block at `place`, if there is an intact one.
     fn decode_copy(&self, place: &Place, decoder: &mut Decoder) -> Option<Vec<u8>> {
         let (copies, original) = self.copy_of(place)?;
         let (mut sealed, mut plain) = (copies.read(original)?, Vec::new());
@@ -340,7 +346,7 @@ impl<'a> BlobReader<'a> {
         opened.ok().map(|()| plain)
     }
 
-    /// What the block at `place` holds in the store. Of trees, a copy is kept.
+    /// Decodes the block at `place` from the store. Keeps a local copy of a tree block.
     fn decode_stored(
         &self,
         place: &Place,
@@ -360,7 +366,7 @@ impl<'a> BlobReader<'a> {
         Ok(plain)
     }
 
-    /// Fills `sealed` with the sealed bytes of the block at `place`.
+    /// Reads the sealed bytes of the block at `place` into `sealed`.
     fn read_sealed(&self, place: &Place, sealed: &mut [u8]) -> Result<()> {
         let offset = u64::from(place.block_offset);
         match &self.ahead {

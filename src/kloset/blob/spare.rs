@@ -1,25 +1,24 @@
-//! Buffers that are used again.
+//! Reuses large buffers.
 //!
-//! Each block is a large allocation of its own. The C library of a static binary has the system
-//! map each anew and clear it, page by page: half again as much processor time for a restore,
-//! measured. The usual one keeps such memory itself, and would only peak higher, by 15 MiB, if
-//! we did so too.
+//! Each block is a large allocation. With musl, the C library of static binaries, every large
+//! allocation is mapped by the system and cleared page by page. This was measured to increase the
+//! processor time of a restore by half. glibc caches such memory itself; reusing buffers there
+//! would only raise the peak memory use by 15 MiB.
 
 use std::sync::Arc;
 
-/// Buffers that are kept, where it helps.
+/// Number of buffers that are kept; 0 where it does not help.
 pub(super) const COUNT: usize = if cfg!(target_env = "musl") { 2 } else { 0 };
-/// What is smaller is not worth it.
+/// Minimum size of a buffer that is worth reusing.
 const LEAST_BYTES: usize = 256 << 10;
 
-/// A few buffers that nobody uses.
 pub(super) struct Spare {
     kept: Vec<Vec<u8>>,
     count: usize,
 }
 
 impl Spare {
-    /// Keeps as many as `count`.
+    /// Creates a pool of up to `count` buffers.
     pub(super) fn new(count: usize) -> Spare {
         Spare {
             kept: Vec::new(),
@@ -27,7 +26,8 @@ impl Spare {
         }
     }
 
-    /// A buffer with room for `bytes`, if that is much, and any contents; else an empty one.
+    /// Returns a buffer with a capacity of at least `bytes` and arbitrary contents. Returns an
+    /// empty buffer if `bytes` is small or no buffer fits.
     pub(super) fn take(&mut self, bytes: usize) -> Vec<u8> {
         let fitting = |buffer: &Vec<u8>| bytes >= LEAST_BYTES && buffer.capacity() >= bytes;
         let found = self.kept.iter().position(fitting);
@@ -36,7 +36,7 @@ impl Spare {
             .unwrap_or_default()
     }
 
-    /// Keeps the buffer, if nobody else has it, and there is room.
+    /// Keeps the buffer if no other reference to it exists and the pool is not full.
     pub(super) fn give(&mut self, buffer: Arc<Vec<u8>>) {
         let Some(buffer) = Arc::into_inner(buffer) else {
             return;

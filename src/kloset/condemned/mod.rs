@@ -1,18 +1,21 @@
-//! Condemned packs: those that maintenance means to delete once a grace period is over.
+//! Condemned packs: packs that maintenance will delete after a grace period.
 //!
-//! A condemnation is final: whoever looks at these objects relies on nothing in the packs that they
-//! name, from then on. If something in there is needed after all, it is stored or copied to another
-//! pack; no pack is ever taken back. [`collect`](crate::ops::collect) argues why that is enough.
+//! A condemnation is final. From the moment a client reads it, that client no longer relies on the
+//! packs it lists. Data in these packs that is needed again is stored again or copied to another
+//! pack. A condemned pack is never reinstated. [`collect`](crate::ops::collect) explains why this
+//! is safe.
 //!
-//! A backup, and whoever else makes snapshots, [hides](Condemned::hide) them from its index
-//! when it begins, so that what lies in them is stored anew, and [looks again](Condemned::publish)
-//! before it publishes, and after.
+//! A backup, and every other writer of snapshots, [hides](Condemned::hide) condemned packs from its
+//! index when it starts, so their contents are stored again. It [reads the
+//! condemnations](Condemned::publish) again before it publishes the snapshot, and once more
+//! afterwards.
 //!
-//! Body: `{0: pack ids in one byte string, 1: salt, 2: 1 if the packs are gone}`. The salt makes each
-//! condemnation an object of its own: an older one of the same packs would make it look older than
-//! it is. Once packs are gone, a condemnation that says so takes the place of the one that doomed
-//! them, for another grace: until then no sync gives their names again, which somebody may be
-//! about to delete.
+//! Body: `{0: pack ids in one byte string, 1: salt, 2: 1 if the packs are gone}`. The salt makes
+//! each condemnation a separate object. Without it, a new condemnation would have the same name as
+//! an older one of the same packs, and would look older than it is. When packs have been deleted, a
+//! condemnation marked as gone replaces the original one for another grace period. During that
+//! period, no sync creates packs with the same names, which another process might be about to
+//! delete.
 
 mod guard;
 
@@ -30,43 +33,46 @@ use crate::util::Id;
 
 pub use crate::kloset::condemned::guard::Condemned;
 
-/// The key of the list of packs.
+/// CBOR key of the pack ids.
 const PACKS: u64 = 0;
-/// The key of the salt.
+/// CBOR key of the salt.
 const SALT: u64 = 1;
-/// The key of whether the packs are gone.
+/// CBOR key of the flag for deleted packs.
 const GONE: u64 = 2;
-/// Random bytes in each.
+/// Length of the salt.
 const SALT_BYTES: usize = 16;
-/// Packs that one condemnation names at most: 3 MB.
+/// Maximum number of packs in one condemnation: 3 MB.
 pub(crate) const PACKS_LIMIT: usize = 100_000;
 
-/// Packs that were condemned together.
+/// Packs that were condemned together, as read from one object.
 pub(crate) struct Condemnation {
-    /// The object that says so.
+    /// The id of the object that lists them.
     pub(crate) object: Id,
-    /// When it was published, by the store's clock, in nanoseconds since 1970.
+    /// Modification time of the object by the store's clock, in nanoseconds since 1970.
     pub(crate) since_ns: i64,
-    /// The packs.
     pub(crate) packs: Vec<Id>,
-    /// What has become of them.
+    /// Whether they were deleted.
     pub(crate) fate: Fate,
 }
 
-/// What has become of condemned packs.
+/// The state of condemned packs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// They wait.
+    /// They are waiting for the grace period to end.
     Doomed,
-    /// They were deleted.
+    /// They were deleted after the grace period.
     Gone,
 }
 
-/// Every condemnation in the store. What is none, although it is whole, was put there by someone
-/// without the key: it says nothing, and would be a cheap way to stop all backups.
+/// Reads every condemnation in the store.
+///
+/// An object that is whole but not a condemnation was put there by someone without the key. It is
+/// skipped with a warning: it has no authority, and failing on it would be a cheap way to stop all
+/// backups.
 ///
 /// # Errors
-/// If one is damaged, or cannot be read: nobody can tell which packs it means.
+/// [`Kind::Corrupt`] if a condemnation is damaged, because it is then unknown which packs it lists.
+/// The errors of the store.
 pub(crate) fn list(kloset: &Kloset) -> Result<Vec<Condemnation>> {
     let mut condemnations = Vec::new();
     for object in objects(kloset)? {
@@ -75,8 +81,8 @@ pub(crate) fn list(kloset: &Kloset) -> Result<Vec<Condemnation>> {
     Ok(condemnations)
 }
 
-/// The packs that are condemned, as far as can be read, and since when at the latest, by the
-/// store's clock in nanoseconds since 1970.
+/// Lists the condemned packs of all readable condemnations. For each pack, this returns the time of
+/// the latest condemnation by the store's clock, in nanoseconds since 1970.
 pub(crate) fn names_readable(kloset: &Kloset) -> Result<HashMap<Id, i64>> {
     let mut packs = HashMap::new();
     for object in objects(kloset)? {
@@ -94,7 +100,7 @@ pub(crate) fn names_readable(kloset: &Kloset) -> Result<HashMap<Id, i64>> {
     Ok(packs)
 }
 
-/// The objects of the area, unread.
+/// Lists the objects of the area without reading them.
 pub(crate) fn objects(kloset: &Kloset) -> Result<Vec<Object>> {
     let mut objects = Vec::new();
     let listed = kloset.store().list(Area::Condemned, &mut |object| {
@@ -105,7 +111,8 @@ pub(crate) fn objects(kloset: &Kloset) -> Result<Vec<Object>> {
     Ok(objects)
 }
 
-/// The condemnation in an object that was listed, unless it is gone or no condemnation.
+/// Reads a listed condemnation. Returns `None` if it was deleted meanwhile or is not a
+/// condemnation.
 pub(crate) fn read_listed(kloset: &Kloset, object: Object) -> Result<Option<Condemnation>> {
     match read(kloset, object.id) {
         Ok(Some((packs, fate))) => Ok(Some(Condemnation {
@@ -119,7 +126,7 @@ pub(crate) fn read_listed(kloset: &Kloset, object: Object) -> Result<Option<Cond
             kloset.observer().event(&Event::Warning(&foreign));
             Ok(None)
         }
-        // It goes after the packs that it names, and these were not to be relied on.
+        // A condemnation is deleted after the packs that it lists, and these must not be relied on.
         Err(error) if error.kind() == Kind::NotFound => Ok(None),
         Err(error) if error.kind() == Kind::Corrupt => Err(error.during(
             "which packs are condemned cannot be told until repair -apply removes what is damaged",
@@ -128,7 +135,7 @@ pub(crate) fn read_listed(kloset: &Kloset, object: Object) -> Result<Option<Cond
     }
 }
 
-/// The condemnations that are damaged: nobody learns from them which packs they mean.
+/// Lists the damaged condemnations. It is unknown which packs these list.
 pub(crate) fn damaged(kloset: &Kloset) -> Result<Vec<Id>> {
     let mut damaged = Vec::new();
     for object in objects(kloset)? {
@@ -144,7 +151,7 @@ pub(crate) fn damaged(kloset: &Kloset) -> Result<Vec<Id>> {
     Ok(damaged)
 }
 
-/// Condemns `packs`, of which there are at most [`PACKS_LIMIT`]; durable on return.
+/// Publishes a condemnation of `packs`, at most [`PACKS_LIMIT`] of them. It is durable on return.
 pub(crate) fn publish(kloset: &Kloset, packs: &[Id], fate: Fate) -> Result<Object> {
     let publish = || -> Result<Object> {
         let bytes = object::encode(kloset.sealer(), Part::Condemned, &encode(packs, fate)?)?;
@@ -155,17 +162,20 @@ pub(crate) fn publish(kloset: &Kloset, packs: &[Id], fate: Fate) -> Result<Objec
     publish().during(|| "condemn packs")
 }
 
-/// Asks the store whether it lets us delete, by deleting what is not there: one that does not would
-/// otherwise be left with what was put there in vain, once more each time.
+/// Checks whether the store permits deletion, by deleting an object that does not exist.
+///
+/// Without this check, every run on a store that does not permit deletion would leave another
+/// useless condemnation there.
 ///
 /// # Errors
-/// [`Kind::Denied`] if it does not.
+/// [`Kind::Denied`] if the store does not permit deletion.
 pub(crate) fn ask_to_delete(kloset: &Kloset) -> Result<()> {
     kloset.store().delete(Area::Condemned, Id(random()?))
 }
 
-/// The time by the store's clock, in nanoseconds since 1970, or a little earlier: when a
-/// condemnation of nothing was published just now, which is then taken away.
+/// The current time by the store's clock, in nanoseconds since 1970, or slightly earlier. This is
+/// the modification time of an empty condemnation, which is published for this purpose and then
+/// deleted.
 pub(crate) fn store_now_ns(kloset: &Kloset) -> Result<i64> {
     let now = || -> Result<i64> {
         ask_to_delete(kloset)?;
@@ -176,8 +186,8 @@ pub(crate) fn store_now_ns(kloset: &Kloset) -> Result<i64> {
     now().during(|| "ask for the time of the store")
 }
 
-/// The packs that the condemnation `id` names, and their fate; nothing if it is whole, and yet not one that a
-/// holder of the key made.
+/// Reads the packs that the condemnation `id` lists, and their fate. Returns `None` if the object
+/// is whole but was not written by a holder of the key.
 pub(crate) fn read(kloset: &Kloset, id: Id) -> Result<Option<(Vec<Id>, Fate)>> {
     let read = || -> Result<Option<(Vec<Id>, Fate)>> {
         kloset.get_listed(Area::Condemned, id, |bytes| {
@@ -192,13 +202,13 @@ pub(crate) fn read(kloset: &Kloset, id: Id) -> Result<Option<(Vec<Id>, Fate)>> {
     read().during(|| format!("read condemnation {}", id.short()))
 }
 
-/// The warning about an object that is no condemnation.
+/// The warning about an object that is not a condemnation.
 fn foreign(object: Id) -> Error {
     Error::corrupt("it was not made with the key of this store, and is passed over")
         .during(format!("condemnation {}", object.short()))
 }
 
-/// The body that names `packs`.
+/// Encodes the body of a condemnation with a new salt.
 fn encode(packs: &[Id], fate: Fate) -> Result<Vec<u8>> {
     let salt: [u8; SALT_BYTES] = random()?;
     let mut body = Vec::new();
@@ -212,7 +222,7 @@ fn encode(packs: &[Id], fate: Fate) -> Result<Vec<u8>> {
     Ok(body)
 }
 
-/// What a body tells: the inverse of [`encode`], but for the salt.
+/// The inverse of [`encode`], except that it ignores the salt.
 fn decode(body: &[u8]) -> Result<(Vec<Id>, Fate)> {
     let mut reader = Reader::new(body);
     let (mut packs, mut fate) = (Vec::new(), Fate::Doomed);

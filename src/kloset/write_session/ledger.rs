@@ -1,17 +1,18 @@
-//! Packs that are published, but that no index object tells of.
+//! The published packs that no index object lists yet.
 
 use std::time::{Duration, Instant};
 
 use crate::format::pack_table::PackTable;
 
-/// Packed bytes after which an index object is published.
+/// Total size of the packs at which an index object is published.
 const LEDGER_BYTES: u64 = 1 << 30;
-/// Chunks after which an index object is published, whatever their size: 100,000 take 4 MB of memory.
+/// Number of chunks at which an index object is published, regardless of their size: 100,000 chunks
+/// need 4 MB of memory.
 const LEDGER_CHUNKS: usize = 100_000;
-/// Age at which an index object is published.
+/// Age of the ledger at which an index object is published.
 const LEDGER_AGE: Duration = Duration::from_secs(300);
 
-/// Packs that are published, but that no index object tells of.
+/// The published packs that no index object lists yet, with their totals.
 pub(super) struct Ledger {
     pub(super) tables: Vec<PackTable>,
     chunks: usize,
@@ -20,7 +21,6 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger with nothing in it.
     pub(super) fn new() -> Ledger {
         Ledger {
             tables: Vec::new(),
@@ -30,7 +30,8 @@ impl Ledger {
         }
     }
 
-    /// Enters a pack. Returns everything if an index object should be published now.
+    /// Adds a pack. If an index object is due now, this empties the ledger and returns its
+    /// contents.
     pub(super) fn enter(&mut self, table: PackTable) -> Option<Ledger> {
         self.chunks += table.chunk_count();
         self.bytes += table.size_bytes;
@@ -38,12 +39,12 @@ impl Ledger {
         self.is_due().then(|| self.take())
     }
 
-    /// Everything, which leaves nothing.
+    /// Empties the ledger and returns its contents.
     pub(super) fn take(&mut self) -> Ledger {
         std::mem::replace(self, Ledger::new())
     }
 
-    /// Whether an index object should be published now.
+    /// Whether an index object is due.
     fn is_due(&self) -> bool {
         self.bytes >= LEDGER_BYTES
             || self.chunks >= LEDGER_CHUNKS

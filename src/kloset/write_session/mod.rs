@@ -1,13 +1,13 @@
 //! A write session: starts writing, stores packs, and publishes the index.
 //!
-//! [`write_session`] is the only way to write chunks. It starts threads that publish finished packs,
-//! runs the caller's work, which fills packs through [`WriteSession::packer`], waits until every pack is
-//! published, and then publishes an index object for the packs that no index object lists yet.
-//! Chunks that were stored are indexed even if the work fails: the next run finds them.
+//! [`write_session`] is the only way to write chunks. It starts threads that publish finished packs
+//! and runs the caller's work, which fills packs through [`WriteSession::packer`]. It then waits
+//! until every pack is published, and publishes an index object for the packs that no index object
+//! lists yet. Stored chunks are indexed even if the work fails, so the next run finds them.
 //!
 //! The [`Ledger`] records the packs that no index object lists yet. An index object is published
-//! when the ledger holds a gibibyte, or many chunks, or is five minutes old, so an interrupted run
-//! leaves at most that much data for the next run to store again.
+//! when the ledger holds a gibibyte, or many chunks, or is five minutes old. Therefore an
+//! interrupted run leaves at most that much data for the next run to store again.
 
 mod ledger;
 
@@ -30,17 +30,18 @@ use crate::util::Id;
 
 use ledger::Ledger;
 
-/// Locks that the chunks on their way are spread over, so that workers rarely wait.
+/// Number of locks for the pending chunks. With many locks, workers rarely wait for each other.
 const SHARDS: usize = 64;
 
-/// A write session that accepts chunks. Storing threads run until it and its packers are dropped.
+/// A write session that accepts chunks. The storing threads run until it and its packers are
+/// dropped.
 pub struct WriteSession<'a> {
     writing: &'a Writing<'a>,
     finished: SyncSender<Outgoing>,
 }
 
 impl<'a> WriteSession<'a> {
-    /// A packer for chunks of packs of this `kind`, for one thread.
+    /// Creates a packer for one thread that fills packs of this `kind`.
     pub fn packer(&self, kind: PackKind) -> Result<Packer<'a>> {
         Packer::new(self.writing, kind, self.finished.clone())
     }
@@ -51,15 +52,15 @@ impl<'a> WriteSession<'a> {
     }
 }
 
-/// Runs `work` with a session that writes to `kloset`, compressing at `level`. At most
-/// `packs_waiting` finished packs wait for a storing thread; then packers block.
+/// Runs `work` with a session that writes to `kloset` and compresses at `level`. At most
+/// `packs_waiting` finished packs wait for a storing thread; beyond that, packers block.
 ///
-/// When this returns, every pack is published, and an index object lists it. Errors of the
-/// storing threads and of publishing the index are noted in `trouble`, where `work` must look for them
-/// before it waits for other threads.
+/// On return, every pack is published and listed by an index object. Errors of the storing threads
+/// and of publishing the index are recorded in `trouble`. `work` must check `trouble` before it
+/// waits for other threads.
 ///
 /// # Errors
-/// Those of loading the index; then `work` did not run.
+/// Those of loading the index; in this case `work` was not called.
 pub fn write_session<T>(
     kloset: &Kloset,
     level: i32,
@@ -82,14 +83,15 @@ pub fn write_session<T>(
     Ok(outcome)
 }
 
-/// Publishes index objects for `packs`, which an interrupted writer left without one.
+/// Publishes index objects for `packs`, which an interrupted writer published without one.
 pub fn adopt_packs(kloset: &Kloset, packs: &HashSet<Id>) -> Result<()> {
     let writing = Writing::new(kloset, kloset.config().compression)?;
     writing.adopt(packs)?;
     writing.publish_index()
 }
 
-/// One storing thread: publishes packs until there are no more. After a failure, it discards them.
+/// The main loop of a storing thread: publishes packs until there are no more. After a failure, it
+/// discards them.
 fn store_packs(writing: &Writing<'_>, packs: &Shared<Outgoing>, trouble: &Trouble) {
     while let Some(pack) = packs.next() {
         if !trouble.has_failed() {
@@ -111,7 +113,7 @@ pub struct Writing<'a> {
 }
 
 impl<'a> Writing<'a> {
-    /// A session of putting chunks into `kloset`, compressed at `level`.
+    /// Creates the state of a session that writes to `kloset` and compresses at `level`.
     fn new(kloset: &'a Kloset, level: i32) -> Result<Writing<'a>> {
         Ok(Writing {
             kloset,
@@ -123,8 +125,8 @@ impl<'a> Writing<'a> {
         })
     }
 
-    /// Publishes a pack, after which its chunks can be found. The work of storing threads, of
-    /// which there may be several.
+    /// Publishes a pack; afterwards its chunks can be found. Storing threads call this
+    /// concurrently.
     fn store(&self, Outgoing { pack, drafts }: Outgoing) -> Result<()> {
         let table = pack.publish()?;
         add(&self.counters.stored_bytes, table.size_bytes);
@@ -140,44 +142,44 @@ impl<'a> Writing<'a> {
         self.enter(table)
     }
 
-    /// Takes in packs of a writer that was killed before it could publish an index object.
+    /// Adds packs of a writer that was killed before it published an index object.
     pub fn adopt(&self, packs: &HashSet<Id>) -> Result<()> {
         let packs: Vec<Id> = packs.iter().copied().collect();
         each_at_once(&packs, self.kloset.connections(), |pack| {
             match read_table(self.kloset.store(), self.kloset.sealer(), *pack) {
                 Ok(table) => self.admit(table),
-                // What cannot be read is no use to anyone, and check tells of it.
+                // An unreadable pack is useless, and check reports it.
                 Err(error) if error.is_of_one_object() => Ok(()),
                 Err(error) => Err(error),
             }
         })
     }
 
-    /// Takes in a pack that was just published as it is, and not made here.
+    /// Adds a pack that was just published unchanged, not created by a packer of this session.
     pub fn admit(&self, table: PackTable) -> Result<()> {
         self.index.insert(&table)?;
         self.enter(table)
     }
 
-    /// Publishes an index object with whatever no other tells of yet.
+    /// Publishes an index object for the packs that no other index object lists yet.
     fn publish_index(&self) -> Result<()> {
         let ledger = lock(&self.ledger).take();
         self.publish_ledger(ledger)
     }
 
-    /// Whether the chunk is stored, or on its way.
+    /// Whether the chunk is stored or pending.
     pub fn is_known(&self, id: &Id) -> Result<bool> {
         Ok(lock(self.shard(id)).contains(id) || self.kloset.look_up(|index| index.contains(id))?)
     }
 
-    /// Notes a published pack, and publishes an index object when it is time.
+    /// Records a published pack, and publishes an index object if one is due.
     fn enter(&self, table: PackTable) -> Result<()> {
         let due = lock(&self.ledger).enter(table);
         due.map_or(Ok(()), |due| self.publish_ledger(due))
     }
 
-    /// Publishes what `ledger` holds as one index object. If that fails, its packs are entered
-    /// again, for another try when the backup ends.
+    /// Publishes the contents of `ledger` as one index object. If that fails, its packs are put
+    /// back into the ledger, and the end of the session tries again.
     fn publish_ledger(&self, ledger: Ledger) -> Result<()> {
         if ledger.tables.is_empty() {
             return Ok(());
@@ -195,7 +197,7 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
-    /// Claims the chunk for the caller to store. False when it is known already.
+    /// Claims the chunk for the caller to store. Returns false if it is stored or pending already.
     pub(super) fn claim(&self, id: Id) -> Result<bool> {
         if self.kloset.look_up(|index| index.contains(&id))? {
             return Ok(false);
@@ -203,7 +205,7 @@ impl<'a> Writing<'a> {
         Ok(lock(self.shard(&id)).insert(id))
     }
 
-    /// The lock that `id` is behind.
+    /// The lock that guards the pending state of `id`.
     fn shard(&self, id: &Id) -> &Mutex<HashSet<Id>> {
         &self.pending[usize::from(id.0[31]) % SHARDS]
     }

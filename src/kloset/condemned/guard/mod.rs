@@ -1,4 +1,4 @@
-//! How whoever makes a snapshot keeps off condemned packs.
+//! Prevents new snapshots from relying on condemned packs.
 
 #[cfg(test)]
 mod tests;
@@ -19,30 +19,33 @@ use crate::util::Id;
 use crate::util::clock::Stopwatch;
 use crate::util::interrupt::Interrupt;
 
-/// How often packs may be condemned while those that were condemned before are left.
+/// Maximum number of rounds in which new packs may be condemned while chunks are copied out of
+/// those condemned before.
 const ROUNDS: usize = 16;
 
-/// A look that is older than this may have missed condemnations that came and went: half of the
-/// shortest grace with which anybody may use a store that others use.
+/// If the last check is older than this, condemnations may have been published and removed since.
+/// This is half of the shortest grace period that is permitted for a store with several users.
 const LOOK_AGE: Duration = Duration::from_secs(30);
 
-/// A look that is younger than this is as good as one made now: the gap up to the snapshot stays
-/// far below half of any grace, and a backup of what did not change is spared a round trip.
+/// A check that is younger than this is as good as a new one: the time until the snapshot is
+/// published stays far below half of any grace period. This saves a backup of unchanged files a
+/// round trip.
 const FRESH_AGE: Duration = Duration::from_secs(5);
 
-/// The condemnations that are known to whoever makes a snapshot.
+/// The condemnations known to a writer of snapshots.
 pub struct Condemned {
     objects: HashSet<Id>,
     packs: HashSet<Id>,
-    /// Since the last look.
+    /// Time since the last check.
     looked: Stopwatch,
 }
 
 impl Condemned {
-    /// Reads every condemnation in the store, and hides the packs from the index.
+    /// Reads every condemnation in the store, and hides the listed packs from the index.
     ///
     /// # Errors
-    /// If one is damaged, or cannot be read: nobody can tell which packs it means.
+    /// [`Kind::Corrupt`] if a condemnation is damaged, because it is then unknown which packs it
+    /// lists. The errors of the store.
     pub fn hide(kloset: &Kloset) -> Result<Condemned> {
         let mut condemned = Condemned {
             objects: HashSet::new(),
@@ -53,23 +56,25 @@ impl Condemned {
         Ok(condemned)
     }
 
-    /// The packs that are condemned.
+    /// All condemned packs that this writer knows about.
     pub fn packs(&self) -> &HashSet<Id> {
         &self.packs
     }
 
-    /// Publishes `snapshot`, all of whose chunks are stored, and returns the size of its object.
+    /// Publishes `snapshot`, all of whose chunks are stored. Returns the size of its object.
     ///
-    /// 1. Packs that were condemned since the last look are hidden, and what the snapshot needs of
-    ///    them is copied to new ones; until a look finds nothing new. Unless the last look was
-    ///    [just now](FRESH_AGE).
-    /// 2. The snapshot is published. Whoever lists snapshots from now on sees what it needs.
-    /// 3. Another look: what was condemned in between may have been deleted by somebody whose
-    ///    grace is short, or whose clock was set. Then the snapshot is taken back.
+    /// 1. Hide the packs that were condemned since the last check, and copy the chunks that the
+    ///    snapshot needs from them to new packs. Repeat until a check finds nothing new. This step
+    ///    is skipped if the last check is [recent](FRESH_AGE).
+    /// 2. Publish the snapshot. Every client that lists snapshots from now on sees which chunks it
+    ///    needs.
+    /// 3. Check again. Packs that were condemned in between may have been deleted by a client with
+    ///    a short grace period or with a changed clock. In this case, the snapshot is deleted
+    ///    again.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] if something it needs was deleted meanwhile: made again, it is
-    /// stored anew.
+    /// [`Kind::Unavailable`] if data that the snapshot needs was deleted meanwhile. Running the
+    /// backup again stores that data again.
     pub fn publish(
         &mut self,
         kloset: &Kloset,
@@ -89,13 +94,13 @@ impl Condemned {
         }
     }
 
-    /// Looks, and copies what the tree of `root` needs of packs that are condemned, until there is
-    /// nothing new.
+    /// Checks for new condemnations, and copies the chunks that the tree of `root` needs out of
+    /// condemned packs, until a check finds nothing new.
     fn leave(&mut self, kloset: &Kloset, root: &Entry, interrupt: &Interrupt) -> Result<()> {
         for _ in 0..ROUNDS {
             let is_old = self.looked.elapsed() >= LOOK_AGE;
             let is_new = self.look(kloset)?;
-            // In this order: who deletes packs takes their condemnation away after them.
+            // The order matters: packs are deleted first, and their condemnation afterwards.
             let is_less = is_old && self.look_for_packs(kloset)?;
             if !is_new && !is_less {
                 return Ok(());
@@ -116,12 +121,14 @@ impl Condemned {
         ))
     }
 
-    /// Hides the packs that are no longer there. False if all are that were relied on.
+    /// Hides the packs that are no longer in the store. Returns false if all packs that were in use
+    /// are still there.
     fn look_for_packs(&self, kloset: &Kloset) -> Result<bool> {
         let index = kloset.index()?;
         let before = index.numbers_in_use();
-        // What lived in those that went has been copied to others. Index objects that told of them
-        // may have gone with them, so it does not do to count before and after.
+        // Referenced chunks of deleted packs were copied to other packs. The index objects that
+        // listed the deleted packs may be deleted too, so comparing the number of packs before and
+        // after is not enough.
         kloset.take_in(index)?;
         kloset.hide_absent_packs(index)?;
         let after = index.numbers_in_use();
@@ -129,7 +136,7 @@ impl Condemned {
         Ok(before.iter().any(is_missed))
     }
 
-    /// Reads the condemnations that are new, and hides their packs. False if they name none.
+    /// Reads the new condemnations, and hides their packs. Returns false if they list no packs.
     fn look(&mut self, kloset: &Kloset) -> Result<bool> {
         self.looked = Stopwatch::start();
         let mut new = HashSet::new();
@@ -146,7 +153,7 @@ impl Condemned {
     }
 }
 
-/// The error of a snapshot that needs what is no longer there.
+/// Converts the error of a snapshot that needs deleted data.
 fn as_deleted(error: Error) -> Error {
     match error.is_of_one_object() {
         true => Error::new(Kind::Unavailable, error.to_string())
@@ -155,17 +162,17 @@ fn as_deleted(error: Error) -> Error {
     }
 }
 
-/// Copies what one snapshot needs of packs that are hidden.
+/// Copies the chunks that one snapshot needs out of hidden packs.
 struct Leaver<'a, 'b> {
     copier: &'b mut Copier<'a>,
-    /// Pieces of trees whose entries were seen to.
+    /// Tree chunks whose entries are done.
     followed: Followed,
-    /// Pieces of trees that are still to come.
+    /// Tree chunks that are not done yet.
     waiting: Vec<Id>,
 }
 
 impl Leaver<'_, '_> {
-    /// Everything below `root`.
+    /// Handles `root` and everything below it.
     fn all(&mut self, root: &Entry, interrupt: &Interrupt) -> Result<()> {
         self.entry(root)?;
         while let Some(piece) = self.waiting.pop() {
@@ -180,7 +187,7 @@ impl Leaver<'_, '_> {
         Ok(())
     }
 
-    /// The contents of one entry; the pieces of its tree wait.
+    /// Handles the contents of one entry, and queues the chunks of its tree.
     fn entry(&mut self, entry: &Entry) -> Result<()> {
         self.content(&entry.content, &mut |leaver, id| {
             leaver.copier.keep(&id, PackKind::Data)
@@ -191,7 +198,7 @@ impl Leaver<'_, '_> {
         })
     }
 
-    /// The lists that `content` consists of, and `each` of what they list.
+    /// Handles the chunk lists of `content`, and calls `each` with every chunk that they list.
     fn content(
         &mut self,
         content: &Content,

@@ -29,7 +29,7 @@ fn open(store: &MemoryStore) -> Kloset {
     locked.open(key, None, Arc::new(Silent::default())).unwrap()
 }
 
-/// A store with a snapshot of one file, and that snapshot.
+/// Creates a store with a snapshot of one file. Returns both.
 fn with_snapshot() -> (MemoryStore, Stored) {
     let (store, tree) = (MemoryStore::new(), tempfile::tempdir().unwrap());
     create(&store, &Protection::Plaintext, 1).unwrap();
@@ -57,8 +57,8 @@ fn names(store: &MemoryStore, area: Area) -> Vec<Id> {
     names
 }
 
-/// Publishes another snapshot of the same root, after something happened to the store since a look
-/// that was made so long ago.
+/// Publishes another snapshot of the same root. `happens` changes the store after the last check,
+/// which is `ago` old.
 fn publish_after(ago: Duration, happens: impl FnOnce(&MemoryStore)) -> (MemoryStore, Result<u64>) {
     let (store, stored) = with_snapshot();
     let kloset = open(&store);
@@ -78,7 +78,8 @@ fn publish_after(ago: Duration, happens: impl FnOnce(&MemoryStore)) -> (MemorySt
 fn packs_that_went_since_an_old_look_are_missed_whoever_told_of_them() {
     for replaces_index in [false, true] {
         let (store, published) = publish_after(2 * LOOK_AGE, |store| {
-            // Condemned, deleted, and no longer condemned: nothing is left to tell of it.
+            // The packs were condemned and deleted, and the condemnation was removed. No object is
+            // left that records this.
             store
                 .delete(Area::Packs, names(store, Area::Packs)[0])
                 .unwrap();
