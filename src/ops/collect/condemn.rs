@@ -1,5 +1,5 @@
-//! Condemning packs: dead ones, and those of which so little lives, or which are so small, that
-//! it is better off in others.
+//! Condemns packs: unreferenced ones, and those whose live chunks are better stored in other packs,
+//! because few chunks are live or the pack is small.
 
 use std::collections::HashSet;
 
@@ -16,11 +16,11 @@ use crate::kloset::progress::Event;
 use crate::kloset::repack::copying;
 use crate::util::{Id, human};
 
-/// Part of a pack that may be dead before what lives is moved: one in so many.
+/// A pack is repacked if at least one part in this many is unreferenced.
 const DEAD_PART: u64 = 2;
 /// A pack below this size is small.
 const SMALL_BYTES: u64 = PACK_BYTES / 4;
-/// Small packs of one kind that are worth merging: each backup leaves two.
+/// Number of small packs of one kind that are worth merging. Each backup leaves two.
 const SMALL_MANY: usize = 24;
 
 /// A pack that may be condemned.
@@ -28,21 +28,22 @@ const SMALL_MANY: usize = 24;
 struct Candidate {
     pack: Id,
     size_bytes: u64,
-    /// About how many of these bytes live.
+    /// Approximate number of live bytes among them.
     live_bytes: u64,
 }
 
-/// Which packs may be condemned.
+/// The packs that may be condemned.
 #[derive(Default)]
 struct Candidates {
     dead: Vec<Candidate>,
-    /// Those of which something lives, the ones with the smallest part of that first.
+    /// Packs with live chunks, those with the smallest live part first.
     sparse: Vec<Candidate>,
 }
 
-/// Condemns what should go. Dead packs first, which takes next to no room; then what lives in
-/// others is moved, and they are condemned once that is published. Returns the packs that were
-/// deleted because there was no room for a condemnation.
+/// Condemns unreferenced and sparse packs. Unreferenced packs come first, which needs almost no
+/// space. Then live chunks of the other packs are copied, and these packs are condemned once the
+/// copies are published. Returns the packs that were deleted because there was no space for a
+/// condemnation.
 pub(super) fn wasteful(
     kloset: &Kloset,
     options: &Options,
@@ -69,8 +70,8 @@ pub(super) fn wasteful(
     Ok(condemner.deleted)
 }
 
-/// Sorts out the packs that were listed, are not condemned, and not too young. What we copied out of
-/// condemned ones just now was not listed. Those that are damaged should go, if they can.
+/// Classifies the packs that were listed, are not condemned, and are not too young. Packs to which
+/// this run has just copied chunks were not listed. Damaged packs are to be deleted if possible.
 fn candidates(look: &Look<'_>, summary: &mut Summary) -> Result<Candidates> {
     let numbers = look.index.pack_numbers() as usize;
     let (mut live, mut all) = (vec![0_u32; numbers], vec![0_u32; numbers]);
@@ -127,12 +128,13 @@ struct Condemner<'a, 'b> {
     options: &'a Options,
     look: &'a Look<'a>,
     summary: &'b mut Summary,
-    /// Packs that were deleted to make room.
+    /// Packs that were deleted to free space.
     deleted: HashSet<Id>,
 }
 
 impl Condemner<'_, '_> {
-    /// Condemns those of `dead` of which indeed nothing is needed, and returns the others.
+    /// Condemns the packs of `dead` that are confirmed to hold nothing needed, and returns the
+    /// others.
     fn dead(&mut self, mover: &Mover<'_>, dead: &[Candidate]) -> Result<Vec<Candidate>> {
         let (mut condemned, mut alive) = (Vec::new(), Vec::new());
         for candidate in dead {
@@ -152,8 +154,8 @@ impl Condemner<'_, '_> {
         Ok(alive)
     }
 
-    /// Condemns `dead`, for which there was no room. If the user promises exclusive use, packs are deleted
-    /// until there is, the largest first.
+    /// Condemns `dead` after there was no space for it. If the user guarantees exclusive use, deletes
+    /// packs, the largest first, until there is space.
     fn make_room(&mut self, dead: &[Candidate], error: Error) -> Result<()> {
         let mut error = error;
         if !self.options.is_exclusive {
@@ -171,7 +173,8 @@ impl Condemner<'_, '_> {
                 continue;
             }
             self.deleted.insert(pack);
-            // The deleted packs are condemned too: writers that rely on them notice it.
+            // The deleted packs are condemned too, so that writers that rely on them notice the
+            // deletion.
             match self.condemn(dead) {
                 Err(cause) if cause.kind() == Kind::NoSpace => error = cause,
                 outcome => return outcome,
@@ -180,7 +183,7 @@ impl Condemner<'_, '_> {
         Err(error)
     }
 
-    /// As many of `candidates` as may be moved.
+    /// The `candidates` whose live bytes fit within the repack limit.
     fn within_limit(&self, candidates: impl Iterator<Item = Candidate>) -> Vec<Candidate> {
         let limit = self.options.max_repack_bytes.unwrap_or(u64::MAX);
         let mut room = limit.saturating_sub(self.summary.repacked_bytes);
@@ -192,7 +195,7 @@ impl Condemner<'_, '_> {
         candidates.filter(fits).collect()
     }
 
-    /// Moves what is needed of `candidates`, and condemns them.
+    /// Copies the needed chunks of `candidates`, and condemns these packs.
     fn sparse(&mut self, mover: &Mover<'_>, candidates: &[Candidate]) -> Result<()> {
         if candidates.is_empty() {
             return Ok(());
@@ -227,7 +230,7 @@ impl Condemner<'_, '_> {
         }
     }
 
-    /// Publishes that `candidates` are condemned.
+    /// Publishes condemnations of `candidates`.
     fn condemn(&mut self, candidates: &[Candidate]) -> Result<()> {
         for part in candidates.chunks(PACKS_LIMIT) {
             self.options.interrupt.check()?;

@@ -1,8 +1,10 @@
-//! Deleting packs whose grace is over, or, on a full disk, dead packs without a condemnation.
+//! Deletes packs whose grace period is over and, on a full disk, unreferenced packs without a
+//! condemnation.
 //!
-//! First those of which nothing is needed: that writes nothing, so it works on a full disk, and
-//! makes room. Then what is needed of the others is copied out, and they go too. Condemnations
-//! that name nothing that is there go last, when index objects no longer tell of it either.
+//! Packs without needed chunks are deleted first: this writes nothing, so it works on a full disk and
+//! frees space. Then the needed chunks of the other packs are copied, and these packs are deleted
+//! too. Condemnations whose packs are all gone are removed last, when index objects no longer mention
+//! these packs either.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -19,11 +21,11 @@ use crate::kloset::repack::copying;
 use crate::store::{Area, Distance, Object};
 use crate::util::Id;
 
-/// Packs that are deleted at the same time from a store behind a network, where each costs five round
-/// trips or more. Each has its table in memory, of 3 MB at most.
+/// Packs that are deleted concurrently from a remote store, where each deletion takes five or more
+/// round trips. Each needs its table in memory, at most 3 MB.
 const DELETERS_LIMIT: usize = 8;
 
-/// Deletes what may go, and returns which packs that were.
+/// Deletes condemned packs whose grace period is over, and returns the deleted packs.
 pub(super) fn expired(
     kloset: &Kloset,
     options: &Options,
@@ -36,11 +38,11 @@ pub(super) fn expired(
     Ok(deleter.finish(summary))
 }
 
-/// Deletes a pack that no condemnation names, and returns whether it did. Only for a user who promises that
-/// no other program uses the store.
+/// Deletes a pack that no condemnation names, and returns whether it was deleted. Use this only if
+/// the user guarantees that no other program uses the store.
 ///
 /// # Errors
-/// [`Kind::Unavailable`] if a snapshot was published since the look: the promise is not kept.
+/// [`Kind::Unavailable`] if a snapshot was published since the survey: this disproves the guarantee.
 pub(super) fn uncondemned(
     kloset: &Kloset,
     options: &Options,
@@ -50,8 +52,8 @@ pub(super) fn uncondemned(
 ) -> Result<bool> {
     let deleter = Deleter::new(kloset, options, look)?;
     let needed = deleter.mover.needed(pack)?;
-    // A pack with live chunks of which there are copies is not dead: another program may
-    // rely on its copies for the same reason.
+    // A pack whose live chunks all have copies is not dead: another program may rely on this pack in
+    // the same way to delete the copies.
     let is_dead = |needed: &Needed| needed.is_nothing() && needed.relied_on.is_empty();
     let Some(needed) = needed.filter(is_dead) else {
         return Ok(false);
@@ -68,7 +70,7 @@ pub(super) fn uncondemned(
     Ok(!deleter.finish(summary).is_empty())
 }
 
-/// How many packs are deleted at the same time.
+/// The number of packs to delete concurrently.
 fn deleters(kloset: &Kloset) -> usize {
     match kloset.store().manner().distance {
         Distance::Local => 1,
@@ -85,11 +87,11 @@ struct Deleter<'a> {
     done: Mutex<Deleted>,
 }
 
-/// What is known of condemnations.
+/// What is known about condemnations.
 struct Seen {
-    /// Those that were read.
+    /// Condemnations that were read.
     known: HashSet<Id>,
-    /// Packs that were condemned since the look.
+    /// Packs that were condemned since the survey.
     condemned: HashSet<Id>,
 }
 
@@ -99,12 +101,12 @@ struct Deleted {
     bytes: u64,
 }
 
-/// A pack that holds something that is needed.
+/// A pack that holds needed chunks.
 struct Waiting<'a> {
     condemnation: &'a Condemnation,
     pack: Id,
-    /// Plain bytes of what is needed. Of what they consist is asked again when it is copied: all of it
-    /// at once could be much.
+    /// Uncompressed size of the needed chunks. The list of chunks is computed again for the copy,
+    /// because the lists of all packs together could be large.
     needed_bytes: u64,
 }
 
@@ -124,7 +126,7 @@ impl<'a> Deleter<'a> {
         })
     }
 
-    /// Counts what was deleted, and returns it.
+    /// Adds the deleted packs to `summary`, and returns them.
     fn finish(self, summary: &mut Summary) -> HashSet<Id> {
         let done = self.done.into_inner();
         let done = done.unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -133,7 +135,7 @@ impl<'a> Deleter<'a> {
         done.packs
     }
 
-    /// Every pack that is there and whose grace is over, once, with what condemned it.
+    /// Every existing pack whose grace period is over, once, with the condemnation that names it.
     fn over(&self) -> Vec<(&'a Condemnation, Id)> {
         let mut packs = Vec::new();
         let mut seen = HashSet::new();
@@ -154,7 +156,7 @@ impl<'a> Deleter<'a> {
         packs
     }
 
-    /// Deletes the packs of which nothing is needed, and returns the others.
+    /// Deletes the packs without needed chunks, and returns the others.
     fn delete_dead(&self) -> Result<Vec<Waiting<'a>>> {
         let waiting = Mutex::new(Vec::new());
         each_at_once(
@@ -179,8 +181,8 @@ impl<'a> Deleter<'a> {
         Ok(waiting.unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// Copies what is needed of packs, as far as is allowed, and deletes these. Returns how many bytes
-    /// were copied.
+    /// Copies the needed chunks of packs, up to the repack limit, and deletes these packs. Returns
+    /// the number of bytes copied.
     fn move_and_delete(&self, waiting: Vec<Waiting<'a>>) -> Result<u64> {
         let mut room = self.options.max_repack_bytes.unwrap_or(u64::MAX);
         let fits = |waiting: &Waiting<'_>| {
@@ -213,7 +215,7 @@ impl<'a> Deleter<'a> {
             moved => moved?,
         };
         each_at_once(&moved, deleters(self.kloset), |(condemnation, pack)| {
-            // Asked again: what was copied must be found.
+            // Computed again: the copies must be found.
             match self.mover.needed(*pack)?.filter(Needed::is_nothing) {
                 Some(needed) => self.delete(Some(condemnation), &needed),
                 None => Ok(()),
@@ -222,7 +224,7 @@ impl<'a> Deleter<'a> {
         Ok(copied_bytes)
     }
 
-    /// Deletes a pack of which nothing is needed, unless that is no longer so.
+    /// Deletes a pack without needed chunks, unless a new check forbids it.
     fn delete(&self, condemnation: Option<&Condemnation>, needed: &Needed) -> Result<()> {
         let pack = needed.pack;
         self.options.interrupt.check()?;
@@ -243,8 +245,9 @@ impl<'a> Deleter<'a> {
         Ok(())
     }
 
-    /// Whether, right now, its condemnation is there, if it needs one, what is relied on in its
-    /// place is not condemned, and that is there. In this order: see the argument.
+    /// Checks that its condemnation, if it needs one, still exists, that no pack in `relied_on` is
+    /// condemned, and that these packs exist. The order of the checks matters: see [the
+    /// argument](super).
     fn may_go(&self, condemnation: Option<&Condemnation>, needed: &Needed) -> Result<bool> {
         let mut is_condemned = condemnation.is_none();
         for object in condemned::objects(self.kloset)? {
@@ -263,8 +266,8 @@ impl<'a> Deleter<'a> {
         Ok(true)
     }
 
-    /// Reads a condemnation that was listed, unless it is known. It is known once it was read, and not
-    /// when somebody began to: others look at the same time.
+    /// Reads a condemnation that was listed, unless it is known. It becomes known only after it was
+    /// read completely, not when a thread starts reading it: other threads check at the same time.
     fn learn(&self, object: Object) -> Result<()> {
         if lock(&self.seen).known.contains(&object.id) {
             return Ok(());
@@ -279,9 +282,10 @@ impl<'a> Deleter<'a> {
     }
 }
 
-/// Takes away the condemnations whose grace is over and whose packs are gone. Until then they tell
-/// why packs are gone that index objects tell of. One that says that they are gone takes the place
-/// of one that does not, unless nobody else is there to care.
+/// Removes the condemnations whose grace period is over and whose packs are gone. Until then, they
+/// explain why packs that index objects mention do not exist. A condemnation that does not record the
+/// deletion of its packs is replaced by one that does, unless the grace period is zero: then no other
+/// program uses the store.
 pub(super) fn condemnations(kloset: &Kloset, options: &Options, look: &Look<'_>) -> Result<()> {
     for condemnation in look.condemnations.iter().filter(|each| look.is_over(each)) {
         options.interrupt.check()?;

@@ -1,10 +1,10 @@
-//! Index objects: those that mention deleted packs are replaced, and so are many small ones. Packs
-//! that no index object covers are added: an interrupted run left them, or an index object was lost.
+//! Index objects: replaces those that mention deleted packs, and merges small ones if there are many.
+//! Adds packs that no index object covers, because a run was interrupted or an index object was lost.
 //!
-//! What takes their place is published before they are deleted, so whoever reads index objects
-//! finds each pack in one of them, or in both. Two maintenances that do this at once leave things
-//! told twice, which costs room until the next one. If all of them were lost, footers
-//! would tell the same.
+//! The replacement is published before the old index objects are deleted, so a client that reads
+//! index objects finds each pack in at least one of them. Two concurrent maintenance runs leave
+//! duplicate facts, which cost space until the next run. If all index objects were lost, footers
+//! would provide the same facts.
 
 use std::collections::HashSet;
 
@@ -20,13 +20,16 @@ use crate::util::Id;
 
 /// An index object below this size is small.
 const SMALL_BYTES: u64 = 256 << 10;
-/// Small index objects that are worth merging: a backup leaves one.
+/// Number of small index objects that are worth merging. A backup leaves one.
 const SMALL_MANY: usize = 16;
-/// Chunks after which an index object is full: 4 MB of memory.
+/// Number of chunks after which an index object is full: 4 MB of memory.
 const FULL_CHUNKS: usize = 100_000;
 
-/// Replaces what should be. Whether none tells of packs that are gone any more: not if there is no room
-/// to replace it, which is no reason to fail, nor if it is new. What nobody can read tells nothing.
+/// Replaces index objects, and returns whether none of them mentions deleted packs any more.
+///
+/// Returns `false` if there is no space for a replacement, which is not an error, or if an index
+/// object is new, so that its contents are unknown. An index object that no client can read mentions
+/// nothing.
 pub(super) fn merge(
     kloset: &Kloset,
     options: &Options,
@@ -43,7 +46,8 @@ pub(super) fn merge(
     };
     let (old, all_known) = merger.replaceable()?;
     let uncovered = merger.uncovered();
-    // Packs are known by numbers, which mean other packs if the index was rebuilt meanwhile.
+    // Packs are known by their numbers, which refer to other packs if the index was rebuilt
+    // meanwhile.
     look.marks.check()?;
     if options.is_dry {
         summary.merged_indexes += old.len() as u64;
@@ -69,16 +73,16 @@ struct Merger<'a> {
     kloset: &'a Kloset,
     options: &'a Options,
     look: &'a Look<'a>,
-    /// What the next index object will tell.
+    /// The contents of the next index object.
     tables: Vec<PackTable>,
     chunks: usize,
-    /// The new ones: they must not be deleted, though they may be equal to an old one.
+    /// The new index objects. They must not be deleted, although one may be equal to an old one.
     published: HashSet<Id>,
 }
 
 impl Merger<'_> {
-    /// The index objects that tell of a pack that is gone, and the small ones if they are many; and
-    /// whether of all of them it is known what they tell.
+    /// The index objects to replace: those that mention a deleted pack, and the small ones if there
+    /// are many. Also returns whether the contents of all index objects are known.
     fn replaceable(&self) -> Result<(Vec<Id>, bool)> {
         let objects = listed(self.kloset, Area::Index)?;
         let is_small = |object: &&Object| object.size_bytes < SMALL_BYTES;
@@ -94,8 +98,8 @@ impl Merger<'_> {
         Ok((replaceable, all_known))
     }
 
-    /// Whether an object that is not in the index is one that nobody learns anything from: damaged, or
-    /// planted by somebody without the key.
+    /// Whether an object that is not in the index is useless to every client: damaged, or planted by
+    /// an attacker without the key.
     fn tells_nobody(&self, object: Id) -> Result<bool> {
         match index_object::read(self.kloset, object) {
             Err(error) if error.kind() == Kind::Corrupt => Ok(true),
@@ -104,7 +108,7 @@ impl Merger<'_> {
         }
     }
 
-    /// Whether the index knows that a pack this object tells of is gone.
+    /// Whether this object mentions a pack that is known to be deleted.
     fn tells_of_gone(&self, object: Id) -> Result<bool> {
         let mut packs = self.look.index.packs_of(&object).into_iter();
         Ok(packs.any(|pack| self.look.is_gone_for_good(&pack)))
@@ -112,7 +116,7 @@ impl Merger<'_> {
 
     /// The packs in the store that no index object covers and that are not condemned. A backup may
     /// still be storing some of them and publish its own index object later: the store then has two
-    /// copies of the same facts, which does no harm.
+    /// copies of the same facts, which is harmless.
     fn uncovered(&self) -> Vec<Id> {
         let packs = self.look.index.packs_present();
         packs
@@ -132,7 +136,7 @@ impl Merger<'_> {
             self.options.interrupt.check()?;
             let tables = match index_object::read(self.kloset, *object) {
                 Ok(tables) => tables,
-                // Gone, or damaged, which check tells of.
+                // Gone or damaged; `check` reports damage.
                 Err(error) if error.is_of_one_object() => continue,
                 Err(error) => return Err(error),
             };
@@ -153,7 +157,7 @@ impl Merger<'_> {
                     indexed += 1;
                 }
                 Ok(_) => {}
-                // Gone, or damaged, which check reports.
+                // Gone or damaged; `check` reports damage.
                 Err(error) if error.is_of_one_object() => {}
                 Err(error) => return Err(error),
             }
@@ -178,7 +182,7 @@ impl Merger<'_> {
         }
     }
 
-    /// Publishes what was gathered.
+    /// Publishes the collected tables as one index object.
     fn publish(&mut self) -> Result<()> {
         let tables = std::mem::take(&mut self.tables);
         self.chunks = 0;

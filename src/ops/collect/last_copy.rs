@@ -1,9 +1,10 @@
-//! Whether a pack may go: is everything that is live in it also elsewhere, and good there?
+//! Determines whether a pack may be deleted: whether every live chunk in it has an intact copy
+//! elsewhere.
 //!
-//! The question is asked of the pack itself, by its footer, and not of index objects, which may
-//! not tell everything. A copy elsewhere counts once it was read and proved to be what its id
-//! says: so neither a bad disk, nor whoever can write to the store and has the key, makes the
-//! last good copy go by a claim that there is another.
+//! The contents of the pack are taken from its footer and not from index objects, which may be
+//! incomplete. A copy elsewhere counts only after it was read and its id verified. So neither a bad
+//! disk, nor an attacker who has the key and may write to the store, can cause the last intact copy
+//! to be deleted by a false claim that another copy exists.
 
 use std::collections::HashSet;
 
@@ -19,21 +20,21 @@ use crate::kloset::repack::Copier;
 use crate::ops::inspect::index::places;
 use crate::util::Id;
 
-/// Decoded blocks that are kept: chunks that were copied together lie together.
+/// Size of the cache of decoded blocks: chunks that were copied together are stored together.
 const CACHE_BYTES: usize = 8 << 20;
 
-/// What keeps a pack from being deleted.
+/// The reasons not to delete a pack.
 pub(super) struct Needed {
-    /// The pack.
+    /// The pack that was examined.
     pub(super) pack: Id,
     kind: PackKind,
-    /// Live chunks of which no other pack has a good copy, and where they are in this one.
+    /// Live chunks without an intact copy in another pack, and their places in this pack.
     chunks: Vec<(Id, Place)>,
-    /// The packs that have good copies of the others.
+    /// The packs that hold intact copies of the other live chunks.
     pub(super) relied_on: HashSet<Id>,
 }
 
-/// One who asks.
+/// Finds the needed chunks of packs, and copies them.
 pub(super) struct Mover<'a> {
     kloset: &'a Kloset,
     look: &'a Look<'a>,
@@ -41,7 +42,7 @@ pub(super) struct Mover<'a> {
 }
 
 impl<'a> Mover<'a> {
-    /// One who goes by `look`.
+    /// Creates a mover that uses the marks and the index of `look`.
     pub(super) fn new(kloset: &'a Kloset, look: &'a Look<'a>) -> Result<Mover<'a>> {
         let blobs = BlobReader::of_store(kloset, CACHE_BYTES)?;
         Ok(Mover {
@@ -51,8 +52,8 @@ impl<'a> Mover<'a> {
         })
     }
 
-    /// What is needed of a pack, which is hidden. Nothing if that cannot be told, since its footer
-    /// cannot be read: then it stays.
+    /// The needed chunks of a pack, which is hidden. `None` if they are unknown because the footer
+    /// cannot be read: then the pack is kept.
     pub(super) fn needed(&self, pack: Id) -> Result<Option<Needed>> {
         let table = match read_table(self.kloset.store(), self.kloset.sealer(), pack) {
             Err(error) if error.is_of_one_object() => {
@@ -80,8 +81,8 @@ impl<'a> Mover<'a> {
         Ok(Some(needed))
     }
 
-    /// Those of `chunks` that are live, in the order in which their other copies lie, so that each
-    /// block of these is decoded once.
+    /// The live chunks among `chunks`, in the order of the places of their other copies, so that each
+    /// block of these copies is decoded once.
     fn live(&self, chunks: impl Iterator<Item = (Id, Place)>) -> Result<Vec<(Id, Place)>> {
         let mut live = Vec::new();
         for (id, place) in chunks {
@@ -99,8 +100,8 @@ impl<'a> Mover<'a> {
         Ok(live.into_iter().map(|(_, id, place)| (id, place)).collect())
     }
 
-    /// Copies what is needed of a pack. False if something in there is damaged: then it stays, for
-    /// what may yet be got out of it.
+    /// Copies the needed chunks of a pack. Returns `false` if one of them is damaged: then the pack
+    /// is kept, because some of its data may still be recoverable.
     pub(super) fn copy(&self, needed: &Needed, copier: &mut Copier<'_>) -> Result<bool> {
         for (id, place) in &needed.chunks {
             match copier.copy(id, place, needed.kind) {
@@ -115,12 +116,13 @@ impl<'a> Mover<'a> {
         Ok(true)
     }
 
-    /// A pack that is not hidden and has a good copy. One that proves not to have what it should
-    /// is hidden: nothing else in it is relied on either.
+    /// A pack that is not hidden and has an intact copy. A pack whose copy turns out to be missing or
+    /// damaged is hidden: nothing else in it is relied on either.
     fn elsewhere(&self, id: &Id) -> Result<Option<Id>> {
         while let Some(found) = self.look.index.lookup(id)? {
             let pack = found.place.pack;
-            // We copied it ourselves just now, and what we seal is opened again before it leaves.
+            // This run has just copied it. Sealed data is opened again before it is stored, so the
+            // copy is intact.
             if self.look.marks.is_new(found.ordinal) {
                 return Ok(Some(pack));
             }
@@ -142,12 +144,11 @@ impl<'a> Mover<'a> {
 }
 
 impl Needed {
-    /// Whether nothing is.
     pub(super) fn is_nothing(&self) -> bool {
         self.chunks.is_empty()
     }
 
-    /// Plain bytes of what is.
+    /// Uncompressed size of the needed chunks, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         let lengths = self.chunks.iter().map(|(_, place)| place.length);
         lengths.map(u64::from).sum()

@@ -1,12 +1,13 @@
-//! What is live: a walk from snapshots down that leaves one bit for each chunk.
+//! The mark phase: traverses snapshots and keeps one bit for each live chunk.
 //!
-//! Bits are kept by the ordinals of the index, which is held still for as long. Of a chunk that
-//! is stored more than once one copy is marked, and the chunk counts as live if any copy is.
+//! Bits are addressed by the ordinals of the index, which stay fixed while the index is held. If a
+//! chunk is stored more than once, one copy is marked, and the chunk counts as live if any copy is
+//! marked.
 //!
-//! What was once followed is not followed again, and as what matters: a chunk that is marked
-//! as a piece of some file may be a tree, or a list of chunks, to another snapshot. Whoever has
-//! the key could make such a snapshot so that what an honest one needs is passed over. So there is
-//! a bit for each role.
+//! A chunk is traversed once for each role. A chunk that is marked as part of a file may be a tree,
+//! or a list of chunks, in another snapshot. With a single bit, an attacker who has the key could
+//! publish a snapshot that causes chunks of an honest snapshot to be skipped. So there is a bit for
+//! each role.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -23,25 +24,25 @@ use crate::util::interrupt::Interrupt;
 
 /// Levels of lists between an entry and its chunks. Two are enough for 10 TB.
 const LIST_DEPTH_LIMIT: u32 = 16;
-/// Decoded blocks of trees that are kept.
+/// Size of the cache of decoded tree blocks.
 const CACHE_BYTES: usize = 8 << 20;
 
-/// Pieces of trees that are followed in the order of packs, not of the tree.
+/// Tree chunks that are traversed as one batch, in the order of packs instead of the tree.
 const PIECES_AT_ONCE: usize = 4096;
-/// When more wait, they are followed one by one: 2 MB of ids.
+/// If more tree chunks than this wait (2 MB of ids), they are traversed one at a time.
 const WAITING_LIMIT: usize = 1 << 16;
 
-/// One bit for each of a row of numbers.
+/// A growable bit set.
 #[derive(Default)]
 pub(super) struct Bits(Vec<u64>);
 
 impl Bits {
-    /// No bit of `count` is set.
+    /// Creates a set of `count` bits, all clear.
     pub(super) fn new(count: u64) -> Bits {
         Bits(vec![0; count.div_ceil(64) as usize])
     }
 
-    /// Makes room for `count`.
+    /// Extends the set to at least `count` bits.
     pub(super) fn grow(&mut self, count: u64) {
         let words = count.div_ceil(64) as usize;
         if words > self.0.len() {
@@ -50,7 +51,7 @@ impl Bits {
         }
     }
 
-    /// Sets bit `at`, and tells whether it was set before.
+    /// Sets bit `at`, and returns whether it was set before.
     pub(super) fn set(&mut self, at: u64) -> bool {
         let bit = 1 << (at % 64);
         let word = &mut self.0[(at / 64) as usize];
@@ -59,37 +60,36 @@ impl Bits {
         was
     }
 
-    /// Clears bit `at`.
     pub(super) fn clear(&mut self, at: u64) {
         if let Some(word) = self.0.get_mut((at / 64) as usize) {
             *word &= !(1 << (at % 64));
         }
     }
 
-    /// Whether bit `at` is set; one that there is no room for is not.
+    /// Whether bit `at` is set. A bit beyond the end is clear.
     pub(super) fn is_set(&self, at: u64) -> bool {
         let word = self.0.get((at / 64) as usize).copied().unwrap_or_default();
         word & 1 << (at % 64) != 0
     }
 }
 
-/// Which chunks are live.
+/// The marks of live chunks.
 pub(super) struct Marks<'a> {
     index: &'a Index,
     held: Held<'a>,
     live: Bits,
-    /// Chunks whose entries were followed.
+    /// Chunks whose entries were traversed.
     trees: Bits,
-    /// Chunks that were followed as lists of chunks of files.
+    /// Chunks that were traversed as lists of chunks of files.
     lists: Bits,
-    /// The same for lists of lists, with how deep they are: there are few.
+    /// The same for lists of lists, with their depth. These are few.
     deep: HashSet<(u64, u32)>,
-    /// Chunks that are in no pack.
+    /// Number of references to chunks that are in no pack.
     pub(super) lost: u64,
 }
 
 impl<'a> Marks<'a> {
-    /// No chunk of `index` is live.
+    /// Creates marks with no live chunk, and holds `index`.
     pub(super) fn new(index: &'a Index) -> Result<Marks<'a>> {
         let held = index.hold()?;
         let records = held.records();
@@ -104,7 +104,7 @@ impl<'a> Marks<'a> {
         })
     }
 
-    /// Takes in what the index learnt since.
+    /// Includes records that were added to the index since.
     pub(super) fn extend(&mut self) -> Result<()> {
         self.held.extend()?;
         let records = self.held.records();
@@ -115,14 +115,14 @@ impl<'a> Marks<'a> {
     }
 
     /// # Errors
-    /// [`Kind::Unavailable`] if the marks mean nothing any more. Whoever is about to rely on what
-    /// they said asks after they said it.
+    /// [`Kind::Unavailable`] if the marks are no longer valid. A caller that relies on a mark must
+    /// call this after it has read the mark.
     pub(super) fn check(&self) -> Result<()> {
         self.held.check()
     }
 
-    /// Whether any copy of the chunk is marked, be it in a pack that is there, in one that we deleted
-    /// since, or in one that got another number when it was found again.
+    /// Whether any copy of the chunk is marked, whether in an existing pack, in a pack that this run
+    /// has deleted since, or in a pack that got another number when it was found again.
     pub(super) fn is_live(&self, id: &Id) -> Result<bool> {
         let mut is_live = false;
         self.index.each_ordinal(id, &mut |ordinal| {
@@ -135,7 +135,7 @@ impl<'a> Marks<'a> {
         Ok(is_live)
     }
 
-    /// Shows `take` the number of the pack of every record, the length of its chunk, and
+    /// Calls `take` for every record with the number of its pack, the length of its chunk, and
     /// whether it is marked.
     pub(super) fn each_record(&self, take: &mut dyn FnMut(u32, u32, bool)) -> Result<()> {
         self.held.each_record(&mut |pack, ordinal, length| {
@@ -144,11 +144,12 @@ impl<'a> Marks<'a> {
         self.check()
     }
 
-    /// Marks the chunk, and tells the ordinal of the mark: nothing if it is in no pack. A copy
-    /// that is not condemned comes first.
+    /// Marks the chunk, and returns the ordinal of the mark; `None` if the chunk is in no pack.
+    /// Prefers a copy in a pack that is not condemned.
     fn mark(&mut self, id: &Id) -> Result<Option<u64>> {
         let mut ordinal = self.find(id)?;
-        // Learnt meanwhile, from a footer: it has no bit yet, and moves when it gets one.
+        // Added meanwhile, from a footer: the record has no bit yet, and gets another ordinal with
+        // it.
         if ordinal.is_some_and(|ordinal| ordinal >= self.held.records()) {
             self.extend()?;
             ordinal = self.find(id)?;
@@ -169,24 +170,24 @@ impl<'a> Marks<'a> {
         Ok(found.map(|found| found.ordinal))
     }
 
-    /// Whether a record with this ordinal is there since the index was held only.
+    /// Whether the record with this ordinal was added after the marks were last extended.
     pub(super) fn is_new(&self, ordinal: u64) -> bool {
         ordinal >= self.held.records()
     }
 }
 
-/// Marks what snapshots need.
+/// Marks the chunks that snapshots reference.
 pub(super) struct Marker<'a, 'b> {
     kloset: &'a Kloset,
     blobs: BlobReader<'a>,
     marks: &'b mut Marks<'a>,
     interrupt: &'b Interrupt,
-    /// Pieces of trees that are still to be followed.
+    /// Tree chunks that are still to be traversed.
     waiting: Vec<Id>,
 }
 
 impl<'a, 'b> Marker<'a, 'b> {
-    /// One who marks in `marks`.
+    /// Creates a marker that sets bits in `marks`.
     pub(super) fn new(
         kloset: &'a Kloset,
         marks: &'b mut Marks<'a>,
@@ -201,10 +202,10 @@ impl<'a, 'b> Marker<'a, 'b> {
         })
     }
 
-    /// Marks everything that is needed by a snapshot with this root.
+    /// Marks all chunks that a snapshot with this root references.
     ///
     /// # Errors
-    /// Whatever keeps a tree or a list of chunks from being read: what it needs cannot be told.
+    /// Any error that prevents reading a tree or a list of chunks: its references are then unknown.
     pub(super) fn snapshot(&mut self, root: &Entry) -> Result<()> {
         self.waiting.clear();
         self.entry(root)?;
@@ -216,13 +217,13 @@ impl<'a, 'b> Marker<'a, 'b> {
         Ok(())
     }
 
-    /// Some of the pieces that wait, in the order in which they lie in packs. The directories that
-    /// changed between two snapshots lie in blocks of their own: one after the other, as in
-    /// the tree, each would have its block decoded anew.
+    /// Takes some of the waiting tree chunks, in the order of their places in packs. Directories that
+    /// changed between two snapshots are stored in separate blocks. In tree order, each of them would
+    /// require its block to be decoded again.
     fn next_pieces(&mut self) -> Result<Vec<Id>> {
         let count = match self.waiting.len() {
             ..WAITING_LIMIT => PIECES_AT_ONCE,
-            // Down before sideways: else a tree that is wide at each level is in memory at once.
+            // Depth first: otherwise a tree that is wide at each level would be in memory completely.
             _ => 1,
         };
         let rest = self.waiting.len().saturating_sub(count);
@@ -238,7 +239,7 @@ impl<'a, 'b> Marker<'a, 'b> {
         Ok(pieces)
     }
 
-    /// Marks what a piece of a tree needs, unless it was followed before.
+    /// Marks the references of a tree chunk, unless it was traversed before.
     fn piece(&mut self, chunk: &Id) -> Result<()> {
         self.interrupt.check()?;
         let ordinal = self.marks.mark(chunk)?.ok_or_else(|| missing(chunk))?;
@@ -250,7 +251,7 @@ impl<'a, 'b> Marker<'a, 'b> {
         entries.iter().try_for_each(|entry| self.entry(entry))
     }
 
-    /// Marks the contents of `entry`, and leaves the pieces of its tree waiting.
+    /// Marks the contents of `entry`, and queues the chunks of its tree.
     fn entry(&mut self, entry: &Entry) -> Result<()> {
         let counters = self.kloset.observer().counters();
         match entry.is_dir() {
@@ -264,7 +265,7 @@ impl<'a, 'b> Marker<'a, 'b> {
         Ok(())
     }
 
-    /// Marks the chunks of a file, and the lists that tell of them.
+    /// Marks the chunks of a file, and the lists that contain their ids.
     fn content(&mut self, content: &Content) -> Result<()> {
         check_depth(content.depth)?;
         let mut waiting = vec![(content.ids.clone(), content.depth)];
@@ -288,8 +289,8 @@ impl<'a, 'b> Marker<'a, 'b> {
         Ok(())
     }
 
-    /// Marks the lists that tell of the pieces of a tree, and appends the pieces to `found`. These
-    /// lists are followed each time, as they are few: so many pieces has no directory.
+    /// Marks the lists that contain the ids of tree chunks, and appends these ids to `found`. The
+    /// lists are read each time. They are few, because hardly any directory has so many tree chunks.
     fn pieces(&mut self, ids: &[Id], depth: u32, found: &mut Vec<Id>) -> Result<()> {
         check_depth(depth)?;
         for id in ids {
@@ -314,7 +315,7 @@ impl<'a, 'b> Marker<'a, 'b> {
         list.during(|| format!("list of chunks {}", id.short()))
     }
 
-    /// What `decode` makes of the chunk, which may be in hidden packs only.
+    /// Reads a chunk and decodes it with `decode`. The chunk may be in hidden packs only.
     fn read<T>(&self, id: &Id, decode: impl Fn(&[u8]) -> Result<T>) -> Result<T> {
         if !self.marks.index.contains(id)? {
             let mut places = Vec::new();
@@ -334,7 +335,7 @@ impl<'a, 'b> Marker<'a, 'b> {
 }
 
 /// # Errors
-/// [`Kind::Corrupt`] for more lists in each other than anybody makes.
+/// [`Kind::Corrupt`] if lists are nested deeper than any writer nests them.
 fn check_depth(depth: u32) -> Result<()> {
     match depth <= LIST_DEPTH_LIMIT {
         true => Ok(()),
@@ -342,7 +343,7 @@ fn check_depth(depth: u32) -> Result<()> {
     }
 }
 
-/// The error of a tree, or of a list, that is in no pack.
+/// The error for a tree, or a list, that is in no pack.
 fn missing(id: &Id) -> Error {
     Error::new(
         Kind::NotFound,

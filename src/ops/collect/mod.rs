@@ -1,142 +1,170 @@
-//! Taking away what no snapshot needs: the one part of this program that deletes data.
+//! Garbage collection: deletes data that no snapshot references. No other part of `plakar` deletes
+//! data.
 //!
-//! There are no locks. Any number of backups, syncs, removals, changes of labels, copies,
-//! restores and maintenances, on any machines with any clocks, may be at work on one store at once,
-//! and any of them may stop anywhere for good. This is why no chunk that a snapshot needs is
-//! ever lost all the same.
+//! There are no locks. Any number of backups, syncs, snapshot removals, label changes, copies,
+//! restores and maintenance runs can use one store concurrently, on any machines with any clocks. Any
+//! of them can stop at any point and never resume. This documentation argues why no chunk that a
+//! snapshot references is ever lost nevertheless.
 //!
-//! # What is relied on
+//! # Terms
 //!
-//! *The store.* An object is there whole or not at all; a name that was given is not given again to
-//! other bytes; what was put and not deleted is found by every listing that begins later. Listings
-//! are not of one moment: what comes or goes while one runs may be in it or not.
-//! Times of objects come from one clock, the store's. No other clock is compared with it, ever.
+//! A pack is *condemned* if a condemnation, an object in `condemned/`, names it. The *grace period*
+//! is the time from the publication of a condemnation until its packs may be deleted. A *writer* is
+//! any program that publishes snapshots. A chunk is *live* if a snapshot references it.
 //!
-//! *Whoever makes a snapshot*
-//!  1. reads `condemned/`, then lists packs, and relies on no pack that is condemned or not there;
-//!  2. publishes packs, then index objects;
-//!  3. reads `condemned/` again. What it needs of packs that were condemned since it copies to new ones,
-//!     and reads again, until a look finds nothing new. If its last look was half a minute ago, in which a
-//!     condemnation may have come and gone, it lists packs again as well;
-//!  4. publishes the snapshot, right after such a look (or after that of step 1, if that was
-//!     seconds ago); and
-//!  5. looks once more. If something that it needs was deleted in between, the snapshot goes.
+//! # Assumptions
+//!
+//! *The store.* An object exists either completely or not at all. A name that has been used is never
+//! used again for other bytes. An object that was stored and not deleted appears in every listing
+//! that begins later. A listing is not atomic: an object that is stored or deleted while the listing
+//! runs may or may not appear in it. The times of objects come from a single clock, the clock of the
+//! store. Collection never compares them with any other clock; [`confirm_clock`] does, but only to
+//! refuse removal by age.
+//!
+//! *A writer*
+//! 1. reads `condemned/`, then lists packs. It relies on no pack that is condemned or missing;
+//! 2. publishes packs, then index objects;
+//! 3. reads `condemned/` again. It copies what it needs from newly condemned packs to new packs, and
+//!    reads `condemned/` again, until a check finds no new condemnation. If its last check was 30
+//!    seconds ago or more, a condemnation may have been published and deleted since, so it also lists
+//!    packs again;
+//! 4. publishes the snapshot immediately after such a check (or after the check of step 1, if that
+//!    was seconds ago); and
+//! 5. checks once more. If data that the snapshot needs was deleted in the meantime, the writer
+//!    removes the snapshot.
 //!
 //! *Maintenance* ([`run`])
-//!  1. reads `condemned/`, and then asks the store for its time, by a small object that it publishes and
-//!     takes away;
-//!  2. lists snapshots, then index objects, then packs, and marks every chunk that a snapshot
-//!     needs. If any tree cannot be read it stops here;
-//!  3. deletes packs whose condemnation was a grace old at the time asked for, each only if every marked
-//!     chunk in it was read from another pack that no condemnation names; what has no such copy is
-//!     copied to a new pack first. Right before each deletion it reads `condemned/` again: the
-//!     condemnation of the pack must still be there, and none name those it relies on; and then it
-//!     looks whether these are there;
-//!  4. publishes new condemnations: of packs in which nothing is marked, and of packs of which
-//!     everything that is marked was copied out. None that is younger than the grace is among them;
-//!  5. replaces index objects that mention deleted packs, and adds the packs that no index object
-//!     covers; and
-//!  6. takes away condemnations of which no pack is there. Another, that says so, takes the place of each
-//!     for one more grace.
+//! 1. reads `condemned/`, and then determines the time of the store's clock by publishing a small
+//!    object and deleting it;
+//! 2. lists snapshots, then index objects, then packs, and marks every chunk that a snapshot
+//!    references. If any tree is unreadable, it stops here;
+//! 3. deletes packs whose condemnation was older than the grace period at the time just determined.
+//!    A pack is deleted only if every marked chunk in it was read successfully from another pack that
+//!    is not condemned. A chunk without such a copy is first copied to a new pack. Immediately before
+//!    each deletion, maintenance reads `condemned/` again: the condemnation of the pack must still
+//!    exist, and no condemnation may name a pack that holds one of the copies. After that, it checks
+//!    that the packs with the copies exist;
+//! 4. publishes new condemnations of packs without marked chunks, and of packs whose marked chunks
+//!    were all copied to other packs. It condemns no pack that is younger than the grace period;
+//! 5. replaces index objects that mention deleted packs, and adds the packs that no index object
+//!    covers; and
+//! 6. removes condemnations whose packs are all deleted. Each is replaced by a condemnation that
+//!    records the deletion and stays for one more grace period.
 //!
-//! # Why nothing live is lost
+//! # Why no live data is lost
 //!
-//! **Condemned is final.** Nobody who has seen a condemnation relies on what it names any more, and no
-//! pack is ever taken out of one. So whatever a maintenance relies on when it deletes (the copies
-//! of step 3), and whatever a new snapshot relies on, was condemned by nobody at the time of the look.
+//! **A condemnation is final.** A program that has read a condemnation never again relies on the
+//! packs that it names, and no pack is ever removed from a condemnation. Therefore no pack that
+//! maintenance relies on when it deletes (the copies of step 3), and no pack that a new snapshot
+//! relies on, was condemned when the program last read `condemned/`.
 //!
-//! **A snapshot against a deletion.** Let a snapshot rely on pack P: its maker last looked at time L, when
-//! P was not condemned, and the snapshot is visible from time V. Somebody deletes P: P was condemned at
-//! C, later than L, and that was a grace old when the deleter listed snapshots, at S: so S is later than L by
-//! more than a grace. If V comes before S, the deleter has seen the snapshot, and has kept a
-//! copy of what it needs. V comes after S only if it comes more than a grace after L. That is the one gap that must
-//! stay short: between a look that finds nothing and the snapshot being visible lie one listing of a
-//! small area and one small object. It is not on a promise that this rests alone: step 5 of
-//! whoever makes the snapshot looks whether anything was condemned in the gap, and if so whether all is
-//! still there. So a machine that slept for a month in the gap, or a store whose clock was put forward
-//! by a year, makes a backup fail that says so, and no snapshot with a hole.
+//! **A snapshot against a deletion.** Let a snapshot rely on pack P. Its writer last checked at time
+//! L, when P was not condemned, and the snapshot is visible from time V. Let another program delete
+//! P. P was condemned at time C, which is later than L. That condemnation was older than the grace
+//! period when the deleting program listed snapshots, at time S. So S is later than L by more than a
+//! grace period. If V is before S, the deleting program has seen the snapshot and has kept a copy of
+//! the data that it needs. V can be after S only if V is more than a grace period after L. So the gap
+//! from L to V is the one gap that must stay short: it lies between a check that finds nothing and
+//! the visibility of the snapshot, and contains one listing of a small area and the upload of one
+//! small object. Safety does not rest on the assumption alone that this gap is short: in step 5, the
+//! writer checks whether any pack was condemned in the gap, and if so, whether all its data still
+//! exists. If a machine sleeps for a month in the gap, or the clock of the store is set forward by a
+//! year, the backup fails with an error and leaves no snapshot with missing data.
 //!
-//! **A deletion against a deletion.** Let pack X be deleted by somebody who relied, for a live chunk, on the copy in
-//! R(X). Right before, at L, they read that R(X) was not condemned, and after that they saw it there. If R(X)
-//! is deleted too, some condemnation names it. That was not there at L. It had not come and gone
-//! before: it goes after its packs, and R(X) was there after L. So it came after L; and that of
-//! X was there at L. So R(X) was condemned later than X, and R(R(X)) later than that. There are finitely many
-//! packs: following them one comes to a copy that is never deleted. No clock is in this, and no grace. Two
-//! maintenances may both condemn the two copies of a chunk, each for the sake of the other; then neither is
-//! a copy to rely on, and step 3 makes a third before either goes.
+//! **A deletion against a deletion.** Let a program delete pack X and rely, for a live chunk, on the
+//! copy in pack R(X). Immediately before, at time L, it read that R(X) was not condemned, and after
+//! that it found that R(X) exists. If R(X) is deleted too, some condemnation names it. That
+//! condemnation did not exist at L. It was not published and removed before L either: a condemnation
+//! is removed after its packs, and R(X) existed after L. So it was published after L, whereas the
+//! condemnation of X existed at L. So R(X) was condemned later than X, and R(R(X)) later than R(X).
+//! The number of packs is finite, so this sequence ends at a copy that is never deleted. This
+//! argument uses no clock and no grace period. Two maintenance runs may condemn the two copies of a
+//! chunk, each relying on the other copy. Then neither copy may be relied on, and step 3 creates a
+//! third copy before either is deleted.
 //!
-//! **Condemning** is therefore never dangerous, however old or wrong the look was that led to it: it
-//! only makes others copy. That is also all that somebody can do who may write to the store but not
-//! delete, and has the key: condemn everything, claim in index objects or packs to have
-//! chunks that are not there, publish snapshots that need everything. A copy counts when it was read,
-//! what is in a pack is asked of the pack, and a chunk that is followed as one thing may still have to be followed as
-//! another ([`marks`]). Snapshots that cannot be read stop maintenance until they are removed; they cost room.
-//! Whoever has no key can do less: what does not open is passed over.
+//! **Condemning** is therefore never dangerous, even if it is based on information that is old or
+//! wrong: it only makes other programs copy data. An attacker who has the key and may write to the
+//! store but not delete from it can do no more than that. Such an attacker can condemn every pack,
+//! claim in index objects or packs to have chunks that do not exist, or publish snapshots that
+//! reference everything. But a copy counts only after it was read, the contents of a pack are taken
+//! from the footer of that pack, and a chunk that was traversed in one role is still traversed in its
+//! other roles ([`marks`]). Snapshots that cannot be read stop maintenance until they are removed;
+//! they only cost space. An attacker without the key can do less: objects that do not open are
+//! skipped.
 //!
-//! **A condemnation that is damaged** stops everybody, since it may name anything. A repair takes it away,
-//! and then nothing is condemned by it any more. A maintenance that read it when it was whole looks
-//! right before each deletion whether it is still there: so here, too, a short gap alone is relied on.
+//! **A damaged condemnation** stops every program, since it may name any pack. `repair` removes it,
+//! and from then on it condemns nothing. A maintenance run that read it while it was intact checks
+//! immediately before each deletion that the condemnation still exists. So here, too, safety rests on
+//! a short gap alone.
 //!
-//! **A removal** of snapshots needs no care: what is not seen in a listing is not needed, unless it was
-//! copied (`dup`) to a name that the listing had passed. So snapshots are listed a second time before anything
-//! is deleted, and what is new is marked. Changing labels leaves the first object of a snapshot in place.
+//! **Removing** snapshots needs no special care. A snapshot that does not appear in a listing is not
+//! needed, unless it was copied (`dup`) to a name that the listing had already passed. So snapshots
+//! are listed a second time before any deletion, and new ones are marked. A label change leaves the
+//! first object of a snapshot in place.
 //!
-//! **Unfinished backups** have packs that no snapshot needs. That these are not condemned while they
-//! are younger than the grace is no matter of safety: it spares such a backup the copying. One that
-//! takes longer finds them condemned, and copies.
+//! **Unfinished backups** have packs that no snapshot references. Packs younger than the grace period
+//! are not condemned. This is not needed for safety: it saves such a backup from copying its packs. A
+//! backup that takes longer finds its packs condemned, and copies them.
 //!
-//! **A sync** that copies objects as they are gives a name again that may have been deleted here, and somebody may
-//! be about to delete it once more. It never takes a name that is condemned, and a name stays condemned
-//! for a grace after its pack is gone (step 6); and a maintenance looks right before each deletion whether the condemnation
-//! by which it deletes is still there. So it hits what a sync put only if a grace passes between that look and the
-//! deletion that follows it: this is the one place where a short gap alone is relied on, and only where there is such a sync.
+//! **A sync** that copies objects verbatim can reuse a name that was deleted from this store before,
+//! and that another program may be about to delete again. It never uses a name that is condemned, a
+//! name stays condemned for a grace period after its pack is deleted (step 6), and maintenance checks
+//! immediately before each deletion that the condemnation on which it acts still exists. So
+//! maintenance can delete a pack that a sync stored only if a whole grace period passes between that
+//! check and the deletion that follows it. This is the only other case in which safety rests on a
+//! short gap alone, and only if such a sync takes place.
 //!
 //! # Why index objects stay complete
 //!
-//! Index objects are copies of facts in the footers of packs, so no data depends on them. But a pack that
-//! an index object once covered stays covered until the pack is deleted:
+//! Index objects are copies of facts in the footers of packs, so no data depends on them. But a pack
+//! that an index object once covered stays covered until the pack is deleted:
 //!
 //! - An index object is deleted only after its replacement was published. The replacement mentions
 //!   every pack of the old object except the packs that are proved to be deleted.
-//! - There are two proofs: this run deleted the pack, or the pack was known before a listing of packs began
-//!   and that listing did not find it. A writer publishes an index object after its packs, so every
-//!   pack in an index object that was read before the listing was published before the listing.
-//!   Not being listed alone proves nothing: this run and other writers publish packs later than that.
-//! - If the index misses a chunk, footers are read first, and index objects after them. There, a second
-//!   listing of packs begins after the index objects were read, and decides ([`look`]).
+//! - There are two proofs: this run deleted the pack, or the pack was known before a listing of packs
+//!   began and that listing did not find it. A writer publishes an index object after its packs, so
+//!   every pack in an index object that was read before the listing was published before the listing.
+//!   Absence from a listing alone proves nothing, because this run and other writers publish packs
+//!   after it.
+//! - If the index lacks a chunk, footers are read first, and index objects after them. In this case,
+//!   a second listing of packs begins after the index objects were read, and decides ([`survey`]).
 //!
 //! A stop between publishing a pack and publishing its index object leaves the pack uncovered. The
-//! next maintenance adds it. `tests/collecting/indexes.rs` checks this by exhaustion, as
+//! next maintenance adds it. `tests/collecting/indexes.rs` checks this exhaustively, as
 //! `tests/collecting` does for the argument above.
 //!
-//! # What a stop leaves
+//! # What an interrupted run leaves
 //!
 //! | stopped after | left |
 //! |---|---|
-//! | asking for the time | a condemnation of nothing, which the next run takes away |
-//! | copying | packs that duplicate others, maybe in no index object; the next run finds their copies, condemns the old packs at once, and adds the new ones to the index |
-//! | condemning | packs that wait; nothing relies on them |
-//! | deleting some packs | the others, still condemned |
-//! | deleting all packs | a condemnation of nothing |
-//! | publishing an index object | packs that are told of twice |
+//! | determining the time | a condemnation that names no pack, which the next run removes |
+//! | copying | new packs that duplicate old ones, possibly in no index object |
+//! | condemning | packs that wait for deletion; nothing relies on them |
+//! | deleting some packs | the other packs, still condemned |
+//! | deleting all packs | a condemnation of packs that no longer exist |
+//! | publishing an index object | packs that two index objects mention |
 //! | deleting old index objects | nothing |
+//!
+//! After a stop while copying, the next run finds the copies, condemns the old packs immediately, and
+//! adds the new packs to the index.
 //!
 //! # A full disk
 //!
-//! Nothing is written before everything is deleted that may be. A condemnation needs some hundred bytes,
-//! which the removal of a snapshot has freed. If there is no space even for that, and the user requests it by
-//! name ([`Options::is_exclusive`]), one pack after another is deleted without a condemnation, until a
-//! condemnation of all of them can be published. Such a pack holds no chunk that a snapshot needs.
-//! No other maintenance relies on it, since a maintenance relies on copies of live chunks only. A
-//! backup or sync may rely on it, if it began before and has not published its snapshot. It notices this
-//! only if it looks after the condemnation was published. If it looked last before that, its snapshot has
-//! a hole. So the user promises that there is no such writer. A snapshot that was published since
-//! the snapshots were listed proves the promise wrong: then nothing is deleted this way.
+//! Maintenance deletes everything it may delete before it writes anything that it cannot do without.
+//! A condemnation needs a few hundred bytes, which the removal of a snapshot has freed. If there is
+//! no space even for that, and the user requests it explicitly ([`Options::is_exclusive`]), packs are
+//! deleted one by one without a condemnation until a condemnation of all of them can be published.
+//! Such a pack holds no chunk that a snapshot references. No other maintenance run relies on it,
+//! because maintenance relies on copies of live chunks only. A backup or sync may rely on it if it
+//! started earlier and has not published its snapshot yet. It notices the deletion only if it checks
+//! after the condemnation was published. If its last check was before that, its snapshot lacks data.
+//! So the user must guarantee that there is no such writer. A snapshot that was published after the
+//! snapshots were listed disproves the guarantee: then nothing is deleted in this way.
 //!
 //! # Memory
 //!
-//! Three bits a chunk and at most some 50 bytes a pack, besides the index; one snapshot at a time. Packs are sorted out
-//! by one pass over the records of the index.
+//! Three bits per chunk and at most about 50 bytes per pack, in addition to the index. Snapshots are
+//! processed one at a time. One pass over the records of the index classifies the packs.
 
 mod condemn;
 mod delete;
@@ -156,65 +184,73 @@ use crate::util::interrupt::Interrupt;
 
 use crate::ops::collect::survey::Look;
 
-/// The grace unless another is asked for: a week.
+/// The default grace period: one week.
 pub const USUAL_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// The shortest grace with which others may use the store at the same time: their gap between a look and a
-/// snapshot, and ours between a look and a deletion, must stay below half of it.
+/// The shortest grace period with which other programs may use the store at the same time. Two gaps
+/// must stay below half of it: the gap of a writer between its last check and its snapshot, and the
+/// gap of maintenance between a check and a deletion.
 pub const SHORTEST_SHARED_GRACE: Duration = Duration::from_secs(60);
 
-/// What to do.
+/// Options of [`run`].
 pub struct Options {
-    /// How long packs stay condemned before they are deleted. None at all means at once.
+    /// How long packs stay condemned before they are deleted. Zero deletes them immediately.
     pub grace: Duration,
-    /// Whether only to tell what would be done.
+    /// Whether to report only what would be done, without changing the store.
     pub is_dry: bool,
-    /// Whether no other program uses the store. Then dead packs may be deleted without a condemnation
-    /// where there is no space for one ([`delete`]). Needs a grace of zero.
+    /// Whether the user guarantees that no other program uses the store. Then unreferenced packs may
+    /// be deleted without a condemnation if there is no space for one ([`delete`]). Requires a grace
+    /// period of zero.
     pub is_exclusive: bool,
-    /// Bytes that may be copied out of packs of which much is dead; no limit if none is given.
+    /// The number of bytes that may be copied out of packs that are mostly unreferenced. `None` means
+    /// no limit.
     pub max_repack_bytes: Option<u64>,
-    /// Set when the user wants to stop.
+    /// Set when the user requests a stop.
     pub interrupt: Interrupt,
 }
 
-/// What was done, or would be.
+/// What a run did, or what a dry run would do.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// Snapshot objects of which all that they need was found.
+    /// Snapshot objects whose trees were read completely.
     pub snapshots: u64,
-    /// Chunks that snapshots need and that are in no pack.
+    /// Chunks that snapshots reference and that are in no pack.
     pub lost_chunks: u64,
-    /// Packs that were deleted.
+    /// Deleted packs.
     pub freed_packs: u64,
-    /// Their length.
+    /// Total size of the deleted packs.
     pub freed_bytes: u64,
-    /// Packs that were condemned now.
+    /// Packs that this run condemned.
     pub condemned_packs: u64,
-    /// Their length.
+    /// Total size of the packs that this run condemned.
     pub condemned_bytes: u64,
-    /// Bytes of all packs that are condemned and still there.
+    /// Total size of all condemned packs that still exist.
     pub waiting_bytes: u64,
-    /// When the last of them may be deleted, by the store's clock, nanoseconds since 1970.
+    /// When the last of the condemned packs may be deleted, by the store's clock, in nanoseconds
+    /// since 1970.
     pub waiting_until_ns: Option<i64>,
-    /// Packs that nothing needs, but that are too young: a backup may be making them.
+    /// Total size of the unreferenced packs that are too young to condemn: a backup may still be
+    /// using them.
     pub young_bytes: u64,
-    /// When the last of them may be condemned, by the store's clock, nanoseconds since 1970.
+    /// When the last of the young packs may be condemned, by the store's clock, in nanoseconds since
+    /// 1970.
     pub young_until_ns: Option<i64>,
-    /// Plain bytes that were copied out of packs.
+    /// Uncompressed bytes that were copied out of packs.
     pub repacked_bytes: u64,
-    /// Index objects that were replaced.
+    /// Number of index objects that were replaced.
     pub merged_indexes: u64,
     /// Packs that no index object covered before.
     pub indexed_packs: u64,
-    /// How long it took.
+    /// Elapsed time of the run.
     pub duration: Duration,
 }
 
-/// Deletes what may be deleted, condemns what should be.
+/// Deletes packs whose grace period is over and condemns unreferenced ones. It can be repeated after
+/// any error.
 ///
 /// # Errors
-/// Whatever keeps it from knowing what is live, and then nothing was changed; or from going on:
-/// then it can be run again. [`Kind::Denied`] if the store lets nobody delete.
+/// Any error that prevents a survey from finding out which chunks are live; after such a survey, no
+/// pack is deleted or condemned. Any error that prevents continuing. [`Kind::Denied`] if the store does
+/// not permit deletion.
 pub fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
     let started = Instant::now();
     let mut summary = Summary::default();
@@ -222,8 +258,8 @@ pub fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
         condemned::ask_to_delete(kloset).map_err(as_refused)?;
     }
     once(kloset, options, &mut summary)?;
-    // Without a grace, what was condemned just now may go by another look. After exclusive use, a
-    // condemnation may be left of packs that are gone.
+    // Without a grace period, a second survey can delete what was condemned just now. After exclusive
+    // use, a condemnation of packs that are already deleted may be left.
     let is_more = summary.condemned_packs > 0 || options.is_exclusive;
     if options.grace.is_zero() && is_more && !options.is_dry {
         once(kloset, options, &mut summary)?;
@@ -233,7 +269,7 @@ pub fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
     Ok(summary)
 }
 
-/// One look, and what follows from it.
+/// Surveys the store once, then deletes, condemns and merges index objects.
 fn once(kloset: &Kloset, options: &Options, summary: &mut Summary) -> Result<()> {
     let mut look = Look::take(kloset, options)?;
     summary.snapshots = look.snapshots;
@@ -258,7 +294,7 @@ fn once(kloset: &Kloset, options: &Options, summary: &mut Summary) -> Result<()>
     }
 }
 
-/// The error of a store that lets nobody delete.
+/// The error of a store that does not permit deletion.
 fn as_refused(error: Error) -> Error {
     match error.kind() {
         Kind::Denied => error.during("this store lets nobody delete, so nothing can be freed"),
@@ -267,7 +303,7 @@ fn as_refused(error: Error) -> Error {
 }
 
 impl Summary {
-    /// Notes that packs were condemned at this time.
+    /// Notes that packs were condemned at `since_ns`.
     fn condemned(&mut self, since_ns: i64, grace: Duration) {
         let grace_ns = i64::try_from(grace.as_nanos()).unwrap_or(i64::MAX);
         self.waiting_until_ns = self
@@ -276,12 +312,12 @@ impl Summary {
     }
 }
 
-/// Makes sure that `now_ns`, by which ages are told that decide what is removed, is the time by the
-/// store's clock too, to a day: a machine whose clock is a year ahead would find everything old. A store
-/// that is full cannot be asked, and is believed.
+/// Verifies that `now_ns`, which decides the age of what is removed, agrees with the store's clock to
+/// within a day: a machine whose clock is a year ahead would consider everything old. If the store is
+/// full, its time cannot be determined, and `now_ns` is accepted.
 ///
 /// # Errors
-/// [`Kind::Failed`] if they disagree; [`Kind::Denied`] if the store lets nobody delete.
+/// [`Kind::Failed`] if the clocks disagree; [`Kind::Denied`] if the store does not permit deletion.
 pub fn confirm_clock(kloset: &Kloset, now_ns: i64) -> Result<()> {
     let store_ns = match store_now_ns(kloset) {
         Err(error) if matches!(error.kind(), Kind::NoSpace | Kind::NotFound) => return Ok(()),

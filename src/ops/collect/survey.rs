@@ -1,11 +1,12 @@
-//! A look at a store: what is condemned, what is live, what is there; on which everything
-//! else here relies.
+//! A survey of a store: which packs are condemned, which chunks are live, which packs exist. The rest
+//! of collection relies on it.
 //!
-//! The order matters. Condemnations are read first, before packs are listed: who deletes
-//! packs takes their condemnation away after them, so a pack that is seen and whose condemnation
-//! is not, is none. Then the store is asked for its time, and only then are snapshots listed: so
-//! what is old enough by that time was condemned a grace before this listing. Index objects and
-//! packs come after snapshots: who publishes a snapshot has published these before.
+//! The order matters. Condemnations are read before packs are listed: a program that deletes packs
+//! removes their condemnation after them. So a pack that is listed, and whose condemnation was not
+//! read, was not condemned when condemnations were read. Then the time of the store is determined,
+//! and only then are snapshots listed: a condemnation that is old enough by that time was published a
+//! grace period before this listing. Index objects and packs are read after snapshots: a writer
+//! publishes these before the snapshot.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -25,45 +26,45 @@ use crate::store::{Area, Object};
 use crate::util::Id;
 use crate::util::clock::now_ns;
 
-/// What was seen.
+/// The result of a survey.
 pub(super) struct Look<'a> {
     kloset: &'a Kloset,
     options: &'a Options,
-    /// The time by the store's clock when the look was taken, or before.
+    /// The time by the store's clock when the survey was taken, or an earlier time.
     now_ns: i64,
-    /// All of them.
+    /// All condemnations in the store.
     pub(super) condemnations: Vec<Condemnation>,
-    /// Where chunks are. Packs that are condemned, or damaged, are hidden.
+    /// The places of chunks. Condemned and damaged packs are hidden.
     pub(super) index: &'a Index,
-    /// Packs that the last check on this machine found damaged, but for those that are condemned.
+    /// Packs that the last check on this machine found damaged, except for the condemned ones.
     damaged: HashSet<Id>,
-    /// Which chunks are live.
+    /// The marks of live chunks.
     pub(super) marks: Marks<'a>,
-    /// Packs in the store, by their numbers in the index, whole or not.
+    /// Packs in the store, by their numbers in the index, intact or not.
     listed: Bits,
-    /// When those younger than the grace were published, by the store's clock.
+    /// Publication times of the packs younger than the grace period, by the store's clock.
     young: HashMap<u32, i64>,
-    /// Packs that are proved to be deleted: known before a listing began that did not find
-    /// them, or deleted by this run. A pack that is neither listed nor gone is newer than the listing.
+    /// Packs that are proved to be deleted: known before a listing began that did not find them, or
+    /// deleted by this run. A pack that is neither listed nor gone is newer than the listing.
     gone: Bits,
-    /// Snapshots that were followed.
+    /// Number of snapshots that were traversed.
     pub(super) snapshots: u64,
     /// The snapshot objects that were listed.
     pub(super) seen: HashSet<Id>,
 }
 
-/// A snapshot of which it cannot be told what it needs.
+/// A snapshot whose references are unknown.
 struct Unread {
-    /// What somebody can do about it.
+    /// What the user can do about it.
     wayout: String,
     error: Error,
 }
 
 impl<'a> Look<'a> {
-    /// Looks now.
+    /// Surveys the store.
     ///
     /// # Errors
-    /// If anything keeps us from knowing what is live.
+    /// Any error that prevents finding out which chunks are live.
     pub(super) fn take(kloset: &'a Kloset, options: &'a Options) -> Result<Look<'a>> {
         let condemnations = condemned::list(kloset)?;
         let now_ns = time_of(kloset, options)?;
@@ -99,7 +100,7 @@ impl<'a> Look<'a> {
         Ok(look)
     }
 
-    /// Condemned packs that are there: how many bytes, and when the last of them may go, in
+    /// Total size of the condemned packs that exist, and when the last of them may be deleted, in
     /// nanoseconds since 1970 by the store's clock.
     pub(super) fn waiting(&self) -> (u64, Option<i64>) {
         let (mut bytes, mut until, mut seen) = (0, None, HashSet::new());
@@ -119,7 +120,7 @@ impl<'a> Look<'a> {
         (bytes, until)
     }
 
-    /// Whether the grace of a condemnation was over when snapshots were listed.
+    /// Whether the grace period of a condemnation was over when snapshots were listed.
     pub(super) fn is_over(&self, condemnation: &Condemnation) -> bool {
         self.is_old(condemnation.since_ns)
     }
@@ -129,8 +130,8 @@ impl<'a> Look<'a> {
         self.listed.is_set(number.into())
     }
 
-    /// Whether it is proved that the pack was deleted. Not being listed is no proof: the pack may
-    /// have been published after the listing, by another writer or by this run.
+    /// Whether it is proved that the pack was deleted. Absence from the listing is no proof: the pack
+    /// may have been published after the listing, by another writer or by this run.
     pub(super) fn is_gone_for_good(&self, pack: &Id) -> bool {
         let number = self.index.number_of(pack);
         number.is_some_and(|number| self.gone.is_set(number.into()))
@@ -152,7 +153,7 @@ impl<'a> Look<'a> {
     }
 
     /// # Errors
-    /// [`Kind::Interrupted`] if the user wants to stop.
+    /// [`Kind::Interrupted`] if the user requested a stop.
     pub(super) fn interrupt_check(&self) -> Result<()> {
         self.options.interrupt.check()
     }
@@ -162,21 +163,23 @@ impl<'a> Look<'a> {
         self.damaged.contains(pack)
     }
 
-    /// Until when the pack with this number is younger than the grace, if it is.
+    /// The time until which the pack with this number is younger than the grace period; `None` if it
+    /// is older.
     pub(super) fn young_until_ns(&self, number: u32) -> Option<i64> {
         let grace_ns = i64::try_from(self.options.grace.as_nanos()).unwrap_or(i64::MAX);
         let since_ns = self.young.get(&number)?;
         Some(since_ns.saturating_add(grace_ns))
     }
 
-    /// Whether something of that time was older than the grace.
+    /// Whether an object published at `since_ns` was older than the grace period.
     fn is_old(&self, since_ns: i64) -> bool {
         let age_ns = i128::from(self.now_ns) - i128::from(since_ns);
-        // Also what comes from the future, by a clock that was put back: nothing is, with no grace.
+        // With a grace period of zero, a time in the future is old too: the clock of the store may
+        // have been set back.
         self.options.grace.is_zero() || age_ns >= nanoseconds(self.options.grace)
     }
 
-    /// Learns which packs are there, and what is in those that no index object tells of.
+    /// Lists packs, and reads the footers of those that no index object mentions.
     ///
     /// A pack that the index knows now was published before this listing begins, because an index
     /// object is published after its packs. If the listing does not find the pack, it was deleted.
@@ -210,7 +213,7 @@ impl<'a> Look<'a> {
         self.marks.extend()
     }
 
-    /// Notes that a pack is there.
+    /// Notes that a pack exists.
     fn note(&mut self, number: u32, pack: &Object) {
         self.index.mark_present(&pack.id, pack.size_bytes);
         if !self.is_old(pack.modified_ns) {
@@ -222,15 +225,15 @@ impl<'a> Look<'a> {
         self.gone.clear(number);
     }
 
-    /// Hides condemned packs: nothing in them may be relied on. Damaged ones too, so that of what a backup
-    /// stored anew the new copy is the one that lives, and they can go.
+    /// Hides condemned packs, because nothing may rely on them. Hides damaged packs too: if a backup
+    /// has stored a chunk again, only the new copy is marked, and the damaged pack can be deleted.
     fn hide(&self) {
         let packs = self.condemnations.iter().flat_map(|each| &each.packs);
         self.index.exclude_packs(&packs.copied().collect());
         self.index.exclude_packs(&self.damaged);
     }
 
-    /// Marks what `snapshots` need, and returns those of which that cannot be told.
+    /// Marks the chunks that `snapshots` reference, and returns the snapshots that could not be read.
     fn mark(&mut self, snapshots: &HashSet<Id>) -> Result<Vec<Unread>> {
         let mut unread = Vec::new();
         for object in snapshots {
@@ -260,11 +263,11 @@ impl<'a> Look<'a> {
     }
 
     /// # Errors
-    /// If there are any `unread` snapshots: what they need could be anything. The others of them are told
-    /// of, so that one look at it is enough.
+    /// If there are any `unread` snapshots, because they could reference any chunk. The first becomes
+    /// the error, the others become warnings, so that one run reports them all.
     fn refuse(&self, unread: Vec<Unread>) -> Result<()> {
         let mut all = unread.into_iter().map(|Unread { wayout, error }| {
-            // What is in no pack is damage too, not a snapshot that does not exist.
+            // A chunk that is in no pack is damage too, not a snapshot that does not exist.
             let is_missing = error.kind() == Kind::NotFound;
             let error = if is_missing {
                 Error::corrupt(error.to_string())
@@ -284,7 +287,7 @@ impl<'a> Look<'a> {
         Marker::new(self.kloset, &mut self.marks, &self.options.interrupt)?.snapshot(&snapshot.root)
     }
 
-    /// The snapshot in `object`; nothing if it is gone, or none that a holder of the key made.
+    /// The snapshot in `object`; `None` if it is gone or was not sealed with the key.
     fn read(&self, object: Id) -> Result<Option<Snapshot>> {
         let doing = || format!("read snapshot object {object}");
         let bytes = match self.kloset.store().get(Area::Snapshots, object) {
@@ -314,13 +317,13 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// A chunk that is nowhere may be in a pack of which some index object does not tell the
-    /// truth. So everything is learnt from the packs themselves, and marked again.
+    /// Reads the footers of all packs, and marks everything again. A chunk that the index does not
+    /// have may be in a pack that some index object describes incorrectly.
     ///
-    /// Index objects are read after that, so that they add only packs that the listing did not
-    /// find. Such a pack was deleted, or it was published after the listing. A second listing
-    /// decides which: it begins after the index objects were read, so it finds every pack that they
-    /// mention and that still exists. New packs stay hidden, because an index object may lie.
+    /// Index objects are read after that, so that they add only packs that the listing did not find.
+    /// Such a pack was deleted, or it was published after the listing. A second listing decides
+    /// which: it begins after the index objects were read, so it finds every pack that they mention
+    /// and that still exists. New packs stay hidden, because an index object may be wrong.
     fn start_over_from_footers(&mut self, snapshots: &HashSet<Id>) -> Result<Vec<Unread>> {
         let error = Error::corrupt("the index does not tell of every chunk")
             .during("reading the footers of all packs");
@@ -348,11 +351,11 @@ impl<'a> Look<'a> {
         Ok(unread)
     }
 
-    /// Marks what snapshots need that came since, with the packs that came with them.
+    /// Marks the chunks of snapshots that were published since the first listing, with the packs that
+    /// came with them.
     ///
-    /// Those that were published before snapshots were listed may have been missed only if a
-    /// listing is not of one moment: a copy made of a snapshot, and that removed, both while
-    /// it ran.
+    /// A snapshot that was published before the listing can be missed only because a listing is not
+    /// atomic: a snapshot was copied, and the original removed, both while the listing ran.
     fn catch_up(&mut self, seen: &mut HashSet<Id>) -> Result<Vec<Unread>> {
         let mut new = self.kloset.names(Area::Snapshots)?;
         new.retain(|object| !seen.contains(object));
@@ -366,7 +369,7 @@ impl<'a> Look<'a> {
     }
 }
 
-/// The index, as index objects are now.
+/// The index, updated with the current index objects.
 fn refreshed(kloset: &Kloset) -> Result<&Index> {
     match kloset.index.get() {
         Some(index) => kloset
@@ -377,10 +380,10 @@ fn refreshed(kloset: &Kloset) -> Result<&Index> {
     }
 }
 
-/// The time by the store's clock, or a little earlier.
+/// The time by the store's clock, or slightly earlier.
 ///
-/// Where there is no room to ask, the newest object tells of a time that has passed. A dry run
-/// leaves the store alone and takes this machine's clock: it deletes nothing.
+/// If there is no space to determine it, the time of the newest object is used: it has passed. A dry
+/// run does not change the store and uses the clock of this machine: it deletes nothing.
 fn time_of(kloset: &Kloset, options: &Options) -> Result<i64> {
     if options.is_dry {
         return Ok(now_ns());
@@ -389,7 +392,7 @@ fn time_of(kloset: &Kloset, options: &Options) -> Result<i64> {
         return Ok(0);
     }
     match condemned::store_now_ns(kloset) {
-        // Full; or another maintenance took our question for something left over.
+        // The store is full, or another maintenance run removed the probe as left over.
         Err(error) if matches!(error.kind(), Kind::NoSpace | Kind::NotFound) => newest_ns(kloset),
         now => now,
     }
