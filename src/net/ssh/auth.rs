@@ -1,8 +1,9 @@
-//! Logging in: with keys of an agent, then with those in files. Never with a password.
+//! Public key authentication: first with the keys of an agent, then with key files. Never with a
+//! password.
 //!
-//! Keys go in the order of ssh: those of the agent that are configured, the others of the
-//! agent, those in files. A file that takes a passphrase comes last, and somebody has to be
-//! there to type it; one that was typed is kept for the next connection of this process.
+//! The order is that of ssh: agent keys that are configured, other agent keys, key files. Encrypted
+//! key files come last, and need a user to enter the passphrase. An entered passphrase is kept for
+//! further connections of this process.
 
 use ssh2::{Agent, ErrorCode};
 use zeroize::Zeroizing;
@@ -13,44 +14,44 @@ use super::session::{Session, broken};
 use super::{Endpoint, Question};
 use crate::error::{Error, Kind, Result};
 
-/// More keys than this no server lets us offer.
+/// The maximum number of keys offered. No server accepts more attempts.
 const KEY_LIMIT: usize = 32;
-/// How often a passphrase may be mistyped.
+/// The number of attempts to enter a passphrase.
 const TRIES: u32 = 3;
 
-/// The server wants none of this key: `LIBSSH2_ERROR_AUTHENTICATION_FAILED`,
+/// The server rejected the key: `LIBSSH2_ERROR_AUTHENTICATION_FAILED`,
 /// `LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED`.
 const REFUSED: [i32; 2] = [-18, -19];
-/// The connection is of no use any more: `LIBSSH2_ERROR_SOCKET_SEND`, `_DISCONNECT`,
-/// `_TIMEOUT`, `_RECV`, `_SOCKET_NONE`.
+/// The connection is unusable: `LIBSSH2_ERROR_SOCKET_SEND`, `_DISCONNECT`, `_TIMEOUT`, `_RECV`,
+/// `_SOCKET_NONE`.
 const LOST: [i32; 5] = [-7, -13, -30, -43, -1];
 
-/// What is said of a key that the server wants none of.
+/// The wording for a key that the server rejected.
 const WAS_REFUSED: &str = "was refused";
 
-/// What became of one key.
+/// The result of an attempt with one key.
 enum Tried {
     LetIn,
     Refused,
-    /// It could not be used: why, in a phrase.
+    /// The key could not be used. Contains the reason.
     Unusable(String),
-    /// The server hung up.
+    /// The server closed the connection.
     Lost,
 }
 
-/// An attempt to log in.
 pub(super) struct Login<'a> {
     session: &'a Session,
     host: &'a Host,
     endpoint: &'a Endpoint,
-    /// What was tried in vain, for the error.
+    /// The failed attempts, for the error message.
     tried: Vec<String>,
 }
 
-/// Logs in as the user that `host` says.
+/// Authenticates as the user of `host`.
 ///
 /// # Errors
-/// [`Kind::Denied`], with all that was tried.
+/// [`Kind::Denied`] if every key failed; lists the attempts. [`Kind::Unavailable`] if the server
+/// closed the connection.
 pub(super) fn log_in(session: &Session, host: &Host, endpoint: &Endpoint) -> Result<()> {
     let mut login = Login {
         session,
@@ -83,7 +84,7 @@ impl Login<'_> {
         Ok(false)
     }
 
-    /// The keys that are configured. One that is missing is passed over, as by ssh.
+    /// Reads the configured key files. A missing one is skipped, as in ssh.
     fn key_files(&mut self) -> Vec<KeyFile> {
         let mut files = Vec::new();
         for path in &self.host.identities {
@@ -99,8 +100,8 @@ impl Login<'_> {
         files
     }
 
-    /// Whether a key of the agent lets us in. Files whose keys the agent has need not be tried
-    /// any more, and are taken from `files`.
+    /// Tries the keys of the agent. Removes from `files` the key files whose keys the agent has,
+    /// since they need not be tried again.
     fn is_let_in_by_agent(&mut self, files: &mut Vec<KeyFile>) -> Result<bool> {
         let Some(path) = self.host.agent.clone() else {
             return Ok(false);
@@ -144,10 +145,11 @@ impl Login<'_> {
         Ok(false)
     }
 
-    /// Notes what became of a key; whether no other need be tried.
+    /// Records the result of an attempt. Returns whether authentication succeeded.
     ///
     /// # Errors
-    /// When none other can be.
+    /// [`Kind::Unavailable`] if the server closed the connection, so that no other key can be
+    /// tried.
     fn is_last(&mut self, name: &str, tried: Tried) -> Result<bool> {
         match tried {
             Tried::LetIn => return Ok(true),
@@ -170,9 +172,10 @@ impl Login<'_> {
         Ok(judged(self.session.drive(userauth)?))
     }
 
-    /// Tries a key that takes a passphrase: the one given before, else what a person types.
+    /// Tries an encrypted key, with the passphrase entered earlier or else with one that the user
+    /// enters now.
     fn with_passphrase(&self, file: &KeyFile) -> Result<Tried> {
-        // Held while a person is asked: one question at a time.
+        // Held while the user is asked, so that only one question is shown at a time.
         let mut memory = self.endpoint.memory();
         if let Some((_, passphrase)) = memory
             .passphrases
@@ -204,8 +207,8 @@ impl Login<'_> {
         Ok(Tried::Unusable("wrong passphrase".to_owned()))
     }
 
-    /// What can be done about keys that are not there, or that the server does not know. Of
-    /// those that could not be used it is said already.
+    /// Returns the remedy for missing or rejected keys. The reason for an unusable key is already
+    /// part of the message.
     fn hint(&self, methods: &str) -> &'static str {
         let is_refusal = |tried: &String| tried.ends_with(WAS_REFUSED);
         match self.tried.is_empty() {
@@ -216,7 +219,7 @@ impl Login<'_> {
         }
     }
 
-    /// The error, with what the server would have taken instead.
+    /// Builds the error, which includes the methods that the server accepts.
     fn refused(&self) -> Error {
         let user = &self.host.user;
         let methods =
@@ -235,8 +238,8 @@ impl Login<'_> {
                     format!("not let in as {user}: {tried}; the server takes {methods}{hint}");
                 Error::new(Kind::Denied, cause)
             }
-            // libssh2 takes the end of a connection for one more refusal. It may have been
-            // lost, or the server lets nobody try for ever.
+            // libssh2 reports a closed connection as one more rejection. Either the connection was
+            // lost, or the server limits the number of attempts.
             _ => {
                 let cause = format!(
                     "the server hung up; before that: {tried}; if there are many keys, say which \
@@ -248,7 +251,7 @@ impl Login<'_> {
     }
 }
 
-/// What an answer of libssh2 means.
+/// Converts the result of libssh2.
 fn judged(outcome: Result<(), ssh2::Error>) -> Tried {
     match outcome {
         Ok(()) => Tried::LetIn,

@@ -1,12 +1,12 @@
-//! Many questions under way at once on one connection, for reading many small things over a
-//! line on which each answer takes its time.
+//! Pipelined SFTP requests on one connection, for reading many small files over a connection with
+//! high latency.
 //!
-//! A call of libssh2's SFTP is a question and its answer, and a connection waits in between.
-//! Here questions are given to a channel as fast as they are asked, and whoever asked sorts
-//! the answers by their numbers. Only [`super::sftp`] writes, and moves what is large.
+//! A call of the SFTP client of libssh2 sends one request and waits for the response. This module
+//! sends requests over a channel without waiting, and the caller matches the responses to the
+//! requests by number. It only reads; [`super::sftp`] writes, and transfers large files.
 //!
-//! When anything goes wrong with the connection it is of no use any more, and what was under
-//! way is to be asked for elsewhere.
+//! After any error the connection is unusable, and pending requests must be repeated on another
+//! connection.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -17,36 +17,36 @@ use super::session::{Outcome, Session, broken};
 use super::{Endpoint, message::Answer, message::Question};
 use crate::error::{Error, Kind, Result};
 
-/// What is taken from a channel at once.
+/// The maximum number of bytes read from the channel at once.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// A connection on which questions are asked ahead of their answers. For one thread at a time.
+/// A connection with pipelined requests. Only one thread at a time may use it.
 pub struct Bulk {
-    /// Let go of first, so that nothing waits for the server once more.
+    /// Dropped first, so that the drop of the channel does not wait for the server.
     session: Session,
     channel: Channel,
     traffic: Traffic,
-    /// Of the question that was asked last.
+    /// The number of the most recent request.
     number: u32,
 }
 
-/// What is on its way.
+/// The bytes in transit.
 #[derive(Default)]
 struct Traffic {
-    /// Questions that libssh2 was not given yet.
+    /// Requests not yet passed to libssh2.
     waiting: Vec<u8>,
-    /// Questions that it has in part: it wants to be given the very same bytes again.
+    /// Requests passed to libssh2 in part: libssh2 requires the same bytes in the repeated call.
     leaving: Vec<u8>,
-    /// How much of that is gone.
+    /// The number of bytes of `leaving` that were sent.
     gone: usize,
-    /// What has to be called again before anything else.
+    /// The call that must be repeated before any other call.
     stuck: Option<Stuck>,
-    /// What came and is not understood yet.
+    /// Bytes received and not yet decoded.
     come: Vec<u8>,
     buffer: Vec<u8>,
 }
 
-/// Which call had half a packet sent.
+/// The call that sent a partial packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stuck {
     Sending,
@@ -54,7 +54,11 @@ enum Stuck {
 }
 
 impl Bulk {
-    /// Connects, logs in and asks for the files.
+    /// Connects, authenticates and starts the SFTP subsystem.
+    ///
+    /// # Errors
+    /// The errors of connecting and authenticating; [`Kind::Unavailable`] if the server does not
+    /// offer SFTP or speaks another version.
     pub fn connect(endpoint: &Endpoint) -> Result<Bulk> {
         let session = endpoint.connect()?;
         let lost = |cause: ssh2::Error| broken(&cause);
@@ -62,7 +66,7 @@ impl Bulk {
         let mut channel = channel.map_err(lost)?;
         let started = session.drive(|| channel.subsystem("sftp"))?;
         started.map_err(lost)?;
-        // Nobody reads what it complains of, and unread it would fill the window.
+        // No code reads the error output of the server. Unread, it would fill the window.
         let ignored = session.drive(|| channel.handle_extended_data(ExtendedData::Ignore))?;
         ignored.map_err(lost)?;
         let traffic = Traffic {
@@ -79,7 +83,7 @@ impl Bulk {
         Ok(bulk)
     }
 
-    /// Agrees on a version.
+    /// Negotiates the protocol version.
     fn greet(&mut self) -> Result<()> {
         message::greet(&mut self.traffic.waiting);
         loop {
@@ -96,19 +100,19 @@ impl Bulk {
         }
     }
 
-    /// Asks a question, which leaves with the next call of [`Bulk::receive`]. Returns its
-    /// number.
+    /// Queues a request, which the next call of [`Bulk::receive`] sends. Returns the number of the
+    /// request.
     pub fn ask(&mut self, question: &Question<'_>) -> u32 {
         self.number = self.number.wrapping_add(1);
         message::encode(question, self.number, &mut self.traffic.waiting);
         self.number
     }
 
-    /// Sends what was asked, and waits for answers, at least one. To be called only while
-    /// there is something to be answered.
+    /// Sends the queued requests and waits for at least one response. Call it only while a request
+    /// is pending.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] when the connection is lost, or makes no sense any more;
+    /// [`Kind::Unavailable`] if the connection is lost or the server violates the protocol;
     /// [`Kind::Interrupted`].
     pub fn receive(&mut self) -> Result<Vec<(u32, Answer)>> {
         let mut answers = Vec::new();
@@ -124,7 +128,7 @@ impl Bulk {
         Ok(answers)
     }
 
-    /// Moves bytes in both directions until some have come.
+    /// Transfers bytes in both directions until some are received.
     fn exchange(&mut self) -> Result<()> {
         let Bulk {
             session,
@@ -142,12 +146,12 @@ impl Bulk {
 }
 
 impl Traffic {
-    /// Sends what waits, then takes what has come, in this order: sending may take packets in
-    /// as well, which waiting for the socket would not find. An error that only means to wait
-    /// if nothing has come.
+    /// Sends the queued bytes, then reads the received ones. The order matters: a send may also
+    /// receive packets, which a wait for the socket would not notice. Returns `WouldBlock` if
+    /// nothing was received.
     ///
-    /// libssh2 sends packets for reading, too, to say that there is room; while half a packet
-    /// of one call has left, no other call may be made.
+    /// libssh2 also sends packets during a read, to extend the window. While one call has a packet
+    /// partially sent, no other call is allowed.
     fn turn(&mut self, session: &Session, channel: &mut Channel) -> io::Result<()> {
         let again = || io::Error::from(ErrorKind::WouldBlock);
         if self.stuck != Some(Stuck::Receiving) {
@@ -165,12 +169,12 @@ impl Traffic {
         }
     }
 
-    /// Whether there is something to send.
+    /// Whether bytes of `leaving` remain to be sent.
     fn has_more(&self) -> bool {
         self.gone < self.leaving.len()
     }
 
-    /// Takes what has come, and tells whether that is anything.
+    /// Reads the received bytes. Returns whether there were any.
     fn take(&mut self, channel: &mut Channel) -> io::Result<bool> {
         match channel.read(&mut self.buffer) {
             Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
@@ -183,7 +187,7 @@ impl Traffic {
         }
     }
 
-    /// Sends as much as can leave now.
+    /// Sends as many bytes as possible without blocking.
     fn send(&mut self, channel: &mut Channel) -> io::Result<()> {
         loop {
             if !self.has_more() {
@@ -203,7 +207,7 @@ impl Traffic {
     }
 }
 
-/// Whether the socket took part of a packet only.
+/// Whether the socket accepted only part of a packet.
 fn is_blocked(session: &Session) -> bool {
     matches!(
         session.ssh().block_directions(),

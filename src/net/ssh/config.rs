@@ -1,21 +1,20 @@
-//! What ssh_config(5) says of a host: the files that ssh reads, as far as they concern us.
+//! A parser for ssh_config(5), limited to the keywords that plakar supports.
 //!
 //! ```text
-//! Host nas !nas-old        # applies to what follows, until the next Host or Match
+//! Host nas !nas-old        # applies until the next Host or Match
 //!     HostName 192.168.0.7
 //!     IdentityFile ~/.ssh/%r-key
 //! Match user root host *.lan
 //! Include conf.d/*
 //! ```
 //!
-//! The first value of a keyword wins, but for `IdentityFile`, of which all are kept. Of the
-//! criteria of `Match` there are `all`, `host`, `originalhost`, `user` and `localuser`; a
-//! block that asks for anything else never applies: `exec` would run a command because a
-//! backup is made, and `final` and `canonical` ask for a second reading that we do not do.
-//! Keywords that we do not know are passed over.
+//! The first value of a keyword wins, except for `IdentityFile`, which accumulates. The supported
+//! criteria of `Match` are `all`, `host`, `originalhost`, `user` and `localuser`. A block with any
+//! other criterion never applies: `exec` would run a command during a backup, and `final` and
+//! `canonical` require a second pass, which plakar does not do. Unknown keywords are ignored.
 //!
-//! The parser is ours since the one at hand, `ssh2-config`, has no `Match` and no tokens, and
-//! asks the environment for the home directory itself.
+//! This module has its own parser because the crate `ssh2-config` supports neither `Match` nor
+//! tokens, and reads the home directory from the environment.
 
 use std::collections::HashMap;
 use std::fs;
@@ -25,14 +24,14 @@ use std::path::{Path, PathBuf};
 use super::pattern;
 use crate::error::{During, Error, Kind, Result};
 
-/// Larger files are none that a person keeps.
+/// The maximum file size.
 const FILE_LIMIT_BYTES: u64 = 1 << 20;
-/// Includes in includes, as in ssh.
+/// The maximum depth of nested includes, as in ssh.
 const DEPTH_LIMIT: u32 = 16;
-/// Files that one pattern includes.
+/// The maximum number of files that one pattern includes.
 const INCLUDE_LIMIT: usize = 1024;
 
-/// Keywords that have a meaning here, in lower case.
+/// The supported keywords, in lower case.
 const KNOWN: &[&str] = &[
     "connecttimeout",
     "globalknownhostsfile",
@@ -51,31 +50,29 @@ const KNOWN: &[&str] = &[
     "user",
     "userknownhostsfile",
 ];
-/// The keyword that adds up.
+/// The keyword whose values accumulate.
 const IDENTITY: &str = "identityfile";
 
-/// A value, and where it was found.
+/// A value and its position in the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Value {
-    /// Its words.
     pub(super) words: Vec<String>,
-    /// `file:line`.
     pub(super) origin: String,
 }
 
-/// What `Host` and `Match` are asked for.
+/// The values that `Host` and `Match` are compared with.
 pub(super) struct Query<'a> {
-    /// The host as the user calls it.
+    /// The host name as the user specified it.
     pub(super) host: &'a str,
-    /// Who to log in as, if that is said elsewhere.
+    /// The remote user, if the location or an option specifies one.
     pub(super) user: Option<&'a str>,
-    /// Who we are here.
+    /// The name of the local user.
     pub(super) local_user: &'a str,
-    /// What `~` stands for.
+    /// The home directory, which replaces `~`.
     pub(super) home: Option<&'a Path>,
 }
 
-/// What the files say of one host, by keyword in lower case.
+/// The values that apply to one host, by keyword in lower case.
 #[derive(Debug, Default)]
 pub(super) struct Found(HashMap<&'static str, Vec<Value>>);
 
@@ -85,7 +82,7 @@ impl Found {
         self.all(keyword).first()
     }
 
-    /// Every value of `keyword`.
+    /// All values of `keyword`, in the order of the files.
     pub(super) fn all(&self, keyword: &str) -> &[Value] {
         self.0.get(keyword).map_or(&[], Vec::as_slice)
     }
@@ -100,16 +97,17 @@ impl Found {
 /// Whether a file may be missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
-    /// It is one that ssh would read if there were one.
+    /// A default file, which may be missing.
     Usual,
-    /// The user named it.
+    /// A file that the user specified, which must exist.
     Named,
 }
 
-/// Adds what `path` says of the host asked for to what was found before, which wins.
+/// Adds the values that `path` has for the host. Values already in `found` take precedence.
 ///
 /// # Errors
-/// [`Kind::Unsupported`] for a line that is none; those of reading.
+/// [`Kind::Unsupported`] for a malformed line, a file that is too large or not regular, or a limit
+/// on includes; the errors of reading the file.
 pub(super) fn read(path: &Path, need: Need, query: &Query<'_>, found: &mut Found) -> Result<()> {
     let mut reader = Reader {
         query,
@@ -122,7 +120,7 @@ pub(super) fn read(path: &Path, need: Need, query: &Query<'_>, found: &mut Found
 struct Reader<'a> {
     query: &'a Query<'a>,
     found: &'a mut Found,
-    /// Where relative names of included files begin.
+    /// The directory to which relative names of included files refer.
     base: PathBuf,
 }
 
@@ -153,13 +151,13 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Keeps a value unless its keyword has one, or means nothing to us.
+    /// Adds a value unless its keyword already has one or is not supported.
     fn keep(&mut self, keyword: &str, rest: &str, origin: impl Fn() -> String) -> Result<()> {
         let Some(keyword) = KNOWN.iter().copied().find(|known| *known == keyword) else {
             return Ok(());
         };
         let words = match keyword {
-            // A line for the shell, which has quotes of its own.
+            // A shell command, which has its own quoting rules.
             "proxycommand" => vec![rest.to_owned()],
             _ => words(rest).during(&origin)?,
         };
@@ -181,7 +179,7 @@ impl Reader<'_> {
         pattern::list_matches(patterns.iter().map(String::as_str), self.query.host)
     }
 
-    /// Whether every criterion of a `Match` holds.
+    /// Whether all criteria of a `Match` hold.
     fn is_match(&self, words: &[String]) -> bool {
         let mut words = words.iter().map(String::as_str);
         let mut holds = true;
@@ -207,13 +205,13 @@ impl Reader<'_> {
         holds
     }
 
-    /// Who to log in as, as far as is known by now.
+    /// The remote user, as far as the lines read so far determine it.
     fn user(&self) -> &str {
         let configured = self.found.word("user");
         (self.query.user.or(configured)).unwrap_or(self.query.local_user)
     }
 
-    /// Reads the files that `pattern` names, in order.
+    /// Reads the files that match `pattern`, in order.
     fn include(&mut self, pattern: &str, depth: u32) -> Result<()> {
         if depth >= DEPTH_LIMIT {
             let cause = format!("more than {DEPTH_LIMIT} files include one another");
@@ -227,7 +225,7 @@ impl Reader<'_> {
     }
 }
 
-/// The files that `path` names, whose last part may be a pattern.
+/// Expands `path`, whose last component may be a pattern.
 fn globbed(path: &Path) -> Result<Vec<PathBuf>> {
     let pattern = path.file_name().and_then(|name| name.to_str());
     let Some(pattern) = pattern.filter(|name| name.contains(['*', '?'])) else {
@@ -250,7 +248,7 @@ fn globbed(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// `text` with the home directory for a `~` in front.
+/// Replaces a leading `~` in `text` by the home directory.
 pub(super) fn at_home(text: &str, home: Option<&Path>) -> Result<PathBuf> {
     let Some(rest) = text.strip_prefix("~/").or((text == "~").then_some("")) else {
         return Ok(PathBuf::from(text));
@@ -264,7 +262,7 @@ pub(super) fn at_home(text: &str, home: Option<&Path>) -> Result<PathBuf> {
     Ok(home.ok_or_else(missing)?.join(rest))
 }
 
-/// The text of a file; nothing if it is missing and may be.
+/// Reads a text file. Returns `None` if the file is missing and may be.
 fn text_of(path: &Path, need: Need) -> Result<Option<String>> {
     let metadata = match fs::metadata(path) {
         Err(cause) if cause.kind() == ErrorKind::NotFound && need == Need::Usual => {
@@ -279,7 +277,8 @@ fn text_of(path: &Path, need: Need) -> Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&fs::read(path)?).into_owned()))
 }
 
-/// The keyword of `line` in lower case, and what follows it; nothing for an empty line.
+/// Splits `line` into the keyword in lower case and the rest. Returns `None` for an empty line or a
+/// comment.
 fn split(line: &str) -> Result<Option<(String, &str)>> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
@@ -299,7 +298,7 @@ fn split(line: &str) -> Result<Option<(String, &str)>> {
     }
 }
 
-/// The words of `text`; quotes hold blanks together, and `#` between words ends them.
+/// Splits `text` into words. Quotes protect blanks, and `#` between words starts a comment.
 fn words(text: &str) -> Result<Vec<String>> {
     let mut words = Vec::new();
     let mut letters = text.chars().peekable();
@@ -312,7 +311,7 @@ fn words(text: &str) -> Result<Vec<String>> {
     }
 }
 
-/// The next word. A quote within a word begins and ends a part in which blanks are letters.
+/// Takes the next word. Within a word, a quote starts or ends a part in which blanks are literal.
 fn word(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<String> {
     let mut word = String::new();
     let mut quote = None;
@@ -337,7 +336,7 @@ mod tests {
     use super::*;
     use crate::error::Result;
 
-    /// What `text` says of `host`, with other files beside it.
+    /// Parses `text` for `host`, with `others` as files in the same directory.
     fn found(text: &str, host: &str, others: &[(&str, &str)]) -> Result<Found> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config");

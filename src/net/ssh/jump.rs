@@ -1,8 +1,8 @@
-//! A connection through another host: what ssh calls `ProxyJump`.
+//! A connection through a jump host (`ProxyJump` in ssh_config(5)).
 //!
-//! The host in between is asked to connect to the one beyond. That channel becomes one end of
-//! a pair of sockets, the other end of which a second session speaks through. A thread carries
-//! bytes between both until either ends.
+//! The jump host opens a channel to the next host. A thread copies bytes between this channel and
+//! one end of a socket pair, until either closes. The session with the next host uses the other end
+//! of the pair.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -18,14 +18,14 @@ use super::session::{Session, broken};
 use super::wire::Wire;
 use crate::error::{Error, Kind, Result};
 
-/// What is carried at once: two windows of a small packet each.
+/// The number of bytes copied at once: two windows of one small packet each.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// A connection to `host` through `session`, which goes with it.
+/// Connects to `host` through `session`. The connection owns the session.
 pub(super) fn through(session: Session, host: &str, port: u16) -> Result<Wire> {
     let open = || session.ssh().channel_direct_tcpip(host, port, None);
     let channel = session.drive(open)?.map_err(|cause| {
-        // The session is well; what is beyond is not to be had.
+        // The session is intact; the host beyond it is unreachable.
         Error::new(Kind::Unavailable, broken(&cause).to_string())
     })?;
     let (ours, theirs) = UnixStream::pair()?;
@@ -38,14 +38,14 @@ pub(super) fn through(session: Session, host: &str, port: u16) -> Result<Wire> {
             inwards: Piece::default(),
             outwards: Piece::default(),
         };
-        // Whoever speaks through it sees the end of it, and that is all there is to tell.
+        // The session that uses the pair sees the end of the connection; no other report is needed.
         let _ = bridge.carry();
         let _ = bridge.near.shutdown(Shutdown::Both);
     });
     Ok(Wire::pair(ours))
 }
 
-/// Bytes that were read and not all written.
+/// Bytes read but not completely written.
 #[derive(Default)]
 struct Piece {
     bytes: Vec<u8>,
@@ -57,7 +57,7 @@ impl Piece {
         self.written == self.bytes.len()
     }
 
-    /// Moves what can be moved now; whether that was anything.
+    /// Copies the bytes available now. Returns whether there were any.
     fn pass(&mut self, from: &mut impl Read, to: &mut impl Write) -> io::Result<bool> {
         let mut has_moved = false;
         if self.is_empty() {
@@ -90,18 +90,18 @@ struct Bridge {
     session: Session,
     channel: Channel,
     near: UnixStream,
-    /// On its way from the channel to the pair.
+    /// Bytes from the channel to the pair.
     inwards: Piece,
-    /// On its way from the pair to the channel.
+    /// Bytes from the pair to the channel.
     outwards: Piece,
 }
 
 impl Bridge {
-    /// Carries bytes until an end or an error.
+    /// Copies bytes until an end of file or an error.
     fn carry(&mut self) -> io::Result<()> {
         loop {
-            // Outwards first: writing to the channel may take packets in, which the second
-            // step finds, where waiting for the socket would not.
+            // Outwards first: a write to the channel may also receive packets. The second step
+            // finds them; a wait for the socket would not.
             let mut has_moved = self.outwards.pass(&mut self.near, &mut self.channel)?;
             has_moved |= self.inwards.pass(&mut self.channel, &mut self.near)?;
             if !has_moved {

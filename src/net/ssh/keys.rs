@@ -1,8 +1,8 @@
-//! Files with keys to log in with, as `ssh-keygen` writes them.
+//! Private key files in the formats of `ssh-keygen`.
 //!
-//! libssh2 reads the keys themselves. What is found out here is what must be known before:
-//! whether a passphrase is needed, and which public key it is, so that an agent that has it
-//! can be asked instead.
+//! libssh2 parses the keys. This module determines only what must be known before: whether the key
+//! is encrypted, and which public key belongs to it, so that an agent that holds the key can be
+//! used instead.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -14,24 +14,24 @@ use super::known_hosts::PublicKey;
 use crate::error::{During, Error, Kind, Result};
 use crate::util::base64;
 
-/// Larger files hold no key.
+/// The maximum size of a key file.
 const FILE_LIMIT_BYTES: u64 = 256 << 10;
-/// What a key in the format of OpenSSH begins with (PROTOCOL.key).
+/// The magic bytes of the OpenSSH key format (PROTOCOL.key).
 const MAGIC: &[u8] = b"openssh-key-v1\0";
 
-/// A file that was named as a key.
+/// A configured key file.
 pub(super) struct KeyFile {
     pub(super) path: PathBuf,
-    /// The private key, unless the file holds the public one alone.
+    /// The private key, unless the file contains only the public key.
     pub(super) private: Option<Zeroizing<String>>,
-    /// Whether it takes a passphrase.
+    /// Whether the private key is encrypted.
     pub(super) is_encrypted: bool,
-    /// The public key, where it can be told without a passphrase.
+    /// The public key, if it can be determined without a passphrase.
     pub(super) public: Option<PublicKey>,
 }
 
 impl KeyFile {
-    /// Reads `path`; nothing if it is missing.
+    /// Reads `path`. Returns `None` if the file is missing.
     pub(super) fn read(path: &Path) -> Result<Option<KeyFile>> {
         let Some(text) = text_of(path).during(|| path.display().to_string())? else {
             return Ok(None);
@@ -60,7 +60,7 @@ impl KeyFile {
     }
 }
 
-/// The public key of a line such as `ssh-ed25519 AAAA... comment`.
+/// Parses a public key line such as `ssh-ed25519 AAAA... comment`.
 fn public_of(text: &str) -> Option<PublicKey> {
     let mut words = text.split_ascii_whitespace();
     let kind = words.next()?;
@@ -68,7 +68,7 @@ fn public_of(text: &str) -> Option<PublicKey> {
     (key.kind() == kind).then_some(key)
 }
 
-/// What is in clear in a key of OpenSSH.
+/// The unencrypted fields of a key in the OpenSSH format.
 struct Sealed {
     is_encrypted: bool,
     public: PublicKey,
@@ -92,14 +92,14 @@ impl Sealed {
     }
 }
 
-/// The string at the start of `bytes`, its length before it (RFC 4251, section 5).
+/// Takes a length-prefixed string from the start of `bytes` (RFC 4251, section 5).
 fn string<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = bytes.split_off(..4)?;
     let length = u32::from_be_bytes(length.try_into().ok()?);
     bytes.split_off(..usize::try_from(length).ok()?)
 }
 
-/// The text of a file; nothing if it is missing.
+/// Reads a text file. Returns `None` if the file is missing.
 fn text_of(path: &Path) -> Result<Option<Zeroizing<String>>> {
     let metadata = match fs::metadata(path) {
         Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),

@@ -1,16 +1,16 @@
-//! Which keys servers have: the `known_hosts` files of ssh, as sshd(8) draws them.
+//! The `known_hosts` files of ssh, which list the keys of servers, in the format of sshd(8).
 //!
 //! ```text
 //! nas,10.0.0.7 ssh-ed25519 AAAA...       by name
 //! [nas]:2222 ssh-rsa AAAA...             by name and port
 //! *.lan,!old.lan ssh-ed25519 AAAA...     by pattern
 //! |1|salt|hash ssh-ed25519 AAAA...       by the HMAC-SHA1 of the name
-//! @revoked * ssh-rsa AAAA...             not any more
+//! @revoked * ssh-rsa AAAA...             revoked
 //! ```
 //!
-//! Certificates (`@cert-authority`) are passed over: libssh2 knows none. The parser is ours
-//! because that of libssh2 has no patterns and no markers, and tells neither which line it
-//! found nor of which types the known keys are.
+//! Certificates (`@cert-authority`) are skipped: libssh2 does not support them. This module has its
+//! own parser because the parser of libssh2 supports neither patterns nor markers, and reports
+//! neither the matching line nor the types of the known keys.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -23,17 +23,17 @@ use super::pattern;
 use crate::error::{During, Error, Kind, Result};
 use crate::util::base64;
 
-/// Larger files are none that ssh keeps.
+/// The maximum file size.
 const FILE_LIMIT_BYTES: u64 = 32 << 20;
-/// How long the salt of a hashed name is: what HMAC-SHA1 gives.
+/// The length of the salt of a hashed name, equal to the output length of HMAC-SHA1.
 const SALT_BYTES: usize = 20;
 
-/// A public key as it is sent: its type is in front.
+/// A public key in the wire format, which starts with the key type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PublicKey(pub(super) Vec<u8>);
 
 impl PublicKey {
-    /// `ssh-ed25519` and the like; nothing if it is not one.
+    /// The key type, such as `ssh-ed25519`. Empty if the key is malformed.
     pub(super) fn kind(&self) -> &str {
         let kind = self.0.get(..4).and_then(|length| {
             let length = u32::from_be_bytes(length.try_into().ok()?);
@@ -43,13 +43,13 @@ impl PublicKey {
             .unwrap_or_default()
     }
 
-    /// `SHA256:` and the hash, as ssh shows it.
+    /// The fingerprint as ssh displays it: `SHA256:` and the hash in base64.
     pub(super) fn fingerprint(&self) -> String {
         let hash = digest::digest(&digest::SHA256, &self.0);
         format!("SHA256:{}", base64::encode_unpadded(hash.as_ref()))
     }
 
-    /// The word by which people call the type: `ED25519`.
+    /// The key type as ssh displays it, such as `ED25519`.
     pub(super) fn noun(&self) -> &str {
         match self.kind() {
             "ssh-ed25519" => "ED25519",
@@ -60,34 +60,34 @@ impl PublicKey {
     }
 }
 
-/// One line that is about the host asked for.
+/// A line that matches the requested host.
 #[derive(Clone, Debug)]
 struct Entry {
     key: PublicKey,
     is_revoked: bool,
-    /// `file:line`.
     origin: String,
 }
 
-/// Everything that is known of one host.
+/// All lines that match one host.
 #[derive(Debug, Default)]
 pub(super) struct Known(Vec<Entry>);
 
-/// What becomes of a key that a server shows.
+/// The result of comparing the key of a server with the known ones.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict<'a> {
-    /// It is one of those known.
+    /// The key is known.
     Known,
-    /// Nothing is known of this host.
+    /// No key of this host is known.
     Unknown,
-    /// Another key is known, at `file:line`.
+    /// A different key is known, at `file:line`.
     Changed(&'a PublicKey, &'a str),
-    /// It is said at `file:line` that this key is not to be trusted.
+    /// The key is revoked, at `file:line`.
     Revoked(&'a str),
 }
 
 impl Known {
-    /// What `files` know of `name`, which is as [`name`] gives it. Files may be missing.
+    /// Reads the entries for `name`, which has the form returned by [`name`]. Missing files are
+    /// skipped.
     pub(super) fn read(files: &[PathBuf], name: &str) -> Result<Known> {
         let mut known = Known::default();
         for file in files {
@@ -103,7 +103,7 @@ impl Known {
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()),
             found => found?,
         };
-        // What is no file, as /dev/null, says nothing.
+        // A special file such as /dev/null has no entries.
         if !metadata.is_file() {
             return Ok(());
         }
@@ -119,8 +119,9 @@ impl Known {
         Ok(())
     }
 
-    /// What becomes of `key`. A key of another type than those known is a changed one: who is
-    /// in between could show a type of which nothing is known.
+    /// Compares `key` with the known keys. A key of another type than the known ones counts as
+    /// changed: an attacker in the middle could otherwise present a key of a type that is not
+    /// known.
     pub(super) fn judge(&self, key: &PublicKey) -> Verdict<'_> {
         let revoked = self
             .0
@@ -140,7 +141,7 @@ impl Known {
         }
     }
 
-    /// The types of the keys known, each once.
+    /// The types of the known keys, without duplicates.
     pub(super) fn kinds(&self) -> Vec<&str> {
         let mut kinds: Vec<&str> = Vec::new();
         for entry in self.0.iter().filter(|entry| !entry.is_revoked) {
@@ -152,7 +153,7 @@ impl Known {
     }
 }
 
-/// What a host is called in these files: its name alone at the usual port.
+/// The form of a host name in `known_hosts`: without the port if it is the default one.
 pub(super) fn name(host: &str, port: u16) -> String {
     let host = host.to_ascii_lowercase();
     match port {
@@ -161,7 +162,8 @@ pub(super) fn name(host: &str, port: u16) -> String {
     }
 }
 
-/// What `line` says of `name`, if it is about that. Damaged lines say nothing, as in ssh.
+/// Parses `line`. Returns `None` if it does not match `name`. Malformed lines are skipped, as in
+/// ssh.
 fn entry(line: &str, name: &str, origin: String) -> Option<Entry> {
     let line = line.trim();
     if line.starts_with('#') {
@@ -187,7 +189,7 @@ fn entry(line: &str, name: &str, origin: String) -> Option<Entry> {
     })
 }
 
-/// Whether `hosts`, the first field of a line, names `name`.
+/// Whether `hosts`, the first field of a line, matches `name`.
 fn is_about(hosts: &str, name: &str) -> bool {
     match hosts.strip_prefix("|1|") {
         None => pattern::list_matches(hosts.split(','), name),
@@ -201,22 +203,23 @@ fn is_hash_of(hashed: &str, name: &str) -> Option<bool> {
     Some(hash_of(&base64::decode(salt)?, name).as_ref() == hash)
 }
 
-/// The scheme of ssh; it hides names from who reads the file, so its age does not matter.
+/// The hash that ssh uses. It only hides the host names from readers of the file, so the weakness
+/// of SHA-1 does not matter.
 fn hash_of(salt: &[u8], name: &str) -> hmac::Tag {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, salt);
     hmac::sign(&key, name.as_bytes())
 }
 
-/// Whether names are written so that they cannot be read.
+/// How host names are written to `known_hosts`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Names {
-    /// As they are.
+    /// In clear text.
     Plain,
-    /// Hashed, as `HashKnownHosts` asks for.
+    /// Hashed, as with the option `HashKnownHosts`.
     Hashed,
 }
 
-/// Adds a line to `file`, which is made if it is missing.
+/// Appends a line to `file`, and creates the file if it is missing.
 pub(super) fn record(file: &Path, name: &str, key: &PublicKey, names: Names) -> Result<()> {
     let host = match names {
         Names::Plain => name.to_owned(),
@@ -250,7 +253,7 @@ pub(super) fn record(file: &Path, name: &str, key: &PublicKey, names: Names) -> 
 mod tests {
     use super::*;
 
-    /// A key of `kind` in which nothing is true but its type.
+    /// A key of the type `kind` with arbitrary contents.
     fn key(kind: &str, rest: &[u8]) -> PublicKey {
         let length = u32::try_from(kind.len()).unwrap().to_be_bytes();
         PublicKey([&length, kind.as_bytes(), rest].concat())
@@ -321,7 +324,7 @@ mod tests {
         }
     }
 
-    /// Written by `ssh-keygen -H`, for the host `example.org`.
+    /// The output of `ssh-keygen -H` for the host `example.org`.
     #[test]
     fn a_name_that_ssh_hashed_is_found() {
         let hashed = "DCZy0fEEuZ2lfjYPvbUxmtdbGVw=|55F7fv4l81PzijfGyu1CDID+4uU=";

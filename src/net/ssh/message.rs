@@ -1,13 +1,13 @@
-//! Messages of SFTP version 3 (draft-ietf-secsh-filexfer-02), as far as reading needs them:
-//! questions are put into bytes, answers are taken out of them.
+//! Messages of SFTP version 3 (draft-ietf-secsh-filexfer-02), as far as reading requires them:
+//! encodes requests and decodes responses.
 //!
 //! ```text
-//! question  length u32 | type u8 | number u32 | path, handle ...
-//! answer    length u32 | type u8 | number u32 | status, handle, bytes, names or attributes
+//! request   length u32 | type u8 | number u32 | path, handle ...
+//! response  length u32 | type u8 | number u32 | status, handle, bytes, names or attributes
 //! ```
 //!
-//! Numbers are big-endian, a string is its length and its bytes. What a server sends is
-//! believed to be nothing but bytes: every length is held against what there is.
+//! Integers are big-endian; a string is its length followed by its bytes. Input from the server is
+//! untrusted: every length is checked against the available bytes.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -15,14 +15,14 @@ use std::path::Path;
 use super::sftp::Stat;
 use crate::error::{Error, Kind, Result};
 
-/// The version that everybody speaks.
+/// The protocol version that all servers support.
 pub(super) const VERSION: u32 = 3;
-/// Longest message that is taken: what OpenSSH takes for the longest too.
+/// The maximum length of a message, the same as in OpenSSH.
 const MESSAGE_LIMIT_BYTES: usize = 256 << 10;
-/// Longest handle (section 6.3).
+/// The maximum length of a handle (section 6.3).
 const HANDLE_LIMIT_BYTES: usize = 256;
 
-/// Types of messages (section 3).
+/// Message types (section 3).
 const INIT: u8 = 1;
 const VERSION_IS: u8 = 2;
 const OPEN: u8 = 3;
@@ -39,79 +39,80 @@ const DATA: u8 = 103;
 const NAME: u8 = 104;
 const ATTRS: u8 = 105;
 
-/// To open for reading (`SSH_FXF_READ`).
+/// Opens for reading (`SSH_FXF_READ`).
 const FOR_READING: u32 = 1;
 
-/// Which attributes are told (section 5).
+/// Flags for the attributes present (section 5).
 const HAS_SIZE: u32 = 1;
 const HAS_OWNER: u32 = 2;
 const HAS_MODE: u32 = 4;
 const HAS_TIMES: u32 = 8;
 const HAS_MORE: u32 = 0x8000_0000;
 
-/// The status of something that has no more (`SSH_FX_EOF`).
+/// The status at the end of a file or directory (`SSH_FX_EOF`).
 pub const END: u32 = 1;
 
-/// What the server calls something that is open.
+/// The opaque name by which the server identifies an open file or directory. At most 256 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handle(Vec<u8>);
 
-/// Something to ask for.
+/// A request to the server.
 #[derive(Clone, Copy, Debug)]
 pub enum Question<'a> {
-    /// What is known of it, a link not followed.
+    /// Metadata of a path. The server does not follow a symbolic link.
     Look(&'a Path),
-    /// To open a file for reading. A link is followed and a FIFO waited for: look before.
+    /// Open a file for reading. The server follows a symbolic link and blocks on a FIFO, so check
+    /// the file type first.
     OpenFile(&'a Path),
-    /// To open a directory.
+    /// Open a directory. The response is a handle.
     OpenDir(&'a Path),
-    /// The next names in a directory.
+    /// The next entries of an open directory.
     List(&'a Handle),
-    /// Bytes of a file.
+    /// A range of a file.
     Read {
-        /// The file.
+        /// The open file.
         handle: &'a Handle,
-        /// Where they begin.
+        /// The offset of the first byte.
         offset: u64,
-        /// How many, at most.
+        /// The maximum number of bytes to return. The server may return fewer.
         length_bytes: u32,
     },
-    /// What is known of an open file.
+    /// Metadata of an open file.
     LookAtOpen(&'a Handle),
-    /// To close it.
+    /// Close the handle.
     Close(&'a Handle),
-    /// Where a link points: the answer is one name.
+    /// The target of a symbolic link. The response contains one name.
     ReadLink(&'a Path),
 }
 
-/// What came back.
+/// A response of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// How it went, where there is nothing else to say.
+    /// A status code: an error, the end, or the success of a request without a result.
     Status(u32),
-    /// Something is open.
+    /// The handle of an opened file or directory.
     Handle(Handle),
     /// Bytes of a file.
     Data(Vec<u8>),
-    /// Names in a directory, `.` and `..` among them; or the target of a link.
+    /// Entries of a directory, including `.` and `..`, or the target of a symbolic link.
     Names(Vec<(Vec<u8>, Stat)>),
-    /// What is known of a file.
+    /// Metadata of a file.
     Stat(Stat),
 }
 
-/// Appends the message that begins it all.
+/// Appends the initial message of the protocol.
 pub(super) fn greet(into: &mut Vec<u8>) {
     put(into, INIT, VERSION, |_| {});
 }
 
-/// Appends the question that has this number.
+/// Appends `question` with its number.
 pub(super) fn encode(question: &Question<'_>, number: u32, into: &mut Vec<u8>) {
     match question {
         Question::Look(path) => put(into, LSTAT, number, |body| put_path(body, path)),
         Question::OpenFile(path) => put(into, OPEN, number, |body| {
             put_path(body, path);
             body.extend(FOR_READING.to_be_bytes());
-            // No attributes.
+            // No attributes follow.
             body.extend(0u32.to_be_bytes());
         }),
         Question::OpenDir(path) => put(into, OPENDIR, number, |body| put_path(body, path)),
@@ -153,10 +154,10 @@ fn put_string(into: &mut Vec<u8>, bytes: &[u8]) {
     into.extend(bytes);
 }
 
-/// The first message in `bytes`, if all of it is there, and how long it is.
+/// Returns the first message in `bytes` and its encoded length, or `None` if it is incomplete.
 ///
 /// # Errors
-/// [`Kind::Unavailable`] for what is none.
+/// [`Kind::Unavailable`] if the length is invalid.
 pub(super) fn split(bytes: &[u8]) -> Result<Option<(&[u8], usize)>> {
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else {
         return Ok(None);
@@ -168,7 +169,7 @@ pub(super) fn split(bytes: &[u8]) -> Result<Option<(&[u8], usize)>> {
     }
 }
 
-/// The version that the server has, in its answer to [`greet`].
+/// Decodes the response to [`greet`]: the protocol version of the server.
 pub(super) fn version(message: &[u8]) -> Result<u32> {
     let mut fields = Fields(message);
     match fields.byte()? {
@@ -177,7 +178,7 @@ pub(super) fn version(message: &[u8]) -> Result<u32> {
     }
 }
 
-/// The number of the question that `message` answers, and the answer.
+/// Decodes a response and the number of its request.
 pub(super) fn decode(message: &[u8]) -> Result<(u32, Answer)> {
     let mut fields = Fields(message);
     let kind = fields.byte()?;
@@ -200,7 +201,7 @@ fn nonsense() -> Error {
     )
 }
 
-/// What of a message was not understood yet.
+/// The part of a message that is not yet decoded.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -239,11 +240,11 @@ impl<'a> Fields<'a> {
 
     fn names(&mut self) -> Result<Vec<(Vec<u8>, Stat)>> {
         let count = self.number()?;
-        // Memory is taken for what is there, not for what is announced.
+        // Allocates for the names received, not for the announced count.
         let mut names = Vec::new();
         for _ in 0..count {
             let name = self.string()?.to_vec();
-            // The line of `ls -l` is for people.
+            // The line in the format of `ls -l` is not used.
             self.string()?;
             names.push((name, self.stat()?));
         }
@@ -280,7 +281,7 @@ impl<'a> Fields<'a> {
 mod tests {
     use super::*;
 
-    /// An answer with two names, as a server words it.
+    /// A response with two names, as a server encodes it.
     fn two_names() -> Vec<u8> {
         let mut bytes = Vec::new();
         put(&mut bytes, NAME, 7, |body| {
@@ -341,7 +342,7 @@ mod tests {
         for at in 4..whole.len() {
             let mut bytes = whole.clone();
             bytes[at] = 0xff;
-            // Whatever it says now, it says it without taking what is not there.
+            // Any result is valid, as long as decoding does not read past the end.
             let _ = decoded(&bytes);
         }
         assert!(split(&[0xff; 8]).is_err());

@@ -1,17 +1,17 @@
-//! SSH, through libssh2: everything between a location and a server that let us in.
+//! SSH through libssh2: everything from a location to an authenticated connection.
 //!
 //! ```text
-//! location, options, ssh_config     host       how it is reached
+//! location, options, ssh_config     host       resolves how the host is reached
 //!   -> TCP, a command, another host wire, jump a connection
-//!   -> keys exchanged               session    nothing waits for ever
-//!   -> the server is the one meant  trust      known_hosts
-//!   -> we are let in                auth       agent, key files
-//!   -> files                        sftp, pool what stores and connectors use
-//!   -> many small ones at once      bulk, message
+//!   -> key exchange                 session    every wait has a limit
+//!   -> host key verification        trust      known_hosts
+//!   -> authentication               auth       agent, key files
+//!   -> files                        sftp, pool used by stores and connectors
+//!   -> many small requests at once  bulk, message
 //! ```
 //!
-//! Nothing here asks a person or prints: [`Options::ask`] and [`Notice`] do, and without them
-//! nobody is asked. Nothing here reads the environment.
+//! This module neither prompts nor prints: the caller does, through [`Options::ask`] and
+//! [`Notice`]. Without them the user is not asked. This module does not read the environment.
 
 mod auth;
 pub mod bulk;
@@ -44,74 +44,74 @@ use super::location::Url;
 use crate::error::{During, Error, Kind, Result};
 use crate::util::interrupt::Interrupt;
 
-/// Where servers of SSH listen.
+/// The default port of an SSH server.
 const PORT: u16 = 22;
-/// How long a request to stop may go unnoticed.
+/// The longest delay before an interrupt request is noticed.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Ciphers in the order of their cost where the processor has AES.
+/// Cipher preference, cheapest first, on a processor with AES instructions.
 const AES_FIRST: &str = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,\
     chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr";
-/// The same where it has not.
+/// Cipher preference, cheapest first, on a processor without AES instructions.
 const CHACHA_FIRST: &str = "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com,\
     aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr";
 
-/// Keys could not be exchanged (`LIBSSH2_ERROR_KEX_FAILURE`): both sides have no method in
-/// common, or the connection was lost. libssh2 does not tell which.
+/// The key exchange failed (`LIBSSH2_ERROR_KEX_FAILURE`): either both sides have no method in
+/// common, or the connection was lost. libssh2 does not report which.
 const NO_KEYS: i32 = -5;
 
-/// Something that only a person can answer.
+/// A question that only the user can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// Whether the key of a server of which nothing is known is right: `yes`, `no`, or the
+    /// Whether the key of an unknown server is correct. Valid answers are `yes`, `no` and the
     /// fingerprint.
     HostKey {
-        /// The server.
+        /// The host name, as `known_hosts` writes it.
         host: String,
-        /// The type of its key, as people call it.
+        /// The key type as ssh displays it, such as `ED25519`.
         kind: String,
-        /// The key.
+        /// The fingerprint, as `SHA256:` and the hash in base64.
         fingerprint: String,
-        /// The answer before was none of these.
+        /// Whether the previous answer was invalid.
         is_repeated: bool,
     },
-    /// The passphrase of a key to log in with.
+    /// The passphrase of an encrypted private key.
     Passphrase {
-        /// The file it is in.
+        /// The file with the private key.
         key: PathBuf,
-        /// The answer before was wrong.
+        /// Whether the previous passphrase was wrong.
         is_repeated: bool,
     },
 }
 
-/// Asks a person. Nothing if there is nobody to be asked.
+/// Asks the user. Returns `None` if no user can be asked.
 pub type Ask = Arc<dyn Fn(&Question) -> Result<Option<Zeroizing<String>>> + Send + Sync>;
 
-/// Who hears of what the user should know although the work goes on.
+/// Receives warnings that do not stop the operation.
 pub type Notice = Arc<dyn Fn(&Error) + Send + Sync>;
 
-/// What is said beside the location, and what of this machine ssh goes by.
+/// Options that accompany the location, and the local settings that ssh uses.
 #[derive(Clone)]
 pub struct Options {
-    /// The home directory, with `.ssh` in it.
+    /// The home directory, which contains `.ssh`.
     pub home: Option<PathBuf>,
-    /// Where the agent listens (`SSH_AUTH_SOCK`).
+    /// The socket of the SSH agent (`SSH_AUTH_SOCK`).
     pub agent: Option<PathBuf>,
-    /// Who we are, for systems that do not list us.
+    /// The name of the local user, for systems that do not list the user in `/etc/passwd`.
     pub user: Option<String>,
-    /// Who to log in as.
+    /// The user to log in as.
     pub username: Option<String>,
     /// The port of the server.
     pub port: Option<u16>,
-    /// The key to log in with, and no other.
+    /// The only key to log in with. `None` tries the configured and default keys.
     pub identity: Option<PathBuf>,
-    /// The keys of servers to trust, and no others.
+    /// The only `known_hosts` file to use. `None` uses the configured and default files.
     pub known_hosts: Option<PathBuf>,
-    /// The configuration to read instead of the user's and the system's.
+    /// A configuration file that replaces those of the user and the system.
     pub config: Option<PathBuf>,
-    /// Trust any server.
+    /// Disables host key verification: any server is trusted.
     pub insecure_ignore_host_key: bool,
-    /// Asks a person.
+    /// Asks the user.
     pub ask: Ask,
 }
 
@@ -145,19 +145,19 @@ impl fmt::Debug for Options {
     }
 }
 
-/// What was learnt from a person, or told to one, while this process runs.
+/// Answers of the user and warnings already shown, shared for the lifetime of the process.
 #[derive(Default)]
 struct Memory {
-    /// Keys of servers that were unknown and are trusted now.
+    /// Keys of servers that were unknown and are now trusted.
     met: Vec<Vec<u8>>,
-    /// What was typed for key files.
+    /// Passphrases entered for key files.
     passphrases: Vec<(PathBuf, Zeroizing<String>)>,
-    /// Whether it was said that any server is trusted.
+    /// Whether the warning about disabled host key verification was shown.
     is_warned: bool,
 }
 
-/// A server, and who to be there. Connections to it are made from several threads; what one
-/// clone learns of a person, all know.
+/// A server and the account to use there. Several threads can open connections to it. All clones
+/// share the answers of the user.
 #[derive(Clone)]
 pub struct Endpoint {
     hop: Hop,
@@ -168,7 +168,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The server of `url`. Nothing is read or connected to yet.
+    /// Creates an endpoint for the server at `url`. Does not read files or open a connection.
     pub fn new(url: &Url, options: &Options, interrupt: &Interrupt, notice: &Notice) -> Endpoint {
         Endpoint {
             hop: Hop {
@@ -183,11 +183,11 @@ impl Endpoint {
         }
     }
 
-    /// Whether `other` is the same account of the same server, by whatever names: then a path
-    /// means the same for both.
+    /// Whether `other` resolves to the same account on the same server, even under another alias. A
+    /// path then has the same meaning for both.
     ///
     /// # Errors
-    /// Those of the configuration of ssh.
+    /// The errors of reading the ssh configuration.
     pub fn is_same_place(&self, other: &Endpoint) -> Result<bool> {
         let resolve =
             |endpoint: &Endpoint| Host::resolve(&endpoint.hop, Role::Target, &endpoint.options);
@@ -196,7 +196,7 @@ impl Endpoint {
             == (&two.user, &two.name, two.port, &two.route))
     }
 
-    /// Connects and logs in.
+    /// Connects and authenticates.
     fn connect(&self) -> Result<Session> {
         if self.options.insecure_ignore_host_key
             && !std::mem::replace(&mut self.memory().is_warned, true)
@@ -208,7 +208,8 @@ impl Endpoint {
         self.reach(&self.hop, Role::Target, None, 0)
     }
 
-    /// A session with `hop`, by the way `through` if there is one, else by its own.
+    /// Opens a session with `hop`, over the route `through` if it is given, else over the
+    /// configured route of the host.
     fn reach(
         &self,
         hop: &Hop,
@@ -223,7 +224,6 @@ impl Endpoint {
         self.log_in(wire, &host, role).during(doing)
     }
 
-    /// A connection to `host`.
     fn wire(&self, host: &Host, through: Option<Route>, depth: usize) -> Result<Wire> {
         let doing = || format!("connect to {}", host.alias);
         match through.unwrap_or_else(|| host.route.clone()) {
@@ -244,7 +244,7 @@ impl Endpoint {
         }
     }
 
-    /// Exchanges keys over `wire`, looks at the server, and logs in.
+    /// Exchanges keys over `wire`, verifies the host key, and authenticates.
     fn log_in(&self, wire: Wire, host: &Host, role: Role) -> Result<Session> {
         let mut session = Session::new(wire, host.connect_timeout, &self.interrupt)?;
         let trust = Trust::new(host, role, &self.options)?;
@@ -270,19 +270,19 @@ impl Endpoint {
         (self.notice)(error);
     }
 
-    /// What it holds is whole between any two statements.
+    /// A poisoned lock is usable: the state is consistent between any two statements.
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether `host` would be reached through itself, as where every host is to be reached
-/// through one of them: that one is reached directly.
+/// Whether the route to `host` leads through `host` itself. This happens if the configuration
+/// routes every host through a jump host: the jump host is then reached directly.
 fn is_itself(hops: &[Hop], host: &Host) -> bool {
     matches!(hops, [hop] if hop.host == host.alias)
 }
 
-/// A cipher costs more than the network over a fast line, so the cheapest goes first.
+/// On a fast network encryption costs more than the transfer, so the cheapest cipher is preferred.
 fn prefer_cheap_cipher(session: &Session) -> Result<()> {
     let ciphers = if has_aes() { AES_FIRST } else { CHACHA_FIRST };
     for direction in [MethodType::CryptCs, MethodType::CryptSc] {
@@ -292,7 +292,7 @@ fn prefer_cheap_cipher(session: &Session) -> Result<()> {
     Ok(())
 }
 
-/// Whether the processor has instructions for AES.
+/// Whether the processor has AES instructions.
 fn has_aes() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("aes");

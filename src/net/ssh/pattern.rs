@@ -1,8 +1,7 @@
-//! Patterns of names of hosts and users, as in ssh_config(5) and sshd(8): `*`, `?`, and lists
-//! of them in which `!` denies.
+//! Patterns for host and user names, as in ssh_config(5) and sshd(8): `*`, `?`, and lists with
+//! patterns negated by `!`.
 
-/// Whether `list` has a pattern that matches `name` and none
-/// after a `!` that does.
+/// Whether a pattern of `list` matches `name` and no pattern negated by `!` does.
 pub(super) fn list_matches<'a>(list: impl IntoIterator<Item = &'a str>, name: &str) -> bool {
     let mut is_matched = false;
     for pattern in list {
@@ -15,13 +14,13 @@ pub(super) fn list_matches<'a>(list: impl IntoIterator<Item = &'a str>, name: &s
     is_matched
 }
 
-/// Whether `pattern` matches all of `name`. Upper and lower case are the same.
+/// Whether `pattern` matches the whole of `name`. The comparison ignores case.
 ///
-/// Goes back to the last `*` only, so it takes at most the product of both lengths.
+/// Backtracks only to the last `*`, so the running time is at most the product of both lengths.
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut at, mut reached) = (0, 0);
-    // Where to go on if what follows the last star does not match here.
+    // Where to continue if the part after the last star does not match here.
     let mut star: Option<(usize, usize)> = None;
     while reached < name.len() {
         match pattern.get(at) {

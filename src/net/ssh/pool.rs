@@ -1,8 +1,8 @@
-//! Several connections to one server: as many as are wanted at once, and kept for the next.
+//! A pool of connections to one server: opened on demand up to a limit, and reused.
 //!
-//! A connection that broke is let go of, with all that wait unused, since what broke one has
-//! mostly broken them all; the work is then done again over a new one, as [`retry`] has it. A
-//! server that lets fewer in than we would like is asked for no more than it does.
+//! When a connection breaks, the pool drops it and all idle connections, because the cause has
+//! usually broken them too. The work is then repeated over a new connection according to [`retry`].
+//! If the server accepts fewer connections than wanted, the pool lowers its limit to that number.
 //!
 //! [`retry`]: crate::net::retry
 
@@ -16,37 +16,38 @@ use super::{Endpoint, TICK};
 use crate::error::{Error, Kind, Result};
 use crate::net::retry::{Patience, Retry};
 
-/// Connections where nobody says how many: at 20 ms of delay four read half as fast as six, and
-/// eight no faster. Servers let ten knock at once (`MaxStartups` of sshd_config(5)).
+/// The default number of connections. At a round-trip time of 20 ms, four connections read half as
+/// fast as six, and eight are no faster. Servers accept ten unauthenticated connections at once
+/// (`MaxStartups` in sshd_config(5)).
 pub const CONNECTIONS: usize = 6;
 
-/// Connections to one server.
+/// A pool of connections to one server, shared by several threads.
 pub struct Pool {
     endpoint: Endpoint,
     retry: Retry,
-    /// As many connections as are wanted.
+    /// The configured number of connections.
     wanted: usize,
     state: Mutex<State>,
     freed: Condvar,
     is_given_up: AtomicBool,
 }
 
-/// Whether a connection was lost, or could not be had.
+/// Whether the connection was lost or could not be opened.
 fn is_lost<T>(outcome: &Result<T>) -> bool {
     (outcome.as_ref()).is_err_and(|cause| cause.kind() == Kind::Unavailable)
 }
 
 struct State {
-    /// The one used last at the end.
+    /// Idle connections, the most recently used one last.
     idle: Vec<Connection>,
-    /// Connections there are, idle ones included.
+    /// The number of open connections, including idle ones.
     open: usize,
-    /// As many as there may be now.
+    /// The current limit on open connections.
     limit: usize,
 }
 
 impl State {
-    /// The idle connection that has `near` open, else the one used last.
+    /// An idle connection that keeps the file `near` open; otherwise the most recently used one.
     fn idle_one(&mut self, near: Option<&Path>) -> Option<Connection> {
         let has_it = |connection: &Connection| near.is_some_and(|path| connection.keeps(path));
         match self.idle.iter().position(has_it) {
@@ -57,8 +58,8 @@ impl State {
 }
 
 impl Pool {
-    /// At most `limit` connections to `endpoint`, none of them made yet. What is lost is made
-    /// again with `patience`.
+    /// Creates a pool of at most `limit` connections to `endpoint`. Nothing is opened yet. Lost
+    /// connections are opened again according to `patience`.
     pub fn new(endpoint: Endpoint, limit: usize, patience: &Patience) -> Pool {
         let (interrupt, notice) = (endpoint.interrupt.clone(), endpoint.notice.clone());
         Pool {
@@ -75,18 +76,18 @@ impl Pool {
         }
     }
 
-    /// How many connections are worth using at once.
+    /// The number of connections that can be used concurrently.
     pub fn connections(&self) -> usize {
         self.wanted
     }
 
-    /// Does `work` over a connection, and again over another if that is lost: work that is
-    /// repeated must find what it did before to be as good as done.
+    /// Runs `work` with a connection. If the connection is lost, runs it again with another one:
+    /// the repeated work must accept the effects of the first attempt as its own.
     pub fn run<T>(&self, work: impl FnMut(&mut Connection) -> Result<T>) -> Result<T> {
         self.run_near(None, work)
     }
 
-    /// As [`Pool::run`], over a connection that has `file` open if one is idle.
+    /// Like [`Pool::run`], but prefers an idle connection that keeps `file` open.
     pub fn run_near<T>(
         &self,
         file: Option<&Path>,
@@ -95,7 +96,7 @@ impl Pool {
         self.again(|| work(&mut *self.lease(file)?))
     }
 
-    /// Does work that leases connections itself, and again when one is lost.
+    /// Runs `work`, which leases connections itself, and repeats it if a connection is lost.
     pub fn again<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
         let done = self.retry.run(|| {
             let outcome = work();
@@ -110,19 +111,18 @@ impl Pool {
         done
     }
 
-    /// Whether the server stayed away for longer than is waited.
+    /// Whether the server was unavailable for longer than the retry limit.
     pub fn is_given_up(&self) -> bool {
         self.is_given_up.load(Ordering::Relaxed)
     }
 
-    /// A connection for as long as the lease lasts: an idle one, a new one, or, when there
-    /// are as many as there may be, the next that is given back. Of those that are idle, one
-    /// that has `near` open.
+    /// Leases a connection: an idle one, else a new one, else (at the limit) the next one that is
+    /// returned. Prefers an idle connection that keeps the file `near` open.
     fn lease(&self, near: Option<&Path>) -> Result<Lease<&Pool>> {
         Ok(Lease::of(self, self.take(near)?))
     }
 
-    /// The same for whoever holds the pool with others.
+    /// Like [`Pool::lease`], for callers that share ownership of the pool.
     pub fn lease_shared(self: &Arc<Pool>) -> Result<Lease<Arc<Pool>>> {
         Ok(Lease::of(self.clone(), self.take(None)?))
     }
@@ -148,8 +148,8 @@ impl Pool {
         }
     }
 
-    /// Goes on with the connections there are, if there are any: the server may let in no
-    /// more at once. If it is gone, they break, and there are none.
+    /// Continues with the remaining connections, if there are any: the server may accept no more at
+    /// once. If the server is gone, the remaining connections break as well, until none is left.
     fn without(&self, cause: Error) -> Result<MutexGuard<'_, State>> {
         let mut state = self.lock();
         state.open -= 1;
@@ -162,7 +162,7 @@ impl Pool {
         }
     }
 
-    /// Lets go of the connections that nobody uses, and begins anew.
+    /// Drops all idle connections and restores the configured limit.
     fn forget_idle(&self) {
         let idle = {
             let mut state = self.lock();
@@ -170,20 +170,20 @@ impl Pool {
             state.limit = self.wanted;
             std::mem::take(&mut state.idle)
         };
-        // Outside of the lock: each says farewell.
+        // Outside the lock: each drop sends a disconnect message.
         drop(idle);
     }
 
-    /// What it holds is whole between any two statements.
+    /// A poisoned lock is usable: the state is consistent between any two statements.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A connection, given back when this is dropped.
+/// A leased connection. Returns to the pool when the lease is dropped.
 pub struct Lease<P: Deref<Target = Pool>> {
     pool: P,
-    /// There until then.
+    /// Always `Some` until the drop.
     connection: Option<Connection>,
 }
 

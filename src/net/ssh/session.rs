@@ -1,13 +1,13 @@
-//! One SSH connection of libssh2, on which nothing waits for ever.
+//! One SSH connection of libssh2, in which every wait has a limit.
 //!
-//! libssh2 is told not to wait. When a call would have to, [`Session::drive`] waits for the
-//! socket itself and makes the call again: so it notices a request to stop, asks a silent
-//! server whether it lives, and gives up on one from which nothing comes. libssh2's own
-//! timeout does neither: it is counted per call, however much the call moves.
+//! libssh2 runs in non-blocking mode. When a call would block, [`Session::drive`] waits for the
+//! socket and repeats the call. During this wait it notices interrupt requests, sends keepalive
+//! messages to a silent server, and gives up when the server stays silent for too long. The timeout
+//! of libssh2 cannot do this: it applies to the whole call, however many bytes the call transfers.
 //!
-//! A session is used by one thread at a time; two that write at once lose the connection.
-//! It is let go of in this order: say farewell, shut the socket, then free what libssh2
-//! holds. With an open socket each piece would wait for the server once more.
+//! Only one thread at a time may use a session: concurrent writes break the connection. `drop`
+//! follows a fixed order: send a disconnect message, shut down the socket, then free the objects of
+//! libssh2. If the socket were still open, freeing each object would wait for the server again.
 
 use std::io;
 use std::sync::Arc;
@@ -23,15 +23,15 @@ use super::wire::Wire;
 use crate::error::{Error, Kind, Result};
 use crate::util::interrupt::Interrupt;
 
-/// What libssh2 returns when it would have to wait (`LIBSSH2_ERROR_EAGAIN`).
+/// The code that libssh2 returns when a call would block (`LIBSSH2_ERROR_EAGAIN`).
 const AGAIN: i32 = -37;
-/// Longest that one call may take although the server is alive: its disk may be slow, but
-/// one that hangs must not hold us for ever.
+/// The maximum duration of one call while the server is alive. The disk of the server may be slow,
+/// but a disk that hangs must not block the caller forever.
 const CALL_LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// An error that may only mean that a call has to be made again.
+/// An error that may only mean that the call must be repeated.
 pub(super) trait Outcome {
-    /// Whether the call would have had to wait.
+    /// Whether the call would have blocked.
     fn is_again(&self) -> bool;
 }
 
@@ -47,40 +47,39 @@ impl Outcome for io::Error {
     }
 }
 
-/// How long a silent server is waited for.
+/// The keepalive settings: how long a silent server is tolerated.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// Silence after which it is asked whether it lives.
+    /// The silence after which a keepalive message is sent.
     pub(super) interval: Duration,
-    /// How often.
+    /// The number of keepalive messages without a response before the connection is closed.
     pub(super) count: u32,
 }
 
 impl Patience {
-    /// Silence after which the connection is given up.
+    /// The silence after which the connection is closed.
     fn limit(self) -> Duration {
         self.interval * self.count
     }
 }
 
-/// A connection.
 pub(super) struct Session {
     ssh: ssh2::Session,
     wire: Arc<Wire>,
     patience: Patience,
-    /// Whether we are let in; before that nobody may be asked whether they live.
+    /// Whether authentication has succeeded. No keepalive message may be sent before that.
     is_let_in: bool,
     interrupt: Interrupt,
 }
 
 impl Session {
-    /// A session over `wire` that has not said a word yet.
+    /// Creates a session over `wire`. Nothing is sent yet.
     pub(super) fn new(wire: Wire, patience: Duration, interrupt: &Interrupt) -> Result<Session> {
         let failed = |cause: ssh2::Error| Error::new(Kind::Failed, cause.message().to_owned());
         let mut ssh = ssh2::Session::new().map_err(failed)?;
         let wire = Arc::new(wire);
         ssh.set_blocking(false);
-        // For what is freed only: calls of ours never wait inside.
+        // Applies only when libssh2 frees objects: no other call blocks inside libssh2.
         ssh.set_timeout(u32::try_from(TICK.as_millis()).unwrap_or(u32::MAX));
         ssh.set_tcp_stream(wire.clone());
         Ok(Session {
@@ -100,18 +99,17 @@ impl Session {
         &self.ssh
     }
 
-    /// What it speaks through.
     pub(super) fn wire(&self) -> &Wire {
         &self.wire
     }
 
-    /// Exchanges keys.
+    /// Exchanges keys. The inner result is that of libssh2.
     pub(super) fn handshake(&mut self) -> Result<Result<(), ssh2::Error>> {
         let mut ssh = self.ssh.clone();
         self.drive(|| ssh.handshake())
     }
 
-    /// From now on a silent server is asked whether it lives, with such patience.
+    /// Sends keepalive messages to a silent server from now on, with the given intervals.
     pub(super) fn keep_alive(&mut self, patience: Patience) {
         let seconds = u32::try_from(patience.interval.as_secs()).unwrap_or(u32::MAX);
         self.ssh.set_keepalive(true, seconds.max(1));
@@ -119,11 +117,11 @@ impl Session {
         self.is_let_in = true;
     }
 
-    /// Makes `call` until it need not wait any more.
+    /// Repeats `call` until it no longer would block.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] when nothing came for too long, [`Kind::Interrupted`]. After
-    /// either the session is of no use. What `call` returns else is within.
+    /// [`Kind::Unavailable`] if the server stayed silent for too long; [`Kind::Interrupted`]. After
+    /// either the session is unusable. Any other error of `call` is returned in the inner result.
     pub(super) fn drive<T, E: Outcome>(
         &self,
         mut call: impl FnMut() -> Result<T, E>,
@@ -139,7 +137,7 @@ impl Session {
         }
     }
 
-    /// Waits for the socket. `heard` is when it was ready last.
+    /// Waits for the socket. `heard` is the time at which the socket was last ready.
     fn wait(&self, begun: Instant, heard: &mut Instant) -> Result<()> {
         loop {
             self.interrupt.check()?;
@@ -158,7 +156,8 @@ impl Session {
         }
     }
 
-    /// Whether the socket is ready for what libssh2 waits for, within a tick.
+    /// Waits for at most one [`TICK`]. Returns whether the socket is ready in the directions that
+    /// libssh2 needs.
     fn is_ready(&self) -> Result<bool> {
         let flags = match self.ssh.block_directions() {
             BlockDirections::Outbound => PollFlags::OUT,
@@ -172,11 +171,12 @@ impl Session {
         }
     }
 
-    /// Sends a question that any server answers, if the last one is old enough and nothing
-    /// of ours is on its way: half a packet must be completed before another is begun.
+    /// Sends a keepalive request, which every server answers, if the previous one is old enough and
+    /// no packet is partially sent: a partial packet must be completed before another one begins.
     fn ask_for_life(&self) {
         if self.is_let_in && self.ssh.block_directions() == BlockDirections::Inbound {
-            // That it could not be sent shows in what comes, or does not.
+            // An error is ignored here: if the message is lost, the server stays silent and the
+            // limit applies.
             let _ = self.ssh.keepalive_send();
         }
     }
@@ -185,7 +185,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if self.is_let_in && !std::thread::panicking() {
-            // Not waited for: a farewell that cannot be sent is not missed.
+            // Sent without waiting: a lost disconnect message does no harm.
             let _ = self.ssh.disconnect(None, "done", None);
         }
         self.wire.shutdown();
@@ -197,7 +197,7 @@ fn silent(limit: Duration) -> Error {
     Error::new(Kind::Unavailable, cause)
 }
 
-/// The error of a connection that broke, for any but a status of SFTP.
+/// The error of a broken connection. Not for SFTP status codes.
 pub(super) fn broken(cause: &ssh2::Error) -> Error {
     let words = cause.message();
     let mut letters = words.chars();

@@ -1,11 +1,11 @@
-//! The files of a server: SFTP version 3 (draft-ietf-secsh-filexfer-02), as OpenSSH speaks it.
+//! The files of a server: SFTP version 3 (draft-ietf-secsh-filexfer-02), as implemented by OpenSSH.
 //!
-//! One call is one round trip, but for reading and writing, of which as much is under way at
-//! once as one call is given. What goes wrong is told in the words that the same failure has
-//! on this machine. A server has few words: a full disk, a name that is taken and a directory
-//! that is not empty are all `failure`, and whoever calls has to find out which it is.
+//! A call is one round trip, except for reads and writes, which have as many requests in flight as
+//! one call can use. Errors have the same wording as the same failure on a local file system. The
+//! protocol has few status codes: a full disk, an existing name and a non-empty directory are all
+//! `failure`, and the caller has to find out which one it is.
 //!
-//! A relative path begins in the directory where the server puts us, which is what `~` means.
+//! A relative path starts in the login directory of the server, which is the meaning of `~`.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -19,7 +19,7 @@ use super::session::{Outcome, Session, broken};
 use crate::error::{Error, Kind, Result};
 use crate::net::content::Content;
 
-/// Codes of SFTP (section 7, and those of later versions that some servers use).
+/// Status codes of SFTP (section 7, and those of later versions that some servers use).
 const END_OF_FILE: i32 = 1;
 const NO_SUCH_FILE: i32 = 2;
 const PERMISSION_DENIED: i32 = 3;
@@ -35,36 +35,36 @@ const NO_SPACE: i32 = 14;
 const QUOTA_EXCEEDED: i32 = 15;
 const LAST: i32 = 21;
 
-/// What libssh2 calls the end of a directory (`LIBSSH2_ERROR_FILE`).
+/// The code by which libssh2 reports the end of a directory (`LIBSSH2_ERROR_FILE`).
 const END_OF_DIRECTORY: i32 = -16;
-/// An error that the server told, as opposed to one of the connection
+/// An error reported by the server, as opposed to one of the connection
 /// (`LIBSSH2_ERROR_SFTP_PROTOCOL`).
 const TOLD: i32 = -31;
 
-/// Of a file system that nobody may write to (`SSH_FXE_STATVFS_ST_RDONLY`).
+/// The flag of a read-only file system (`SSH_FXE_STATVFS_ST_RDONLY`).
 const READ_ONLY: u64 = 1;
 
-/// How many bytes are under way at once in one direction: OpenSSH's server lets no more through
-/// before it has read them, and libssh2 holds a copy of all of it.
+/// The number of bytes in flight in one direction. The OpenSSH server accepts no more before it has
+/// read them, and libssh2 keeps a copy of all of them.
 const WINDOW_BYTES: usize = 2 << 20;
-/// How many bytes are taken in at once to be sent.
+/// The number of bytes read from the source at once.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// How many files a connection keeps open: those that its threads read in turns.
+/// The number of files that a connection keeps open, for threads that read them in turns.
 const KEPT: usize = 4;
 
-/// What is known of a file.
+/// The metadata of a file, as far as the protocol transfers it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
-    /// Its length.
+    /// The size in bytes.
     pub size_bytes: u64,
-    /// Kind and permissions: `st_mode`.
+    /// The file type and permissions, as in `st_mode`.
     pub mode: u32,
-    /// Owner.
+    /// The numeric user id of the owner.
     pub uid: u32,
-    /// Group.
+    /// The numeric id of the group.
     pub gid: u32,
-    /// Last change of the contents, in seconds since 1970. The protocol has no more.
+    /// The modification time in seconds since 1970. The protocol has no finer resolution.
     pub mtime_seconds: u32,
 }
 
@@ -94,51 +94,52 @@ impl Stat {
     }
 }
 
-/// What is to be set of a file; what is nothing stays.
+/// The attributes to set on a file. `None` keeps the current value.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Change {
-    /// Length.
+    /// The size in bytes.
     pub size_bytes: Option<u64>,
-    /// Permissions.
+    /// The permissions.
     pub mode: Option<u32>,
-    /// Owner and group.
+    /// The user id and the group id.
     pub owner: Option<(u32, u32)>,
-    /// Last access and last change, in seconds since 1970.
+    /// The access time and the modification time, in seconds since 1970.
     pub times: Option<(u32, u32)>,
 }
 
-/// An open file, of use only with the connection that opened it.
+/// An open file. Valid only for the connection that opened it.
 pub struct File {
     file: ssh2::File,
-    /// Where the next byte comes from or goes to.
+    /// The offset of the next byte to read or write.
     offset: u64,
 }
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Open {
-    /// For reading. A link is followed and a FIFO waited for: look before.
+    /// For reading. The server follows a symbolic link and blocks on a FIFO, so check the file type
+    /// first.
     Read,
-    /// For writing, with these permissions; nothing may have the name yet.
+    /// For writing a new file with these permissions. Fails if the name exists.
     New(u32),
-    /// For writing what is there already.
+    /// For writing an existing file.
     Write,
 }
 
-/// A connection to the files of a server, for one thread at a time.
+/// An SFTP connection. Only one thread at a time may use it.
 pub struct Connection {
-    /// Files that are kept open for the next who reads them, the one used last in front.
+    /// Files kept open for the next read, the most recently used one first.
     kept: VecDeque<(PathBuf, File)>,
     sftp: ssh2::Sftp,
     session: Session,
-    /// Whether the server has `fsync@openssh.com`, as far as is known.
+    /// Whether the server supports `fsync@openssh.com`, as far as is known.
     can_sync: bool,
-    /// Whether an error made it useless.
+    /// Whether an error made the connection unusable.
     is_broken: bool,
 }
 
 impl Connection {
-    /// Asks for the files over a session that is let in.
+    /// Starts SFTP on an authenticated session.
     pub(super) fn new(session: Session) -> Result<Connection> {
         let sftp = session.drive(|| session.ssh().sftp())?.map_err(|cause| {
             let words = broken(&cause).to_string();
@@ -154,29 +155,29 @@ impl Connection {
         })
     }
 
-    /// Whether it is of no use any more.
+    /// Whether the connection is unusable.
     pub(super) fn is_broken(&self) -> bool {
         self.is_broken
     }
 
-    /// What is known of `path`, a link not followed.
+    /// Returns the metadata of `path`. Does not follow a symbolic link.
     pub fn lstat(&mut self, path: &Path) -> Result<Stat> {
         self.call(|sftp| sftp.lstat(path))
             .map(|stat| Stat::new(&stat))
     }
 
-    /// What is known of what `path` leads to.
+    /// Returns the metadata of `path`. Follows symbolic links.
     pub fn stat(&mut self, path: &Path) -> Result<Stat> {
         self.call(|sftp| sftp.stat(path))
             .map(|stat| Stat::new(&stat))
     }
 
-    /// Makes a directory.
+    /// Creates a directory with the permissions `mode`, to which the server applies its umask.
     pub fn mkdir(&mut self, path: &Path, mode: u32) -> Result<()> {
         self.call(|sftp| sftp.mkdir(path, mode as i32))
     }
 
-    /// Removes a file or link.
+    /// Removes a file or a symbolic link.
     pub fn remove(&mut self, path: &Path) -> Result<()> {
         self.call(|sftp| sftp.unlink(path))
     }
@@ -186,40 +187,40 @@ impl Connection {
         self.call(|sftp| sftp.rmdir(path))
     }
 
-    /// Renames a file. One that has the new name is never replaced: a server of version 3
-    /// must refuse (section 6.5), and OpenSSH makes a link to be sure.
+    /// Renames a file. An existing file at `to` is never replaced: a version 3 server must refuse
+    /// the request (section 6.5), and OpenSSH enforces this with a hard link.
     pub fn rename(&mut self, from: &Path, to: &Path) -> Result<()> {
         self.call(|sftp| sftp.rename(from, to, Some(RenameFlags::empty())))
     }
 
-    /// Makes a link called `path` to `target`.
+    /// Creates a symbolic link at `path` that points to `target`.
     pub fn symlink(&mut self, target: &Path, path: &Path) -> Result<()> {
         self.call(|sftp| sftp.symlink(target, path))
     }
 
-    /// Where a link points.
+    /// Returns the target of a symbolic link.
     pub fn readlink(&mut self, path: &Path) -> Result<PathBuf> {
         self.call(|sftp| sftp.readlink(path))
     }
 
-    /// `path` as the server has it, absolute and without links.
+    /// Returns the canonical form of `path` on the server: absolute and without symbolic links.
     pub fn realpath(&mut self, path: &Path) -> Result<PathBuf> {
         self.call(|sftp| sftp.realpath(path))
     }
 
-    /// Sets what is to be changed of `path`, a link followed.
+    /// Sets attributes of `path`. Follows symbolic links.
     pub fn set(&mut self, path: &Path, change: Change) -> Result<()> {
         let stat = wire_stat(change);
         self.call(|sftp| sftp.setstat(path, stat.clone()))
     }
 
-    /// Sets what is to be changed of an open file.
+    /// Sets attributes of an open file.
     pub fn set_open(&mut self, file: &mut File, change: Change) -> Result<()> {
         let stat = wire_stat(change);
         self.call(|_| file.file.setstat(stat.clone()))
     }
 
-    /// Opens a file.
+    /// Opens a file. The offset is 0.
     pub fn open(&mut self, path: &Path, how: Open) -> Result<File> {
         let (flags, mode) = match how {
             Open::Read => (OpenFlags::READ, 0),
@@ -230,15 +231,15 @@ impl Connection {
         Ok(File { file, offset: 0 })
     }
 
-    /// What is known of an open file.
+    /// Returns the metadata of an open file.
     pub fn stat_open(&mut self, file: &mut File) -> Result<Stat> {
         self.call(|_| file.file.stat()).map(|stat| Stat::new(&stat))
     }
 
-    /// Calls `each` with everything in a directory but `.` and `..`, in any order.
+    /// Calls `each` for every entry of a directory except `.` and `..`, in any order.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] after more than `limit` entries: a server can list without end.
+    /// [`Kind::Corrupt`] if the server sends more than `limit` entries: a list could be endless.
     pub fn read_dir(
         &mut self,
         path: &Path,
@@ -255,7 +256,7 @@ impl Connection {
             match entry {
                 Ok((name, stat)) => match name.as_os_str().as_bytes() {
                     b"." | b".." => {}
-                    // A name that leads elsewhere is none of this directory.
+                    // A name that points outside the directory is not an entry of it.
                     name if name.is_empty() || name.contains(&b'/') => {}
                     name => each(name, Stat::new(&stat)),
                 },
@@ -266,12 +267,12 @@ impl Connection {
         self.call(|_| directory.close())
     }
 
-    /// Closes a file. What was written is only told to be right, or not, by now.
+    /// Closes a file. Some write errors are reported only here.
     pub fn close(&mut self, mut file: File) -> Result<()> {
         self.call(|_| file.file.close())
     }
 
-    /// Makes what was written durable, where the server can.
+    /// Makes the written data durable, if the server supports it.
     pub fn sync(&mut self, file: &mut File) -> Result<()> {
         if !self.can_sync {
             return Ok(());
@@ -285,12 +286,12 @@ impl Connection {
         }
     }
 
-    /// Appends `bytes`, of which [`WINDOW_BYTES`] are under way at once.
+    /// Appends `bytes`, with [`WINDOW_BYTES`] in flight.
     pub fn write(&mut self, file: &mut File, bytes: &[u8]) -> Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            // libssh2 goes by what it was given before: each call begins with the first byte
-            // that the server has not yet confirmed, and shows as much as may be under way.
+            // libssh2 remembers the bytes of the previous call: each call must begin with the first
+            // byte that the server has not yet confirmed, and pass all bytes that may be in flight.
             let window = &rest[..rest.len().min(WINDOW_BYTES)];
             let written = self.transfer(|| file.file.write(window))?;
             rest = &rest[written..];
@@ -299,13 +300,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Fills as much of `buffer` as there are bytes left, and tells how much. No more is asked
-    /// for than that.
+    /// Fills `buffer`, up to the end of the file, and returns the number of bytes read. Requests no
+    /// bytes beyond that.
     pub fn read(&mut self, file: &mut File, buffer: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
-            // libssh2 asks for four times as much as it is to return now, so that the rest is
-            // under way. Of what nobody wants after this nothing is.
+            // libssh2 requests four times as many bytes as it is asked to return, so that the rest
+            // is in flight. A quarter of the buffer therefore requests no byte beyond the buffer.
             let rest = &mut buffer[filled..];
             let now = rest.len().div_ceil(4);
             match self.transfer(|| file.file.read(&mut rest[..now]))? {
@@ -317,10 +318,10 @@ impl Connection {
         Ok(filled)
     }
 
-    /// Writes all of `content`, of which [`WINDOW_BYTES`] are under way all the while.
+    /// Writes all of `content`, and keeps [`WINDOW_BYTES`] in flight throughout.
     pub fn send(&mut self, file: &mut File, content: &dyn Content) -> Result<()> {
         let size_bytes = content.size_bytes();
-        // From `begun` on it has what the server has not confirmed, or not been sent.
+        // From `begun` on, the buffer holds bytes that are unconfirmed or not yet sent.
         let most = size_bytes.min((2 * WINDOW_BYTES + PIECE_BYTES) as u64);
         let (mut buffer, mut begun, mut taken) = (Vec::with_capacity(most as usize), 0, 0);
         while begun < buffer.len() || taken < size_bytes {
@@ -334,7 +335,7 @@ impl Connection {
                 taken += (buffer.len() - before) as u64;
                 continue;
             }
-            // As in write().
+            // As in `write`.
             let window = &buffer[begun..buffer.len().min(begun + WINDOW_BYTES)];
             let written = self.transfer(|| file.file.write(window))?;
             begun += written;
@@ -343,19 +344,19 @@ impl Connection {
         Ok(())
     }
 
-    /// The file `path`, if it was kept open.
+    /// Takes the open file for `path`, if this connection kept one.
     pub fn take_kept(&mut self, path: &Path) -> Option<File> {
         let position = self.kept.iter().position(|(kept, _)| kept == path)?;
         self.kept.remove(position).map(|(_, file)| file)
     }
 
-    /// Whether `path` is kept open.
+    /// Whether the connection keeps `path` open.
     pub(super) fn keeps(&self, path: &Path) -> bool {
         self.kept.iter().any(|(kept, _)| kept == path)
     }
 
-    /// Keeps `file` open for the next who reads `path`, and closes the one that was not read
-    /// for longest.
+    /// Keeps `file` open for the next read of `path`, and closes the least recently used file
+    /// beyond the limit.
     pub fn keep(&mut self, path: &Path, file: File) -> Result<()> {
         self.kept.push_front((path.to_owned(), file));
         if self.kept.len() > KEPT
@@ -366,7 +367,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Goes to `offset`, where the next byte is read or written.
+    /// Sets the offset of the next read or write.
     pub fn seek(&mut self, file: &mut File, offset: u64) -> Result<()> {
         if file.offset != offset {
             file.file.seek(SeekFrom::Start(offset))?;
@@ -375,8 +376,8 @@ impl Connection {
         Ok(())
     }
 
-    /// The error of what could not be written where `file` is: what the server calls a failure
-    /// is looked into.
+    /// Finds the cause of a failed write to `file`: if the server reported only `failure`, checks
+    /// whether the file system is read-only or has too little free space.
     pub fn explain(&mut self, cause: Error, file: &mut File, wanted_bytes: u64) -> Error {
         if !is_failure(&cause) {
             return cause;
@@ -384,7 +385,7 @@ impl Connection {
         let Ok(space) = self.call(|_| file.file.statvfs()) else {
             return cause;
         };
-        // A quota is in what is free for us, where the server's system has it so.
+        // On systems that support it, the space available to the user accounts for quotas.
         let free = space.f_bavail.saturating_mul(space.f_frsize);
         if space.f_flag & READ_ONLY != 0 {
             return Error::new(Kind::Denied, "read-only file system");
@@ -395,7 +396,7 @@ impl Connection {
         }
     }
 
-    /// Makes a call, and words its error.
+    /// Runs a call and converts its error.
     fn call<T>(
         &mut self,
         mut call: impl FnMut(&ssh2::Sftp) -> Result<T, ssh2::Error>,
@@ -404,7 +405,7 @@ impl Connection {
         outcome.map_err(|cause| self.failed(&cause))
     }
 
-    /// Makes a call whose errors are not all failures.
+    /// Runs a call and returns the error of libssh2, for callers that accept some errors.
     fn attempt<T>(
         &mut self,
         mut call: impl FnMut(&ssh2::Sftp) -> Result<T, ssh2::Error>,
@@ -414,13 +415,13 @@ impl Connection {
         outcome
     }
 
-    /// Makes a call that moves bytes.
+    /// Runs a call that transfers bytes.
     fn transfer(&mut self, call: impl FnMut() -> io::Result<usize>) -> Result<usize> {
         let outcome = self.session.drive(call);
         self.is_broken |= outcome.is_err();
         outcome?.map_err(|cause| {
             debug_assert!(!cause.is_again(), "that is waited for");
-            // The code is lost in the standard library's error, but not its words.
+            // The `io::Error` has lost the code of libssh2 but has kept the message.
             let last = ssh2::Error::last_session_error(self.session.ssh());
             match last.filter(|last| last.code() != ErrorCode::Session(TOLD)) {
                 Some(last) => self.failed(&last),
@@ -429,7 +430,8 @@ impl Connection {
         })
     }
 
-    /// The error that `cause` is.
+    /// Converts an error of libssh2. Marks the connection broken unless the server reported a
+    /// status.
     fn failed(&mut self, cause: &ssh2::Error) -> Error {
         let ErrorCode::SFTP(code) = cause.code() else {
             self.is_broken = true;
@@ -454,15 +456,15 @@ impl Connection {
     }
 }
 
-/// What a server says that has no word for what happened.
+/// The message for the status `failure`, by which a server gives no reason.
 const REFUSAL: &str = "the server refuses, and does not say why";
 
-/// Whether `cause` is the failure that stands for anything.
+/// Whether `cause` is the generic status `failure`.
 pub fn is_failure(cause: &Error) -> bool {
     cause.kind() == Kind::Failed && cause.to_string().ends_with(REFUSAL)
 }
 
-/// The status whose words are `words`.
+/// Finds the status code for a message of libssh2.
 fn told(words: &str) -> ssh2::Error {
     let errors = (END_OF_FILE..=LAST).map(|code| ssh2::Error::from_errno(ErrorCode::SFTP(code)));
     let mut errors = errors.filter(|error| error.message() == words);
@@ -481,8 +483,8 @@ fn wire_stat(change: Change) -> FileStat {
     }
 }
 
-/// `name` in `directory`, both raw bytes. Nothing is put before it in the directory where the
-/// server puts us.
+/// Joins `directory` and `name`, both raw bytes. In the login directory (an empty path) the result
+/// is the bare name.
 pub fn joined(directory: &Path, name: &[u8]) -> PathBuf {
     directory.join(OsStr::from_bytes(name))
 }

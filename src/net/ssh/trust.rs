@@ -1,8 +1,8 @@
-//! Whether a server is the one that is meant: its key is compared with those known.
+//! Host key verification: compares the key of the server with `known_hosts`.
 //!
-//! A changed key is never trusted, whatever is configured, unless the user said that any
-//! server will do. An unknown one is trusted if somebody at the terminal says so, or the
-//! configuration does; otherwise the error tells the command that records it.
+//! A changed key is never trusted, regardless of the configuration, unless the user disabled the
+//! verification. An unknown key is trusted if the user accepts it at the terminal or if the
+//! configuration allows it. Otherwise the error contains the command that records the key.
 
 use ssh2::MethodType;
 
@@ -12,7 +12,7 @@ use super::session::{Session, broken};
 use super::{Ask, Endpoint, Options, Question};
 use crate::error::{Error, Kind, Result};
 
-/// Types of keys that are asked for, the cheapest first. Those that use SHA-1 are not.
+/// The accepted key types, cheapest first. Types that use SHA-1 are excluded.
 const ALGORITHMS: [(&str, &str); 6] = [
     ("ssh-ed25519", "ssh-ed25519"),
     ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256"),
@@ -21,20 +21,20 @@ const ALGORITHMS: [(&str, &str); 6] = [
     ("rsa-sha2-512", "ssh-rsa"),
     ("rsa-sha2-256", "ssh-rsa"),
 ];
-/// How often a person is asked again who answers something else.
+/// The number of attempts to answer the question about an unknown key.
 const TRIES: u32 = 5;
 
-/// What is known of a host, before it is spoken to.
+/// The known keys of a host, read before connecting.
 pub(super) struct Trust<'a> {
     host: &'a Host,
     options: &'a Options,
     known: Known,
-    /// Any server will do.
+    /// Whether verification is disabled.
     is_blind: bool,
 }
 
 impl<'a> Trust<'a> {
-    /// Reads what is known of `host`.
+    /// Reads the known keys of `host`.
     pub(super) fn new(host: &'a Host, role: Role, options: &'a Options) -> Result<Trust<'a>> {
         let files = [host.user_known_hosts.as_slice(), &host.global_known_hosts].concat();
         let is_blind = options.insecure_ignore_host_key && role == Role::Target;
@@ -50,13 +50,13 @@ impl<'a> Trust<'a> {
         })
     }
 
-    /// Asks the server for a key of a type that is known, if there is one: it may have
-    /// several, and of the others we know nothing.
+    /// Prefers the key types that are known: a server may have several keys, and only those of
+    /// known types can be verified.
     pub(super) fn prefer(&self, session: &Session) -> Result<()> {
         let kinds = self.known.kinds();
         let is_known = |kind: &str| kinds.contains(&kind);
         let mut preferred = ALGORITHMS;
-        // Stable: the rest stays in its order.
+        // The sort is stable: the other types keep their order.
         preferred.sort_by_key(|(_, kind)| !is_known(kind));
         let names = preferred.map(|(name, _)| name);
         let set = session
@@ -65,8 +65,11 @@ impl<'a> Trust<'a> {
         set.map_err(|cause| broken(&cause))
     }
 
+    /// Verifies the host key of the server.
+    ///
     /// # Errors
-    /// [`Kind::Denied`] for a server that is not, or may not be, the one that is meant.
+    /// [`Kind::Denied`] if the key is changed, revoked, or unknown and not accepted;
+    /// [`Kind::Unavailable`] if the server sent no key.
     pub(super) fn check(&self, session: &Session, endpoint: &Endpoint) -> Result<()> {
         let shown = session.ssh().host_key();
         let (bytes, _) =
@@ -101,15 +104,15 @@ impl<'a> Trust<'a> {
         ))
     }
 
-    /// Names the file in which ssh-keygen would not look by itself.
+    /// Returns the option that names the file to ssh-keygen, which by default uses another one.
     fn file_option(&self, origin: &str) -> String {
         let file = origin.rsplit_once(':').map_or(origin, |(file, _)| file);
         format!(" -f {file}")
     }
 
-    /// Decides about a key of which nothing is known.
+    /// Decides whether to trust an unknown key.
     fn meet(&self, key: &PublicKey, endpoint: &Endpoint) -> Result<()> {
-        // One person is asked one question at a time, and no question twice.
+        // The lock ensures that only one question is shown at a time, and each only once.
         let mut memory = endpoint.memory();
         if memory.met.contains(&key.0) {
             return Ok(());
@@ -136,7 +139,7 @@ impl<'a> Trust<'a> {
         Ok(())
     }
 
-    /// Whether a person says that `key` is right.
+    /// Asks the user whether `key` is correct.
     fn is_accepted(&self, key: &PublicKey, ask: &Ask) -> Result<bool> {
         for attempt in 0..TRIES {
             let question = Question::HostKey {

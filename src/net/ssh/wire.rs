@@ -1,5 +1,5 @@
-//! What a session speaks through: a TCP connection, or one end of a pair whose other end is
-//! a command or a channel of another session.
+//! The transport of a session: a TCP connection, or one end of a socket pair whose other end is a
+//! command or a channel of another session.
 
 use std::io;
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -14,14 +14,14 @@ use super::TICK;
 use crate::error::{During, Error, Kind, Result};
 use crate::util::interrupt::Interrupt;
 
-/// Names have rarely more addresses than two; the rest is not tried.
+/// Few host names have more than two addresses. Addresses beyond this limit are not tried.
 const ADDRESS_LIMIT: usize = 8;
 
-/// A connection, to be closed by whoever holds it.
+/// A transport. The owner closes it.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: Stream,
-    /// The command at the other end, if there is one.
+    /// The proxy command at the other end, if there is one.
     command: Option<Running>,
 }
 
@@ -31,22 +31,22 @@ enum Stream {
     Pair(UnixStream),
 }
 
-/// A command that is ended, and waited for, when nobody needs it any more.
+/// A command that is killed and reaped on drop.
 #[derive(Debug)]
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself, which is just as well.
+        // An error means that the command has already exited.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
 impl Wire {
-    /// Connects to `host` by TCP, trying each of its addresses for `patience`.
+    /// Connects to `host` over TCP. Each of its addresses has the timeout `patience`.
     ///
-    /// A thread of its own looks the name up and connects, so that neither can hold us up.
+    /// A separate thread resolves the name and connects, so that neither can block the caller.
     pub(super) fn tcp(
         host: &str,
         port: u16,
@@ -56,7 +56,7 @@ impl Wire {
         let (sender, receiver) = mpsc::channel();
         let place = (host.to_owned(), port);
         thread::spawn(move || sender.send(connect(&place, patience)));
-        // One more than each address takes, for the name.
+        // One timeout more than the number of addresses, for the name lookup.
         let until = Instant::now() + patience * (ADDRESS_LIMIT as u32 + 1);
         loop {
             interrupt.check()?;
@@ -75,8 +75,8 @@ impl Wire {
         }
     }
 
-    /// Starts `line` in a shell, as ssh does with a `ProxyCommand`: its standard input and
-    /// output are the connection. Its complaints go where ours do.
+    /// Starts `line` in a shell, as ssh does for a `ProxyCommand`: its standard input and output
+    /// are the connection. It inherits the standard error of this process.
     pub(super) fn command(line: &str) -> Result<Wire> {
         let (ours, theirs) = UnixStream::pair()?;
         let input = OwnedFd::from(theirs.try_clone()?);
@@ -92,7 +92,7 @@ impl Wire {
         })
     }
 
-    /// The end of a pair.
+    /// Wraps one end of a socket pair.
     pub(super) fn pair(end: UnixStream) -> Wire {
         Wire {
             stream: Stream::Pair(end),
@@ -100,7 +100,7 @@ impl Wire {
         }
     }
 
-    /// What is at the other end: a word for messages.
+    /// The name of the peer in messages.
     pub(super) fn far_end(&self) -> &'static str {
         match self.command {
             Some(_) => "the proxy command",
@@ -108,8 +108,8 @@ impl Wire {
         }
     }
 
-    /// Ends the connection: whatever waits for it fails at once. That it has ended already is
-    /// no error.
+    /// Shuts down the connection: all pending reads and writes fail immediately. A connection that
+    /// is already closed is not an error.
     pub(super) fn shutdown(&self) {
         let _ = match &self.stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Both),
@@ -133,7 +133,7 @@ impl AsRawFd for Wire {
     }
 }
 
-/// The first address of `place` that answers; the last error if none does.
+/// Connects to the first address of `place` that accepts. Returns the last error if none does.
 fn connect(place: &(String, u16), patience: Duration) -> io::Result<TcpStream> {
     let addresses = (place.0.as_str(), place.1).to_socket_addrs()?;
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
@@ -146,7 +146,7 @@ fn connect(place: &(String, u16), patience: Duration) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// Whatever kept us from connecting: nobody is there, so far.
+/// Any error while connecting means that the server is unavailable for now.
 fn unreachable(cause: &io::Error) -> Error {
     let words = Error::from(io::Error::new(cause.kind(), cause.to_string())).to_string();
     Error::new(Kind::Unavailable, words)

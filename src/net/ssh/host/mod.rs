@@ -1,5 +1,5 @@
-//! A host, with everything that decides how it is reached: what the location says, else the
-//! options that go with it, else ssh_config(5), else what ssh would take.
+//! The settings that determine how a host is reached. In order of precedence: the location, the
+//! options that accompany it, ssh_config(5), the defaults of ssh.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,35 +9,35 @@ use super::config::{self, Found, Need, Query, Value, at_home};
 use super::{Options, PORT, known_hosts};
 use crate::error::{During, Error, Kind, Result};
 
-/// The configuration that is read after the user's.
+/// The configuration file that is read after that of the user.
 const SYSTEM_CONFIG: &str = "/etc/ssh/ssh_config";
-/// Keys that are tried where none is configured, in the order of ssh.
+/// The keys that are tried if none is configured, in the order of ssh.
 const USUAL_IDENTITIES: [&str; 3] = [".ssh/id_rsa", ".ssh/id_ecdsa", ".ssh/id_ed25519"];
 const USUAL_KNOWN_HOSTS: [&str; 2] = [".ssh/known_hosts", ".ssh/known_hosts2"];
 const GLOBAL_KNOWN_HOSTS: [&str; 2] = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
-/// How long to wait for a connection, and for each answer until we are let in.
+/// The default timeout for connecting, and for each response until authentication has succeeded.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// A server from which nothing comes for so long is asked whether it lives.
+/// The default silence after which a keepalive message is sent.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// After so many questions without an answer the connection is given up, as in ssh.
+/// The number of keepalive messages without a response before the connection is closed, as in ssh.
 const ALIVE_COUNT: u32 = 3;
-/// No configured time is longer, so that nothing waits for ever.
+/// The upper limit on configured durations, so that no wait is unlimited.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// More hosts to jump over than this are a circle.
+/// The maximum number of jump hosts. A longer chain is a loop.
 const JUMP_LIMIT: usize = 8;
 
 /// How the connection is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// By TCP.
+    /// Directly over TCP.
     Direct,
-    /// Through other hosts, the nearest first.
+    /// Through other hosts, the nearest one first.
     Jump(Vec<Hop>),
-    /// Through a command, which is the connection.
+    /// Through a command whose standard input and output are the connection.
     Command(String),
 }
 
-/// A host on the way.
+/// A host on the route, before it is resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hop {
     pub(super) user: Option<String>,
@@ -45,36 +45,36 @@ pub(super) struct Hop {
     pub(super) port: Option<u16>,
 }
 
-/// What to do with the key of a server of which nothing is known.
+/// How to treat a server whose key is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strict {
-    /// Refuse.
+    /// Reject it.
     Yes,
-    /// Ask, and refuse if there is nobody to ask.
+    /// Ask the user. Reject the server if no user can be asked.
     Ask,
-    /// Record and trust it.
+    /// Trust it and record the key.
     AcceptNew,
 }
 
-/// A host, resolved.
+/// A host with all of its settings.
 #[derive(Clone, Debug)]
 pub(super) struct Host {
-    /// What the user calls it.
+    /// The host name as the user specified it.
     pub(super) alias: String,
-    /// The name or address that is connected to.
+    /// The name or address to connect to.
     pub(super) name: String,
     pub(super) port: u16,
     pub(super) user: String,
-    /// What it is called in files of known keys.
+    /// The name in `known_hosts`.
     pub(super) key_name: String,
     pub(super) user_known_hosts: Vec<PathBuf>,
     pub(super) global_known_hosts: Vec<PathBuf>,
     pub(super) strict: Strict,
     pub(super) names: known_hosts::Names,
     pub(super) identities: Vec<PathBuf>,
-    /// Whether the agent may offer only keys that are among `identities`.
+    /// Whether the agent may offer only the keys in `identities`.
     pub(super) identities_only: bool,
-    /// Where the agent listens.
+    /// The socket of the agent.
     pub(super) agent: Option<PathBuf>,
     pub(super) connect_timeout: Duration,
     pub(super) alive_interval: Duration,
@@ -82,8 +82,7 @@ pub(super) struct Host {
     pub(super) route: Route,
 }
 
-/// Whom to resolve for: what holds for the host of the location alone does not for those
-/// that are jumped over.
+/// The role of a host. Some options apply to the target of the location only, not to jump hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Target,
@@ -91,17 +90,18 @@ pub(super) enum Role {
 }
 
 impl Host {
-    /// Resolves `hop` with what `options` and the configuration say.
+    /// Resolves `hop` with `options` and the configuration.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] for a configuration that cannot be understood.
+    /// [`Kind::Unsupported`] for an invalid configuration; the errors of reading it.
     pub(super) fn resolve(hop: &Hop, role: Role, options: &Options) -> Result<Host> {
         let of_target = |value: &Option<String>| match role {
             Role::Target => value.clone(),
             Role::Hop => None,
         };
         let user = hop.user.clone().or(of_target(&options.username));
-        // Where nobody is listed, as in a container, a user who is given is enough.
+        // Where users are not listed, as in a container, the local user is needed only if no remote
+        // user is specified.
         let local_user = match user {
             Some(_) => local_user(options).unwrap_or_default(),
             None => local_user(options)?,
@@ -134,7 +134,7 @@ impl Host {
     }
 }
 
-/// What the user's file and that of the system say.
+/// Reads the configuration of the user, then that of the system.
 fn read_config(query: &Query<'_>, options: &Options) -> Result<Found> {
     let mut found = Found::default();
     if let Some(path) = &options.config {
@@ -191,7 +191,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// `HostName`, in which `%h` is the alias.
+    /// Returns `HostName`, in which `%h` stands for the alias.
     fn name(&self) -> Result<String> {
         match self.found.first("hostname") {
             None => Ok(self.alias.to_owned()),
@@ -201,8 +201,8 @@ impl Resolver<'_> {
         }
     }
 
-    /// The keys to log in with, and whether no others are to be tried. Whoever names a key
-    /// with the location means that one.
+    /// Returns the keys to log in with, and whether only those may be tried. A key given with the
+    /// location is the only one.
     fn identities(&self, name: &str) -> Result<(Vec<PathBuf>, bool)> {
         if let (Role::Target, Some(identity)) = (self.role, &self.options.identity) {
             return Ok((vec![identity.clone()], true));
@@ -232,7 +232,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Those of the system, unless the user said which file to trust.
+    /// Returns the global files, unless the user specified a file.
     fn global_known_hosts(&self, name: &str) -> Result<Vec<PathBuf>> {
         match (
             &self.options.known_hosts,
@@ -256,7 +256,7 @@ impl Resolver<'_> {
             Some(value) => match value.words[0].to_ascii_lowercase().as_str() {
                 "yes" | "true" => Ok(Strict::Yes),
                 "ask" => Ok(Strict::Ask),
-                // A changed key is never trusted, whatever ssh would do here.
+                // Differs from ssh: a changed key is never trusted.
                 "accept-new" | "no" | "off" | "false" => Ok(Strict::AcceptNew),
                 _ => Err(unknown("stricthostkeychecking", value)),
             },
@@ -276,8 +276,8 @@ impl Resolver<'_> {
         }
     }
 
-    /// Which of `ProxyJump` and `ProxyCommand` was said; the former wins, as nothing tells
-    /// any more which came first.
+    /// Returns the route. `ProxyJump` takes precedence over `ProxyCommand`, because the order in
+    /// which they were specified is no longer known.
     fn route(&self, name: &str) -> Result<Route> {
         let jump = self.found.first("proxyjump");
         if let Some(value) = jump.filter(|value| value.words[0] != "none") {
@@ -318,12 +318,12 @@ impl Resolver<'_> {
             .collect()
     }
 
-    /// A path with its tokens replaced, and the home directory for `~`.
+    /// Expands the tokens of a path and a leading `~`.
     fn path(&self, text: &str, name: &str) -> Result<PathBuf> {
         at_home(&self.expanded(text, name)?, self.options.home.as_deref())
     }
 
-    /// `text` with its tokens replaced (ssh_config(5), TOKENS).
+    /// Expands the tokens of `text` (ssh_config(5), TOKENS).
     fn expanded(&self, text: &str, name: &str) -> Result<String> {
         let mut expanded = String::with_capacity(text.len());
         let mut letters = text.chars();
@@ -384,7 +384,7 @@ fn number<T: std::str::FromStr>(found: &Found, keyword: &str) -> Result<Option<T
     number.map(Some).map_err(|_| unknown(keyword, value))
 }
 
-/// The hosts of `[user@]host[:port],...`.
+/// Parses `[user@]host[:port],...`.
 fn hops(text: &str) -> Result<Vec<Hop>> {
     let hops: Vec<Hop> = text
         .split(',')
@@ -396,7 +396,7 @@ fn hops(text: &str) -> Result<Vec<Hop>> {
     }
 }
 
-/// The error of a way through too many hosts.
+/// The error for a route with too many hosts.
 pub(super) fn too_many_jumps() -> Error {
     Error::new(
         Kind::Unsupported,
@@ -404,8 +404,10 @@ pub(super) fn too_many_jumps() -> Error {
     )
 }
 
+/// Checks the depth of nested jumps.
+///
 /// # Errors
-/// As [`too_many_jumps`], for whoever follows jumps of jumps.
+/// The same as [`too_many_jumps`].
 pub(super) fn check_depth(depth: usize) -> Result<()> {
     match depth <= JUMP_LIMIT {
         true => Ok(()),
@@ -446,7 +448,7 @@ fn parse_hop(text: &str) -> Result<Hop> {
     }
 }
 
-/// Who we are on this machine: what the list of users says of us, else the environment.
+/// Returns the name of the local user: from `/etc/passwd`, else from the environment.
 fn local_user(options: &Options) -> Result<String> {
     let uid = rustix::process::getuid().as_raw().to_string();
     let list = fs::read("/etc/passwd").unwrap_or_default();

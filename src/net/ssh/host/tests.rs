@@ -8,7 +8,7 @@ fn hop(host: &str) -> Hop {
     }
 }
 
-/// `host` as `config` and `change` have it.
+/// Resolves `host` with the configuration `config` and options modified by `change`.
 fn resolved(config: &str, host: &str, change: impl FnOnce(&mut Options)) -> Result<Host> {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), config).unwrap();
@@ -103,7 +103,7 @@ fn what_is_meant_for_the_target_is_not_for_a_hop() {
         identity: Some("/keys/e".into()),
         ..Options::default()
     };
-    // Nothing that is no file is read.
+    // A special file is not read as a configuration file.
     assert!(Host::resolve(&hop("gate"), Role::Hop, &options).is_err());
     let file = tempfile::NamedTempFile::new().unwrap();
     let options = Options {
