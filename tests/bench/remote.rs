@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use plakar::connector::{LocalDestination, LocalSource, Permissions};
 use plakar::error::Result;
-use plakar::kloset::backup::{self, Compare};
+use plakar::kloset::backup::{self, Base, Compare};
 use plakar::kloset::check::{self, Depth};
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::kloset::{Kloset, Locked, Protection, archive, create, restore, select};
@@ -234,6 +234,7 @@ fn back_up(kloset: &Kloset, files: &Path) -> Result<()> {
         workers: 2,
         readers: 2,
         compare: Some(Compare::default()),
+        base: Base::Any,
         ..backup::Options::default()
     };
     backup::run(kloset, &LocalSource::new()?, &options).map(drop)

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use plakar::connector::{LocalDestination, LocalSource, Permissions, Source};
 use plakar::error::Result;
-use plakar::kloset::backup::{self, Compare};
+use plakar::kloset::backup::{self, Base, Compare};
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::kloset::snapshot::{Snapshot, Stored};
 use plakar::kloset::{Kloset, Locked, Protection, check, create, restore, select};
@@ -164,6 +164,7 @@ pub(crate) fn options(path: &Path) -> backup::Options {
         workers: 2,
         readers: 1,
         compare: Some(Compare::default()),
+        base: Base::Any,
         ..backup::Options::default()
     }
 }

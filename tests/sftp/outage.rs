@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use plakar::connector::SftpSource;
 use plakar::error::{Error, Kind, Result};
-use plakar::kloset::backup::{self, Compare, Summary};
+use plakar::kloset::backup::{self, Base, Compare, Summary};
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::kloset::{Locked, Protection, create};
 use plakar::net::location::{Location, Url};
@@ -73,6 +73,7 @@ fn backup(server: &Server, once: Once) -> (Result<Summary>, Vec<String>) {
         // As many as there are connections but for the one to read ahead over.
         readers: 3,
         compare: Some(Compare::default()),
+        base: Base::Any,
         ..backup::Options::default()
     };
     let outcome = backup::run(&kloset, &source, &options);

@@ -126,7 +126,7 @@ fn list(globals: &Globals, args: Args) -> Result<Status> {
     args.no_arguments()?;
     let watch = globals.watch();
     let store = opening::store(globals)?;
-    refuse_plaintext(&Locked::new(store.clone())?)?;
+    refuse_plaintext(&opening::locked(globals, &globals.place()?)?)?;
     let strangers = strangers(globals, &store)?;
     for (id, info) in keyring::list(&*store, &*watch)? {
         let owner = match strangers.contains(&id) {
@@ -237,7 +237,7 @@ fn tell_of_configuration(globals: &Globals) -> Result<()> {
 /// # Errors
 /// For a store that has none, before anybody is asked for anything.
 fn opened(globals: &Globals, watch: &Arc<Watch>) -> Result<Opened> {
-    refuse_plaintext(&Locked::new(opening::store(globals)?)?)?;
+    refuse_plaintext(&opening::locked(globals, &globals.place()?)?)?;
     opening::unlocked(globals, &globals.place()?, watch)
 }
 

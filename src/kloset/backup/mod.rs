@@ -63,8 +63,8 @@ use walk::Walker;
 pub(super) use assemble::Assembler;
 pub(super) use job::{Done, End, Step};
 pub(super) use linked::Linked;
-pub use previous::Compare;
 pub(super) use previous::OldDirectory;
+pub use previous::{Base, Compare};
 
 /// Decoded blocks of older trees that are kept while walking.
 const TREE_CACHE_BYTES: usize = 8 << 20;
@@ -116,6 +116,8 @@ pub struct Options {
     pub readers: usize,
     /// How to tell that a file did not change; nothing to read every file.
     pub compare: Option<Compare>,
+    /// Which snapshots may be compared with.
+    pub base: Base,
     /// Stay on the file system that each place is on.
     pub one_file_system: Switch,
     /// Leave out what is below directories that hold a valid `CACHEDIR.TAG`.
@@ -143,6 +145,10 @@ pub struct Options {
 pub struct Summary {
     /// The new snapshot.
     pub snapshot: Id,
+    /// Its [`Snapshot::digest`], for [`Base::Created`] of later backups.
+    pub digest: Id,
+    /// Its [`Snapshot::source_digest`].
+    pub source: Id,
     /// Everything below the root.
     pub totals: Totals,
     /// Files that were not in the snapshot before.
@@ -212,6 +218,8 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
     add(&counters.stored_bytes, published_bytes);
     Ok(Summary {
         snapshot: snapshot.id,
+        digest: snapshot.digest(),
+        source: snapshot.source_digest(),
         totals: snapshot.totals(),
         read_bytes: read_counter(&counters.read_bytes),
         new_bytes: read_counter(&counters.new_bytes),
