@@ -6,7 +6,6 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use plakar::connector::{Details, FileKind, Metadata};
@@ -18,15 +17,19 @@ use plakar::format::entry::{Content, Entry, Totals};
 use plakar::format::master::{Key, Purpose};
 use plakar::format::pack_table::{self, BlockTable, ChunkEntry, Ids, PackKind, PackTable};
 use plakar::format::seal::{NONCE_BYTES, Part};
-use plakar::kloset::blob::{BlobReader, Packer, Writing};
+use plakar::format::slot;
+use plakar::kloset::blob::{BlobReader, Packer};
 use plakar::kloset::condemned::Condemned;
+use plakar::kloset::pipeline::Trouble;
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::kloset::snapshot::{self, Labels, Snapshot};
 use plakar::kloset::tree::{ListWriter, TreeWriter};
-use plakar::kloset::{Kloset, Locked, index_object, slot};
+use plakar::kloset::write_session::write_session;
+use plakar::kloset::{Kloset, Locked, index_object};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
 use plakar::util::Id;
+use plakar::util::interrupt::Interrupt;
 
 /// One zstd frame of a hundred letters `a`. Another version of zstd may make another one.
 const FRAME: &str = "28b52ffd206445000010616101003f012c";
@@ -252,7 +255,7 @@ fn packs_and_index_objects() {
         chunks: vec![chunk],
     }];
     let mut footer = Vec::new();
-    table::encode(PackKind::Data, &blocks, Ids::Whole, &mut footer);
+    pack_table::encode(PackKind::Data, &blocks, Ids::Whole, &mut footer);
     let end = sealed(&kloset, Part::Footer, 0, footer.len(), &footer);
     let length = (end.len() as u32).to_le_bytes();
     let pack = [b"KLOSETP\x01", &block[..], &end, &length, b"KLOSETE\x01"].concat();
@@ -383,16 +386,15 @@ fn lengths(kloset: &Kloset, ids: &[Id]) -> String {
 
 /// What `write` makes, once it is stored.
 fn written(kloset: &Kloset, write: impl FnOnce(&mut Packer<'_>) -> Content) -> Content {
-    let writing = Writing::new(kloset, 1).expect("memory can be written");
-    let (sender, packs) = sync_channel(100);
-    let mut packer = Packer::new(&writing, PackKind::Tree, sender).expect("it can start");
-    let content = write(&mut packer);
-    packer.flush().expect("memory takes it");
-    drop(packer);
-    packs
-        .iter()
-        .for_each(|pack| writing.store(pack).expect("memory takes it"));
-    content
+    let trouble = Trouble::new(Interrupt::default());
+    let content = write_session(kloset, 1, 1, &trouble, |session| {
+        let mut packer = session.packer(PackKind::Tree).expect("it can start");
+        let content = write(&mut packer);
+        packer.flush().expect("memory takes it");
+        content
+    });
+    trouble.outcome().expect("memory takes it");
+    content.expect("memory can be written")
 }
 
 /// The list of the ids that `bytes` are.

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | [`table`], [`parse`], [`args`], [`suggest`], `peers`, [`help`], [`complete`] | flags and commands as data; words understood by them; help and completions made from them |
 //! | [`globals`], `configured`, `environment`, `signals`, `limits`, [`threads`] | what comes from outside: options, names, variables, requests to stop |
-//! | [`opening`], [`selection`], [`query`], [`places`], [`tags`], [`date`], `age`, [`size`], [`cost`] | what commands are given, understood |
+//! | [`opening`], [`known`], [`selection`], [`query`], [`places`], [`tags`], [`date`], `age`, [`size`], [`cost`] | what commands are given, understood |
 //! | [`manual`], `pager` | the manual pages, as text |
 //! | [`output`], [`listing`], [`grouping`], [`facts`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
 //! | [`passphrase`], `terminal`, `strength` | the one thing that is asked |
@@ -30,6 +30,7 @@ pub mod facts;
 pub mod globals;
 pub mod grouping;
 pub mod help;
+pub mod known;
 mod limits;
 pub mod listing;
 pub mod manual;

@@ -2,7 +2,8 @@
 //!
 //! A store made with `-plaintext` is opened without asking for anything. For any other
 //! the passphrase is looked for as [`super::passphrase`] tells. The passphrase that
-//! opened it is kept for the one command that needs to know which it was.
+//! opened it is kept for the one command that needs to know which it was. Before all that, the
+//! store is compared with the one that was [known](super::known) at its location.
 //!
 //! Nothing here knows what is done with the kloset.
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use super::globals::Globals;
 use super::passphrase::Passphrase;
 use super::progress::Watch;
-use super::ssh;
+use super::{known, ssh};
 use crate::config::entries::Value;
 use crate::config::place::Place;
 use crate::error::{During, Error, Kind, Result};
@@ -87,14 +88,37 @@ pub fn kloset(globals: &Globals, watch: &Arc<Watch>) -> Result<Kloset> {
     Ok(unlocked(globals, &globals.place()?, watch)?.kloset)
 }
 
+/// The store at `place` before its key is known.
+///
+/// # Errors
+/// [`Kind::Denied`] if it is not the one that this machine knows there.
+pub fn locked(globals: &Globals, place: &Place) -> Result<Locked> {
+    let locked = Locked::new(store_at(globals, place)?)?;
+    known::check(globals, place, locked.config())?;
+    Ok(locked)
+}
+
+/// The kloset that `key` opens at `place`, which is remembered.
+fn open(
+    globals: &Globals,
+    place: &Place,
+    locked: Locked,
+    key: Key,
+    watch: &Arc<Watch>,
+) -> Result<Kloset> {
+    let kloset = locked.open(key, cache(globals), watch.clone())?;
+    known::remember(globals, place, kloset.config());
+    Ok(kloset)
+}
+
 /// The kloset at `place`, with the passphrase that unlocked it.
 pub fn unlocked(globals: &Globals, place: &Place, watch: &Arc<Watch>) -> Result<Opened> {
-    let locked = Locked::new(store_at(globals, place)?)?;
+    let locked = locked(globals, place)?;
     let (key, passphrase) = match plaintext_key(globals, place, &locked)? {
         Some(key) => (key, None),
         None => ask(globals, place, &locked, watch)?,
     };
-    let kloset = locked.open(key, cache(globals), watch.clone())?;
+    let kloset = open(globals, place, locked, key, watch)?;
     Ok(Opened { kloset, passphrase })
 }
 
@@ -107,7 +131,7 @@ pub fn peer(
     first: &Opened,
     watch: &Arc<Watch>,
 ) -> Result<Opened> {
-    let locked = Locked::new(store_at(globals, place)?)?;
+    let locked = locked(globals, place)?;
     let given = globals.peer_passphrase(place)?;
     let (key, passphrase) = match (locked.plaintext_key()?, given) {
         (Some(_), Some(_)) => return Err(downgraded(&locked)),
@@ -115,7 +139,7 @@ pub fn peer(
         (None, Some(given)) => (key(&locked, &given, watch)?, Some(given)),
         (None, None) => shared_or_typed(globals, place, &locked, first, watch)?,
     };
-    let kloset = locked.open(key, cache(globals), watch.clone())?;
+    let kloset = open(globals, place, locked, key, watch)?;
     Ok(Opened { kloset, passphrase })
 }
 
@@ -151,6 +175,7 @@ pub fn unlocked_unasked(
     watch: &Arc<Watch>,
 ) -> Result<Option<Kloset>> {
     let place = globals.place()?;
+    known::check(globals, &place, locked.config())?;
     let key = match plaintext_key(globals, &place, &locked)? {
         Some(key) => key,
         None => match globals.given_passphrase(&place)? {

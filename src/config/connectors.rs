@@ -121,6 +121,18 @@ const STORE_OPTIONS: &[Known] = &[
     ),
 ];
 
+const EXCLUDE_CACHES: Known = Known::new(
+    "exclude_caches",
+    Shape::Switch,
+    "leave out what is marked by CACHEDIR.TAG",
+);
+
+const TRUST_BASE: Known = Known::new(
+    "trust_base",
+    Shape::Switch,
+    "compare files with snapshots that this machine did not create",
+);
+
 const FS_SOURCE_OPTIONS: &[Known] = &[
     Known::new(
         "one_file_system",
@@ -128,11 +140,7 @@ const FS_SOURCE_OPTIONS: &[Known] = &[
         "stay on the file system of each place",
     )
     .also(&["dont_traverse_fs"]),
-    Known::new(
-        "exclude_caches",
-        Shape::Switch,
-        "leave out what is marked by CACHEDIR.TAG",
-    ),
+    EXCLUDE_CACHES,
     Known::new(
         "ignore_inode",
         Shape::Switch,
@@ -143,6 +151,7 @@ const FS_SOURCE_OPTIONS: &[Known] = &[
         Shape::Switch,
         "do not tell changed files by the time of the inode's change",
     ),
+    TRUST_BASE,
 ];
 
 const SFTP_OPTIONS: &[Known] = &[
@@ -164,11 +173,7 @@ const SFTP_OPTIONS: &[Known] = &[
 ];
 
 /// What there is of the options of a directory: SFTP tells neither inodes nor file systems.
-const SFTP_SOURCE_OPTIONS: &[Known] = &[Known::new(
-    "exclude_caches",
-    Shape::Switch,
-    "leave out what is marked by CACHEDIR.TAG",
-)];
+const SFTP_SOURCE_OPTIONS: &[Known] = &[EXCLUDE_CACHES, TRUST_BASE];
 
 const HTTP_OPTIONS: &[Known] = &[
     Known::new("auth_token", Shape::Secret, "the token that lets us in"),

@@ -1,4 +1,5 @@
-//! What a person keeps by name: stores, sources, destinations and policies.
+//! What a person keeps by name: stores, sources, destinations and policies; and what plakar
+//! remembers about stores.
 //!
 //! Each [`Section`] is one TOML file in the configuration directory, `plakar.conf(5)`, that
 //! people edit by hand as well as by command: a table for each name, and `default` beside
@@ -11,6 +12,7 @@
 //! | [`entries`], [`edit`] | what a file says; its text changed |
 //! | [`place`] | `@name[:path]`, resolved |
 //! | [`tokens`] | who a server lets in |
+//! | [`known_stores`] | which stores and snapshots this machine knows |
 //! | [`foreign`], `rclone` | configuration from elsewhere, to be imported |
 //! | `file` | bytes from and to the disk, whole or not at all |
 //!
@@ -21,6 +23,7 @@ pub mod edit;
 pub mod entries;
 mod file;
 pub mod foreign;
+pub mod known_stores;
 pub mod place;
 mod rclone;
 pub mod schema;

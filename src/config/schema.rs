@@ -334,7 +334,7 @@ mod tests {
             &[("location", "/a".into()), ("exclude_cache", "1".into())],
         );
         let expected = "unknown option \"exclude_cache\" (did you mean exclude_caches?); a source of fs \
-                        knows one_file_system, exclude_caches, ignore_inode, ignore_ctime";
+                        knows one_file_system, exclude_caches, ignore_inode, ignore_ctime, trust_base";
         assert_eq!(words, expected);
         let words = refused(
             Role::Source,

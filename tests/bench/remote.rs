@@ -18,7 +18,7 @@ use plakar::connector::{LocalDestination, LocalSource, Permissions};
 use plakar::error::Result;
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::kloset::{Kloset, Locked, Protection, create};
-use plakar::ops::backup::{self, Compare};
+use plakar::ops::backup::{self, Base, Compare};
 use plakar::ops::check::{self, Depth};
 use plakar::ops::{archive, restore, select};
 use plakar::store::fault::FaultStore;
@@ -235,6 +235,7 @@ fn back_up(kloset: &Kloset, files: &Path) -> Result<()> {
         workers: 2,
         readers: 2,
         compare: Some(Compare::default()),
+        base: Base::Any,
         ..backup::Options::default()
     };
     backup::run(kloset, &LocalSource::new()?, &options).map(drop)

@@ -89,7 +89,7 @@ fn what_its_connector_does_not_know_is_refused_and_nothing_written() {
     refused(
         &["source", "add", "home", "/home", "exclude_cache=true"],
         "unknown option \"exclude_cache\" (did you mean exclude_caches?); a source of fs knows \
-         one_file_system, exclude_caches, ignore_inode, ignore_ctime",
+         one_file_system, exclude_caches, ignore_inode, ignore_ctime, trust_base",
     );
     refused(
         &["source", "add", "home", "/home", "one_file_system=maybe"],

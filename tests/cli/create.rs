@@ -36,7 +36,7 @@ fn a_plaintext_store_says_so_and_asks_for_nothing() {
     sandbox
         .run(&["at", "st", "backup", "d"])
         .ended(0)
-        .says_nothing();
+        .says("store st: it is not encrypted");
     sandbox
         .run(&["at", "st", "cat", "latest:a"])
         .ended(0)

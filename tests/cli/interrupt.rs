@@ -61,7 +61,7 @@ fn interrupted(mut running: Running, signal: Signal, begun: impl Fn(&Running) ->
     }
     let took = asked.elapsed();
     assert!(took < SOON, "it took {took:?} to end");
-    let run = run.ended(130).says("interrupted\n");
+    let run = run.ended(130).says("interrupted");
     let said = run.stderr();
     assert!(
         said.starts_with("plakar: ") && said.lines().count() == 1,
@@ -89,7 +89,9 @@ fn an_interrupted_backup_is_continued(name: &str, signal: Signal) {
     let packs = sandbox.path("st/packs");
     let running = sandbox.start(&["at", "st", "backup", &source]);
     let begun = |_: &Running| weight(&packs) > SOURCE_BYTES / 4;
-    interrupted(running, signal, begun).prints_nothing();
+    interrupted(running, signal, begun)
+        .prints_nothing()
+        .says("plakar: backup: interrupted; a rerun continues with the data stored so far\n");
     nothing_is_left_behind(&sandbox);
     let again = sandbox
         .run(&["at", "st", "backup", "-json", &source])

@@ -34,7 +34,10 @@ fn a_server_that_hangs_in_mid_backup_holds_nobody_up() {
     assert!(running.until(has_begun), "it is still at work");
     server.signal(Signal::STOP);
     running.signal(Signal::INT);
-    running.end().ended(130).says("interrupted\n");
+    running
+        .end()
+        .ended(130)
+        .says("interrupted; a rerun continues");
     server.signal(Signal::CONT);
     drop(server);
     sandbox.discard();

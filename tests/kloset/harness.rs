@@ -12,7 +12,7 @@ use plakar::error::Result;
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::kloset::snapshot::{Snapshot, Stored};
 use plakar::kloset::{Kloset, Locked, Protection, create};
-use plakar::ops::backup::{self, Compare};
+use plakar::ops::backup::{self, Base, Compare};
 use plakar::ops::{check, restore, select};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
@@ -165,6 +165,7 @@ pub(crate) fn options(path: &Path) -> backup::Options {
         workers: 2,
         readers: 1,
         compare: Some(Compare::default()),
+        base: Base::Any,
         ..backup::Options::default()
     }
 }

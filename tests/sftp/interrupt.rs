@@ -38,7 +38,10 @@ fn a_server_that_hangs_in_mid_backup_holds_nobody_up() {
     assert!(running.until(has_begun), "it is still at work");
     server.signal(Signal::STOP);
     running.signal(Signal::INT);
-    running.end().ended(130).says("interrupted\n");
+    running
+        .end()
+        .ended(130)
+        .says("interrupted; a rerun continues");
     sandbox.discard();
 }
 
@@ -56,6 +59,9 @@ fn a_source_that_hangs_in_mid_backup_holds_nobody_up() {
     assert!(running.until(has_begun), "it is still at work");
     server.signal(Signal::STOP);
     running.signal(Signal::TERM);
-    running.end().ended(130).says("interrupted\n");
+    running
+        .end()
+        .ended(130)
+        .says("interrupted; a rerun continues");
     sandbox.discard();
 }

@@ -13,7 +13,7 @@ use plakar::net::location::{Location, Url};
 use plakar::net::retry::{Patience, Tries};
 use plakar::net::ssh::Endpoint;
 use plakar::net::ssh::pool::Pool;
-use plakar::ops::backup::{self, Compare, Summary};
+use plakar::ops::backup::{self, Base, Compare, Summary};
 use plakar::store::memory::MemoryStore;
 use plakar::util::interrupt::Interrupt;
 use rustix::process::Signal;
@@ -73,6 +73,7 @@ fn backup(server: &Server, once: Once) -> (Result<Summary>, Vec<String>) {
         // As many as there are connections but for the one to read ahead over.
         readers: 3,
         compare: Some(Compare::default()),
+        base: Base::Any,
         ..backup::Options::default()
     };
     let outcome = backup::run(&kloset, &source, &options);

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use crate::cli::cost::{self, KDF_MEMORY, KDF_PASSES};
 use crate::cli::passphrase::Weak;
-use crate::cli::{Args, Command, Flag, Globals, Status, opening};
+use crate::cli::{Args, Command, Flag, Globals, Status, known, opening};
 use crate::config::Role;
 use crate::config::place::Place;
 use crate::error::{During, Error, Kind, Result};
@@ -107,13 +107,15 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     }
     if opts.is_plaintext {
         globals.out.warning(&Error::new(Kind::Failed, PLAINTEXT));
-        kloset::create(&*store, &Protection::Plaintext, opts.level)?;
+        let config = kloset::create(&*store, &Protection::Plaintext, opts.level)?;
+        known::remember(globals, &place, &config);
         return Ok(Status::Success);
     }
     kloset::refuse_existing(&*store)?;
     let passphrase = globals.new_passphrase(&place, opts.weak)?;
     let protection = Protection::Passphrase(&passphrase, opts.info);
-    kloset::create(&*store, &protection, opts.level)?;
+    let config = kloset::create(&*store, &protection, opts.level)?;
+    known::remember(globals, &place, &config);
     Ok(Status::Success)
 }
 
@@ -123,21 +125,24 @@ fn create_sibling(globals: &Globals, place: &Place, from: &Place, opts: Opts) ->
     kloset::refuse_existing(&*store)?;
     let opened = opening::unlocked(globals, from, &globals.watch())?;
     let creating = || format!("create from {}", from.location);
-    match (opts.is_plaintext, opened.passphrase) {
+    let config = match (opts.is_plaintext, opened.passphrase) {
         (true, _) => {
-            kloset::create_sibling(&*store, &Protection::Plaintext, &opened.kloset)
-                .during(creating)?;
+            let protection = Protection::Plaintext;
+            let config = kloset::create_sibling(&*store, &protection, &opened.kloset);
+            let config = config.during(creating)?;
             globals.out.warning(&Error::new(Kind::Failed, PLAINTEXT));
+            config
         }
         (false, Some(shared)) => {
             let passphrase = globals.sibling_passphrase(place, shared)?;
             let protection = Protection::Passphrase(&passphrase, opts.info);
-            kloset::create_sibling(&*store, &protection, &opened.kloset).during(creating)?;
+            kloset::create_sibling(&*store, &protection, &opened.kloset).during(creating)?
         }
         (false, None) => {
             let cause = "it is not encrypted, and neither can be what has its key: add -plaintext";
             return Err(Error::usage(cause)).during(creating);
         }
-    }
+    };
+    known::remember(globals, place, &config);
     Ok(Status::Success)
 }

@@ -21,8 +21,7 @@ use crate::kloset::keyring::Owner;
 use crate::kloset::progress::{Counters, Event, Observer};
 use crate::kloset::{Locked, keyring};
 use crate::store::Store;
-use crate::util::clock;
-use crate::util::{Id, human};
+use crate::util::{Id, clock, human};
 
 const LABEL: Flag = Flag::value("label", "NAME", "what to call the passphrase in listings");
 const NEW_KEYFILE: Flag = Flag::value(
@@ -126,7 +125,7 @@ fn list(globals: &Globals, args: Args) -> Result<Status> {
     args.no_arguments()?;
     let watch = globals.watch();
     let store = opening::store(globals)?;
-    refuse_plaintext(&Locked::new(store.clone())?)?;
+    refuse_plaintext(&opening::locked(globals, &globals.place()?)?)?;
     let strangers = strangers(globals, &store)?;
     for (id, info) in keyring::list(&*store, &*watch)? {
         let owner = match strangers.contains(&id) {
@@ -237,7 +236,7 @@ fn tell_of_configuration(globals: &Globals) -> Result<()> {
 /// # Errors
 /// For a store that has none, before anybody is asked for anything.
 fn opened(globals: &Globals, watch: &Arc<Watch>) -> Result<Opened> {
-    refuse_plaintext(&Locked::new(opening::store(globals)?)?)?;
+    refuse_plaintext(&opening::locked(globals, &globals.place()?)?)?;
     opening::unlocked(globals, &globals.place()?, watch)
 }
 

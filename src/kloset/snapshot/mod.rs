@@ -124,6 +124,38 @@ impl Snapshot {
         self.root.below
     }
 
+    /// Identifies everything that the backup recorded, down to the bytes of each file: the root
+    /// tree is named by keyed hashes. Changed labels and copies to a store of the same key keep
+    /// it. The list of errors is not part of it.
+    pub fn digest(&self) -> Id {
+        let recorded = Snapshot {
+            errors: Vec::new(),
+            ..self.without_labels()
+        };
+        Id::of(&recorded.encode())
+    }
+
+    /// Identifies what was backed up: the same for all snapshots of the same places of a source.
+    pub fn source_digest(&self) -> Id {
+        let source = Snapshot {
+            roots: self.roots.clone(),
+            origin: self.origin.clone(),
+            source: self.source.clone(),
+            ..Snapshot::default()
+        };
+        Id::of(&source.encode())
+    }
+
+    /// The snapshot as the backup created it: without labels, and neither changed nor copied.
+    fn without_labels(&self) -> Snapshot {
+        Snapshot {
+            labels: Labels::default(),
+            revision: 0,
+            synced_ns: None,
+            ..self.clone()
+        }
+    }
+
     /// The deepest directory that everything backed up is in, as raw bytes: what a relative
     /// path in `SNAPSHOT:PATH` starts from. A single place is that itself.
     pub fn base(&self) -> Vec<u8> {

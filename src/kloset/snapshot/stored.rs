@@ -137,13 +137,7 @@ impl Stored {
 
     /// Whether one is the other with what people say of it changed, or copied at another time.
     fn is_same_but_for_labels(&self, other: &Stored) -> bool {
-        let bare = |stored: &Stored| Snapshot {
-            labels: Labels::default(),
-            revision: 0,
-            synced_ns: None,
-            ..stored.snapshot.clone()
-        };
-        bare(self) == bare(other)
+        self.snapshot.without_labels() == other.snapshot.without_labels()
     }
 }
 

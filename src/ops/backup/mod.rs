@@ -64,8 +64,8 @@ use walk::Walker;
 pub(crate) use crate::ops::backup::hardlinks::Linked;
 pub(crate) use crate::ops::backup::steps::{Done, End, Step};
 pub(crate) use assemble::Assembler;
-pub use previous::Compare;
 pub(crate) use previous::OldDirectory;
+pub use previous::{Base, Compare};
 
 /// Decoded blocks of older trees that are kept while walking.
 const TREE_CACHE_BYTES: usize = 8 << 20;
@@ -117,6 +117,8 @@ pub struct Options {
     pub readers: usize,
     /// How to tell that a file did not change; nothing to read every file.
     pub compare: Option<Compare>,
+    /// Which snapshots may be compared with.
+    pub base: Base,
     /// Stay on the file system that each place is on.
     pub one_file_system: Switch,
     /// Leave out what is below directories that hold a valid `CACHEDIR.TAG`.
@@ -144,6 +146,10 @@ pub struct Options {
 pub struct Summary {
     /// The new snapshot.
     pub snapshot: Id,
+    /// Its [`Snapshot::digest`], for [`Base::Created`] of later backups.
+    pub digest: Id,
+    /// Its [`Snapshot::source_digest`].
+    pub source: Id,
     /// Everything below the root.
     pub totals: Totals,
     /// Files that were not in the snapshot before.
@@ -213,6 +219,8 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
     add(&counters.stored_bytes, published_bytes);
     Ok(Summary {
         snapshot: snapshot.id,
+        digest: snapshot.digest(),
+        source: snapshot.source_digest(),
         totals: snapshot.totals(),
         read_bytes: read_counter(&counters.read_bytes),
         new_bytes: read_counter(&counters.new_bytes),

@@ -1,5 +1,12 @@
 //! What is known from the last snapshot of the same places: files that did not change
 //! since need not be read.
+//!
+//! The snapshot that is compared with is the base. For every unchanged file the new snapshot
+//! takes the chunks of the base, so the base decides what is recorded. Anyone with the key of the
+//! store can publish a snapshot with the stat data of a machine and other chunks. So the caller
+//! states which snapshots it [trusts](Base).
+
+use std::collections::HashSet;
 
 use super::Options;
 use crate::connector::{FileKind, Metadata, Source};
@@ -10,6 +17,32 @@ use crate::kloset::blob::BlobReader;
 use crate::kloset::progress::{Event, Observer};
 use crate::kloset::snapshot::{self, Snapshot};
 use crate::kloset::tree::{TreeReader, each_chunk};
+use crate::util::Id;
+
+/// Which snapshots a backup may use as its base.
+#[derive(Clone, Debug)]
+pub enum Base {
+    /// Snapshots with these [digests](Snapshot::digest): those that this machine created.
+    Created(HashSet<Id>),
+    /// Every snapshot of the same places, whoever created it.
+    Any,
+}
+
+impl Default for Base {
+    /// No snapshot.
+    fn default() -> Base {
+        Base::Created(HashSet::new())
+    }
+}
+
+impl Base {
+    fn trusts(&self, snapshot: &Snapshot) -> bool {
+        match self {
+            Base::Created(digests) => digests.contains(&snapshot.digest()),
+            Base::Any => true,
+        }
+    }
+}
 
 /// How to tell that a file did not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +75,8 @@ impl Compare {
     }
 }
 
-/// The newest snapshot of the same places of the same source.
+/// The newest trusted snapshot of the same places of the same source. A warning reports that
+/// there are only others.
 pub(super) fn find(
     kloset: &Kloset,
     source: &dyn Source,
@@ -57,12 +91,26 @@ pub(super) fn find(
             && snapshot.roots == options.places
     };
     let (snapshots, _) = snapshot::list(kloset, kloset.observer())?;
-    let newest = snapshots
-        .into_iter()
-        .rev()
-        .map(|stored| stored.snapshot)
-        .find(same);
-    Ok(newest)
+    let newest_first = snapshots.into_iter().rev().map(|stored| stored.snapshot);
+    let mut candidates = newest_first.filter(same).peekable();
+    let newest = candidates.peek().map(|snapshot| snapshot.id);
+    let base = candidates.find(|snapshot| options.base.trusts(snapshot));
+    if let (Some(newest), None) = (newest, &base) {
+        kloset.observer().event(&Event::Warning(&untrusted(newest)));
+    }
+    Ok(base)
+}
+
+/// Why every file is read although there are snapshots of the same places.
+fn untrusted(newest: Id) -> Error {
+    let newest = newest.short();
+    Error::new(
+        Kind::Failed,
+        format!(
+            "there is no record that this machine created snapshot {newest} or an earlier one of \
+             these places: reading every file (-o trust_base=true trusts it)"
+        ),
+    )
 }
 
 /// The entries of one directory as they were, looked up in the order of their names.

@@ -7,9 +7,9 @@ mod summary;
 use std::sync::Arc;
 
 use crate::cli::progress::Watch;
-use crate::cli::{Args, Command, Flag, Globals, Status, opening, threads};
+use crate::cli::{Args, Command, Flag, Globals, Status, known, opening, threads};
 use crate::connector::Source;
-use crate::error::{During, Result};
+use crate::error::{During, Error, Kind, Result};
 use crate::kloset::Kloset;
 use crate::ops::check::{self, Depth, Target};
 use crate::ops::{backup, select};
@@ -86,17 +86,38 @@ fn dry_run(globals: &Globals, source: &dyn Source, opts: Opts) -> Result<Status>
 fn back_up(globals: &Globals, source: &dyn Source, opts: Opts) -> Result<Status> {
     let watch = globals.watch();
     let kloset = opening::kloset(globals, &watch)?;
-    let is_check_wanted = opts.is_check_wanted;
+    if kloset.config().plaintext_master_key.is_some() {
+        globals.out.warning(&not_encrypted(&kloset));
+    }
+    let (is_check_wanted, is_base) = (opts.is_check_wanted, opts.is_base);
     let options = opts.options(globals, &kloset, source, watch.is_shown());
     watch.show();
     let done = backup::run(&kloset, source, &options);
     watch.finish();
-    let done = done.during(|| "backup")?;
+    let done = done.map_err(resumable).during(|| "backup")?;
+    if is_base {
+        known::add_created(globals, kloset.config(), &done);
+    }
     globals.out.summary(&Done::new(Outcome::Stored, &done))?;
     if is_check_wanted && check(globals, &kloset, &watch, done.snapshot)? == Status::Damaged {
         return Ok(Status::Damaged);
     }
     Ok(Status::partial_if(done.errors > 0))
+}
+
+/// What a backup to a plaintext store always reports: the store may have been replaced by one.
+fn not_encrypted(kloset: &Kloset) -> Error {
+    let cause = "it is not encrypted: anyone who can read the store can read this backup";
+    Error::new(Kind::Failed, cause).during(format!("store {}", kloset.store().location()))
+}
+
+/// What was stored before an interruption is found by the next backup.
+fn resumable(error: Error) -> Error {
+    let cause = "interrupted; a rerun continues with the data stored so far";
+    match error.kind() {
+        Kind::Interrupted => Error::new(Kind::Interrupted, cause),
+        _ => error,
+    }
 }
 
 /// Reads the new snapshot back, every byte.

@@ -9,7 +9,7 @@ use lexopt::ValueExt;
 
 use super::stream::{self, Streamed};
 use crate::cli::commands::create;
-use crate::cli::{Args, Globals, date, places, tags, threads};
+use crate::cli::{Args, Globals, date, known, places, tags, threads};
 use crate::config::entries::Value;
 use crate::config::place::Place;
 use crate::config::{Role, schema};
@@ -18,12 +18,14 @@ use crate::connector::exclude::{self, Excludes};
 use crate::error::{During, Error, Result};
 use crate::kloset::Kloset;
 use crate::kloset::snapshot::Labels;
-use crate::ops::backup::{Compare, Options, Switch};
+use crate::ops::backup::{Base, Compare, Options, Switch};
 
 /// The flags and arguments.
 pub(super) struct Opts {
     pub(super) is_dry_run: bool,
     pub(super) is_check_wanted: bool,
+    /// Whether a later backup may use the snapshot as its base: not if it is of a stream.
+    pub(super) is_base: bool,
     /// What is backed up if that is a stream.
     stream: Option<Streamed>,
     /// What was named of files; nothing if it is a stream.
@@ -54,6 +56,7 @@ impl Opts {
             Ok(Opts {
                 is_dry_run: args.is_on("dry-run"),
                 is_check_wanted: args.is_on("check"),
+                is_base: stream.is_none(),
                 source: SourceOptions::of_all(&named, args)?,
                 named,
                 places: Vec::new(),
@@ -105,6 +108,14 @@ impl Opts {
             level: self.level,
             workers,
             readers: threads::readers(workers),
+            base: match self.source.trust_base {
+                Switch::On => Base::Any,
+                // Without a comparison there is nothing to trust, and no warning about it.
+                Switch::Off if self.is_cache_used => {
+                    Base::Created(known::created(globals, kloset.config()))
+                }
+                Switch::Off => Base::default(),
+            },
             compare: self.is_cache_used.then_some(self.source.compare),
             one_file_system: self.source.one_file_system,
             exclude_caches: self.source.exclude_caches,
@@ -120,13 +131,15 @@ impl Opts {
     }
 }
 
-/// The store itself, if it is on this machine, and the caches: a backup of either would
-/// grow with every backup.
+/// The store itself, if it is on this machine, the caches, and the record of stores: a backup of
+/// any of them would grow with every backup.
 fn skipped(globals: &Globals, kloset: &Kloset) -> Vec<(u64, u64)> {
     let store = places::identity(Path::new(kloset.store().location()));
     let cache = globals.cache_dir().ok();
     let cache = cache.and_then(|path| places::identity(&path));
-    store.into_iter().chain(cache).collect()
+    let record = known::record(globals).ok();
+    let record = record.and_then(|record| places::identity(record.dir()));
+    store.into_iter().chain(cache).chain(record).collect()
 }
 
 /// Who runs this, by name if there is one.
@@ -195,6 +208,7 @@ struct SourceOptions {
     one_file_system: Switch,
     exclude_caches: Switch,
     compare: Compare,
+    trust_base: Switch,
 }
 
 impl SourceOptions {
@@ -242,6 +256,7 @@ impl SourceOptions {
             "exclude_caches" => self.exclude_caches = Switch::on_if(is_on),
             "ignore_inode" => self.compare.inode = !is_on,
             "ignore_ctime" => self.compare.ctime = !is_on,
+            "trust_base" => self.trust_base = Switch::on_if(is_on),
             _ => {}
         }
     }

@@ -4,6 +4,7 @@
 //! `rules` tells what that takes, and everything else asks there.
 
 mod change;
+mod forget;
 mod import;
 mod reach;
 mod rules;
@@ -16,9 +17,9 @@ use crate::config::entries::Value;
 /// The entry in the table.
 pub const STORE: Command = Command {
     name: "store",
-    synopsis: PLACE_SYNOPSIS,
+    synopsis: "add | rm | set | unset | show | list | check | ping | default | import | forget",
     about: "keep stores by name",
-    subcommands: PLACE,
+    subcommands: PLACE_OF_STORE,
     ..Command::BLANK
 };
 
@@ -73,60 +74,84 @@ const PLACE_SYNOPSIS: &str =
 
 /// What can be done with the names of places.
 const PLACE: &[Command] = &[
-    Command {
-        name: "add",
-        synopsis: "NAME LOCATION [KEY=VALUE ...]",
-        about: "add a name for a location",
-        run: change::add,
-        ..Command::BLANK
-    },
+    ADD, RM, SET, UNSET, SHOW, LIST, CHECK, PING, DEFAULT, IMPORT,
+];
+
+/// The same, and what is remembered of stores.
+const PLACE_OF_STORE: &[Command] = &[
+    ADD,
     RM,
     SET,
     UNSET,
     SHOW,
+    LIST,
+    CHECK,
+    PING,
+    DEFAULT,
+    IMPORT,
     Command {
-        name: "list",
-        synonyms: &["ls"],
-        synopsis: "[NAME[:PATH] ...]",
-        about: "list names, and the locations that they stand for",
-        run: show::list,
-        ..Command::BLANK
-    },
-    Command {
-        name: "check",
-        synopsis: "NAME[:PATH]",
-        about: "try whether it can be used",
-        run: reach::check,
-        ..Command::BLANK
-    },
-    Command {
-        name: "ping",
-        synopsis: "NAME[:PATH]",
-        about: "try whether it can be reached",
-        run: reach::ping,
-        ..Command::BLANK
-    },
-    Command {
-        name: "default",
-        synopsis: "[-none | NAME]",
-        about: "tell or set which one is used where none is given",
-        flags: &[Flag::switch("none", "let there be no default")],
-        run: change::default,
-        ..Command::BLANK
-    },
-    Command {
-        name: "import",
-        synopsis: "[-config FILE] [-overwrite] [-rclone] [SECTION[:NEW] ...]",
-        about: "add names from elsewhere",
-        flags: &[
-            Flag::value("config", "FILE", "read FILE (- or default: standard input)"),
-            Flag::switch("overwrite", "replace names that are there already"),
-            Flag::switch("rclone", "read the configuration of rclone"),
-        ],
-        run: import::import,
+        name: "forget",
+        synopsis: "LOCATION ...",
+        about: "accept another store at a location",
+        run: forget::run,
         ..Command::BLANK
     },
 ];
+
+const ADD: Command = Command {
+    name: "add",
+    synopsis: "NAME LOCATION [KEY=VALUE ...]",
+    about: "add a name for a location",
+    run: change::add,
+    ..Command::BLANK
+};
+
+const LIST: Command = Command {
+    name: "list",
+    synonyms: &["ls"],
+    synopsis: "[NAME[:PATH] ...]",
+    about: "list names, and the locations that they stand for",
+    run: show::list,
+    ..Command::BLANK
+};
+
+const CHECK: Command = Command {
+    name: "check",
+    synopsis: "NAME[:PATH]",
+    about: "try whether it can be used",
+    run: reach::check,
+    ..Command::BLANK
+};
+
+const PING: Command = Command {
+    name: "ping",
+    synopsis: "NAME[:PATH]",
+    about: "try whether it can be reached",
+    run: reach::ping,
+    ..Command::BLANK
+};
+
+const DEFAULT: Command = Command {
+    name: "default",
+    synopsis: "[-none | NAME]",
+    about: "tell or set which one is used where none is given",
+    flags: &[Flag::switch("none", "let there be no default")],
+    run: change::default,
+    ..Command::BLANK
+};
+
+const IMPORT: Command = Command {
+    name: "import",
+    synopsis: "[-config FILE] [-overwrite] [-rclone] [SECTION[:NEW] ...]",
+    about: "add names from elsewhere",
+    flags: &[
+        Flag::value("config", "FILE", "read FILE (- or default: standard input)"),
+        Flag::switch("overwrite", "replace names that are there already"),
+        Flag::switch("rclone", "read the configuration of rclone"),
+    ],
+    run: import::import,
+    ..Command::BLANK
+};
 
 const RM: Command = Command {
     name: "rm",
