@@ -1,13 +1,13 @@
-//! Whether two files have the same bytes, without holding either of them.
+//! Compares the bytes of two files in constant memory.
 
 use super::side::{Bytes, Node};
 use crate::error::Result;
 use crate::util::interrupt::Interrupt;
 
-/// How much of each file is looked at at once.
+/// Bytes of each file that are read at a time.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Compares up to the first difference. What two stored files have in common is not read.
+/// Compares up to the first difference. The common parts of two stored files are not read.
 pub(super) fn are_same(a: &Node<'_>, b: &Node<'_>, interrupt: &Interrupt) -> Result<bool> {
     let (mut one, mut two) = (a.open()?, b.open()?);
     let (mut left, mut right) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);

@@ -1,4 +1,4 @@
-//! What changed of a file beside its contents.
+//! Compares the metadata of files.
 
 use std::sync::Arc;
 
@@ -10,53 +10,53 @@ use crate::format::entry::Entry;
 /// A user or group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// The number.
+    /// The numeric id.
     pub id: u32,
-    /// The name, where it was known.
+    /// The name, if it is known.
     pub name: Option<Arc<str>>,
 }
 
 impl Owner {
-    /// Whether it is the same: in number, and in name where both are known.
+    /// Whether both have the same id, and the same name if both names are known.
     fn is(&self, other: &Owner) -> bool {
         let names = self.name.as_ref().zip(other.name.as_ref());
         self.id == other.id && names.is_none_or(|(one, other)| one == other)
     }
 }
 
-/// What became of an extended attribute.
+/// How an extended attribute changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Became {
-    /// Only the second has it.
+    /// Only the second node has it.
     Added,
-    /// Only the first has it.
+    /// Only the first node has it.
     Removed,
-    /// Its value is another.
+    /// The values differ.
     Changed,
 }
 
-/// One thing that is not the same: what the first has, and what the second has.
+/// One difference: the value in the first node, and the value in the second.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Permission bits.
     Mode(u32, u32),
-    /// Owner.
+    /// The owning user.
     User(Owner, Owner),
-    /// Group.
+    /// The owning group.
     Group(Owner, Owner),
-    /// Time of modification, nanoseconds since 1970.
+    /// Modification time, in nanoseconds since 1970.
     Mtime(i64, i64),
-    /// Where a link points.
+    /// Target of a symbolic link.
     Target(Vec<u8>, Vec<u8>),
-    /// What a device node stands for.
+    /// Device number of a device node.
     Device(u64, u64),
     /// Inode flags.
     Flags(u32, u32),
-    /// The extended attribute of this name.
+    /// The extended attribute with this name.
     Xattr(Vec<u8>, Became),
 }
 
-/// What `lstat` tells, compared.
+/// Compares the metadata that `lstat` provides.
 pub(super) fn of_metadata(a: &Entry, b: &Entry) -> Vec<Change> {
     let (one, two) = (&a.metadata, &b.metadata);
     let mut changes = Vec::new();
@@ -91,7 +91,7 @@ fn owner((id, name): (u32, &Option<Arc<str>>)) -> Owner {
     }
 }
 
-/// Link targets compared, and attributes and flags where they are known on both sides.
+/// Compares link targets, and attributes and flags if both sides know them.
 pub(super) fn of_details(a: &Node<'_>, b: &Node<'_>) -> Result<Vec<Change>> {
     let is_link = a.entry.metadata.kind == FileKind::Symlink;
     let are_known = a.has_attributes() && b.has_attributes();
@@ -112,7 +112,7 @@ pub(super) fn of_details(a: &Node<'_>, b: &Node<'_>) -> Result<Vec<Change>> {
     Ok(changes)
 }
 
-/// Every attribute that is not the same, those of the first before those of the second alone.
+/// Every attribute that differs: those of the first node before those that only the second has.
 fn of_xattrs(old: &Details, new: &Details) -> Vec<Change> {
     let find = |details: &Details, name: &[u8]| {
         let found = details.xattrs.iter().find(|(known, _)| known == name);
@@ -136,7 +136,7 @@ fn of_xattrs(old: &Details, new: &Details) -> Vec<Change> {
     changes
 }
 
-/// The same without the time, for what has a reason to differ in it.
+/// The changes without the modification time, for nodes in which a different time is expected.
 pub(super) fn without_mtime(mut changes: Vec<Change>) -> Vec<Change> {
     changes.retain(|change| !matches!(change, Change::Mtime(..)));
     changes

@@ -1,22 +1,22 @@
-//! What is not the same in two trees, each of a snapshot or of a source.
+//! Compares two trees, each of a snapshot or of a source.
 //!
-//! Both are walked together in the order of names, as two sorted lists are merged; the
-//! directories we are in are a stack, and of each only a chunk is in memory (of a live one
-//! its list of names). Directories of two snapshots that lie in the same tree are equal
-//! and are not read; of two versions of a long directory only the chunks are read that are
-//! not the same. So what a comparison costs depends on what changed.
+//! Both are walked in parallel in the order of names, like the merge of two sorted lists. The open
+//! directories are on a stack. Of each, only one chunk is in memory (of a live directory, its list of
+//! names). Directories of two snapshots with the same tree are equal and are not read. Of two
+//! versions of a long directory, only the chunks that differ are read. So the cost of a comparison
+//! depends on the number of changes.
 //!
-//! | | a snapshot | a source |
+//! | | two snapshots | a snapshot and a source |
 //! |---|---|---|
 //! | same directory | same tree, not read | is walked |
-//! | same file | same chunks, not read | size and mtime, or bytes where these do not settle it |
+//! | same file | same chunks, not read | size and mtime, or bytes where these do not decide |
 //!
-//! Where a part of a tree is lost nobody can tell which names it had: nothing is said of
-//! those on the other side that would lie in the gap.
+//! Where part of a tree is lost, the names in it are unknown: names on the other side that would be
+//! in the gap are not reported.
 //!
-//! A difference is told once: of what is there on one side only, or is of another kind,
-//! nothing more is said; a file with other contents has another time, which goes without
-//! saying, and so has a directory in which something differs.
+//! Each difference is reported once. A node that exists on one side only, or is of another kind, is
+//! reported without further differences. The time of a file whose contents differ, and of a directory
+//! in which something differs, is not reported.
 
 mod bytes;
 mod metadata;
@@ -39,78 +39,78 @@ use side::{Child, Children};
 /// When the contents of a file of a source are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// Where its size is the same and its time is not.
+    /// If its size is equal and its time differs.
     Quick,
-    /// Where its size is the same.
+    /// If its size is equal.
     Contents,
 }
 
-/// How to compare.
+/// Options of a [`Comparison`].
 pub struct Options<'a> {
-    /// Whether everything below a directory is told of, or only what is in it.
+    /// Whether everything below a directory is reported, or only its direct children.
     pub reach: Reach,
-    /// When to read.
+    /// When contents are read.
     pub rule: Rule,
-    /// Set when the user wants to stop.
+    /// Set when the user requests a stop.
     pub interrupt: Interrupt,
-    /// Where files that were compared are counted.
+    /// Counts the compared files.
     pub counters: &'a Counters,
 }
 
-/// One of the two that are compared.
+/// One of the two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// The first.
+    /// The first side.
     A,
-    /// The second.
+    /// The second side.
     B,
 }
 
-/// What is not the same.
+/// A difference between the two sides.
 pub enum Difference<'a> {
-    /// Only one side has it.
+    /// Only one side has the node.
     Only(Which, Box<Node<'a>>),
-    /// It is of two kinds.
+    /// The nodes are of different kinds.
     Kind(FileKind, FileKind),
-    /// Two files with other bytes.
+    /// Two files with different bytes.
     Contents(Box<(Node<'a>, Node<'a>)>),
-    /// Something differs below two directories; not told with [`Reach::All`].
+    /// Something differs below two directories; not reported with [`Reach::All`].
     Below,
-    /// Everything but contents.
+    /// Differences other than contents.
     Metadata(Vec<Change>),
 }
 
-/// What a comparison came upon.
+/// One result of a comparison.
 pub struct Found<'a> {
-    /// Below what is compared, beginning with `/`; empty for that itself.
+    /// Path relative to the compared nodes, beginning with `/`; empty for the nodes themselves.
     pub path: Vec<u8>,
-    /// A difference, or why there is no telling whether there is one.
+    /// A difference, or the error that prevents the comparison.
     pub outcome: Result<Difference<'a>>,
 }
 
-/// Two directories we are in.
+/// Two open directories.
 struct Frame<'a> {
     a: Children<'a>,
     b: Children<'a>,
     path_bytes: usize,
-    /// What changed of the directory itself, told when we leave it.
+    /// Differences of the directories themselves, reported when the walk leaves them.
     changes: Vec<Change>,
-    /// Whether anything in it differs.
+    /// Whether anything in the directories differs.
     differs: bool,
 }
 
-/// A comparison under way.
+/// A comparison in progress.
 pub struct Comparison<'a> {
     options: &'a Options<'a>,
     reach: Reach,
-    /// Of what we are at.
+    /// The path of the current nodes.
     path: Vec<u8>,
     frames: Vec<Frame<'a>>,
     ready: VecDeque<Found<'a>>,
 }
 
 impl<'a> Comparison<'a> {
-    /// Compares `a` with `b`, and if both are directories what is in them.
+    /// Compares `a` with `b`, and their children if both are directories.
     pub fn new(a: Node<'a>, b: Node<'a>, options: &'a Options<'a>) -> Result<Comparison<'a>> {
         let mut comparison = Comparison::nothing(options, options.reach);
         comparison.pair(a, b)?;
@@ -127,11 +127,11 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// What comes next in the order of names.
+    /// The next result in the order of names.
     ///
     /// # Errors
-    /// What ends the comparison. What keeps two files from being compared is
-    /// [found](Found::outcome) like a difference.
+    /// Errors that end the comparison. An error that concerns only one pair of nodes is [returned as
+    /// a result](Found::outcome), like a difference.
     pub fn try_next(&mut self) -> Result<Option<Found<'a>>> {
         loop {
             if let Some(found) = self.ready.pop_front() {
@@ -145,7 +145,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Goes on by one name.
+    /// Processes the next name.
     fn step(&mut self) -> Result<()> {
         let frame = self.frames.last_mut().expect("we are in a directory");
         self.path.truncate(frame.path_bytes);
@@ -179,7 +179,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Leaves the directories we are in.
+    /// Leaves the innermost open directories.
     fn leave(&mut self) -> Result<()> {
         let left = self.frames.pop().expect("we are in a directory");
         let changes = match left.differs {
@@ -190,7 +190,7 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
-    /// Deals with a name that only one side has, as far as can be told.
+    /// Processes a name that only one side has, unless the other side may have lost it.
     fn only(&mut self, which: Which, child: Option<Child<'a>>, is_lost: bool) -> Result<()> {
         let Some(child) = child.filter(|_| !is_lost) else {
             return Ok(());
@@ -203,7 +203,7 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
-    /// Deals with a name that both sides have.
+    /// Processes a name that both sides have.
     fn both(&mut self, children: Option<(Child<'a>, Child<'a>)>) -> Result<()> {
         let Some((a, b)) = children else {
             return Ok(());
@@ -220,7 +220,7 @@ impl<'a> Comparison<'a> {
         self.path.extend_from_slice(name);
     }
 
-    /// Compares two that have the same place.
+    /// Compares two nodes with the same path.
     fn pair(&mut self, a: Node<'a>, b: Node<'a>) -> Result<()> {
         add(&self.options.counters.files, 1);
         let (one, two) = (a.entry.metadata.kind, b.entry.metadata.kind);
@@ -243,7 +243,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// What changed beside contents.
+    /// The differences other than contents.
     fn changes(&mut self, a: &Node<'_>, b: &Node<'_>) -> Result<Vec<Change>> {
         let mut changes = metadata::of_metadata(&a.entry, &b.entry);
         match metadata::of_details(a, b) {
@@ -304,7 +304,7 @@ impl<'a> Comparison<'a> {
         self.enter(&a, &b, changes)
     }
 
-    /// Goes into two directories.
+    /// Enters two directories.
     fn enter(&mut self, a: &Node<'a>, b: &Node<'a>, changes: Vec<Change>) -> Result<()> {
         if self.frames.len() >= DEPTH_LIMIT {
             let error = format!("more than {DEPTH_LIMIT} directories deep");
@@ -333,8 +333,8 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
-    /// Tells whether anything differs below two directories that we do not go into, which a
-    /// walk tells that ends at the first difference.
+    /// Reports whether anything differs below two directories that are not entered. A separate walk
+    /// that ends at the first difference finds out.
     fn anything_below(&mut self, a: Node<'a>, b: Node<'a>, changes: Vec<Change>) -> Result<()> {
         let mut below = Comparison::nothing(self.options, Reach::All);
         below.enter(&a, &b, Vec::new())?;
@@ -354,7 +354,7 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
-    /// Tells of changes, if there are any.
+    /// Reports `changes`, if there are any.
     fn changed(&mut self, changes: Vec<Change>) {
         if !changes.is_empty() {
             self.differs(Difference::Metadata(changes));
@@ -371,10 +371,10 @@ impl<'a> Comparison<'a> {
         });
     }
 
-    /// Tells what could not be compared.
+    /// Reports nodes that could not be compared.
     ///
     /// # Errors
-    /// The error itself if it is not of that alone.
+    /// The error itself if it concerns more than these nodes.
     fn failed(&mut self, error: Error) -> Result<()> {
         if !error.is_of_one_object() {
             return Err(error);
@@ -387,8 +387,8 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Whether a backup would take what is live for what is stored, contents and everything else:
-/// the kernel changes the ctime with whatever is changed.
+/// Whether a backup would consider the live node unchanged since it was stored, with contents and
+/// metadata: the kernel updates the ctime on every change.
 fn is_untouched(a: &Node<'_>, b: &Node<'_>) -> bool {
     let (one, two) = (&a.entry.metadata, &b.entry.metadata);
     let stored = if a.is_live() { &b.entry } else { &a.entry };
@@ -402,7 +402,7 @@ fn is_untouched(a: &Node<'_>, b: &Node<'_>) -> bool {
         && one.mode == two.mode
 }
 
-/// Whether two files have the same bytes, if that can be told without reading them.
+/// Whether two files have the same bytes, if this can be decided without reading them.
 fn settled(a: &Node<'_>, b: &Node<'_>, rule: Rule) -> Option<bool> {
     let (one, two) = (&a.entry, &b.entry);
     let same_time = one.metadata.mtime_ns == two.metadata.mtime_ns;

@@ -1,8 +1,8 @@
-//! The two sides of a comparison: what a snapshot holds, and what a source has now.
+//! The two sides of a comparison: the contents of a snapshot, and the current contents of a source.
 //!
-//! A [`Node`] is a name on either side with its entry; [`Children`] are those in one
-//! directory, in the order of their names. What costs further calls on a source, such as
-//! extended attributes and contents, is asked for when it is needed.
+//! A [`Node`] is a name on either side with its entry. [`Children`] are the nodes in one directory,
+//! in the order of their names. Data that requires further calls to a source, such as extended
+//! attributes and contents, is requested only when it is needed.
 
 use std::sync::Arc;
 use std::vec::IntoIter;
@@ -15,14 +15,14 @@ use crate::kloset::content::push::Contents;
 use crate::kloset::tree::TreeReader;
 use crate::util::printable::printable;
 
-/// A file, directory or anything else on one side.
+/// A file, directory or other node on one side.
 pub struct Node<'a> {
-    /// What is known of it; of a live one without details, tree and content.
+    /// The entry; that of a live node lacks details, tree and content.
     pub entry: Entry,
     origin: Origin<'a>,
 }
 
-/// Where a node is.
+/// The origin of a node.
 enum Origin<'a> {
     Stored(&'a BlobReader<'a>),
     Live(Live<'a>),
@@ -31,12 +31,12 @@ enum Origin<'a> {
 /// A place in a source.
 struct Live<'a> {
     source: &'a dyn Source,
-    /// The directory it is in; that itself for the root.
+    /// The parent directory; for the root, the root itself.
     dir: Arc<dyn SourceDir>,
 }
 
 impl<'a> Node<'a> {
-    /// An entry of a snapshot.
+    /// A node for an entry of a snapshot.
     pub fn stored(blobs: &'a BlobReader<'a>, entry: Entry) -> Node<'a> {
         Node {
             entry,
@@ -44,25 +44,24 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// What `source` has at the absolute `path`, no link followed on the way.
+    /// The node at the absolute `path` in `source`. No link on the path is followed.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if nothing is there.
+    /// [`Kind::NotFound`] if there is no such node.
     pub fn live(source: &'a dyn Source, path: &[u8]) -> Result<Node<'a>> {
         find(source, path).during(|| printable(path))
     }
 
-    /// Whether it is in a source, not in a snapshot.
+    /// Whether the node is in a source, not in a snapshot.
     pub fn is_live(&self) -> bool {
         matches!(self.origin, Origin::Live(_))
     }
 
-    /// Whether its extended attributes and flags are known, or can be asked for.
+    /// Whether its extended attributes and flags are known or can be requested.
     pub(super) fn has_attributes(&self) -> bool {
         self.is_live() || !self.entry.details_missing
     }
 
-    /// Extended attributes, flags and link target.
     pub(super) fn details(&self) -> Result<Details> {
         let Origin::Live(live) = &self.origin else {
             return Ok(self.entry.details.clone());
@@ -84,7 +83,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// What is in a directory.
+    /// The children of a directory.
     pub(super) fn children(&self) -> Result<Children<'a>> {
         let feed = match &self.origin {
             Origin::Stored(blobs) => Feed::Stored(Box::new(TreeReader::new(blobs, &self.entry))),
@@ -110,13 +109,13 @@ impl<'a> Node<'a> {
         })
     }
 
-    /// Whether it is the root of a source.
+    /// Whether the node is the root of a source.
     fn is_root(&self) -> bool {
         self.entry.name.is_empty()
     }
 }
 
-/// What `source` has at the absolute `path`.
+/// The node at the absolute `path` in `source`.
 fn find<'a>(source: &'a dyn Source, path: &[u8]) -> Result<Node<'a>> {
     let (mut dir, mut metadata) = source.root()?;
     let mut last: &[u8] = b"";
@@ -131,7 +130,7 @@ fn find<'a>(source: &'a dyn Source, path: &[u8]) -> Result<Node<'a>> {
     Ok(live_node(source, dir, last, metadata))
 }
 
-/// What a source has at `name` in `dir`.
+/// The node with the name `name` in the directory `dir` of a source.
 fn live_node<'a>(
     source: &'a dyn Source,
     dir: Arc<dyn SourceDir>,
@@ -154,14 +153,14 @@ fn live_node<'a>(
 
 /// An open file on one side.
 pub enum Bytes<'a> {
-    /// In a snapshot.
+    /// A file in a snapshot.
     Stored(Box<Contents<'a>>),
-    /// In a source.
+    /// A file in a source.
     Live(Box<dyn SourceFile>),
 }
 
 impl Bytes<'_> {
-    /// Fills as much of `buffer` as there are bytes left; less than all of it means the end.
+    /// Fills `buffer` as far as bytes are left. A short read means the end of the file.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         match self {
             Bytes::Stored(contents) => contents.read(buffer),
@@ -170,30 +169,30 @@ impl Bytes<'_> {
     }
 }
 
-/// A name in a directory, and what is there unless that cannot be told.
+/// A name in a directory, with its node or the error that prevents reading it.
 pub(super) struct Child<'a> {
     pub(super) name: Vec<u8>,
     pub(super) node: Result<Node<'a>>,
 }
 
-/// Where children come from.
+/// The origin of children.
 enum Feed<'a> {
     Stored(Box<TreeReader<'a>>),
     Live(&'a dyn Source, Arc<dyn SourceDir>, IntoIter<Item>),
 }
 
-/// The names in one directory, in order, with a look at the next.
+/// The names in one directory, in order, with a lookahead of one.
 pub(super) struct Children<'a> {
     blobs: Option<&'a BlobReader<'a>>,
     feed: Feed<'a>,
     head: Option<Child<'a>>,
-    /// Whether names may be lost between the one that was taken last and the next.
+    /// Whether names may be lost between the last name taken and the next.
     has_gap: bool,
     has_ended: bool,
 }
 
 impl<'a> Children<'a> {
-    /// Learns where the directory lies.
+    /// Finds out where the directory is stored.
     pub(super) fn begin(&mut self) -> Result<()> {
         let begun = match &mut self.feed {
             Feed::Stored(reader) => reader.begin(),
@@ -202,7 +201,7 @@ impl<'a> Children<'a> {
         begun.map_err(|error| self.gap(error))
     }
 
-    /// Passes over what both have in common, as far as that shows without reading it.
+    /// Skips what both directories have in common, as far as this is known without reading it.
     pub(super) fn skip_common(&mut self, other: &mut Children<'_>) {
         if self.head.is_some() || other.head.is_some() {
             return;
@@ -212,10 +211,10 @@ impl<'a> Children<'a> {
         }
     }
 
-    /// Makes sure that the next name, if there is one, can be [looked at](Children::name).
+    /// Makes the next name, if there is one, available to [`Children::name`].
     ///
     /// # Errors
-    /// Where a part of the directory is lost: call again for what follows it.
+    /// If part of the directory is lost: call again for the rest.
     pub(super) fn fill(&mut self) -> Result<()> {
         if self.head.is_some() || self.has_ended {
             return Ok(());
@@ -228,17 +227,15 @@ impl<'a> Children<'a> {
         Ok(())
     }
 
-    /// The next name.
     pub(super) fn name(&self) -> Option<&[u8]> {
         self.head.as_ref().map(|child| child.name.as_slice())
     }
 
-    /// Whether a name that is not here, and sorts before the next one, may have been lost.
+    /// Whether a name that is missing here, and sorts before the next one, may have been lost.
     pub(super) fn has_gap(&self) -> bool {
         self.has_gap
     }
 
-    /// Takes the next child.
     pub(super) fn take(&mut self) -> Option<Child<'a>> {
         self.has_gap = false;
         self.head.take()
@@ -264,7 +261,8 @@ impl<'a> Children<'a> {
         }
     }
 
-    /// Notes that something is lost here, which is damage and not a name that does not exist.
+    /// Notes a loss at this position, and returns it as damage instead of as a name that does not
+    /// exist.
     fn gap(&mut self, error: Error) -> Error {
         self.has_gap = true;
         match error.is_of_one_object() {

@@ -1,8 +1,7 @@
-//! What changed between two texts, line by line, as `diff -u` tells it.
+//! Line-by-line differences between two texts, in the format of `diff -u`.
 //!
-//! Lines are bytes up to a newline, in whatever encoding. A file with a NUL near its
-//! beginning is no text, as git has it. The algorithm is Myers' (1986), as the crate
-//! `similar` has it.
+//! Lines are bytes up to a newline, in any encoding. As in git, a file with a NUL near its beginning
+//! is binary. The algorithm is that of Myers (1986), as implemented by the crate `similar`.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -13,41 +12,41 @@ use super::side::Node;
 use crate::error::Result;
 use crate::util::interrupt::Interrupt;
 
-/// The largest file that is compared line by line: both are held in memory.
+/// The largest file that is compared line by line. Both files are held in memory.
 const LIMIT_BYTES: u64 = 16 << 20;
-/// The most lines that are compared: each takes some 60 bytes while they are.
+/// The maximum number of lines that are compared. Each takes about 60 bytes during the comparison.
 const LIMIT_LINES: usize = 1 << 18;
-/// How much of a file is looked at for a NUL.
+/// Number of leading bytes of a file that are searched for a NUL.
 const LOOK_BYTES: usize = 8 << 10;
-/// After that a coarser answer, which is as right, is better than a later one.
+/// After this time, a less minimal but correct result is returned.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Equal lines around what changed.
+/// Unchanged lines printed around a change.
 const CONTEXT_LINES: usize = 3;
 
-/// Two files that can be compared line by line, or why not.
+/// Two files that can be compared line by line, or the reason why they cannot.
 pub enum Texts {
-    /// The bytes of both.
+    /// The bytes of both files.
     Text(Vec<u8>, Vec<u8>),
-    /// At least one is no text.
+    /// At least one file is binary.
     Binary,
-    /// At least one is too large.
+    /// At least one file is too large.
     TooLarge,
 }
 
-/// What a line of the outcome is.
+/// The kind of an output line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// `@@ -1,3 +1,4 @@`.
+    /// A header such as `@@ -1,3 +1,4 @@`.
     Hunk,
-    /// In both.
+    /// A line in both texts.
     Context,
-    /// Only in the first.
+    /// A line only in the first text.
     Removed,
-    /// Only in the second.
+    /// A line only in the second text.
     Added,
 }
 
-/// Reads two files.
+/// Reads two files completely into memory, unless one exceeds the size limit.
 pub fn load(a: &Node<'_>, b: &Node<'_>, interrupt: &Interrupt) -> Result<Texts> {
     let size = |node: &Node<'_>| node.entry.metadata.size_bytes;
     if size(a).max(size(b)) > LIMIT_BYTES {
@@ -67,7 +66,7 @@ pub fn load(a: &Node<'_>, b: &Node<'_>, interrupt: &Interrupt) -> Result<Texts> 
     }
 }
 
-/// All bytes of a file, but no more than one more than the limit: it may grow meanwhile.
+/// All bytes of a file, but at most one more than the limit: it may grow meanwhile.
 fn bytes(node: &Node<'_>, interrupt: &Interrupt) -> Result<Vec<u8>> {
     const PIECE_BYTES: usize = 256 << 10;
     let mut file = node.open()?;
@@ -84,16 +83,15 @@ fn bytes(node: &Node<'_>, interrupt: &Interrupt) -> Result<Vec<u8>> {
     }
 }
 
-/// Whether it is no text.
 fn is_binary(bytes: &[u8]) -> bool {
     bytes[..bytes.len().min(LOOK_BYTES)].contains(&0)
 }
 
-/// Calls `each` with every line that tells what changed from `old` to `new`, without the
-/// newline at its end. Whether the last line of a file has one is told as in `diff -u`.
+/// Calls `each` with every line of the difference from `old` to `new`, without the trailing newline.
+/// A missing newline at the end of a file is reported as by `diff -u`.
 ///
 /// # Errors
-/// Those of `each`.
+/// Errors of `each`.
 pub fn unified(
     old: &[u8],
     new: &[u8],
@@ -126,10 +124,10 @@ fn lines(text: &[u8]) -> Vec<&[u8]> {
     text.split_inclusive(|byte| *byte == b'\n').collect()
 }
 
-/// `@@ -1,3 +1,4 @@`: where the changes from `first` to `last` are.
+/// The header of the changes from `first` to `last`, such as `@@ -1,3 +1,4 @@`.
 fn hunk(first: &DiffOp, last: &DiffOp) -> String {
     let range = |start: usize, end: usize| match end - start {
-        // What is empty lies after a line, as POSIX has it.
+        // As in POSIX, an empty range is placed after the line with this number.
         0 => format!("{start},0"),
         1 => format!("{}", start + 1),
         count => format!("{},{count}", start + 1),
@@ -141,7 +139,7 @@ fn hunk(first: &DiffOp, last: &DiffOp) -> String {
     header
 }
 
-/// Hands on lines, with the sign that tells what they are.
+/// Passes lines to `each`, with the prefix for their kind.
 fn print(
     line: Line,
     lines: &[&[u8]],

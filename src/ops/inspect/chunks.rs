@@ -1,4 +1,4 @@
-//! The chunks of a file or a directory, in order, and where each of them lies.
+//! Lists the chunks of a file or a directory, in order, with their places.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,49 +14,49 @@ use crate::store::Area;
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
-/// Packs of which it is remembered whether they are there.
+/// Maximum number of packs whose existence is cached.
 const PACKS_LIMIT: usize = 4096;
 
 /// Whether chunks are read, or only looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// Where they lie, and whether the pack is there.
+    /// Look up the places, and check that the packs exist.
     Places,
-    /// Their bytes too.
+    /// Read the bytes too.
     Bytes,
 }
 
-/// What a chunk holds.
+/// The contents of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holds {
-    /// Bytes of the file, from this offset on; it is not known after a list that cannot be read.
+    /// Bytes of the file from this offset on; `None` after a list that cannot be read.
     Bytes(Option<u64>),
-    /// Ids of so many chunks, at this depth.
+    /// This many ids of chunks, in a list at this depth.
     List(u32, usize),
-    /// Entries of a directory: how many, and the first and the last name.
+    /// Entries of a directory: their number, and the first and the last name.
     Entries(usize, Option<(Vec<u8>, Vec<u8>)>),
-    /// Nothing that could be made out.
+    /// Unknown contents: the chunk cannot be read.
     Unknown,
 }
 
-/// One chunk.
+/// The facts about one chunk.
 #[derive(Debug)]
 pub struct ChunkFacts {
-    /// Its id.
+    /// The id of the chunk.
     pub id: Id,
-    /// What it holds.
+    /// The contents of the chunk.
     pub holds: Holds,
-    /// Every place it lies at.
+    /// Every place of the chunk.
     pub places: Vec<Place>,
-    /// What is wrong with it.
+    /// The damage of the chunk, if any.
     pub damage: Option<Error>,
 }
 
-/// Whoever takes chunks.
+/// Callback for each chunk.
 pub type EachChunk<'a> = &'a mut dyn FnMut(ChunkFacts) -> Result<()>;
 
-/// Hands every chunk of the file `entry` to `each`, in order, and before them the chunks that
-/// list them, where there are so many.
+/// Calls `each` with every chunk of the file `entry`, in order. The chunks of lists, if the file has
+/// any, come before the chunks that they list.
 pub fn of_file(
     kloset: &Kloset,
     blobs: &BlobReader<'_>,
@@ -87,7 +87,7 @@ pub fn of_file(
     })
 }
 
-/// Hands every chunk of the directory `entry` to `each`, in order. They are read.
+/// Calls `each` with every chunk of the directory `entry`, in order. Reads the chunks.
 pub fn of_directory(
     kloset: &Kloset,
     blobs: &BlobReader<'_>,
@@ -114,14 +114,14 @@ pub fn of_directory(
     })
 }
 
-/// How many entries there are, and the names they range over.
+/// The number of entries, and their first and last name.
 fn names(entries: &[Entry]) -> Holds {
     let ends = entries.first().zip(entries.last());
     let ends = ends.map(|(first, last)| (first.name.clone(), last.name.clone()));
     Holds::Entries(entries.len(), ends)
 }
 
-/// What a walk down the lists comes to.
+/// A result of the walk through lists.
 enum Found {
     /// A chunk of the file or directory itself.
     Chunk(Id),
@@ -135,7 +135,7 @@ struct Walk<'a> {
     blobs: &'a BlobReader<'a>,
     look: Look,
     interrupt: &'a Interrupt,
-    /// Packs that are known to be there, or not.
+    /// The sizes of packs, `None` for a missing pack.
     packs: std::cell::RefCell<HashMap<Id, Option<u64>>>,
 }
 
@@ -181,7 +181,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Where the chunk lies, and what is wrong if it lies nowhere.
+    /// The places of the chunk, and the damage if there are none.
     fn place(&self, id: &Id) -> Result<(Vec<Place>, Option<Error>)> {
         let places = match self.blobs.places(id) {
             Ok(places) => places,
@@ -200,7 +200,7 @@ impl<'a> Walk<'a> {
         Ok((places, trouble))
     }
 
-    /// What is wrong with the pack of `place`, as far as its length tells.
+    /// The damage of the pack at `place`, as far as its size shows.
     fn holds_place(&self, place: &Place) -> Result<Option<Error>> {
         let end = u64::from(place.block_offset) + u64::from(place.sealed_bytes);
         let missing = || format!("pack {}", place.pack.short());
@@ -211,7 +211,7 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// How long a pack is; nothing if it is not there.
+    /// The size of a pack; `None` if it does not exist.
     fn pack_bytes(&self, pack: Id) -> Result<Option<u64>> {
         let mut packs = self.packs.borrow_mut();
         if let Some(known) = packs.get(&pack) {
@@ -229,7 +229,7 @@ impl<'a> Walk<'a> {
         Ok(bytes)
     }
 
-    /// What is wrong with the bytes of the chunk, if they are to be read; else what is known.
+    /// The damage of the chunk, found by reading it if requested; otherwise `known`.
     fn read(&self, id: &Id, known: Option<Error>) -> Result<Option<Error>> {
         if self.look == Look::Places {
             return Ok(known);
@@ -241,7 +241,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What is wrong with one chunk; what ends the looking is an error.
+/// Converts an error of one chunk to damage. Other errors end the inspection.
 fn as_damage(error: Error) -> Result<Error> {
     match error.kind() {
         Kind::NotFound => Ok(Error::corrupt(error.to_string())),
@@ -250,10 +250,10 @@ fn as_damage(error: Error) -> Result<Error> {
     }
 }
 
-/// Where in the file each chunk begins, holes counted.
+/// The offset of each chunk in the file, including holes.
 struct Offsets {
     layout: Layout,
-    /// Bytes of content that came by; nothing once that is not known.
+    /// Bytes of content so far; `None` once this is unknown.
     position: Option<u64>,
 }
 
@@ -265,7 +265,7 @@ impl Offsets {
         }
     }
 
-    /// Where a chunk of `length` begins, and goes on behind it.
+    /// The offset of a chunk of `length`. Advances past the chunk.
     fn take(&mut self, length: Option<u32>) -> Option<u64> {
         let position = self.position?;
         self.position = length.map(|length| position + u64::from(length));
@@ -273,7 +273,7 @@ impl Offsets {
         parts.first().map(|(offset, _)| *offset)
     }
 
-    /// Nothing is known any more.
+    /// Makes all later offsets unknown if `is_lost`.
     fn lose_if(&mut self, is_lost: bool) {
         if is_lost {
             self.position = None;

@@ -1,5 +1,5 @@
-//! Index objects: what each tells, whether the cache of this machine agrees with it, and
-//! whether all of them together tell of every pack.
+//! Index objects: the contents of each, whether the local cache agrees with it, and whether all of
+//! them together cover every pack.
 
 use super::{answered, listed};
 use crate::error::Result;
@@ -11,55 +11,56 @@ use crate::store::{Area, Object};
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
-/// Whether the cache of this machine has what an index object says.
+/// Whether the local cache has the contents of an index object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cached {
-    /// All of it.
+    /// The cache has all of it.
     Yes,
-    /// Nothing: the next command will read it.
+    /// The cache has nothing of it: the next command will read the object.
     No,
-    /// It claims to, but has a chunk elsewhere or not at all: the cache should be deleted.
+    /// The cache claims to have it, but has a chunk at another place or not at all. The cache should
+    /// be deleted.
     Differs,
 }
 
-/// What one index object says.
+/// The facts about one index object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexFacts {
-    /// Packs it tells of.
+    /// Number of packs that it mentions.
     pub packs: usize,
-    /// Chunks in these.
+    /// Number of chunks in these packs.
     pub chunks: usize,
     /// Whether the cache agrees.
     pub cached: Cached,
 }
 
-/// What is wrong between index objects, packs and the cache.
+/// An inconsistency between index objects, packs and the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
-    /// This pack is in the store, and no index object that can be read tells of it.
+    /// This pack is in the store, and no readable index object mentions it.
     Uncovered(Id),
-    /// An index object tells of this pack, which is not in the store.
+    /// An index object mentions this pack, which is not in the store.
     Missing(Id),
     /// The cache has an index object that is no longer in the store.
     Stale(Id),
 }
 
-/// Whoever takes index objects.
+/// Callback for each index object.
 pub type EachIndex<'a> = &'a mut dyn FnMut(Object, Result<IndexFacts>) -> Result<()>;
-/// Whoever takes gaps.
+/// Callback for each gap.
 pub type EachGap<'a> = &'a mut dyn FnMut(Gap) -> Result<()>;
 
-/// Hands every index object to `each`, by name, and then every gap to `gap`.
+/// Calls `each` with every index object, by name, and then `gap` with every gap.
 pub fn each_index(
     kloset: &Kloset,
     interrupt: &Interrupt,
     each: EachIndex<'_>,
     gap: EachGap<'_>,
 ) -> Result<()> {
-    // Opened beside the index of this kloset, which would first bring itself up to date.
+    // Opened separately, because the index of `kloset` would first update itself.
     let directory = kloset.cache.as_ref().map(|cache| cache.join("index"));
     let cache = Index::open(directory.as_deref());
-    // In this order: packs that an index object tells of were there when it was published.
+    // The order matters: packs that an index object mentions existed when it was published.
     let objects = listed(kloset.store(), Area::Index)?;
     let mut packs = Packs::new(kloset)?;
     for object in &objects {
@@ -115,7 +116,7 @@ fn facts(
     })
 }
 
-/// Whether the cache has every chunk of `table` where that says. One that cannot be read does not.
+/// Whether the cache has every chunk of `table` at the same place. An unreadable cache does not.
 fn agrees(cache: &Index, table: &PackTable) -> bool {
     let has = |(id, place): (Id, Place)| {
         let places = cache.places(&id);
@@ -124,7 +125,7 @@ fn agrees(cache: &Index, table: &PackTable) -> bool {
     places(table).all(has)
 }
 
-/// Every chunk of a pack, and where it lies.
+/// Every chunk of a pack, with its place.
 pub(crate) fn places(table: &PackTable) -> impl Iterator<Item = (Id, Place)> {
     table.offsets().flat_map(move |(offset, block)| {
         let mut next = 0;
@@ -144,14 +145,14 @@ pub(crate) fn places(table: &PackTable) -> impl Iterator<Item = (Id, Place)> {
     })
 }
 
-/// The packs in the store, and which of them some index object tells of.
+/// The packs in the store, and whether an index object covers them.
 pub(super) struct Packs {
     listed: Vec<Id>,
     covered: Vec<bool>,
 }
 
 impl Packs {
-    /// Those that are there now.
+    /// The packs that exist now.
     pub(super) fn new(kloset: &Kloset) -> Result<Packs> {
         let objects = listed(kloset.store(), Area::Packs)?;
         let listed: Vec<Id> = objects.into_iter().map(|object| object.id).collect();
@@ -159,7 +160,7 @@ impl Packs {
         Ok(Packs { listed, covered })
     }
 
-    /// Notes that an index object tells of `pack`. False if that is not there.
+    /// Notes that an index object mentions `pack`. Returns `false` if the pack does not exist.
     pub(super) fn cover(&mut self, pack: &Id) -> bool {
         match self.listed.binary_search(pack) {
             Ok(at) => {
@@ -170,7 +171,7 @@ impl Packs {
         }
     }
 
-    /// Those of which none tells.
+    /// The packs that no index object mentions.
     pub(super) fn uncovered(&self) -> impl Iterator<Item = Id> {
         let both = self.listed.iter().zip(&self.covered);
         both.filter(|(_, covered)| !**covered)

@@ -1,16 +1,16 @@
-//! Looking into a store, piece by piece: for whoever must find out what is wrong with it.
+//! Inspection of a store in detail, to diagnose damage.
 //!
-//! | question | where |
+//! | question | module |
 //! |---|---|
-//! | which packs are there, and what is in one | [`packs`] |
-//! | where do the chunks of a file, or of a directory, lie | [`chunks`] |
-//! | where is this chunk, and is it good there | [`search`] |
-//! | what do the index objects say, and does the cache of this machine agree | [`index`] |
-//! | which snapshot is in which object, and what do they all hold | [`snapshots`] |
+//! | which packs exist, and what does one contain | [`packs`] |
+//! | where are the chunks of a file or a directory | [`chunks`] |
+//! | where is this chunk, and is it intact there | [`search`] |
+//! | what do the index objects contain, and does the local cache agree | [`index`] |
+//! | which snapshot is in which object, and what do all snapshots contain | [`snapshots`] |
 //!
-//! Nothing is changed, and what is found is handed on as it is found: of all objects at once
-//! only the names are held. Damage is an answer like any other: whoever asks gets it with the
-//! name of what is damaged, and then what follows. Errors are for what ends the looking.
+//! Nothing is changed. Results are passed on as they are found: only the names of all objects are
+//! held at the same time. Damage is a normal result: the caller gets it with the name of the damaged
+//! object, and then the rest. An error ends the inspection.
 
 pub mod chunks;
 pub mod index;
@@ -23,17 +23,17 @@ use crate::store::{Area, Object, Store};
 use crate::util::Id;
 use crate::util::id::ID_BYTES;
 
-/// How many names an error gives when a beginning fits several.
+/// Maximum number of names in an error about an ambiguous prefix.
 const NAMED_LIMIT: usize = 8;
 
-/// The beginning of an id, in hex.
+/// A prefix of an id, in hex.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix {
     digits: Vec<u8>,
 }
 
 impl Prefix {
-    /// What `text` spells.
+    /// Parses `text`.
     ///
     /// # Errors
     /// [`Kind::Usage`] unless it is 1 to 64 hex digits.
@@ -52,18 +52,17 @@ impl Prefix {
         }
     }
 
-    /// Whether `id` begins like this.
+    /// Whether `id` begins with this prefix.
     pub fn fits(&self, id: &Id) -> bool {
         let halves = id.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
         self.digits.iter().zip(halves).all(|(a, b)| *a == b)
     }
 
-    /// How many digits there are.
     fn digits(&self) -> usize {
         self.digits.len()
     }
 
-    /// The least id that begins like this.
+    /// The smallest id that begins with this prefix.
     fn least(&self) -> Id {
         let mut id = Id::default();
         for (at, digit) in self.digits.iter().enumerate() {
@@ -81,10 +80,10 @@ impl std::fmt::Display for Prefix {
     }
 }
 
-/// The one object of `area` whose name begins with `prefix`.
+/// The only object of `area` whose name begins with `prefix`.
 ///
 /// # Errors
-/// [`Kind::NotFound`] if there is none; [`Kind::Usage`] if there are several, naming them.
+/// [`Kind::NotFound`] if there is none; [`Kind::Usage`] if there are several, with their names.
 pub fn object(store: &dyn Store, area: Area, prefix: &Prefix) -> Result<Object> {
     let mut found = Vec::new();
     let mut take = |object: Object| {
@@ -98,7 +97,8 @@ pub fn object(store: &dyn Store, area: Area, prefix: &Prefix) -> Result<Object> 
     only(prefix, area.name(), found, |object| object.id.to_string())
 }
 
-/// The one of `found`, all of which begin with `prefix`; `what` says in the plural what they are.
+/// The only item of `found`, all of which begin with `prefix`. `what` is their plural noun for
+/// messages.
 fn only<T>(
     prefix: &Prefix,
     what: &str,
@@ -122,7 +122,7 @@ fn only<T>(
     }
 }
 
-/// Every object of `area`, by name: the names are all that is held.
+/// Every object of `area`, sorted by name. Holds only names, sizes and times.
 fn listed(store: &dyn Store, area: Area) -> Result<Vec<Object>> {
     let mut objects = Vec::new();
     let mut take = |object| {
@@ -135,8 +135,8 @@ fn listed(store: &dyn Store, area: Area) -> Result<Vec<Object>> {
     Ok(objects)
 }
 
-/// Parts what is wrong with one object, which is an answer, from what ends the looking. An object
-/// that was removed since it was listed is nobody's loss: it is passed over.
+/// Separates damage of one object, which is a result, from errors that end the inspection. An object
+/// that was removed since it was listed is not damage: it is skipped (`None`).
 fn answered<T>(outcome: Result<T>) -> Result<Option<Result<T>>> {
     match outcome {
         Err(error) if error.kind() == Kind::NotFound => Ok(None),

@@ -1,4 +1,4 @@
-//! Packs: what their footers say, and whether their blocks are what these say.
+//! Packs: the contents of their footers, and whether their blocks match these.
 
 use super::{answered, listed};
 use crate::error::{During, Error, Result};
@@ -11,11 +11,11 @@ use crate::store::{Area, Object};
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
-/// Whoever takes packs.
+/// Callback for each pack.
 pub type EachPack<'a> = &'a mut dyn FnMut(Object, Result<PackTable>) -> Result<()>;
 
-/// Hands every pack with its table to `each`, by name; an error is that of a pack whose footer
-/// cannot be read. Nothing but footers is read.
+/// Calls `each` with every pack and its table, by name, or with the error of a pack whose footer
+/// cannot be read. Reads footers only.
 pub fn each_pack(kloset: &Kloset, interrupt: &Interrupt, each: EachPack<'_>) -> Result<()> {
     for pack in listed(kloset.store(), Area::Packs)? {
         interrupt.check()?;
@@ -26,25 +26,25 @@ pub fn each_pack(kloset: &Kloset, interrupt: &Interrupt, each: EachPack<'_>) -> 
     Ok(())
 }
 
-/// One block of a pack.
+/// The facts about one block of a pack.
 pub struct BlockFacts<'a> {
-    /// Counted from 0.
+    /// Position in the pack, counted from 0.
     pub number: usize,
-    /// Where it begins in the pack.
+    /// Offset of the block in the pack, in bytes.
     pub offset: u64,
-    /// What the footer says of it.
+    /// The description of the block in the footer.
     pub table: &'a BlockTable,
-    /// How its bytes are kept, and that they are what was stored; or what is wrong with it.
+    /// The codec of the block, if all its chunks are intact; otherwise the damage.
     pub codec: Result<&'static str>,
 }
 
-/// Whoever takes blocks.
+/// Callback for each block.
 pub type EachBlock<'a> = &'a mut dyn FnMut(BlockFacts<'_>) -> Result<()>;
 
-/// Reads every block of `pack` and hands it to `each`, in order.
+/// Reads every block of `pack` and passes it to `each`, in order.
 ///
 /// # Errors
-/// Also if the footer cannot be read: without it nothing tells where blocks begin.
+/// Fails also if the footer cannot be read: without it, the offsets of blocks are unknown.
 pub fn each_block(
     kloset: &Kloset,
     pack: Id,
@@ -79,7 +79,7 @@ pub(super) struct BlockReader<'a> {
 }
 
 impl<'a> BlockReader<'a> {
-    /// A reader that has read nothing yet.
+    /// A reader with empty buffers.
     pub(super) fn new(kloset: &'a Kloset) -> Result<BlockReader<'a>> {
         Ok(BlockReader {
             kloset,
@@ -90,7 +90,7 @@ impl<'a> BlockReader<'a> {
         })
     }
 
-    /// The plain bytes of the block at `offset` of `pack`, and the name of its codec.
+    /// The uncompressed bytes of the block at `offset` of `pack`, and the name of its codec.
     pub(super) fn read(
         &mut self,
         pack: Id,
@@ -101,7 +101,7 @@ impl<'a> BlockReader<'a> {
         self.sealed.resize(sealed_bytes as usize, 0);
         let store = self.kloset.store();
         store.read_at(Area::Packs, pack, offset, &mut self.sealed)?;
-        // Opening uses up what it opens, and the codec is told inside.
+        // Opening consumes its input, and the codec is recorded in the opened bytes.
         self.opened.clone_from(&self.sealed);
         let codec = codec::name_of(sealer.open(Part::Block, &mut self.opened)?);
         let decoded = self

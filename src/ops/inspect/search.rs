@@ -1,4 +1,4 @@
-//! Finding a chunk by the beginning of its id, and reading it wherever it lies.
+//! Finds a chunk by a prefix of its id, and reads every copy of it.
 
 use std::collections::BTreeSet;
 
@@ -14,28 +14,28 @@ use crate::store::Area;
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
-/// Digits that say which chunk is meant without looking at others: an index tells no more.
+/// Number of digits that identify a chunk without a scan: an index records no more.
 const WHOLE_DIGITS: usize = 32;
 
 /// One copy of a chunk.
 #[derive(Debug)]
 pub struct Copy {
-    /// Where it lies.
+    /// The place of the copy.
     pub place: Place,
-    /// What the pack was filled with, where its footer can be read.
+    /// The kind of its pack, if the footer can be read.
     pub kind: Option<PackKind>,
-    /// The codec of its block; or what is wrong with this copy.
+    /// The codec of its block, or the damage of this copy.
     pub codec: Result<&'static str>,
 }
 
-/// The chunk whose id begins with `prefix`, as far as that is known, and each copy of it.
+/// The chunk whose id begins with `prefix`, with as much of its id as is known, and each copy of it.
 ///
-/// With fewer than 32 digits every index object is read, and the footers of packs that none
-/// covers, which takes its time.
+/// With fewer than 32 digits, every index object is read, and the footer of every pack that no index
+/// object covers. This can take long.
 ///
 /// # Errors
-/// [`crate::error::Kind::NotFound`] if there is no such chunk, [`crate::error::Kind::Usage`]
-/// if there are several.
+/// [`crate::error::Kind::NotFound`] if there is no such chunk, [`crate::error::Kind::Usage`] if there
+/// are several.
 pub fn chunk(kloset: &Kloset, prefix: &Prefix, interrupt: &Interrupt) -> Result<(Id, Vec<Copy>)> {
     let id = match prefix.digits() < WHOLE_DIGITS {
         true => scan(kloset, prefix, interrupt)?,
@@ -57,7 +57,7 @@ pub fn chunk(kloset: &Kloset, prefix: &Prefix, interrupt: &Interrupt) -> Result<
     Ok((whole.unwrap_or(id), copies))
 }
 
-/// Reads the chunk at `place`. If it is one that is meant, its whole id is left in `whole`.
+/// Reads the chunk at `place`. If it matches `prefix`, stores its whole id in `whole`.
 fn copy(
     kloset: &Kloset,
     reader: &mut BlockReader<'_>,
@@ -90,14 +90,14 @@ fn copy(
     })
 }
 
-/// The first half of the id of the one chunk that begins with `prefix`, the rest zero.
+/// The first half of the id of the only chunk that begins with `prefix`; the rest is zero.
 fn scan(kloset: &Kloset, prefix: &Prefix, interrupt: &Interrupt) -> Result<Id> {
     let mut found = Halves::new(prefix);
     let objects = listed(kloset.store(), Area::Index)?;
     let mut packs = Packs::new(kloset)?;
     for object in objects {
         interrupt.check()?;
-        // One that cannot be read: the footers of its packs are read instead.
+        // If it cannot be read, the footers of its packs are read instead.
         if let Some(Ok(tables)) = answered(index_object::read(kloset, object.id))? {
             for table in &tables {
                 packs.cover(&table.pack);
@@ -117,7 +117,7 @@ fn scan(kloset: &Kloset, prefix: &Prefix, interrupt: &Interrupt) -> Result<Id> {
     })
 }
 
-/// The first halves of ids that begin alike.
+/// The first halves of the ids with a common prefix.
 struct Halves<'a> {
     prefix: &'a Prefix,
     ids: BTreeSet<Id>,
@@ -131,7 +131,7 @@ impl Halves<'_> {
         }
     }
 
-    /// Adds those of a pack, until there are more than anyone wants to read.
+    /// Adds the ids of a pack, up to the number that an error lists.
     fn take(&mut self, table: &PackTable) {
         let chunks = table.blocks.iter().flat_map(|block| &block.chunks);
         for chunk in chunks.filter(|chunk| self.prefix.fits(&chunk.id)) {

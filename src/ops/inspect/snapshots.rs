@@ -1,4 +1,4 @@
-//! Snapshot objects, and what all snapshots together hold.
+//! Snapshot objects, and the totals of all snapshots.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,11 +12,11 @@ use crate::store::{Area, Object};
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
-/// Whoever takes snapshot objects.
+/// Callback for each snapshot object.
 pub type EachSnapshot<'a> = &'a mut dyn FnMut(Object, Result<Snapshot>) -> Result<()>;
 
-/// Hands every snapshot object to `each`, in the order in which they were published, with the
-/// snapshot in it or what is wrong with it.
+/// Calls `each` with every snapshot object, in the order of publication, with the snapshot in it or
+/// its damage.
 pub fn each_snapshot(kloset: &Kloset, interrupt: &Interrupt, each: EachSnapshot<'_>) -> Result<()> {
     let mut objects = listed(kloset.store(), Area::Snapshots)?;
     objects.sort_by_key(|object| (object.modified_ns, object.id));
@@ -29,19 +29,19 @@ pub fn each_snapshot(kloset: &Kloset, interrupt: &Interrupt, each: EachSnapshot<
     Ok(())
 }
 
-/// A snapshot object, with the snapshot in it or what is wrong with it.
+/// A snapshot object, with the snapshot in it or its damage.
 pub type Looked = (Object, Result<Snapshot>);
 
-/// The objects of the one snapshot whose id, or one of whose objects, begins with `prefix`. There
-/// are several where labels were changed: see `revision`.
+/// The objects of the only snapshot whose id, or one of whose objects, begins with `prefix`. There
+/// are several objects if labels were changed: see `revision`.
 ///
 /// # Errors
-/// [`crate::error::Kind::NotFound`] if there is none, [`crate::error::Kind::Usage`] if there
-/// are several.
+/// [`crate::error::Kind::NotFound`] if there is none, [`crate::error::Kind::Usage`] if there are
+/// several.
 pub fn of_one(kloset: &Kloset, prefix: &Prefix, interrupt: &Interrupt) -> Result<Vec<Looked>> {
     let mut found: BTreeMap<Id, Vec<Looked>> = BTreeMap::new();
     each_snapshot(kloset, interrupt, &mut |object, snapshot| {
-        // What cannot be read has no other name than its object's.
+        // The id of an unreadable snapshot is unknown, so the name of its object is used.
         let id = snapshot.as_ref().map_or(object.id, |snapshot| snapshot.id);
         if prefix.fits(&id) || prefix.fits(&object.id) {
             found.entry(id).or_default().push((object, snapshot));
@@ -56,31 +56,31 @@ pub fn of_one(kloset: &Kloset, prefix: &Prefix, interrupt: &Interrupt) -> Result
     Ok(objects)
 }
 
-/// Where there is no point in naming them.
+/// The error for more snapshots than are worth listing.
 fn too_many(prefix: &Prefix) -> Error {
     Error::usage(format!("{prefix} is the beginning of many snapshots"))
 }
 
-/// What all snapshots together hold.
+/// The totals of all snapshots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
-    /// Snapshots that can be read.
+    /// Number of readable snapshots.
     pub snapshots: u64,
-    /// Those that cannot.
+    /// Number of snapshots that cannot be read.
     pub damaged: u64,
-    /// Files, directories and bytes, those of every snapshot counted.
+    /// Files, directories and bytes, summed over all snapshots.
     pub totals: Totals,
-    /// When the oldest was made, nanoseconds since 1970.
+    /// Time of the oldest snapshot, in nanoseconds since 1970.
     pub oldest_ns: Option<i64>,
-    /// When the newest was made.
+    /// Time of the newest snapshot, in nanoseconds since 1970.
     pub newest_ns: Option<i64>,
-    /// Packs that are condemned and still there.
+    /// Number of condemned packs that still exist.
     pub condemned_packs: u64,
-    /// Their length.
+    /// Total size of the condemned packs that still exist.
     pub condemned_bytes: u64,
 }
 
-/// Counts what all snapshots hold. Damage is told to whoever watches the kloset.
+/// Computes the totals of all snapshots. Damage is reported to the observer of `kloset`.
 pub fn holdings(kloset: &Kloset) -> Result<Holdings> {
     let (snapshots, damaged) = snapshot::list(kloset, kloset.observer())?;
     let mut totals = Totals::default();
@@ -99,7 +99,7 @@ pub fn holdings(kloset: &Kloset) -> Result<Holdings> {
     Ok(holdings)
 }
 
-/// Counts the packs that wait to be deleted.
+/// Counts the packs that wait for deletion.
 fn count_condemned(kloset: &Kloset, holdings: &mut Holdings) -> Result<()> {
     let mut packs: HashSet<Id> = HashSet::new();
     for object in listed(kloset.store(), Area::Condemned)? {

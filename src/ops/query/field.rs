@@ -1,42 +1,42 @@
-//! What snapshots can have in common, and be looked at together for.
+//! Fields by which snapshots can be grouped.
 
 use crate::kloset::snapshot::Snapshot;
 
-/// What a snapshot has for a field, raw bytes: one item, or those of a list, sorted. A
-/// text that is empty is no item.
+/// The value of a field as raw bytes: one item, or the sorted items of a list. An empty text is no
+/// item.
 pub type Value = Vec<Vec<u8>>;
 
 /// A field of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// Its name.
+    /// The label `name`.
     Name,
-    /// Its category.
+    /// The label `category`.
     Category,
-    /// Its environment.
+    /// The label `environment`.
     Environment,
-    /// Its perimeter.
+    /// The label `perimeter`.
     Perimeter,
-    /// The job that made it.
+    /// The job that created the snapshot.
     Job,
-    /// The machine the files are on.
+    /// The machine that holds the files.
     Origin,
     /// The kind of source.
     Type,
-    /// The machine that made it.
+    /// The machine that created the snapshot.
     Host,
-    /// The places that were backed up, all of them together.
+    /// The places that were backed up, as one list.
     Root,
-    /// Its tags, all of them together.
+    /// The tags of the snapshot, as one list.
     Tag,
-    /// Machine, kind of source and places together: what one backup after the other makes.
+    /// Machine, kind of source and places: equal in consecutive backups of the same files.
     Source,
-    /// Nothing: all are looked at together.
+    /// No field: all snapshots are in one group.
     None,
 }
 
 impl Field {
-    /// Every field and what it is called.
+    /// Every field with its name.
     pub const ALL: [(&'static str, Field); 12] = [
         ("name", Field::Name),
         ("category", Field::Category),
@@ -52,21 +52,21 @@ impl Field {
         ("none", Field::None),
     ];
 
-    /// What it is called.
+    /// The name of the field on the command line.
     pub fn name(self) -> &'static str {
         let mut all = Field::ALL.iter();
         all.find(|(_, field)| *field == self)
             .map_or("", |(name, _)| name)
     }
 
-    /// The field called `name`.
+    /// The field with this name; `None` if the name is unknown.
     pub fn named(name: &str) -> Option<Field> {
         let mut all = Field::ALL.iter();
         all.find(|(known, _)| *known == name)
             .map(|(_, field)| *field)
     }
 
-    /// What `snapshot` has for it.
+    /// The value of this field in `snapshot`.
     pub fn value(self, snapshot: &Snapshot) -> Value {
         let labels = &snapshot.labels;
         let text = match self {
@@ -88,7 +88,7 @@ impl Field {
     }
 }
 
-/// Where a snapshot is from, and of what.
+/// The kind of source, machine and places of a snapshot.
 fn source(snapshot: &Snapshot) -> Value {
     let from = [&snapshot.source, &snapshot.origin];
     let from = from.map(|text| text.clone().into_bytes());
@@ -97,7 +97,7 @@ fn source(snapshot: &Snapshot) -> Value {
         .collect()
 }
 
-/// `items` in order, each once.
+/// The items in order, without duplicates.
 fn set(items: impl Iterator<Item = Vec<u8>>) -> Value {
     let mut items: Value = items.collect();
     items.sort();

@@ -1,42 +1,42 @@
-//! What a snapshot must be like to be in scope.
+//! Filters: the conditions that a snapshot must meet to be in scope.
 
 use crate::kloset::snapshot::Snapshot;
 
-/// What must hold, all of it, where it is given. By default: nothing.
+/// Conditions that must all hold. The default has no conditions.
 ///
-/// Texts are compared as they are, byte by byte; an empty one is that of a snapshot that
-/// has none.
+/// Texts are compared byte by byte. An empty text matches a snapshot without a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filters {
-    /// Made before this moment, nanoseconds since 1970.
+    /// Created before this time, in nanoseconds since 1970.
     pub before_ns: Option<i64>,
-    /// Made at this moment or later.
+    /// Created at this time or later, in nanoseconds since 1970.
     pub since_ns: Option<i64>,
-    /// Its name.
+    /// The label `name`.
     pub name: Option<String>,
-    /// Its category.
+    /// The label `category`.
     pub category: Option<String>,
-    /// Its environment.
+    /// The label `environment`.
     pub environment: Option<String>,
-    /// Its perimeter.
+    /// The label `perimeter`.
     pub perimeter: Option<String>,
-    /// The job that made it.
+    /// The job that created the snapshot.
     pub job: Option<String>,
-    /// The machine the files are on.
+    /// The machine that holds the files.
     pub origin: Option<String>,
     /// The kind of source: `fs`, `sftp`, `stdin`, `cmd`.
     pub source: Option<String>,
-    /// Tags that it has, all of them.
+    /// Tags that the snapshot must all have.
     pub tags: Vec<String>,
-    /// Tags of which it has none.
+    /// Tags that the snapshot must not have.
     pub absent_tags: Vec<String>,
-    /// Places of which at least one was backed up, absolute paths as raw bytes, without
-    /// `.`, `..` and a slash at the end. None: any place.
+    /// Places of which at least one was backed up: absolute paths as raw bytes, without `.`, `..` and
+    /// a trailing slash. Empty: any place.
     pub roots: Vec<Vec<u8>>,
 }
 
 impl Filters {
-    /// The first filter that `snapshot` does not pass, by the name of its flag.
+    /// The name of the flag of the first filter that `snapshot` does not pass; `None` if it passes
+    /// all.
     pub fn unmet(&self, snapshot: &Snapshot) -> Option<&'static str> {
         let labels = &snapshot.labels;
         let has_tag = |tag: &String| labels.tags.contains(tag);
@@ -69,7 +69,7 @@ impl Filters {
     }
 }
 
-/// Whether `text` is what is `wanted`, if anything is.
+/// Whether `text` equals `wanted`, if a text is wanted.
 fn is(wanted: &Option<String>, text: &str) -> bool {
     wanted.as_ref().is_none_or(|wanted| wanted == text)
 }

@@ -1,5 +1,5 @@
-//! When a snapshot must have been made: in the last buckets of a period, among the newest
-//! of its bucket, or both.
+//! Matchers on the time of a snapshot: in the last buckets of a period, among the newest of its
+//! bucket, or both.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -8,23 +8,23 @@ use super::period::Period;
 use super::{Trust, Verdict};
 use crate::kloset::snapshot::Stored;
 
-/// What is asked of one period. With neither limit every bucket is wanted whole.
+/// The condition on one period. Without limits, every snapshot in every bucket matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Matcher {
-    /// The period.
+    /// The period whose buckets are counted.
     pub period: Period,
-    /// Only so many of its last buckets, the current one counted; the future is in too.
+    /// Number of last buckets that match, including the current one. Future buckets match too.
     pub keep: Option<NonZeroU32>,
-    /// Only so many of the newest snapshots in a bucket.
+    /// Number of the newest snapshots in a bucket that match.
     pub cap: Option<NonZeroU32>,
 }
 
-/// The place of a snapshot in its bucket of a period.
+/// The rank of a snapshot in its bucket of a period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The period.
+    /// The period of the bucket.
     pub period: Period,
-    /// What people call the bucket.
+    /// The name of the bucket, such as `2026-W34`.
     pub bucket: String,
     /// 1 for the newest snapshot in the bucket.
     pub rank: u64,
@@ -33,14 +33,14 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Whether the snapshot matches by this.
+    /// Whether the snapshot matches by this rank.
     pub fn is_match(&self) -> bool {
         self.cap.is_none_or(|cap| self.rank <= cap)
     }
 }
 
 impl Matcher {
-    /// No limits on `period` yet.
+    /// A matcher for `period` without limits.
     pub fn new(period: Period) -> Matcher {
         Matcher {
             period,
@@ -49,7 +49,7 @@ impl Matcher {
         }
     }
 
-    /// The wanted bucket that the moment `time_ns` is in, seen at `now_ns`.
+    /// The bucket of `time_ns`, if it is among those to keep at the time `now_ns`.
     fn bucket(&self, time_ns: i64, now_ns: i64) -> Option<i64> {
         let bucket = self.period.bucket(time_ns)?;
         let last = self.period.last_bucket(now_ns);
@@ -58,8 +58,7 @@ impl Matcher {
     }
 }
 
-/// What `matchers` say at `now_ns` of each of `members`, which are one group, the newest
-/// first.
+/// Judges each of `members` with `matchers` at `now_ns`. The members are one group, newest first.
 pub(super) fn judge<'a>(
     matchers: &[Matcher],
     now_ns: i64,
@@ -82,7 +81,7 @@ pub(super) fn judge<'a>(
     judged
 }
 
-/// The place of `stored` with `matcher`; `ranks` counts who was in each bucket before.
+/// The rank of `stored` for `matcher`. `ranks` counts the earlier snapshots in each bucket.
 fn standing(
     matcher: &Matcher,
     ranks: &mut HashMap<i64, u64>,

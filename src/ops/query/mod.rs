@@ -1,14 +1,14 @@
-//! A query: which snapshots are meant, and why.
+//! Queries: select snapshots, and explain why each one is selected.
 //!
 //! | step | what | where |
 //! |---|---|---|
-//! | 1 | filters, all of which must hold, leave the snapshots in scope | [`filters`] |
-//! | 2 | a field parts these into groups | [`field`] |
-//! | 3 | in each group matchers, any of which may hold, tell what matches | [`matcher`] |
-//! | 4 | of what matches in a group, all is meant or only the newest | here |
+//! | 1 | filters, all of which must hold, determine the snapshots in scope | [`filters`] |
+//! | 2 | a field divides the snapshots in scope into groups | [`field`] |
+//! | 3 | in each group, matchers decide what matches; one that holds is enough | [`matcher`] |
+//! | 4 | of the matches in a group, all or only the newest are selected | here |
 //!
-//! Everything here is computed from snapshots that were read and a time that is handed
-//! in: no store, no clock, no zone but UTC.
+//! Everything in this module is computed from snapshots that were read and a time passed in by the
+//! caller: no store, no clock, no time zone other than UTC.
 
 pub mod field;
 pub mod filters;
@@ -32,56 +32,56 @@ pub use trust::Trust;
 use crate::kloset::snapshot::Stored;
 use crate::util::Id;
 
-/// How many of a group that match are meant.
+/// How many of the matches in a group are selected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Newest {
-    /// Every one.
+    /// All matches.
     #[default]
     All,
-    /// The newest one.
+    /// Only the newest match.
     Only,
 }
 
-/// What is asked for. By default: everything.
+/// The criteria of a selection. The default selects every snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// What a snapshot must be like.
+    /// Conditions that a snapshot must meet to be in scope.
     pub filters: Filters,
-    /// When it must have been made; no matcher matches every time. One a period, the
-    /// shortest period first.
+    /// Conditions on the time of a snapshot. Without matchers, every time matches. At most one per
+    /// period, the shortest period first.
     pub matchers: Vec<Matcher>,
-    /// How many are meant.
+    /// How many matches of each group are selected.
     pub newest: Newest,
-    /// What snapshots have in common that are looked at together.
+    /// The field by which snapshots are grouped; `None` puts all in one group.
     pub group_by: Option<Field>,
-    /// The present, nanoseconds since 1970, from which matchers count back.
+    /// The current time, in nanoseconds since 1970, from which matchers count back.
     pub now_ns: i64,
 }
 
-/// Snapshots that have something in common.
+/// Snapshots with the same value of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group<T> {
-    /// What that is; nothing unless the query names a field.
+    /// The common value; empty unless the query names a field.
     pub value: Value,
-    /// The snapshots, the newest first.
+    /// The snapshots, newest first.
     pub members: Vec<T>,
 }
 
-/// What the matchers say of a snapshot in scope.
+/// The result of the matchers for a snapshot in scope.
 #[derive(Clone, Debug)]
 pub struct Verdict<'a> {
-    /// The snapshot.
+    /// The snapshot that was judged.
     pub stored: &'a Stored,
-    /// Whether any of them matches it, or there are none.
+    /// Whether any matcher matches the snapshot, or there are no matchers.
     pub is_match: bool,
-    /// Its place with every matcher whose buckets it is in, the shortest period first.
+    /// Its rank for every matcher that has a bucket for it, the shortest period first.
     pub standings: Vec<Standing>,
-    /// How far its time was believed, if that was asked.
+    /// How far its time is trusted, if that was checked.
     pub trust: Trust,
 }
 
 impl Query {
-    /// Everything, as seen at `now_ns`.
+    /// A query that selects everything, with the current time `now_ns`.
     pub fn at(now_ns: i64) -> Query {
         Query {
             now_ns,
@@ -89,12 +89,12 @@ impl Query {
         }
     }
 
-    /// Whether it leaves no snapshot out, whatever there is.
+    /// Whether the query selects every snapshot of any store.
     pub fn is_everything(&self) -> bool {
         self.filters == Filters::default() && self.matchers.is_empty() && self.newest == Newest::All
     }
 
-    /// What the matchers say of every one of `snapshots` that is in scope, by group.
+    /// The verdict on each of `snapshots` that is in scope, by group.
     pub fn judge<'a>(&self, snapshots: &'a [Stored]) -> Vec<Group<Verdict<'a>>> {
         let groups = self.scope(snapshots).into_iter();
         let judged = groups.map(|(value, members)| Group {
@@ -104,8 +104,8 @@ impl Query {
         judged.collect()
     }
 
-    /// The same for whoever means to remove what does not match: a snapshot whose time is not
-    /// [believed](Trust) matches, and takes the place of no other.
+    /// Like [`Query::judge`], for a caller that removes what does not match: a snapshot whose time is
+    /// not [trusted](Trust) matches, and takes the place of no other snapshot.
     pub fn judge_warily<'a>(&self, snapshots: &'a [Stored]) -> Vec<Group<Verdict<'a>>> {
         let groups = self.scope(snapshots).into_iter();
         let judged = groups.map(|(value, members)| {
@@ -138,7 +138,7 @@ impl Query {
         judged.collect()
     }
 
-    /// The snapshots that are meant, by group. No group is empty.
+    /// The selected snapshots, by group. No group is empty.
     pub fn groups<'a>(&self, snapshots: &'a [Stored]) -> Vec<Group<&'a Stored>> {
         let limit = match self.newest {
             Newest::All => usize::MAX,
@@ -159,7 +159,7 @@ impl Query {
             .collect()
     }
 
-    /// The snapshots that are meant, the oldest first.
+    /// The selected snapshots, oldest first.
     pub fn select<'a>(&self, snapshots: &'a [Stored]) -> Vec<&'a Stored> {
         let groups = self.groups(snapshots).into_iter();
         let mut meant: Vec<&Stored> = groups.flat_map(|group| group.members).collect();
@@ -167,7 +167,7 @@ impl Query {
         meant
     }
 
-    /// The snapshots that pass the filters, in groups, the newest first in each.
+    /// The snapshots that pass the filters, in groups, newest first in each.
     fn scope<'a>(&self, snapshots: &'a [Stored]) -> BTreeMap<Value, Vec<&'a Stored>> {
         let mut groups: BTreeMap<Value, Vec<&Stored>> = BTreeMap::new();
         for stored in snapshots {
@@ -186,7 +186,7 @@ impl Query {
     }
 }
 
-/// What puts snapshots in the order in which they were made, the oldest first.
+/// Sort key that puts the oldest snapshot first.
 fn age_order(stored: &Stored) -> (i64, Id, Id) {
     (stored.snapshot.time_ns, stored.snapshot.id, stored.object)
 }

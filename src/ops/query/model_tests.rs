@@ -1,5 +1,5 @@
-//! Queries against a model that is slow and knows nothing of the code: it walks back from
-//! the present, bucket by bucket, with a calendar of its own.
+//! Compares queries with a slow model that shares no code with them: it walks back from the current
+//! time, bucket by bucket, with its own calendar.
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ use super::*;
 
 const DAY_NS: i64 = 86_400_000_000_000;
 
-/// Year, month and day of the day that comes `days` days after 1970-01-01, by counting.
+/// Year, month and day of the day `days` days after 1970-01-01, by counting.
 fn date(mut days: i64) -> (i64, usize, i64) {
     let is_leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let mut year = 1970;
@@ -32,7 +32,7 @@ fn date(mut days: i64) -> (i64, usize, i64) {
     (year, month, days)
 }
 
-/// When the bucket of `period` began that `time_ns` is in, if it is in one.
+/// The start of the bucket of `period` that contains `time_ns`, if one does.
 fn start(period: Period, time_ns: i64) -> Option<i64> {
     let days = time_ns.div_euclid(DAY_NS);
     let (_, _, day) = date(days);
@@ -59,7 +59,7 @@ fn start(period: Period, time_ns: i64) -> Option<i64> {
     Some(first_day * DAY_NS)
 }
 
-/// When the last `count` buckets of `period` began, seen at `now_ns`.
+/// The starts of the last `count` buckets of `period` at `now_ns`.
 fn last_starts(period: Period, count: u32, now_ns: i64) -> Vec<i64> {
     let mut starts = Vec::new();
     let mut time_ns = now_ns;
@@ -94,7 +94,7 @@ fn holds(matcher: &Matcher, now_ns: i64, one: &Stored, all: &[&Stored]) -> bool 
             .is_none_or(|cap| newer.count() < cap.get() as usize)
 }
 
-/// The numbers of what `query` selects of `snapshots`, by the model.
+/// The numbers of the snapshots that `query` selects, by the model.
 fn expected(query: &Query, snapshots: &[Stored]) -> Vec<u8> {
     let name = |stored: &Stored| match query.group_by {
         Some(_) => stored.snapshot.labels.name.clone(),
@@ -127,7 +127,7 @@ fn numbers<'a>(stored: impl Iterator<Item = &'a Stored>) -> Vec<u8> {
     numbers
 }
 
-/// Moments that are dear to calendars: year ends, leap days, weeks 53 and 1.
+/// Times that calendars often get wrong: ends of years, leap days, weeks 53 and 1.
 fn present() -> impl Strategy<Value = i64> {
     let dear = prop::sample::select(vec![
         "2024-02-29T00:00:00Z",
@@ -145,7 +145,7 @@ fn present() -> impl Strategy<Value = i64> {
     ]
 }
 
-/// How far from the present, near and far, on borders and beside them.
+/// Distances from the current time, small and large, on bucket boundaries and next to them.
 fn distance() -> impl Strategy<Value = i64> {
     let unit = prop::sample::select(vec![
         60_000_000_000,
@@ -178,7 +178,7 @@ proptest! {
     ) {
         let snapshot = |(number, (distance, is_on_border, is_other)): (u8, &(i64, bool, bool))| {
             let time_ns = now_ns + distance;
-            // Half of them lie where a day begins, or a nanosecond before.
+            // Half of them are at the start of a day, or one nanosecond before.
             let border = time_ns - time_ns.rem_euclid(DAY_NS) - distance.rem_euclid(2);
             let mut stored = stored(number, if *is_on_border { border } else { time_ns });
             stored.snapshot.labels.name = is_other.to_string();

@@ -1,8 +1,8 @@
-//! Periods of the calendar, in UTC, and the buckets that they part time into.
+//! Calendar periods in UTC, and the buckets into which they divide time.
 //!
-//! The buckets of a period are numbered without gaps, so that the last N are those from
-//! `current - N + 1` on. A week is one of ISO 8601: it begins on Monday. The buckets of a
-//! weekday are the days of that name; a moment of any other day is in none of them.
+//! The buckets of a period are numbered without gaps, so the last N buckets are those from `current -
+//! N + 1` on. Weeks follow ISO 8601: they begin on Monday. The buckets of a weekday are the days of
+//! that name; a time on any other day is in none of them.
 
 use jiff::Timestamp;
 use jiff::civil::{DateTime, Weekday};
@@ -11,27 +11,27 @@ use jiff::tz::TimeZone;
 const SECOND_NS: i64 = 1_000_000_000;
 const DAY_NS: i64 = 86_400 * SECOND_NS;
 
-/// A period of the calendar.
+/// A calendar period, or the days of one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Period {
-    /// A minute.
+    /// 60 seconds.
     Minute,
-    /// An hour.
+    /// 60 minutes.
     Hour,
-    /// A day.
+    /// A day in UTC.
     Day,
-    /// From Monday to Sunday.
+    /// Monday to Sunday.
     Week,
-    /// A month.
+    /// A calendar month.
     Month,
-    /// A year.
+    /// A calendar year.
     Year,
-    /// A day of this name.
+    /// The days with this name.
     On(Weekday),
 }
 
 impl Period {
-    /// Every period, in the order in which verdicts tell of them.
+    /// Every period, in the order in which verdicts list them.
     pub const ALL: [Period; 13] = [
         Period::Minute,
         Period::Hour,
@@ -48,7 +48,7 @@ impl Period {
         Period::On(Weekday::Sunday),
     ];
 
-    /// What one is called: `minute`, `monday`.
+    /// The name of the period, such as `minute` or `monday`.
     pub fn name(self) -> &'static str {
         match self {
             Period::Minute => "minute",
@@ -67,7 +67,7 @@ impl Period {
         }
     }
 
-    /// The number of the bucket that the moment is in, if it is in one.
+    /// The number of the bucket that contains the time; `None` if no bucket does.
     pub(super) fn bucket(self, time_ns: i64) -> Option<i64> {
         match self {
             Period::On(weekday) if civil(time_ns).weekday() != weekday => None,
@@ -75,7 +75,7 @@ impl Period {
         }
     }
 
-    /// The number of the last bucket that has begun at the moment.
+    /// The number of the last bucket that has begun at this time.
     pub(super) fn last_bucket(self, time_ns: i64) -> i64 {
         let day = time_ns.div_euclid(DAY_NS);
         match self {
@@ -92,13 +92,13 @@ impl Period {
         }
     }
 
-    /// What people call the bucket that the moment is in, such as `2026-08-20` or `2026-W34`.
+    /// The name of the bucket that contains the time, such as `2026-08-20` or `2026-W34`.
     pub(super) fn bucket_name(self, time_ns: i64) -> String {
         let form = match self {
             Period::Minute => "%Y-%m-%dT%H:%M",
             Period::Hour => "%Y-%m-%dT%H",
             Period::Day | Period::On(_) => "%Y-%m-%d",
-            // The year of the week: 2021-01-03 is in the last week of 2020.
+            // The ISO year of the week: 2021-01-03 is in the last week of 2020.
             Period::Week => "%G-W%V",
             Period::Month => "%Y-%m",
             Period::Year => "%Y",
@@ -107,15 +107,15 @@ impl Period {
     }
 }
 
-/// Whole weeks from the `weekday` next to 1970-01-01, which was a Thursday, to the day that
-/// comes `day` days after that; negative before it.
+/// Whole weeks from the `weekday` nearest to 1970-01-01, a Thursday, to the day that is `day` days
+/// after 1970-01-01; negative before that weekday.
 fn weeks_since(day: i64, weekday: Weekday) -> i64 {
     let thursday = i64::from(Weekday::Thursday.to_monday_zero_offset());
     let first = i64::from(weekday.to_monday_zero_offset()) - thursday;
     (day - first).div_euclid(7)
 }
 
-/// The moment as a calendar and a clock show it in UTC.
+/// The date and time of day in UTC.
 fn civil(time_ns: i64) -> DateTime {
     let moment = Timestamp::from_nanosecond(i128::from(time_ns));
     let moment = moment.expect("i64 nanoseconds are the years 1677 to 2262, and jiff goes further");

@@ -1,4 +1,4 @@
-//! Borders of buckets, filters one by one, groups.
+//! Tests of bucket boundaries, individual filters, and groups.
 
 use std::num::NonZeroU32;
 
@@ -8,13 +8,13 @@ use jiff::civil::Weekday;
 use super::*;
 use crate::kloset::snapshot::{Labels, Snapshot};
 
-/// Nanoseconds since 1970 of a time as RFC 3339 has it.
+/// Parses an RFC 3339 time into nanoseconds since 1970.
 pub(super) fn at(time: &str) -> i64 {
     let time: Timestamp = time.parse().expect("tests know how to write times");
     i64::try_from(time.as_nanosecond()).expect("and stay near the present")
 }
 
-/// A snapshot of the moment `time_ns` that is told from others by `number`.
+/// A snapshot of the time `time_ns`, identified by `number`.
 pub(super) fn stored(number: u8, time_ns: i64) -> Stored {
     Stored {
         object: Id([number; 32]),
@@ -29,7 +29,7 @@ pub(super) fn stored(number: u8, time_ns: i64) -> Stored {
     }
 }
 
-/// Snapshots of these moments, numbered from 0.
+/// Snapshots of these times, numbered from 0.
 fn of_times(times: &[&str]) -> Vec<Stored> {
     let numbered = times.iter().zip(0..);
     numbered
@@ -58,13 +58,13 @@ fn numbers(query: &Query, snapshots: &[Stored]) -> Vec<u8> {
     selected.map(|stored| stored.object.0[0]).collect()
 }
 
-/// Whether the last `keep` buckets of `period` at `now` have the moment `time` in them.
+/// Whether the last `keep` buckets of `period` at `now` contain `time`.
 fn is_within(period: Period, keep: u32, now: &str, time: &str) -> bool {
     let query = asking(now, &[matcher(period, keep, 0)]);
     !query.select(&of_times(&[time])).is_empty()
 }
 
-/// A period, the present, and the first moment of the bucket before the current one.
+/// A period, the current time, and the start of the bucket before the current one.
 const BORDERS: [(Period, &str, &str); 13] = [
     (
         Period::Minute,
@@ -99,7 +99,7 @@ const BORDERS: [(Period, &str, &str); 13] = [
     (Period::Day, "2024-03-01T00:00:00Z", "2024-02-29T00:00:00Z"),
     (Period::Day, "2023-03-01T00:00:00Z", "2023-02-28T00:00:00Z"),
     (Period::Day, "1970-01-01T00:00:00Z", "1969-12-31T00:00:00Z"),
-    // Where clocks in some country jump, ours do not.
+    // UTC has no daylight saving time, unlike the zones that change on this day.
     (Period::Hour, "2026-03-29T02:30:00Z", "2026-03-29T01:00:00Z"),
 ];
 
@@ -116,7 +116,8 @@ fn a_bucket_begins_with_its_first_nanosecond() {
 fn weekdays_are_the_last_ones_with_today() {
     let mondays = |keep, now, time| is_within(Period::On(Weekday::Monday), keep, now, time);
     let monday = "2026-08-17T00:00:00Z";
-    // On the Monday itself it is the first of three; on the Sunday before it is to come.
+    // On that Monday, the current Monday is the first of three; on the Sunday before, it is in the
+    // future.
     assert!(mondays(3, monday, "2026-08-17T23:59:59.999999999Z"));
     assert!(mondays(3, monday, "2026-08-03T00:00:00Z"));
     assert!(!mondays(3, monday, "2026-07-27T23:59:59.999999999Z"));
@@ -127,7 +128,7 @@ fn weekdays_are_the_last_ones_with_today() {
     ));
     assert!(mondays(1, "2026-08-23T23:59:59.999999999Z", monday));
     assert!(!mondays(1, "2026-08-24T00:00:00Z", monday));
-    // A day of another name is never in.
+    // A day with another name never matches.
     assert!(!mondays(100, monday, "2026-08-16T23:59:59.999999999Z"));
     assert!(!mondays(100, monday, "2026-08-18T00:00:00Z"));
     for (day, name) in (17..24).zip([
@@ -201,7 +202,7 @@ fn a_limit_and_a_cap_of_one_period_hold_together() {
     assert_eq!(with(&[matcher(Period::Day, 2, 1)]), [2, 3]);
     assert_eq!(with(&[matcher(Period::Day, 2, 0)]), [1, 2, 3]);
     assert_eq!(with(&[matcher(Period::Day, 0, 1)]), [0, 2, 3]);
-    // Any may hold: a cap of days does not bind weeks.
+    // One matcher is enough: a cap on days does not limit weeks.
     assert_eq!(
         with(&[matcher(Period::Day, 1, 1), matcher(Period::Week, 1, 0)]),
         [0, 1, 2, 3]
@@ -301,7 +302,7 @@ fn the_newest_is_that_of_what_matches_in_each_group() {
     );
 }
 
-/// A snapshot that has something for every filter.
+/// A snapshot with a value for every filter.
 fn labelled() -> Snapshot {
     Snapshot {
         time_ns: 100,
@@ -323,7 +324,7 @@ fn labelled() -> Snapshot {
 
 type Set = fn(&mut Filters, &str);
 
-/// Every filter of a text, how it is set, and what the snapshot has that is [`labelled`].
+/// Every filter on a text, how to set it, and the value that [`labelled`] has.
 const TEXTS: [(&str, Set, &str); 9] = [
     ("name", |set, text| set.name = Some(text.into()), "n"),
     (

@@ -1,40 +1,41 @@
-//! Whether a snapshot's time may be believed when it decides what is removed.
+//! Trust: whether the time of a snapshot may decide which snapshots are removed.
 //!
-//! A snapshot says when it was made. Whoever makes it can say what they like, and whoever can
-//! only add to a store could so have the owner's own retention remove all that is honest: by
-//! snapshots that are the newest of each day, week and month (restic's issue 22057). What
-//! nobody but the store decides is when it took in the first object of a snapshot. So the two are compared.
+//! A snapshot records its own time, and the client that creates it can record any time. An attacker
+//! who can only add to a store could use this to make the retention of the owner remove all honest
+//! snapshots, by adding snapshots that are the newest of each day, week and month (restic issue
+//! 22057). Only the store determines when it received the first object of a snapshot. So the two
+//! times are compared.
 //!
-//! | they | and the snapshot | then it |
+//! | times | snapshot | consequence |
 //! |---|---|---|
-//! | agree to a day | | is judged with all others |
-//! | do not | says that it came by a sync | is judged apart, among those that say so |
-//! | do not | does not | is kept, told of, and makes no other go |
+//! | agree to within a day | any | it is judged with all others |
+//! | differ | marked as synced | it is judged separately, among those with this mark |
+//! | differ | not marked | it is kept and reported, and causes no other to be removed |
 //!
-//! A sync keeps the time of a snapshot and publishes it later, so it leaves a mark. A forger can
-//! leave that too; then their snapshots compete with synced ones only, and remove none that was made
-//! here. In a store that is filled by syncs alone, whoever else can write there can do more:
-//! who prunes there trusts all who write there.
+//! A sync keeps the time of a snapshot and publishes it later, so it adds a mark. An attacker can add
+//! the mark too. Then the forged snapshots compete with synced ones only, and remove none that was
+//! created here. In a store that is filled by syncs alone, another client with write access can do
+//! more: pruning such a store requires trust in every client that can write to it.
 
 use crate::kloset::snapshot::Stored;
 
-/// How far apart the two times may be: a day, which a long backup, a zone or a clock that was put right
-/// explains.
+/// Maximum difference of the two times: one day, in nanoseconds. A long backup, a time zone or a
+/// corrected clock can explain this much.
 pub const TOLERANCE_NS: i64 = 24 * 3600 * 1_000_000_000;
 
-/// How far a snapshot's time is believed.
+/// How far the time of a snapshot is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trust {
     /// The store's clock agrees.
     Confirmed,
-    /// It does not, which a sync would explain.
+    /// The store's clock disagrees, which a sync would explain.
     Synced,
-    /// It does not, and nothing explains that.
+    /// The store's clock disagrees without an explanation.
     Suspicious,
 }
 
 impl Trust {
-    /// How far the time of `stored` is believed.
+    /// Compares the time of `stored` with the time at which the store received it.
     pub fn of(stored: &Stored) -> Trust {
         let apart_ns = stored.snapshot.time_ns.abs_diff(stored.published_ns);
         match apart_ns <= TOLERANCE_NS.unsigned_abs() {

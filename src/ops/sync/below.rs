@@ -1,7 +1,7 @@
-//! Every chunk that a directory needs, whatever its depth: those of trees and of lists as well as
-//! those of files.
+//! Enumerates every chunk that a directory references at any depth: chunks of trees and lists as well
+//! as those of files.
 //!
-//! Each tree is read once, mostly ([`Followed`]), so snapshots that have much in common cost
+//! Each tree is usually read once ([`Followed`]), so several snapshots that have much in common cost
 //! little more than one of them.
 
 use std::vec::IntoIter;
@@ -19,19 +19,20 @@ use crate::kloset::visited::Followed;
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
-/// Whoever takes the chunks: told what kind of pack one belongs in, says how long it is.
+/// Callback for each chunk: takes the kind of pack that the chunk belongs in, and returns the length
+/// of the chunk.
 pub(super) type Take<'a> = &'a mut dyn FnMut(Id, PackKind) -> Result<u32, Stop>;
 
-/// Walks what is below directories of one store.
+/// Walks the trees of one store.
 pub(super) struct Below<'a> {
     pub(super) blobs: BlobReader<'a>,
-    /// Chunks of trees below which everything was taken.
+    /// Tree chunks that were read, with everything below them.
     followed: Followed,
     counters: Option<&'a Counters>,
     interrupt: Interrupt,
 }
 
-/// Chunks and entries of one directory that are still to come.
+/// Chunks and entries of one directory that are still to be processed.
 struct Frame {
     path_bytes: usize,
     chunks: IntoIter<Id>,
@@ -40,8 +41,8 @@ struct Frame {
 }
 
 impl<'a> Below<'a> {
-    /// A walk in `kloset` that keeps up to `limit_bytes` of decoded blocks of trees. Files are counted in
-    /// `counters`, if there are any.
+    /// Creates a walk in `kloset` with a cache of `limit_bytes` for decoded tree blocks. Files are
+    /// counted in `counters`, if given.
     pub(super) fn new(
         kloset: &'a Kloset,
         limit_bytes: usize,
@@ -56,13 +57,14 @@ impl<'a> Below<'a> {
         })
     }
 
-    /// Forgets what was followed: something below it turned out to be missing.
+    /// Forgets which chunks were followed, because something below one of them turned out to be
+    /// missing.
     pub(super) fn clear(&mut self) {
         self.followed.clear();
     }
 
-    /// Calls `take` with every chunk that the directory `root` needs. Directories lie deeper in
-    /// each other than a thread's stack would bear, so those we are in are on one of our own.
+    /// Calls `take` with every chunk that the directory `root` references. Directories can be nested
+    /// deeper than the stack of a thread allows, so the open directories are on an explicit stack.
     pub(super) fn each(&mut self, root: &Entry, take: Take<'_>) -> Result<(), Stop> {
         let mut path = Vec::new();
         let mut open = vec![self.enter(root, 0, take)?];
@@ -90,8 +92,7 @@ impl<'a> Below<'a> {
         Ok(())
     }
 
-    /// Takes the chunks that the tree of `directory` consists of, and returns those that are to
-    /// be followed.
+    /// Takes the chunks of which the tree at `content` consists, and returns those to follow.
     fn enter(&self, directory: &Entry, path_bytes: usize, take: Take<'_>) -> Result<Frame, Stop> {
         let mut chunks = Vec::new();
         self.references(&directory.tree, &mut |chunk, role| {
@@ -112,7 +113,8 @@ impl<'a> Below<'a> {
         })
     }
 
-    /// Goes on to the next chunk of the directory that was not followed. False if there is none.
+    /// Reads the next chunk of the directory that was not followed yet. Returns `false` if there is
+    /// none.
     fn next_chunk(&mut self, frame: &mut Frame) -> Result<bool, Stop> {
         self.interrupt.check()?;
         let followed = &mut self.followed;
@@ -125,8 +127,8 @@ impl<'a> Below<'a> {
         Ok(true)
     }
 
-    /// Takes the chunks of a file: no more than it is long, since lists can be made to stand
-    /// for more than could ever be taken.
+    /// Takes the chunks of a file, up to the size of the file: a malicious list could expand to more
+    /// chunks than could ever be processed.
     pub(super) fn file(&self, entry: &Entry, take: Take<'_>) -> Result<(), Stop> {
         let mut content = ContentLength::new(&entry.holes, entry.metadata.size_bytes);
         self.references(&entry.content, &mut |chunk, role| {
@@ -144,8 +146,8 @@ impl<'a> Below<'a> {
         Ok(())
     }
 
-    /// Calls `each` with every chunk of `content`, and tells what stopped it from what stopped
-    /// the reading of lists.
+    /// Calls `each` with every chunk of `content`. Distinguishes an error of `each` from an error of
+    /// reading lists.
     fn references(
         &self,
         content: &Content,
@@ -165,7 +167,7 @@ impl<'a> Below<'a> {
     }
 }
 
-/// The error of a tree that no machine made.
+/// The error for a tree nested deeper than any writer nests it.
 pub(super) fn too_deep() -> Error {
     Error::corrupt(format!("more than {DEPTH_LIMIT} directories deep"))
 }

@@ -1,4 +1,4 @@
-//! What stops the copying of a snapshot, and of all of them.
+//! Errors that stop the copy of one snapshot, and errors that stop the sync.
 
 use std::sync::Mutex;
 
@@ -7,11 +7,11 @@ use crate::kloset::pipeline::{Trouble, lock};
 use crate::util::interrupt::Interrupt;
 use crate::util::printable::printable;
 
-/// Why a snapshot is not copied.
+/// The reason why a snapshot is not copied.
 pub(super) enum Stop {
-    /// Something that it needs is damaged or lost where it is: the others go on.
+    /// Data that it references is damaged or missing in the source; the sync continues.
     Lost(Error),
-    /// Whatever else is wrong would be so with the next one too.
+    /// An error that would affect the next snapshot too; the sync ends.
     Fatal(Error),
 }
 
@@ -22,7 +22,7 @@ impl From<Error> for Stop {
 }
 
 impl Stop {
-    /// The same, with the path it came about at.
+    /// Adds the path at which the error occurred.
     pub(super) fn at(self, path: &[u8]) -> Stop {
         match self {
             Stop::Lost(error) if path.is_empty() => Stop::Lost(error.during("/")),
@@ -32,7 +32,7 @@ impl Stop {
     }
 }
 
-/// An error of reading where the snapshot is: of one object, or of the store.
+/// Classifies an error of reading in the source: it concerns one object, or the whole store.
 pub(super) fn lost(error: Error) -> Stop {
     match error.is_of_one_object() {
         true => Stop::Lost(error),
@@ -40,14 +40,14 @@ pub(super) fn lost(error: Error) -> Stop {
     }
 }
 
-/// The trouble of the threads that copy one snapshot, which knows whether the others can go on.
+/// The errors of the threads that copy one snapshot. Knows whether the sync can continue.
 pub(super) struct Course {
     pub(super) trouble: Trouble,
     lost: Mutex<Option<Error>>,
 }
 
 impl Course {
-    /// No trouble yet.
+    /// Creates a course without errors.
     pub(super) fn new(interrupt: Interrupt) -> Course {
         Course {
             trouble: Trouble::new(interrupt),
@@ -55,7 +55,7 @@ impl Course {
         }
     }
 
-    /// Takes the value of `result`, or notes why there is none.
+    /// Returns the value of `result`, or notes the error.
     pub(super) fn note<T>(&self, result: Result<T, Stop>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
@@ -68,7 +68,7 @@ impl Course {
     }
 
     /// # Errors
-    /// What was lost, if anything was; else the first error.
+    /// The first [`Stop::Lost`] if there is one, otherwise the first error.
     pub(super) fn outcome(self) -> Result<(), Stop> {
         let lost = self.lost.into_inner();
         match lost.unwrap_or_else(std::sync::PoisonError::into_inner) {

@@ -1,30 +1,30 @@
-//! Copying snapshots from one store to another.
+//! Copies snapshots from a source store to a destination store.
 //!
-//! A copy keeps its id, and all that is recorded of it. How its contents get across
-//! depends on the keys:
+//! A copy keeps its id and all its metadata. How its contents are transferred depends on the keys:
 //!
-//! | the other store | what moves |
+//! | destination store | what is transferred |
 //! |---|---|
-//! | a sibling, with the same master key ([`whole`]) | packs, byte for byte, compared with their names |
-//! | any other ([`reseal`]) | chunks, opened with one key and sealed with the other, and new trees, since these name chunks by keyed ids |
+//! | a sibling, with the same master key ([`whole`]) | packs, byte for byte, verified against their names |
+//! | any other ([`reseal`]) | chunks, opened with one key and sealed with the other; trees are rebuilt |
 //!
-//! Either way only what the other store does not have, and in a backup's order: packs,
-//! then the index object that tells of them, then the snapshot. What is
-//! condemned over there does not count as being there, as for any backup, and each snapshot is
-//! published with the same care ([`Condemned::publish`]). So a sync is safe
-//! beside anything else that goes on in either store, and one that was interrupted finds
-//! what it moved when it is run again.
+//! Trees must be rebuilt in the second case because they refer to chunks by keyed ids.
 //!
-//! If packs are missing over there, or were found damaged by a check, what lay in them is brought
-//! again, for snapshots too that are there already. Once maintenance or a repair made index objects anew
-//! none tells of a pack that is missing; so who names a snapshot has it [looked through](Present) in any
-//! case.
+//! In both cases, only data that the destination lacks is transferred, in the order of a backup:
+//! packs, then the index object that covers them, then the snapshot. As in a backup, data in packs
+//! that are condemned in the destination counts as missing, and each snapshot is published with the
+//! same checks ([`Condemned::publish`]). So a sync can run concurrently with any other operation on
+//! either store, and a repeated sync finds the data that an interrupted one transferred.
 //!
-//! A snapshot of which something is damaged or lost is told of and left out; the others go on.
-//! What is the matter with a whole store ends the sync.
+//! If packs are missing in the destination, or a check found them damaged, their data is transferred
+//! again, even for snapshots that exist in the destination. After maintenance or a repair has
+//! replaced index objects, no index object mentions a missing pack any more. So a snapshot that the
+//! user names is [verified](Present) in any case.
 //!
-//! A snapshot that is at both ends with different labels is that of the higher revision. Two of
-//! the same revision are left as they are.
+//! A snapshot with damaged or missing data is reported and skipped, and the sync continues with the
+//! next one. An error that concerns a whole store ends the sync.
+//!
+//! If a snapshot exists in both stores with different labels, the higher revision wins. Two copies of
+//! the same revision are not changed.
 
 mod below;
 mod course;
@@ -53,64 +53,65 @@ use course::{Stop, lost};
 use reseal::Reseal;
 use whole::Whole;
 
-/// What to do about snapshots that are there already.
+/// What to do about snapshots that exist in the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Present {
-    /// Look through them if something is known to be missing; that takes reading their trees.
+    /// Verify them if data is known to be missing. This reads their trees.
     IfHoley,
-    /// Look through them.
+    /// Always verify them.
     Always,
 }
 
-/// How to copy.
+/// Options of [`run`].
 pub struct Options {
-    /// What to do about snapshots that are there already.
+    /// What to do about snapshots that exist in the destination.
     pub present: Present,
-    /// Threads that compress, where that is needed.
+    /// Number of threads that compress; unused between siblings.
     pub workers: usize,
-    /// Set when the user wants to stop.
+    /// Set when the user requests a stop.
     pub interrupt: Interrupt,
 }
 
-/// What became of a snapshot.
+/// The result for one snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is there now.
+    /// The snapshot was copied.
     Copied,
-    /// It was there, and now has the labels of the newer revision.
+    /// The snapshot existed, and got the labels of the newer revision.
     Revised,
-    /// It was there.
+    /// The snapshot existed.
     Present,
-    /// Something of it is damaged or lost, which was told.
+    /// Some of its data is damaged or missing; the observer was notified.
     Failed,
 }
 
-/// How a sync went.
+/// The result of a sync.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// Snapshots that were copied.
+    /// Number of snapshots that were copied.
     pub copied: u64,
-    /// Those of which only the labels were.
+    /// Number of snapshots of which only the labels were copied.
     pub revised: u64,
-    /// Those that were there already.
+    /// Number of snapshots that existed in the destination.
     pub present: u64,
-    /// Those that could not be copied.
+    /// Number of snapshots that could not be copied.
     pub failed: u64,
-    /// Bytes added to the other store.
+    /// Bytes added to the destination store.
     pub stored_bytes: u64,
-    /// How long it took.
+    /// Elapsed time of the sync.
     pub duration: Duration,
 }
 
-/// Whoever wants to hear of each snapshot when it is done.
+/// Callback that is called with the result of each snapshot.
 pub type Told<'a> = &'a mut dyn FnMut(&Stored, Outcome) -> Result<()>;
 
-/// Copies `snapshots`, which are in `from`, the oldest first, to `to`. That is then good for
-/// nothing else: what is condemned is hidden in it.
+/// Copies `snapshots` of the store `from` to the store `to`, in the given order, which must be oldest
+/// first. Afterwards `to` must not be used for anything else, because condemned packs are hidden in
+/// its index.
 ///
 /// # Errors
-/// Those of `told`; [`crate::error::Kind::Usage`] if both are the same store; what ails a whole
-/// store. What ails a snapshot does not: it is told to the observer and counted.
+/// Errors of `told`; [`crate::error::Kind::Usage`] if both are the same store; errors that concern a
+/// whole store. An error that concerns one snapshot is reported to the observer and counted instead.
 pub fn run(
     from: &Kloset,
     to: &Kloset,
@@ -157,8 +158,8 @@ pub fn run(
     })
 }
 
-/// Takes in what a writer that was interrupted left in `to`, and hides what lies in packs that
-/// are no longer there, or that the last check found damaged. Tells whether there are any.
+/// Adopts packs that an interrupted writer left in `to`, and hides the data in packs that no longer
+/// exist or that the last check found damaged. Returns whether there are any hidden packs.
 fn adopt_orphans(to: &Kloset, condemned: &Condemned) -> Result<bool> {
     let told = to.index()?.packs_in_use().count();
     let orphans = to.trust_present_packs_only()?;
@@ -169,7 +170,6 @@ fn adopt_orphans(to: &Kloset, condemned: &Condemned) -> Result<bool> {
 }
 
 impl Summary {
-    /// Counts one snapshot.
     fn count(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Copied => self.copied += 1,
@@ -180,16 +180,16 @@ impl Summary {
     }
 }
 
-/// How contents get across.
+/// How contents are transferred.
 enum Way<'a> {
-    /// As they are.
+    /// Byte for byte.
     Whole(Whole<'a>),
-    /// Under another key.
+    /// Sealed with another key.
     Reseal(Reseal<'a>),
 }
 
 impl<'a> Way<'a> {
-    /// The way from `from` to `to`, where `there` is already.
+    /// Chooses the way from `from` to `to`, which contains the snapshots `there`.
     fn between(
         from: &'a Kloset,
         to: &'a Kloset,
@@ -209,7 +209,7 @@ impl<'a> Way<'a> {
         Ok(Way::Reseal(reseal))
     }
 
-    /// Copies all that `snapshot` needs, and returns its root as it is over there.
+    /// Copies all data that `snapshot` references, and returns its root in the destination.
     fn copy(&mut self, snapshot: &Snapshot, condemned: &Condemned) -> Result<Entry, Stop> {
         match self {
             Way::Whole(whole) => whole
@@ -220,21 +220,22 @@ impl<'a> Way<'a> {
     }
 }
 
-/// A sync that is under way.
+/// The state of a running sync.
 struct Sync<'a> {
     from: &'a Kloset,
     to: &'a Kloset,
     way: Way<'a>,
     condemned: Condemned,
     there: HashMap<Id, Stored>,
-    /// Whether something in there is known to be lost or damaged, or is to be looked for.
+    /// Whether existing snapshots are to be verified: data is known to be missing or damaged, or the
+    /// user asked for it.
     is_holey: bool,
     failures: Failures<'a>,
     interrupt: Interrupt,
 }
 
 impl Sync<'_> {
-    /// Copies one snapshot, if it is not there.
+    /// Copies one snapshot, if the destination lacks it.
     fn snapshot(&mut self, stored: &Stored) -> Result<Outcome> {
         let copied = match self.there.get(&stored.snapshot.id) {
             Some(there) if there.snapshot.revision >= stored.snapshot.revision => {
@@ -256,7 +257,7 @@ impl Sync<'_> {
         }
     }
 
-    /// Brings what a snapshot that is there lost since.
+    /// Transfers data that an existing snapshot has lost since it was copied.
     fn look_after(&mut self, stored: &Stored) -> Result<Outcome, Stop> {
         if self.is_holey {
             let whole = snapshot::read(self.from, stored.object).map_err(lost)?;
@@ -265,14 +266,14 @@ impl Sync<'_> {
         Ok(Outcome::Present)
     }
 
-    /// Says over there what people say of it here.
+    /// Copies the labels of a newer revision to the destination.
     fn revise(&self, stored: &Stored, there: &Stored) -> Result<Outcome, Stop> {
         let whole = snapshot::read(self.from, stored.object).map_err(lost)?;
         snapshot::revise(self.to, there, whole.labels, whole.revision)?;
         Ok(Outcome::Revised)
     }
 
-    /// Copies all it needs, then publishes it.
+    /// Copies all data that the snapshot references, then publishes it.
     fn copy(&mut self, stored: &Stored) -> Result<Outcome, Stop> {
         let whole = snapshot::read(self.from, stored.object).map_err(lost)?;
         let root = self.way.copy(&whole, &self.condemned)?;
@@ -289,7 +290,7 @@ impl Sync<'_> {
         Ok(Outcome::Copied)
     }
 
-    /// Tells whoever watches how much there will be.
+    /// Reports to the observer how much data is expected.
     fn expect(&self, snapshots: &[Stored]) {
         let counters = self.to.observer().counters();
         let is_missing = |stored: &&Stored| !self.there.contains_key(&stored.snapshot.id);

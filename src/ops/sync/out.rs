@@ -1,4 +1,4 @@
-//! From the walk to the workers: steps are gathered into batches, and batches numbered.
+//! Sends steps from the walk to the workers, in numbered batches.
 
 use std::sync::mpsc::SyncSender;
 
@@ -7,19 +7,19 @@ use crate::kloset::pipeline::{Trouble, Window, send};
 use crate::ops::backup::Step;
 use crate::util::Id;
 
-/// Contents after which a batch is handed on: enough neighbours to fill a few blocks.
+/// A batch is sent when it contains this much: enough adjacent data to fill a few blocks.
 const BATCH_BYTES: u64 = 4 << 20;
-/// Steps after which a batch is handed on, however little there is to read.
+/// A batch is sent after this many steps, however few bytes they stand for.
 const BATCH_STEPS: usize = 256;
 
-/// A run of the walk, in its order, with chunks called as they are where they come from.
+/// Consecutive steps of the walk, with the ids that chunks have in the source store.
 pub(super) struct Batch {
-    /// Where it comes in the walk, counted from 0.
+    /// Position in the walk, counted from 0.
     pub(super) number: u64,
     pub(super) steps: Vec<Step<Id>>,
 }
 
-/// Where the walk's steps go.
+/// Collects steps of the walk into batches.
 pub(super) struct Out<'a> {
     batches: SyncSender<Batch>,
     window: &'a Window,
@@ -30,7 +30,7 @@ pub(super) struct Out<'a> {
 }
 
 impl<'a> Out<'a> {
-    /// To the workers.
+    /// Sends to the workers.
     pub(super) fn new(
         batches: SyncSender<Batch>,
         window: &'a Window,
@@ -46,7 +46,7 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// Adds a step that stands for about `bytes` to be read to the open batch.
+    /// Adds a step that stands for about `bytes` of data to read to the open batch.
     pub(super) fn push(&mut self, step: Step<Id>, bytes: u64) -> Result<()> {
         self.steps.push(step);
         self.bytes = self.bytes.saturating_add(bytes);
@@ -56,7 +56,7 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// Sends the open batch on.
+    /// Sends the open batch.
     pub(super) fn flush(&mut self) -> Result<()> {
         self.trouble.check()?;
         self.window.wait_for(self.number, self.trouble)?;

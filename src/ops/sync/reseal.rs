@@ -1,18 +1,18 @@
-//! Between strangers: chunks are opened with one key and sealed with the other.
+//! Sync between stores with different keys: chunks are opened with one key and sealed with the other.
 //!
 //! ```text
 //! walk both trees -> batches -> read, open, hash, look up, compress, seal -> results -> trees
-//! 1 thread                      as many threads as may work                  this thread
-//!                                              `-> packs -> publish: 1 thread a connection
+//! 1 thread                      several threads                              this thread
+//!                                              `-> packs -> publish: 1 thread per connection
 //! ```
 //!
-//! Chunks are cut as they were, so that what the two stores have in common by earlier copies
-//! is found; trees are cut as the other store's CONFIG says, as those of its own backups are.
+//! Chunk boundaries are kept, so that data that earlier copies have in common with this one is found.
+//! Trees are split as the CONFIG of the destination store specifies, like those of its own backups.
 //!
-//! What a chunk is called over there is known only when it was read. To read just what is new, a
-//! snapshot of the same places is looked for that is at both ends: where its tree
-//! is the same as ours, its copy tells the names that we need ([`translate`]). They count only
-//! while what they name is there.
+//! The id of a chunk in the destination is known only after the chunk was read. To read only new
+//! data, sync looks for a snapshot of the same places that exists in both stores. Where its tree is
+//! equal to the tree of this snapshot, its copy provides the ids in the destination ([`translate`]).
+//! They are used only if the chunks with these ids exist.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
@@ -34,27 +34,28 @@ use crate::kloset::{Kloset, readers};
 use crate::ops::backup::{Assembler, Done, End, Linked, Step};
 use crate::util::Id;
 
-/// Decoded blocks that are kept while reading, of contents and of trees.
+/// Size of the cache of decoded blocks for reading, of contents and of trees.
 const CACHE_BYTES: usize = 6 << 20;
-/// The same of trees over there, by the walk and by the look whether what they name is there.
+/// Size of the cache of decoded tree blocks of the destination, for the walk and for the check that
+/// referenced chunks exist.
 const TREE_CACHE_BYTES: usize = 2 << 20;
-/// Batches between the walk and the workers.
+/// Batches queued between the walk and the workers.
 const BATCHES: usize = 4;
 /// Batches that may be finished before one that comes earlier in the walk.
 const WINDOW: u64 = 16;
 /// Finished packs that may wait for a storing thread.
 const PACKS_WAITING: usize = 2;
-/// Workers that wait for a far store rather than work, at most: each has a block in memory.
+/// Extra workers that mainly wait for a remote store, at most. Each has a block in memory.
 const READERS_LIMIT: usize = 4;
 
-/// A snapshot that is at both ends.
+/// A snapshot that exists in both stores.
 struct Copied {
     origin: String,
     roots: Vec<Vec<u8>>,
     base: Base,
 }
 
-/// Copies between stores of different keys.
+/// Copies between stores with different keys.
 pub(super) struct Reseal<'a> {
     from: &'a Kloset,
     to: &'a Kloset,
@@ -66,7 +67,7 @@ pub(super) struct Reseal<'a> {
 }
 
 impl<'a> Reseal<'a> {
-    /// From `from` to `to`.
+    /// Creates a copier from `from` to `to`.
     pub(super) fn new(
         from: &'a Kloset,
         to: &'a Kloset,
@@ -83,7 +84,7 @@ impl<'a> Reseal<'a> {
         })
     }
 
-    /// Notes that `snapshot` is over there too, with `root`.
+    /// Notes that `snapshot` exists in the destination too, with the root `root`.
     pub(super) fn note_copy(&mut self, snapshot: &Snapshot, root: &Entry) {
         self.copied.push(Copied {
             origin: snapshot.origin.clone(),
@@ -95,8 +96,8 @@ impl<'a> Reseal<'a> {
         });
     }
 
-    /// Copies everything that `snapshot` needs, publishes an index object that tells of it, and
-    /// returns the root as it is over there.
+    /// Copies all data that `snapshot` references, publishes an index object that covers it, and
+    /// returns the root in the destination.
     pub(super) fn copy(&mut self, snapshot: &Snapshot) -> Result<Entry, Stop> {
         let is_like =
             |copied: &&Copied| copied.origin == snapshot.origin && copied.roots == snapshot.roots;
@@ -132,7 +133,7 @@ struct Stages<'a> {
 }
 
 impl Stages<'_> {
-    /// Runs them; this thread assembles.
+    /// Runs the stages. The calling thread assembles the trees.
     fn run(
         &self,
         session: &WriteSession<'_>,
@@ -171,8 +172,8 @@ impl Stages<'_> {
         Ok(assembler.finish(&self.course.trouble)?)
     }
 
-    /// One worker: gets the chunks of batches across until there are no more. In trouble, throws
-    /// batches away.
+    /// Runs one worker: copies the chunks of batches until there are no more. After an error,
+    /// discards batches.
     fn work(&self, mut packer: Packer<'_>, batches: &Shared<Batch>, done: SyncSender<Done>) {
         let trouble = &self.course.trouble;
         while let Some(batch) = batches.next() {
@@ -187,7 +188,7 @@ impl Stages<'_> {
         }
     }
 
-    /// Gets the chunks of one batch across.
+    /// Copies the chunks of one batch.
     fn batch(&self, packer: &mut Packer<'_>, batch: Batch) -> Result<Done, Stop> {
         let mut steps = Vec::with_capacity(batch.steps.len());
         let mut moved = |chunks: Vec<Id>| -> Result<Vec<Id>, Stop> {
@@ -209,7 +210,7 @@ impl Stages<'_> {
         })
     }
 
-    /// Gets one chunk across, and returns its id over there.
+    /// Copies one chunk, and returns its id in the destination.
     fn chunk(&self, packer: &mut Packer<'_>, chunk: &Id) -> Result<Id, Stop> {
         self.course.trouble.check()?;
         let counters = self.to.observer().counters();

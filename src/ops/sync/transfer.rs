@@ -1,4 +1,4 @@
-//! Packs on their way from one sibling to another.
+//! The transfer of packs between siblings.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -17,17 +17,17 @@ use crate::kloset::write_session::Writing;
 use crate::store::Area;
 use crate::util::Id;
 
-/// How much of a pack is read at a time: at 20 ms a round trip, 200 MB a second.
+/// Bytes of a pack that are read at a time: with round trips of 20 ms, 200 MB per second.
 const PART_BYTES: u64 = 4 << 20;
 
 /// A chunk that is in no pack that could be copied.
 pub(super) struct Stranded {
     pub(super) chunk: Id,
-    /// What kind of pack it belongs in.
+    /// The kind of pack that the chunk belongs in.
     pub(super) kind: PackKind,
 }
 
-/// Packs that are copied. May be used from several threads.
+/// Copies packs. Can be used from several threads, except for [`Transfers::want`].
 pub(super) struct Transfers<'a> {
     from: &'a Kloset,
     to: &'a Kloset,
@@ -37,16 +37,16 @@ pub(super) struct Transfers<'a> {
 
 #[derive(Default)]
 struct State {
-    /// Packs that wait to be copied or are being copied, and what is wanted of each.
+    /// Packs that wait to be copied or are being copied, with the chunks that are needed from each.
     under_way: HashMap<Id, Vec<Stranded>>,
     /// Packs that must not, or cannot, be copied.
     unfit: HashSet<Id>,
-    /// What was wanted of these, and is in no other.
+    /// Chunks that were needed from unfit packs and are in no other pack.
     stranded: Vec<Stranded>,
 }
 
 impl<'a> Transfers<'a> {
-    /// Nothing under way yet, and no pack of `unfit` ever.
+    /// Creates transfers with nothing in progress. Packs of `unfit` are never copied.
     pub(super) fn new(
         from: &'a Kloset,
         to: &'a Kloset,
@@ -65,8 +65,8 @@ impl<'a> Transfers<'a> {
         }
     }
 
-    /// Sees to it that `chunk` gets across, unless it is there, and tells how long it is. For one
-    /// thread: the one that walks.
+    /// Makes sure that `chunk` is transferred, unless the destination has it, and returns its length.
+    /// Must be called from one thread only: the one that walks the tree.
     pub(super) fn want(
         &self,
         chunk: Id,
@@ -84,7 +84,7 @@ impl<'a> Transfers<'a> {
         Ok(length)
     }
 
-    /// Where the chunk is; at one place at least.
+    /// The places of the chunk, at least one.
     fn places(&self, chunk: &Id) -> Result<Vec<Place>, Stop> {
         let indexed = |index: &Index| {
             let places = index.places(chunk)?;
@@ -101,7 +101,8 @@ impl<'a> Transfers<'a> {
         }
     }
 
-    /// Which of the packs at `places` the caller is to send on its way for `wanted`, if any.
+    /// Chooses among the packs at `places` the one that the caller must queue to get `wanted`; `None`
+    /// if there is nothing to queue.
     fn claim(&self, wanted: Stranded, places: &[Place]) -> Result<Option<Id>> {
         {
             let under_way = &mut lock(&self.state).under_way;
@@ -111,7 +112,7 @@ impl<'a> Transfers<'a> {
                 return Ok(None);
             }
         }
-        // A pack ceases to be under way only when its chunks can be found.
+        // A pack stops being in progress only when its chunks can be found.
         if self.to.look_up(|index| index.contains(&wanted.chunk))? {
             return Ok(None);
         }
@@ -125,7 +126,7 @@ impl<'a> Transfers<'a> {
         Ok(Some(place.pack))
     }
 
-    /// Copies packs until no more come. In trouble, throws them away.
+    /// Copies packs until the queue ends. After an error, discards them.
     pub(super) fn run(&self, packs: &Shared<Id>, course: &Course) {
         while let Some(pack) = packs.next() {
             if course.trouble.check().is_ok() {
@@ -134,7 +135,8 @@ impl<'a> Transfers<'a> {
         }
     }
 
-    /// Copies one pack, after which its chunks are found over there; or notes that it cannot be.
+    /// Copies one pack, so that its chunks are found in the destination; or notes that it cannot be
+    /// copied.
     fn transfer(&self, pack: Id) -> Result<(), Stop> {
         match self.copy(pack) {
             Ok(table) => {
@@ -155,15 +157,15 @@ impl<'a> Transfers<'a> {
         }
     }
 
-    /// Copies the bytes of one pack, which become an object if they are those of its name.
+    /// Copies the bytes of one pack. They become an object only if they match its name.
     fn copy(&self, pack: Id) -> Result<PackTable, Stop> {
         let (table, end) = read_end(self.from.store(), self.from.sealer(), pack).map_err(lost)?;
         let doing = || format!("copy pack {}", pack.short());
         match self.to.store().stat(Area::Packs, pack) {
             Err(error) if error.kind() == Kind::NotFound => {}
-            // Somebody else just copied it.
+            // Another program has just copied it.
             Ok(there) if there.size_bytes == table.size_bytes => return Ok(table),
-            // It lost its end, and putting an object that exists changes nothing.
+            // It was truncated, and storing an object that exists changes nothing.
             Ok(_) => {
                 return Err(Stop::Lost(
                     Error::corrupt("it is shorter there").during(doing()),
@@ -187,7 +189,7 @@ impl<'a> Transfers<'a> {
             upload.write(&part).during(doing)?;
             offset += part.len() as u64;
         }
-        // Not read again: what the table was read from is what is copied.
+        // Not read again: the bytes from which the table was read are the bytes that are copied.
         hasher.update(&end);
         upload.write(&end).during(doing)?;
         if Id(*hasher.finalize().as_bytes()) != pack {
@@ -199,7 +201,7 @@ impl<'a> Transfers<'a> {
         Ok(table)
     }
 
-    /// Chunks that turned out to be in no pack that can be copied, each once.
+    /// Takes the chunks that turned out to be in no pack that can be copied, each once.
     pub(super) fn stranded(&self) -> Vec<Stranded> {
         std::mem::take(&mut lock(&self.state).stranded)
     }

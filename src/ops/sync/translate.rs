@@ -1,10 +1,10 @@
-//! The walk through a snapshot that is to be resealed, beside one that was.
+//! Walks a snapshot that is to be resealed, together with one that was resealed before.
 //!
-//! Three trees are walked at once, by names: the one to be copied, the one of an earlier
-//! snapshot, and the copy of that. Where the first two are the same, what
-//! they hold is called over there as the third tells, if it is still there. Whatever differs is
-//! handed on to be read. A base that is damaged, or that is no faithful copy as far as its
-//! entries tell, makes for more to read and for nothing else.
+//! Three trees are walked in parallel, by names: the tree to copy, the tree of an earlier snapshot
+//! (the base), and the copy of that tree. Where the first two are equal, the third provides the ids
+//! that their contents have in the destination, if these chunks still exist. Everything that differs
+//! is passed on to be read. A base that is damaged, or whose entries show that it is not a faithful
+//! copy, only increases the amount of data to read.
 
 use super::below::{Below, too_deep};
 use super::course::{Stop, lost};
@@ -19,10 +19,10 @@ use crate::kloset::tree::{DEPTH_LIMIT, TreeReader, each_chunk};
 use crate::ops::backup::{OldDirectory, Step};
 use crate::util::Id;
 
-/// How much of a long file is handed on at a time: as much as a batch holds.
+/// Size of the parts in which a long file is passed on: as much as a batch holds.
 const PIECE_BYTES: u64 = 4 << 20;
 
-/// The same directory at both ends.
+/// The same directory or file in both stores.
 #[derive(Clone)]
 pub(super) struct Base {
     pub(super) here: Entry,
@@ -33,23 +33,23 @@ pub(super) struct Base {
 pub(super) struct Translator<'a, 'b> {
     pub(super) here: &'a BlobReader<'a>,
     pub(super) there: &'a BlobReader<'a>,
-    /// Looks whether what a base tells of is there.
+    /// Checks whether the chunks that a base references exist.
     pub(super) below: &'a mut Below<'b>,
     pub(super) to: &'a Kloset,
     pub(super) out: Out<'a>,
 }
 
-/// A directory we are in.
+/// An open directory.
 struct Frame<'a> {
     path_bytes: usize,
     entries: TreeReader<'a>,
-    /// The same directory of the base, at both ends.
+    /// The same directory of the base, in both stores.
     old_here: OldDirectory<'a>,
     old_there: OldDirectory<'a>,
 }
 
 impl Frame<'_> {
-    /// What the base has of this name, which comes after those that were asked for.
+    /// The entry of the base with this name, which must come after the names of earlier calls.
     fn base(&mut self, name: &[u8]) -> Option<Base> {
         let (here, there) = (self.old_here.take(name), self.old_there.take(name));
         here.zip(there).map(|(here, there)| Base { here, there })
@@ -57,7 +57,7 @@ impl Frame<'_> {
 }
 
 impl<'a> Translator<'a, '_> {
-    /// Walks everything below `root`, of which there may be a base.
+    /// Walks everything below `root`. `base` is optional.
     pub(super) fn run(mut self, root: &Entry, base: Option<Base>) -> Result<(), Stop> {
         let mut path = Vec::new();
         let mut open = vec![self.enter(root.clone(), base, 0)?];
@@ -85,12 +85,11 @@ impl<'a> Translator<'a, '_> {
         Ok(self.out.flush()?)
     }
 
-    /// Enters a directory.
     fn enter(&mut self, entry: Entry, base: Option<Base>, path_bytes: usize) -> Result<Frame<'a>> {
         let entries = TreeReader::new(self.here, &entry);
         let entered = Entry {
             tree: Content::default(),
-            // Summed up anew while the entries come by.
+            // Summed up again while the entries are processed.
             below: Totals::default(),
             ..entry
         };
@@ -112,8 +111,8 @@ impl<'a> Translator<'a, '_> {
         })
     }
 
-    /// The directory `entry` as it is over there, if it is the one of the base, and all of it
-    /// is there.
+    /// The directory `entry` as it is in the destination, if it equals that of the base, and all of
+    /// its data exists there.
     fn known_directory(
         &mut self,
         entry: &Entry,
@@ -136,7 +135,7 @@ impl<'a> Translator<'a, '_> {
                 }))
             }
             Err(Stop::Lost(_)) => {
-                // Nobody knows which of the trees that were followed this is below.
+                // It is unknown which of the followed trees contains the missing chunk.
                 self.below.clear();
                 Ok(None)
             }
@@ -144,7 +143,7 @@ impl<'a> Translator<'a, '_> {
         }
     }
 
-    /// Hands a file on, to be read unless it is known what its chunks are called over there.
+    /// Passes a file on. It is read unless the ids of its chunks in the destination are known.
     fn file(&mut self, entry: Entry, base: Option<Base>) -> Result<(), Stop> {
         self.count(entry.totals());
         if entry.content.ids.is_empty() {
@@ -166,15 +165,16 @@ impl<'a> Translator<'a, '_> {
         Ok(self.out.push(Step::File(Box::new(bare), chunks), bytes)?)
     }
 
-    /// Hands the chunks of a file on, but for the last, which are returned with their length.
-    /// There are no more than it is long: lists can be made to stand for more.
+    /// Passes on the chunks of a file except the last ones, which are returned with their length.
+    /// Limits the total to the size of the file, because a malicious list could expand to more.
     fn chunks(&mut self, entry: &Entry) -> Result<(Vec<Id>, u64), Stop> {
         let mut room = content_bytes(&entry.holes, entry.metadata.size_bytes);
         let (mut chunks, mut bytes) = (Vec::new(), 0);
         let mut sent = Ok(());
         let (here, out) = (self.here, &mut self.out);
         let walked = each_chunk(here, &entry.content, &mut |chunk| {
-            // Of one that is in no index the footers may tell, when it is read.
+            // The footers may contain a chunk that is in no index object; they are read with the
+            // chunk.
             let length = here.length(&chunk)?.map_or(1, u64::from);
             let left = room.checked_sub(length).filter(|_| length > 0);
             room = left.ok_or_else(|| Error::corrupt("its content is longer than it is"))?;
@@ -191,7 +191,7 @@ impl<'a> Translator<'a, '_> {
         Ok((chunks, bytes))
     }
 
-    /// Whether every chunk of the file is over there.
+    /// Whether the destination has every chunk of the file.
     fn is_there(&self, file: &Entry) -> Result<bool, Stop> {
         match self
             .below
@@ -203,7 +203,7 @@ impl<'a> Translator<'a, '_> {
         }
     }
 
-    /// Counts files that were dealt with.
+    /// Counts processed files.
     fn count(&self, totals: Totals) {
         let counters = self.to.observer().counters();
         add(&counters.files, totals.files);
@@ -212,7 +212,7 @@ impl<'a> Translator<'a, '_> {
 }
 
 impl Base {
-    /// Whether one is a copy of the other, as far as can be told without following it.
+    /// Whether one is a copy of the other, as far as their entries show without following them.
     fn is_faithful(&self) -> bool {
         let bare = |entry: &Entry| Entry {
             content: Content::default(),
@@ -223,10 +223,10 @@ impl Base {
     }
 }
 
-/// How long the chunk is, which is in `to`.
+/// The length of the chunk in `to`.
 ///
 /// # Errors
-/// [`Stop::Lost`] if it is not.
+/// [`Stop::Lost`] if `to` lacks the chunk.
 fn length_of(to: &Kloset, chunk: &Id) -> Result<u32, Stop> {
     let found = to.look_up(|index| index.lookup(chunk))?;
     let missing = || Stop::Lost(Error::new(Kind::NotFound, "a chunk is lost"));

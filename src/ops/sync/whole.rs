@@ -1,14 +1,14 @@
-//! Between siblings: packs move as they are.
+//! Sync between siblings: packs are copied byte for byte.
 //!
-//! The trees of a snapshot tell which chunks it needs. For each that the other store does
-//! not have, the pack that holds it is copied, with all else that is in it. Its bytes are
-//! compared with its name on the way, and with its footer it can be found over there; nothing
-//! else of it is opened.
+//! The trees of a snapshot determine the chunks that it references. For each chunk that the
+//! destination lacks, the whole pack that holds it is copied. The bytes are verified against the name
+//! of the pack during the transfer, and its footer makes its chunks available in the destination.
+//! Nothing else in the pack is opened.
 //!
-//! A damaged pack cannot be copied, since its bytes would have another name. One that is
-//! condemned or damaged over there must not be counted on, and is not another when it is copied again.
-//! Chunks that are in no other pack are read one by one instead, and go into packs of their
-//! own. So only those snapshots fail that need what is damaged.
+//! A damaged pack cannot be copied, since its bytes would have another name. A pack that is condemned
+//! or damaged in the destination must not be relied on, and copying it again would yield the same
+//! pack. Chunks that are in no other pack are read one by one instead and written to new packs. So
+//! only snapshots that need the damaged data fail.
 
 use std::collections::HashSet;
 use std::sync::mpsc::SyncSender;
@@ -28,13 +28,13 @@ use crate::kloset::write_session::{WriteSession, write_session};
 use crate::kloset::{Kloset, bad_packs};
 use crate::util::Id;
 
-/// Decoded blocks that are kept of packs that cannot be copied.
+/// Size of the cache of decoded blocks of packs that cannot be copied.
 const CACHE_BYTES: usize = 8 << 20;
-/// The same of trees.
+/// Size of the cache of decoded tree blocks.
 const TREE_CACHE_BYTES: usize = 8 << 20;
-/// Packs that are copied at the same time at most: each has a buffer.
+/// Maximum number of packs that are copied concurrently. Each has a buffer.
 const TRANSFERS_LIMIT: usize = 8;
-/// And at least, so that one can be read while another is being made durable.
+/// Minimum number, so that one pack can be read while another is being made durable.
 const TRANSFERS_LEAST: usize = 2;
 
 /// Copies between siblings.
@@ -43,14 +43,14 @@ pub(super) struct Whole<'a> {
     to: &'a Kloset,
     options: &'a Options,
     below: Below<'a>,
-    /// For single chunks.
+    /// Reads single chunks.
     blobs: BlobReader<'a>,
     /// Packs that must not, or cannot, be copied.
     unfit: HashSet<Id>,
 }
 
 impl<'a> Whole<'a> {
-    /// From `from` to `to`.
+    /// Creates a copier from `from` to `to`.
     pub(super) fn new(from: &'a Kloset, to: &'a Kloset, options: &'a Options) -> Result<Whole<'a>> {
         let counters = to.observer().counters();
         Ok(Whole {
@@ -68,8 +68,8 @@ impl<'a> Whole<'a> {
         })
     }
 
-    /// Copies everything that `snapshot` needs, and publishes an index object that tells of it.
-    /// Packs that are `condemned` over there, and hidden, do not count.
+    /// Copies all data that `snapshot` references, and publishes an index object that covers it.
+    /// Packs that are `condemned` in the destination, and hidden, count as missing.
     pub(super) fn copy(
         &mut self,
         snapshot: &Snapshot,
@@ -87,7 +87,7 @@ impl<'a> Whole<'a> {
             }
         })?;
         course.outcome()?;
-        // What other snapshots share with it was not counted again.
+        // Data shared with snapshots that were copied before was not counted again.
         let (files, bytes) = (read_counter(&counters.files), read_counter(&counters.bytes));
         let totals = snapshot.totals();
         add(
@@ -101,7 +101,7 @@ impl<'a> Whole<'a> {
         Ok(())
     }
 
-    /// Copies packs, several at once, and the chunks that are in none that can be copied.
+    /// Copies packs, several at a time, and the chunks that are in no pack that can be copied.
     fn transfer(
         &mut self,
         snapshot: &Snapshot,
@@ -136,7 +136,7 @@ impl<'a> Whole<'a> {
     }
 }
 
-/// What each chunk of a snapshot is asked for, until nobody asks any more.
+/// Processes each chunk that the walk finds. Dropping it closes the queue.
 struct Walk<'a, 'b> {
     transfers: &'a Transfers<'a>,
     course: &'a Course,
@@ -145,7 +145,7 @@ struct Walk<'a, 'b> {
 }
 
 impl Walk<'_, '_> {
-    /// Sees to it that `chunk` gets across, and tells how long it is.
+    /// Makes sure that `chunk` is transferred, and returns its length.
     fn want(&mut self, chunk: Id, kind: PackKind) -> Result<u32, Stop> {
         self.course.trouble.check()?;
         let length = self.transfers.want(chunk, kind, &self.queue)?;
@@ -162,7 +162,7 @@ struct Saver<'a> {
 }
 
 impl<'a> Saver<'a> {
-    /// From `blobs` to the store of `session`.
+    /// Creates a saver from `blobs` to the store of `session`.
     fn new(blobs: &'a BlobReader<'a>, session: &WriteSession<'a>) -> Result<Saver<'a>> {
         Ok(Saver {
             blobs,
@@ -171,7 +171,7 @@ impl<'a> Saver<'a> {
         })
     }
 
-    /// Copies these.
+    /// Copies the stranded chunks.
     fn save(&mut self, stranded: Vec<Stranded>) -> Result<(), Stop> {
         for Stranded { chunk, kind } in stranded {
             let packer = match kind {
@@ -179,13 +179,13 @@ impl<'a> Saver<'a> {
                 PackKind::Tree => &mut self.trees,
             };
             let read = self.blobs.with(&chunk, |plain| Ok(packer.put(plain)));
-            // Of the same key, so it has the same id there.
+            // The keys are equal, so the chunk has the same id in the destination.
             read.map_err(lost)??;
         }
         Ok(())
     }
 
-    /// Stores what is open.
+    /// Stores the open packs.
     fn finish(mut self) -> Result<(), Stop> {
         self.data.flush()?;
         Ok(self.trees.flush()?)
