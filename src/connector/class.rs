@@ -1,10 +1,10 @@
 //! Character classes of ignore patterns: `[a-z]`, `[!abc]`, `[[:digit:]]`, `[\]]`.
 //!
-//! Read as git reads them (`dowild` in its `wildmatch.c`) and written for the `globset`
-//! crate, which knows no escapes: there `]` stands first or nowhere, `-` last, and `!`
-//! not first. No class matches a slash, since none may match across directories.
+//! Parsed like git (`dowild` in its `wildmatch.c`) and written for the `globset` crate, which has
+//! no escapes in classes: there `]` must be first, `-` last, and `!` not first. No class matches a
+//! slash, since a class must not match across directories.
 //!
-//! It must not know what a pattern is beyond its classes.
+//! This module does not know the syntax of patterns outside classes.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -12,7 +12,7 @@ use std::str::Chars;
 /// A range of characters, both ends included.
 type Range = (char, char);
 
-/// Rewrites the class that `letters` goes on with, whose `[` has been read.
+/// Rewrites the class at the start of `letters`, after its `[`.
 pub(super) fn rewritten(letters: &mut Peekable<Chars<'_>>) -> Result<String, String> {
     let negation = letters.next_if(|&letter| letter == '!' || letter == '^');
     let mut ranges = Vec::new();
@@ -24,7 +24,7 @@ pub(super) fn rewritten(letters: &mut Peekable<Chars<'_>>) -> Result<String, Str
             '-' if follows_one(&ranges) && letters.peek().is_some_and(|&next| next != ']') => {
                 let (start, _) = ranges.pop().expect("follows_one saw it");
                 ranges.push(range(start, literal(letters)?)?);
-                // What follows a range does not extend it.
+                // A `-` after a range does not extend it.
                 ranges.push(NOTHING);
             }
             '\\' => {
@@ -37,15 +37,15 @@ pub(super) fn rewritten(letters: &mut Peekable<Chars<'_>>) -> Result<String, Str
     Ok(written(negation.is_some().into(), &ranges))
 }
 
-/// A class that matches `letter` and nothing else.
+/// Returns a class that matches only `letter`.
 pub(super) fn of_one(letter: char) -> String {
     written(Sense::Within, &[(letter, letter)])
 }
 
-/// Matches no name: there is no NUL in any.
+/// Matches nothing, since no file name contains a NUL.
 const NOTHING: Range = ('\0', '\0');
 
-/// Whether a class matches what is in it or what is not.
+/// Whether the class is plain or negated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sense {
     Within,
@@ -69,7 +69,7 @@ fn follows_one(ranges: &[Range]) -> bool {
         .is_some_and(|&(start, end)| start == end && start != NOTHING.0)
 }
 
-/// The next character, standing for itself if it is escaped.
+/// Takes the next character, which a backslash makes literal.
 fn literal(letters: &mut Peekable<Chars<'_>>) -> Result<char, String> {
     let letter = match letters.next() {
         Some('\\') => letters.next(),
@@ -78,8 +78,8 @@ fn literal(letters: &mut Peekable<Chars<'_>>) -> Result<char, String> {
     letter.ok_or_else(|| "the [ is never closed".to_owned())
 }
 
-/// The range from `start` to `end`. Git lets one that is the wrong way round match
-/// nothing; who typed it did not mean that.
+/// Returns the range from `start` to `end`. In git a reversed range matches nothing; here it is an
+/// error, because the user cannot have intended it.
 fn range(start: char, end: char) -> Result<Range, String> {
     if start <= end {
         Ok((start, end))
@@ -88,7 +88,7 @@ fn range(start: char, end: char) -> Result<Range, String> {
     }
 }
 
-/// The characters of a class such as `[:digit:]`, whose `[:` has been read. ASCII, as in git.
+/// Parses a named class such as `[:digit:]`, after its `[:`. ASCII only, as in git.
 fn named(letters: &mut Peekable<Chars<'_>>) -> Result<Vec<Range>, String> {
     let name: String = std::iter::from_fn(|| letters.next_if(char::is_ascii_lowercase)).collect();
     if letters.next() != Some(':') || letters.next() != Some(']') {
@@ -113,10 +113,10 @@ fn named(letters: &mut Peekable<Chars<'_>>) -> Result<Vec<Range>, String> {
     Ok(ranges)
 }
 
-/// Characters with a meaning of their own in a class as `globset` reads it, and the slash.
+/// The characters that are special in a class of `globset`, and the slash.
 const SPECIAL: [char; 5] = ['!', '-', '/', ']', '^'];
 
-/// The class of `ranges` in the words of `globset`.
+/// Writes `ranges` as a class of `globset`.
 fn written(sense: Sense, ranges: &[Range]) -> String {
     let has = |special: char| {
         ranges
@@ -127,7 +127,7 @@ fn written(sense: Sense, ranges: &[Range]) -> String {
     if has(']') {
         class.push(']');
     }
-    // Keeps what follows from being first, and a negated class from matching a slash.
+    // Prevents the next character from being first, and a negated class from matching a slash.
     class.push(if sense == Sense::Without {
         '/'
     } else {
@@ -144,7 +144,7 @@ fn written(sense: Sense, ranges: &[Range]) -> String {
     class
 }
 
-/// `range` cut at the special characters, without them.
+/// Splits `range` at the special characters and removes them.
 fn without_special((start, end): Range) -> Vec<Range> {
     let mut pieces = Vec::new();
     let mut from = start;
@@ -167,7 +167,7 @@ fn without_special((start, end): Range) -> Vec<Range> {
 mod tests {
     use super::*;
 
-    /// What the class after `[` becomes.
+    /// Rewrites a class, given without its leading `[`.
     fn class(text: &str) -> Result<String, String> {
         rewritten(&mut text.chars().peekable())
     }

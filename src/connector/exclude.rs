@@ -1,16 +1,18 @@
-//! What the user does not want backed up: patterns as in `.gitignore`, and caches.
+//! Exclusion of files from a backup: patterns as in `.gitignore`, and cache directories.
 //!
-//! Patterns are relative to each backed-up root, as if its `.gitignore` held them, and
-//! mean what git says they mean (gitignore(5)): the last one that matches decides, `!`
-//! takes back in, and what lies in an excluded directory is excluded, whatever matches
-//! it. That last rule is the walker's: it does not enter what [`Excludes::excludes`].
+//! Patterns are relative to each root of the backup, as if they were in its `.gitignore`, and have
+//! the meaning of gitignore(5): the last matching pattern decides, `!` includes a file again, and
+//! everything in an excluded directory is excluded, whatever patterns match it. The walker
+//! implements the last rule: it does not enter a directory for which [`Excludes::excludes`] returns
+//! true.
 //!
-//! The matching is that of the `ignore` crate, from the authors of ripgrep. It departs
-//! from git in corners: braces are alternatives, classes know no escapes nor `[:alpha:]`
-//! and may match a slash, blanks at the end are trimmed even if escaped. So a pattern is
-//! first [rewritten](Pattern) into one that both read alike, and a test asks git itself.
+//! Matching is done by the `ignore` crate of ripgrep. It differs from git in details: braces are
+//! alternatives, classes support neither escapes nor `[:alpha:]` and may match a slash, and
+//! trailing blanks are trimmed even if escaped. Therefore each pattern is first
+//! [rewritten](Pattern) into one that has the same meaning in both, and a test compares the results
+//! with git.
 //!
-//! It must not know how directories are walked, or where the patterns came from.
+//! This module knows neither how directories are walked nor where the patterns are specified.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -22,24 +24,24 @@ use super::class;
 use super::{FileKind, SourceDir};
 use crate::error::{Error, Result};
 
-/// The most patterns we take. Each costs some kilobytes of compiled matcher; a list
-/// longer than this is one of files, not of patterns.
+/// The maximum number of patterns. Each takes some kilobytes when compiled. A longer list contains
+/// file names rather than patterns.
 const MAX_PATTERNS: usize = 10_000;
 
-/// Compiled patterns. May be asked from several threads at once.
+/// Compiled patterns. Can be used from several threads concurrently.
 #[derive(Clone, Default)]
 pub struct Excludes {
-    /// None without patterns, so that asking costs nothing.
+    /// `None` without patterns, so that a check costs nothing.
     matcher: Option<Gitignore>,
 }
 
 impl Excludes {
-    /// Compiles `patterns`, later ones winning. Each may be a line of a file as
-    /// [`lines`] gives them: empty ones and comments count, but exclude nothing.
+    /// Compiles `patterns`; later patterns take precedence. Each may be a line as returned by
+    /// [`lines`]: empty lines and comments exclude nothing, but are counted.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] with the pattern, and its number counted from 1, which is the line
-    /// if `patterns` is one file.
+    /// [`crate::error::Kind::Usage`] with the invalid pattern and its number, counted from 1. This
+    /// is the line number if `patterns` is one file. Also for too many patterns.
     pub fn new(patterns: &[String]) -> Result<Excludes> {
         if patterns.len() > MAX_PATTERNS {
             return Err(Error::usage(format!(
@@ -61,9 +63,9 @@ impl Excludes {
         })
     }
 
-    /// Whether the entry of `kind` at `path`, relative to the root being backed up and
-    /// without `/` in front, is excluded. Its parents are not considered: they were
-    /// asked about before, and not entered if excluded.
+    /// Whether the entry of type `kind` at `path` is excluded. `path` is relative to the root of
+    /// the backup and has no leading `/`. Parent directories are not checked: the caller has
+    /// checked them before and does not enter excluded ones.
     pub fn excludes(&self, path: &[u8], kind: FileKind) -> bool {
         let Some(matcher) = &self.matcher else {
             return false;
@@ -73,8 +75,9 @@ impl Excludes {
     }
 }
 
-/// Splits the contents of an ignore file into patterns: Windows line ends and a byte
-/// order mark are dropped, comments and empty lines kept, so that numbers are lines.
+/// Splits an ignore file into patterns. Removes carriage returns at line ends and a byte order
+/// mark; keeps comments and empty lines, so that the index of a pattern corresponds to its line
+/// number.
 ///
 /// # Errors
 /// [`crate::error::Kind::Usage`] with the number of a line that is not UTF-8.
@@ -92,14 +95,15 @@ pub fn lines(text: &[u8]) -> Result<Vec<String>> {
     lines.collect()
 }
 
-/// What a [cache directory](is_cache) is tagged with.
+/// The signature in the tag of a [cache directory](is_cache).
 const CACHE_SIGNATURE: &[u8; 43] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
-/// Whether `dir` says that it holds a cache, with a regular file `CACHEDIR.TAG` that
-/// begins with the 43 bytes of <https://bford.info/cachedir/>.
+/// Whether `dir` is tagged as a cache: it contains a regular file `CACHEDIR.TAG` that begins with
+/// the 43 bytes of <https://bford.info/cachedir/>.
 ///
-/// A tag that cannot be read tags nothing: better to keep too much. Costs a failing
-/// `open` where there is none, so a caller that has listed `dir` looks there first.
+/// If the tag cannot be read, the directory is not a cache: excluding too much is worse than
+/// excluding too little. Costs a failing `open` if there is no tag, so a caller that has listed
+/// `dir` should check the names first.
 pub fn is_cache(dir: &dyn SourceDir) -> bool {
     let mut start = [0; CACHE_SIGNATURE.len()];
     let read = dir
@@ -108,7 +112,7 @@ pub fn is_cache(dir: &dyn SourceDir) -> bool {
     read.is_ok_and(|length| length == start.len()) && start == *CACHE_SIGNATURE
 }
 
-/// Adds the pattern that `text` spells, if it is not empty or a comment.
+/// Adds the pattern `text`, unless it is empty or a comment.
 fn add(builder: &mut GitignoreBuilder, text: &str) -> Result<(), String> {
     let Some(pattern) = Pattern::parse(text) else {
         return Ok(());
@@ -120,19 +124,19 @@ fn add(builder: &mut GitignoreBuilder, text: &str) -> Result<(), String> {
     }
 }
 
-/// A line taken apart as git does it (`parse_path_pattern` in its `dir.c`).
+/// A parsed line, in the same way as in git (`parse_path_pattern` in its `dir.c`).
 struct Pattern<'a> {
-    /// `!` or nothing.
+    /// `!` or empty.
     negation: &'a str,
-    /// What the glob is written after, so that it matches at the root, or anywhere.
+    /// The prefix that anchors the glob at the root or lets it match at any depth.
     anchor: &'static str,
     glob: &'a str,
-    /// `/` if it is for directories only.
+    /// `/` for a pattern that matches only directories, otherwise empty.
     suffix: &'a str,
 }
 
 impl<'a> Pattern<'a> {
-    /// Takes `line` apart; None if there is no pattern in it.
+    /// Parses `line`. Returns `None` if it contains no pattern.
     fn parse(line: &'a str) -> Option<Pattern<'a>> {
         if line.starts_with('#') {
             return None;
@@ -140,7 +144,7 @@ impl<'a> Pattern<'a> {
         let line = trim_spaces(line);
         let (negation, glob) = line.split_at(usize::from(line.starts_with('!')));
         let (glob, suffix) = glob.split_at(glob.len() - usize::from(glob.ends_with('/')));
-        // A slash at the start or within ties the pattern to the root.
+        // A slash at the start or in the middle anchors the pattern at the root.
         let anchor = if glob.contains('/') { "/" } else { "**/" };
         let glob = glob.strip_prefix('/').unwrap_or(glob);
         (!glob.is_empty()).then_some(Pattern {
@@ -151,14 +155,14 @@ impl<'a> Pattern<'a> {
         })
     }
 
-    /// The same pattern in words that the crate understands as git understands this one.
+    /// Rewrites the pattern so that the crate interprets it in the same way as git.
     fn rewritten(&self) -> Result<String, String> {
         let mut line = format!("{}{}", self.negation, self.anchor);
         let mut letters = self.glob.chars().peekable();
         while let Some(letter) = letters.next() {
             match letter {
                 '[' => line.push_str(&class::rewritten(&mut letters)?),
-                // Three stars are two to git.
+                // In git three stars are equivalent to two.
                 '*' if line.ends_with("**") && !line.ends_with("\\**") => {}
                 '{' | '}' => line.extend(['\\', letter]),
                 '\\' => {
@@ -174,8 +178,8 @@ impl<'a> Pattern<'a> {
     }
 }
 
-/// Appends `letter` so that it stands for itself. Blanks go into a class: the crate
-/// trims them from the end, with a backslash or without.
+/// Appends `letter` as a literal. Blanks are put into a class, because the crate trims trailing
+/// blanks with or without a backslash.
 fn push_escaped(line: &mut String, letter: char) {
     if letter.is_ascii_whitespace() {
         line.push_str(&class::of_one(letter));
@@ -184,7 +188,7 @@ fn push_escaped(line: &mut String, letter: char) {
     }
 }
 
-/// `line` without the spaces at its end, but for one that a backslash protects.
+/// Removes trailing spaces from `line`, except for one that is escaped by a backslash.
 fn trim_spaces(line: &str) -> &str {
     let mut end = 0;
     let mut letters = line.char_indices();

@@ -1,9 +1,9 @@
 //! Where files are read from and restored to: [`Source`] and [`Destination`].
 //!
-//! A connector moves names, metadata and bytes. It has never heard of chunks,
-//! snapshots or keys. Everything is reached through open directories, one name
-//! at a time, so a path has no length limit and a directory that is swapped for
-//! a link while we work is not followed.
+//! A connector transfers names, metadata and bytes. It does not know about chunks, snapshots or
+//! keys. All files are accessed through open directories, one name at a time. Therefore the length
+//! of a path is not limited, and a directory that is replaced by a symbolic link during the
+//! operation is not followed.
 
 mod class;
 pub mod exclude;
@@ -26,37 +26,37 @@ pub use stream::{Feed, StreamSource};
 use self::wanted::Wanted;
 use crate::error::Result;
 
-/// One name in a directory. Its metadata may be an error of its own: the others are still good.
+/// An entry of a directory. If its metadata cannot be read, the other entries remain valid.
 pub struct Item {
-    /// Raw bytes, without `/` and never `.` or `..`.
+    /// The name as raw bytes. Contains no `/`, and is never `.` or `..`.
     pub name: Vec<u8>,
-    /// What `lstat` said of it.
+    /// The result of `lstat`.
     pub metadata: Result<Metadata>,
 }
 
-/// A tree of files that can be backed up. May be used from several threads at once.
+/// A file tree that can be backed up. Can be used from several threads concurrently.
 pub trait Source: Send + Sync {
     /// The kind of source, recorded in snapshots: `fs`, `sftp`.
     fn kind(&self) -> &str;
 
-    /// The machine the files are on, recorded in snapshots.
+    /// The host of the files, recorded in snapshots.
     fn origin(&self) -> &str;
 
-    /// Opens the root directory, `/`, of the source's name space.
+    /// Opens the root directory `/` of the source.
     fn root(&self) -> Result<(Arc<dyn SourceDir>, Metadata)>;
 
-    /// The name of a user, where the source knows it.
+    /// Returns the name of a user, if the source knows it.
     fn user_name(&self, uid: u32) -> Option<Arc<str>>;
 
-    /// The name of a group, where the source knows it.
+    /// Returns the name of a group, if the source knows it.
     fn group_name(&self, gid: u32) -> Option<Arc<str>>;
 
-    /// Hears what is going to be walked, in the order of paths, before the walk begins. Only a
-    /// source that is far away does anything about it.
+    /// Announces the files to be walked, in the order of paths, before the walk begins. Remote
+    /// sources use this to prefetch; others ignore it.
     fn expect(&self, _wanted: Wanted) {}
 
-    /// Whether the source as a whole is gone, as a server that stays away: then nothing more
-    /// can be read, and what failed says nothing of the files.
+    /// Whether the source as a whole is lost, such as a server that stays unavailable. Nothing more
+    /// can be read then, and the errors do not indicate a problem of the individual files.
     fn is_lost(&self) -> bool {
         false
     }
@@ -64,143 +64,150 @@ pub trait Source: Send + Sync {
 
 /// An open directory of a source.
 pub trait SourceDir: Send + Sync {
-    /// Everything in it but `.` and `..`, in any order. An entry that vanishes
-    /// between being listed and being looked at is left out.
+    /// Lists all entries except `.` and `..`, in any order. An entry that is deleted between the
+    /// listing and its `lstat` is omitted.
     fn items(&self) -> Result<Vec<Item>>;
 
-    /// What `lstat` says of `name`.
+    /// Returns the result of `lstat` for `name`.
     fn stat(&self, name: &[u8]) -> Result<Metadata>;
 
-    /// Opens the directory `name`. A symbolic link is not followed: it is an error.
+    /// Opens the directory `name`. A symbolic link is not followed; it is an error.
     fn open_dir(&self, name: &[u8]) -> Result<Arc<dyn SourceDir>>;
 
-    /// Opens the regular file `name`. A link is not followed, and what is no longer
-    /// a regular file (a FIFO put in its place, say) is an error, never a hang.
+    /// Opens the regular file `name`. A symbolic link is not followed. Anything that is no longer a
+    /// regular file, such as a FIFO, is an error and never blocks.
     fn open_file(&self, name: &[u8]) -> Result<Box<dyn SourceFile>>;
 
-    /// Hears that the regular file `name`, of which so much is known, will be opened soon. Only
-    /// a source that is far away does anything about it.
+    /// Announces that the regular file `name` with this metadata will be opened soon. Remote
+    /// sources use this to prefetch; others ignore it.
     fn expect_file(&self, _name: &[u8], _metadata: &Metadata) {}
 
-    /// Opens the regular file `name` as a stream if it is one, which it is asked before
-    /// [`SourceDir::open_file`]. Most sources have none.
+    /// Opens the regular file `name` as a stream, or returns `None` if it is not a stream. The
+    /// caller tries this before [`SourceDir::open_file`]. Most sources have no streams.
     fn open_stream(&self, _name: &[u8]) -> Result<Option<Box<dyn Stream>>> {
         Ok(None)
     }
 
-    /// Extended attributes, flags and link target of `name`, which is of `kind` and not
-    /// a regular file (ask [`SourceFile::details`] there).
+    /// Returns extended attributes, flags and link target of `name`, whose type is `kind`. Not for
+    /// regular files, which have [`SourceFile::details`].
     fn details(&self, name: &[u8], kind: FileKind) -> Result<Details>;
 
-    /// Extended attributes and flags of this directory itself.
+    /// Returns extended attributes and flags of this directory itself.
     fn own_details(&self) -> Result<Details>;
 }
 
 /// An open file of a source, read once from start to end.
 pub trait SourceFile: Send {
-    /// What `fstat` says now: compared after reading to tell whether the file changed meanwhile.
+    /// Returns the current result of `fstat`. A comparison after reading detects whether the file
+    /// has changed.
     fn metadata(&self) -> Result<Metadata>;
 
-    /// Extended attributes and flags.
+    /// Returns extended attributes and flags.
     fn details(&self) -> Result<Details>;
 
-    /// Fills as much of `buffer` as there are bytes left; less than all of it means the end.
+    /// Fills `buffer` and returns the number of bytes read, which is smaller than the buffer only
+    /// at the end of the file.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize>;
 
-    /// Goes to `offset`, for skipping holes and for reading again.
+    /// Sets the offset of the next read, to skip holes and to read again.
     fn seek(&mut self, offset: u64) -> Result<()>;
 
-    /// The runs of bytes that are allocated, in order, for a file of `size_bytes`; the
-    /// rest are holes. One run of everything where the source cannot tell.
+    /// Returns the allocated ranges of a file of `size_bytes`, in order; everything else is a hole.
+    /// Returns one range for the whole file if the source does not know.
     fn data_runs(&self, size_bytes: u64) -> Result<Vec<Range<u64>>>;
 }
 
-/// A file that comes through a pipe: nobody knows its length beforehand, and it is read once.
+/// A file that is read from a pipe: its length is not known in advance, and it can be read only
+/// once.
 pub trait Stream: Send {
-    /// Puts what has come into `buffer`, waiting no longer than `patience`. Nothing if nothing
-    /// came; 0 at the end, which is told only of a stream that is whole.
+    /// Reads the available bytes into `buffer`, and waits for at most `patience`. Returns `None` if
+    /// nothing arrived, and 0 at the end. The end is reported only for a complete stream.
     fn take(&mut self, buffer: &mut [u8], patience: Duration) -> Result<Option<usize>>;
 }
 
-/// What could not be restored of an entry's metadata, for a summary of one line.
+/// An attribute of an entry that could not be restored, for a summary of one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lost {
-    /// User or group: only root may give files away.
+    /// User or group: only root may change the owner of a file.
     Owner,
-    /// Permission bits.
+    /// The permission bits.
     Mode,
-    /// Modification time.
+    /// The modification time.
     Times,
-    /// An extended attribute, or all of them.
+    /// One or all extended attributes.
     Xattr,
     /// An inode flag.
     Flags,
     /// Holes: the file was written in full.
     Holes,
-    /// A hard link: another file that is equal has the name.
+    /// A hard link: the name refers to a copy of the file.
     Link,
     /// A device node, which is not created without its permissions.
     Device,
 }
 
-/// Everything that is put back on an entry once its contents are in place.
+/// All attributes that are restored on an entry after its contents.
 #[derive(Clone, Debug)]
 pub struct Attributes<'a> {
-    /// Kind, mode, times, owner and size.
+    /// Type, mode, times, owner and size.
     pub metadata: &'a Metadata,
-    /// The owner's name where it was recorded: it wins over the number if the destination knows it.
+    /// The recorded user name. If the destination knows the name, it takes precedence over the
+    /// number.
     pub user: Option<&'a str>,
-    /// The group's name, likewise.
+    /// The recorded group name, with the same precedence.
     pub group: Option<&'a str>,
-    /// Extended attributes, by name.
+    /// Extended attributes: pairs of name and value.
     pub xattrs: &'a [(Vec<u8>, Vec<u8>)],
-    /// Inode flags.
+    /// Inode flags, as recorded in snapshots.
     pub flags: u32,
 }
 
-/// Which attributes a restore puts back.
+/// Which attributes a restore sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permissions {
-    /// Owner, mode, xattrs and flags, as far as we are allowed.
+    /// Owner, mode, extended attributes and flags, as far as the process is permitted to set them.
     Restore,
-    /// None of them (`-skip-permissions`): new files get what the umask gives.
+    /// None of these (`-skip-permissions`): new files get default modes according to the umask.
     Skip,
 }
 
-/// A place files are restored to. May be used from several threads at once.
+/// A place to which files are restored. Can be used from several threads concurrently.
 pub trait Destination: Send + Sync {
-    /// What to call it in messages.
+    /// The name of this destination in messages.
     fn location(&self) -> &str;
 
-    /// Opens the directory everything lands in, making it, and its parents, if missing.
-    /// The second value tells whether it was made.
+    /// Opens the directory to which everything is restored. Creates it and its parents if they are
+    /// missing. The second value is whether it was created.
     fn root(&self) -> Result<(Arc<dyn DestinationDir>, Made)>;
 
-    /// Opens it for a dry run, if it is there: nothing is written, not even for a moment.
+    /// Opens the directory for a dry run. Returns `None` if it does not exist. Nothing is written,
+    /// not even temporarily.
     fn look(&self) -> Result<Option<Arc<dyn DestinationDir>>>;
 }
 
-/// Whether something was there already.
+/// Whether an entry existed before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
-    /// It is new.
+    /// The entry was created.
     New,
-    /// It was there before.
+    /// The entry existed before.
     Existed,
 }
 
 /// An open directory of a destination. Nothing is ever written through a symbolic link.
 pub trait DestinationDir: Send + Sync {
-    /// Opens the directory `name`, making it if missing: with mode 0700 if it is to get
-    /// `permissions` of its own, else with what the umask gives, for good.
+    /// Opens the directory `name`, and creates it if it is missing. With [`Permissions::Restore`]
+    /// the new directory has mode 0700 until its attributes are set; with [`Permissions::Skip`] its
+    /// final mode depends on the umask.
     ///
-    /// A directory that exists and does not let us in (no write permission) is opened
-    /// up if it is ours; [`DestinationDir::finish`] gives it its final mode. Write permissions
-    /// of other users that `attributes` lack are removed at once if the restore runs as root.
+    /// If an existing directory has no write permission, its mode is extended, provided that the
+    /// process owns it; [`DestinationDir::finish`] sets its final mode. If the restore runs as
+    /// root, write permissions of other users that `attributes` does not contain are removed
+    /// immediately.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Exists`] if something else has that name, a link to a directory included,
-    /// or if root would take over the directory of another user.
+    /// [`crate::error::Kind::Exists`] if the name is not a directory (also for a symbolic link to a
+    /// directory), or if root would take over the directory of another user.
     fn enter(
         &self,
         name: &[u8],
@@ -208,13 +215,14 @@ pub trait DestinationDir: Send + Sync {
         permissions: Permissions,
     ) -> Result<(Arc<dyn DestinationDir>, Made)>;
 
-    /// Opens the directory `name` as [`DestinationDir::enter`] does, but makes none.
+    /// Opens the directory `name` like [`DestinationDir::enter`], but never creates it.
     ///
     /// # Errors
-    /// [`crate::error::Kind::NotFound`] if it is missing, and those of `enter`.
+    /// [`crate::error::Kind::NotFound`] if it is missing; the errors of `enter`.
     fn open(&self, name: &[u8]) -> Result<Arc<dyn DestinationDir>>;
 
-    /// Opens the directory `name` for a dry run, if it is there. Nothing is written.
+    /// Opens the directory `name` for a dry run. Returns `None` if it does not exist. Nothing is
+    /// written.
     ///
     /// # Errors
     /// Those of [`DestinationDir::enter`].
@@ -225,14 +233,15 @@ pub trait DestinationDir: Send + Sync {
         permissions: Permissions,
     ) -> Result<Option<Arc<dyn DestinationDir>>>;
 
-    /// What is there under `name`, if anything, not following a link.
+    /// Returns the metadata of `name`, or `None` if it does not exist. Does not follow a symbolic
+    /// link.
     fn stat(&self, name: &[u8]) -> Result<Option<Metadata>>;
 
-    /// Opens the regular file `name` for reading, to find out whether it is identical already.
+    /// Opens the regular file `name` for reading, to compare it with the file to restore.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Exists`] if it must be replaced even then: another user controls
-    /// it, or `attributes` give it a privilege.
+    /// [`crate::error::Kind::Exists`] if the file must be replaced even if it is identical: another
+    /// user controls it, or `attributes` gives it a privilege.
     fn read(
         &self,
         name: &[u8],
@@ -240,11 +249,12 @@ pub trait DestinationDir: Send + Sync {
         permissions: Permissions,
     ) -> Result<Box<dyn OldFile>>;
 
-    /// Starts a file of `size_bytes` that will be called `name`. If something has that name
-    /// it is not touched until the file is finished.
+    /// Starts a file of `size_bytes` with the name `name`. An existing file of that name is not
+    /// changed until the new one is finished.
     fn create(&self, name: &[u8], size_bytes: u64) -> Result<Arc<dyn NewFile>>;
 
-    /// Makes the link, FIFO, socket or device `name`, replacing what is not a directory.
+    /// Creates the symbolic link, FIFO, socket or device `name`. Replaces anything except a
+    /// directory.
     fn make(
         &self,
         name: &[u8],
@@ -253,10 +263,10 @@ pub trait DestinationDir: Send + Sync {
         permissions: Permissions,
     ) -> Result<Vec<Lost>>;
 
-    /// Makes `name` another name of the file `existing` in `dir` (a directory of the same
-    /// destination), replacing what is not a directory. Tells whether it was one already, and
-    /// what was lost: where there are no hard links, it is a copy. It is an error if `existing`
-    /// is another file than `file`, where that is known.
+    /// Creates `name` as a hard link to the file `existing` in `dir`, a directory of the same
+    /// destination. Replaces anything except a directory. Returns whether the link already existed,
+    /// and the lost attributes: without hard links, the result is a copy. It is an error if
+    /// `existing` is a different file than `file`, where that is known.
     fn link(
         &self,
         name: &[u8],
@@ -265,17 +275,17 @@ pub trait DestinationDir: Send + Sync {
         file: Option<Identity>,
     ) -> Result<(Made, Vec<Lost>)>;
 
-    /// Gives this directory its final attributes. Called once everything in it is in place.
+    /// Sets the final attributes of this directory. Called after all its entries are restored.
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;
 
-    /// Which directory it is, if root restores into it and another user can put another one in
-    /// its place: before it is finished, it is opened by name again.
+    /// Returns the identity of this directory if root restores into it and another user can replace
+    /// it: it is opened by name again before it is finished.
     fn exposed_identity(&self) -> Option<Identity> {
         None
     }
 
-    /// Who, other than root, can rename and remove what root restores here, as far as that is
-    /// known of the root of the destination.
+    /// Returns the user, other than root, who can rename and remove the files that root restores
+    /// here, as far as this is known for the root directory of the destination.
     fn other_holder(&self) -> Option<&str> {
         None
     }
@@ -284,36 +294,37 @@ pub trait DestinationDir: Send + Sync {
     fn as_any(&self) -> &dyn std::any::Any;
 }
 
-/// A file being restored, under a temporary name if it is large or replaces another.
-/// Dropping it unfinished removes it.
+/// A file that is being restored. It has a temporary name if it is large or replaces another file.
+/// Dropping it before it is finished removes it.
 pub trait NewFile: Send + Sync {
-    /// Writes `bytes` at `offset`; several threads may write different parts at once.
-    /// Parts never written are holes where the destination has them, else zeros.
+    /// Writes `bytes` at `offset`. Several threads can write different ranges concurrently. Ranges
+    /// that are never written are holes if the destination supports them, otherwise zeros.
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()>;
 
-    /// Puts the attributes on (owner before mode, times last) and gives the file its name,
-    /// replacing what is there unless it is a directory.
+    /// Sets the attributes (owner before mode, times last) and renames the file to its final name.
+    /// Replaces anything except a directory.
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>>;
 
-    /// Which file it is, where the destination knows.
+    /// Returns the identity of the file, if the destination knows it.
     fn identity(&self) -> Option<Identity> {
         None
     }
 }
 
-/// A file that is at the destination already, held open while it is compared.
+/// A file that already exists at the destination. It stays open during the comparison.
 pub trait OldFile: Send {
-    /// Fills as much of `buffer` as there are bytes left; less than all of it means the end.
+    /// Fills `buffer` and returns the number of bytes read, which is smaller than the buffer only
+    /// at the end of the file.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize>;
 
-    /// Puts `attributes` on it. Its contents are right already.
+    /// Sets `attributes` on the file, whose contents are already correct.
     fn adjust(
         &mut self,
         attributes: &Attributes<'_>,
         permissions: Permissions,
     ) -> Result<Vec<Lost>>;
 
-    /// Which file it is, where the destination knows.
+    /// Returns the identity of the file, if the destination knows it.
     fn identity(&self) -> Option<Identity> {
         None
     }

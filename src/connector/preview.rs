@@ -1,7 +1,7 @@
-//! A destination at which nothing is written, for a dry run: [`Preview`].
+//! A destination for a dry run, at which nothing is written: [`Preview`].
 //!
-//! It shows what is there, and takes what would be put there without keeping it. A directory
-//! that is missing counts as new and empty. It must not know what the files are for.
+//! It reports the existing files, and discards everything that would be restored. A missing
+//! directory counts as new and empty. This module does not know the purpose of the files.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ impl Destination for Preview<'_> {
     }
 }
 
-/// A directory that is there, or would be created.
+/// A directory that exists (`Some`) or would be created (`None`).
 struct PreviewDir(Option<Arc<dyn DestinationDir>>);
 
-/// Wraps a directory, if it is there.
+/// Wraps a directory that may exist.
 fn shared(dir: Option<Arc<dyn DestinationDir>>) -> (Arc<dyn DestinationDir>, Made) {
     let made = match dir {
         Some(_) => Made::Existed,
@@ -42,8 +42,10 @@ fn shared(dir: Option<Arc<dyn DestinationDir>>) -> (Arc<dyn DestinationDir>, Mad
 }
 
 impl PreviewDir {
+    /// Checks that no directory has the name of another kind of entry.
+    ///
     /// # Errors
-    /// [`Kind::Exists`] if a directory is in the way of something else.
+    /// [`Kind::Exists`] if one has.
     fn check_free(&self, name: &[u8]) -> Result<()> {
         match self.stat(name)? {
             Some(found) if found.kind == FileKind::Directory => Err(Error::new(
@@ -86,7 +88,7 @@ impl DestinationDir for PreviewDir {
             xattrs: &[],
             flags: 0,
         };
-        // Nothing is put on a directory that is only opened.
+        // No attributes are set on a directory that is only opened.
         self.enter(name, &attributes, Permissions::Skip)
             .map(|(dir, _)| dir)
     }
@@ -141,7 +143,7 @@ impl DestinationDir for PreviewDir {
     }
 }
 
-/// A new file that is not written.
+/// A new file whose contents are discarded.
 struct NoFile;
 
 impl NewFile for NoFile {
@@ -154,7 +156,7 @@ impl NewFile for NoFile {
     }
 }
 
-/// A file that is there, and keeps its attributes.
+/// An existing file whose attributes are not changed.
 struct PreviewFile(Box<dyn OldFile>);
 
 impl OldFile for PreviewFile {

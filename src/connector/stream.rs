@@ -1,11 +1,10 @@
-//! A source of one file that comes through a pipe: what somebody pipes in, or what a
-//! command prints.
+//! A source with one file, read from a pipe: standard input or the output of a command.
 //!
-//! Nobody knows how long it will be, nor when the next bytes come, so it is read by
-//! [`Stream::take`], which never waits for long. What a command prints counts only if
-//! the command succeeds: half a dump that looks like a whole one is worse than none.
+//! Neither the length nor the arrival of the bytes is known in advance, so the file is read with
+//! [`Stream::take`], whose wait is limited. The output of a command is accepted only if the command
+//! succeeds: a truncated dump that looks complete is worse than none.
 //!
-//! It must not know where standard input is, nor what becomes of the bytes.
+//! This module knows neither where standard input is nor what happens to the bytes.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -29,48 +28,48 @@ use crate::error::{During, Error, Kind, Result};
 use crate::util::clock::now_ns;
 use crate::util::printable::printable;
 
-/// The mode of the file: nobody said who else may read what somebody pipes in.
+/// The mode of the file: only the owner may read data that was piped in.
 const FILE_MODE: u32 = 0o600;
-/// The mode of the directories it is in.
+/// The mode of the parent directories of the file.
 const DIRECTORY_MODE: u32 = 0o755;
-/// The longest name that Linux lets a file have: with a longer one it could not be restored.
+/// The maximum length of a file name on Linux. A file with a longer name could not be restored.
 const NAME_LIMIT_BYTES: usize = 255;
-/// How long a command that is asked to end may take to tidy up before it is killed.
+/// How long a command may take to clean up after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often it is looked whether a command has ended.
+/// The interval at which the exit of a command is polled.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// Where the bytes come from.
+/// The origin of the bytes.
 #[derive(Debug)]
 pub enum Feed {
     /// An open pipe or file.
     Input(OwnedFd),
-    /// A command and its arguments, which is started when it is first read from.
+    /// A command and its arguments. It is started at the first read.
     Command(Vec<OsString>),
 }
 
-/// One file below `/`, whose contents come through a pipe.
+/// A source with one file below `/`, whose contents are read from a pipe.
 pub struct StreamSource {
-    /// Knows this machine, and its users.
+    /// Provides the host name and the users of the local system.
     local: LocalSource,
     kind: &'static str,
     shared: Arc<Shared>,
 }
 
-/// What all directories on the way to the file look at.
+/// The state shared by all parent directories of the file.
 struct Shared {
-    /// Of the directories from the root, and of the file.
+    /// The names of the directories, starting at the root, and of the file.
     names: Vec<Vec<u8>>,
-    /// Until it is opened.
+    /// `None` after the file was opened.
     feed: Mutex<Option<Feed>>,
     time_ns: i64,
 }
 
 impl StreamSource {
-    /// A source whose only file is called `name`, which may have directories in it, from the root.
+    /// Creates a source with one file at the path `name`, relative to the root.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for what is no name of a file.
+    /// [`Kind::Usage`] if `name` is not a valid path.
     pub fn new(name: &[u8], feed: Feed) -> Result<StreamSource> {
         let kind = match feed {
             Feed::Input(_) => "stdin",
@@ -97,7 +96,7 @@ impl StreamSource {
     }
 }
 
-/// The directories and the file that `name` spells.
+/// Splits `name` into the names of the directories and of the file.
 fn names_in(name: &[u8]) -> Result<Vec<Vec<u8>>> {
     let refused = |cause: &str| {
         let name = printable(name);
@@ -144,7 +143,7 @@ impl Source for StreamSource {
 }
 
 impl Shared {
-    /// What there is to tell of a directory, or of the file before it is read.
+    /// The metadata of a directory, or of the file before it is read.
     fn metadata(&self, kind: FileKind) -> Metadata {
         let mode = match kind {
             FileKind::Directory => DIRECTORY_MODE,
@@ -163,14 +162,14 @@ impl Shared {
     }
 }
 
-/// A directory on the way to the file: there is one name in it.
+/// A parent directory of the file, with one entry.
 struct StreamDir {
     shared: Arc<Shared>,
     depth: usize,
 }
 
 impl StreamDir {
-    /// What is called `name` here.
+    /// The type of the entry `name`.
     fn kind_of(&self, name: &[u8]) -> Result<FileKind> {
         let names = &self.shared.names;
         match names[self.depth] == name {
@@ -260,26 +259,27 @@ impl Stream for Pipe {
     }
 }
 
-/// Whether there is nothing to read at the moment, which another process may have asked to be told.
+/// Whether no bytes are available at the moment. Another process may have made the pipe
+/// non-blocking.
 fn is_not_yet(cause: ErrorKind) -> bool {
     matches!(cause, ErrorKind::Interrupted | ErrorKind::WouldBlock)
 }
 
-/// A command at work. Dropping it ends it.
+/// A running command. It is terminated on drop.
 struct Running {
     program: String,
     child: Child,
-    /// What it prints, until the end of that.
+    /// The output of the command, until its end.
     output: Option<Pipe>,
 }
 
 impl Running {
-    /// Starts the command that `words` spell, without a shell and with nothing to read.
+    /// Starts a command without a shell and with empty standard input.
     fn start(words: &[OsString]) -> Result<Running> {
         let (program, arguments) = words
             .split_first()
             .ok_or_else(|| Error::usage("there is no command"))?;
-        // Arguments may hold passwords, so messages do without them.
+        // Arguments may contain passwords, so messages omit them.
         let shown = PathBuf::from(program).display().to_string();
         let mut command = Command::new(program);
         command
@@ -288,7 +288,7 @@ impl Running {
             .stdout(Stdio::piped());
         let spawned = command.spawn().map_err(|cause| {
             let cause = Error::from(cause).to_string();
-            // Not of its own kind: it is no store or snapshot that was not found.
+            // Not `NotFound`, which stands for a missing store or snapshot.
             Error::new(
                 Kind::Failed,
                 format!("command {shown} cannot be started: {cause}"),
@@ -307,8 +307,10 @@ impl Running {
         })
     }
 
+    /// Checks the exit status.
+    ///
     /// # Errors
-    /// Unless `status` is that of a command that did what it should.
+    /// [`Kind::Failed`] unless the command succeeded.
     fn check(&self, status: ExitStatus) -> Result<()> {
         let how = match (status.code(), status.signal()) {
             (Some(0), _) => return Ok(()),
@@ -321,8 +323,11 @@ impl Running {
         Err(Error::new(Kind::Failed, message))
     }
 
+    /// Checks whether the command has failed while another process, started by the command, still
+    /// holds the pipe open.
+    ///
     /// # Errors
-    /// If it has failed, although another process that it started still holds the pipe open.
+    /// [`Kind::Failed`] if it has.
     fn look_after(&mut self) -> Result<()> {
         match self.child.try_wait() {
             Ok(Some(status)) => self.check(status),
@@ -330,7 +335,7 @@ impl Running {
         }
     }
 
-    /// Waits for the end until `deadline`, and tells whether it came.
+    /// Waits until `deadline` for the command to exit. Returns whether it did.
     fn ends_until(&mut self, deadline: Instant) -> bool {
         loop {
             match self.child.try_wait() {
@@ -362,12 +367,12 @@ impl Stream for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // First, so that whoever else writes to it ends too.
+        // Closed first, so that other processes that write to the pipe exit as well.
         self.output = None;
         if self.ends_until(Instant::now()) {
             return;
         }
-        // It was not waited for, so its number is nobody else's.
+        // The command was not yet reaped, so its process id cannot have been reused.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         if !self.ends_until(Instant::now() + GRACE) {
             let _ = self.child.kill();
@@ -380,7 +385,7 @@ impl Drop for Running {
 mod tests {
     use super::*;
 
-    /// Everything that comes, or why it is not whole.
+    /// Reads the whole stream, or returns why it is incomplete.
     fn all(source: &StreamSource, name: &[u8]) -> Result<Vec<u8>> {
         let (root, _) = source.root()?;
         let mut stream = root.open_stream(name)?.expect("it is a stream");

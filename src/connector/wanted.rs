@@ -1,28 +1,28 @@
-//! What a backup will want of a source, for one that is far away and looks ahead.
+//! The files that a backup will read, for remote sources that prefetch.
 
 use super::FileKind;
 use super::exclude::Excludes;
 
-/// What will be walked: every directory in a place that is not left out.
+/// The files to be walked: every directory in `places` that is not excluded.
 #[derive(Clone, Default)]
 pub struct Wanted {
-    /// Absolute paths, none of which ends with a slash but that of the root.
+    /// Absolute paths without a trailing slash, except for the root `/`.
     pub places: Vec<Vec<u8>>,
-    /// What is left out of each place.
+    /// The patterns excluded from each place.
     pub excludes: Excludes,
-    /// Directories that are never entered.
+    /// Absolute paths of directories that are never entered.
     pub skip: Vec<Vec<u8>>,
 }
 
 impl Wanted {
-    /// Whether everything in the directory at `path` will be asked for, given that this is so of
-    /// the directory it is in, if that is in a place.
+    /// Whether the directory at `path` will be walked. Assumes that its parent directory, if it
+    /// lies within a place, is walked.
     pub fn is_walked(&self, path: &[u8]) -> bool {
         if self.skip.iter().any(|skipped| skipped == path) {
             return false;
         }
         let within = self.places.iter().filter_map(|place| within(place, path));
-        // One place in another adds nothing: what counts is the one outside.
+        // If one place contains another, the outer one decides.
         match within.max_by_key(|below| below.len()) {
             Some(b"") => true,
             Some(below) => !self.excludes.excludes(below, FileKind::Directory),
@@ -31,7 +31,7 @@ impl Wanted {
     }
 }
 
-/// The path of `path` in `place`, if it is there: nothing for the place itself.
+/// Returns `path` relative to `place`, or `None` if it lies outside. Empty for the place itself.
 fn within<'a>(place: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
     let below = path.strip_prefix(place)?;
     match below {

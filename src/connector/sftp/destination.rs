@@ -1,10 +1,10 @@
-//! A directory of a server as destination.
+//! A directory on an SFTP server as a destination.
 //!
-//! Files are written under temporary names, and named when they are whole. Hard links become
-//! copies.
+//! Files are written under temporary names and renamed when they are complete. Hard links are
+//! restored as copies.
 //!
-//! Nothing is synced: a restore that is cut short is run again, and finds by times and sizes
-//! what was finished.
+//! Nothing is synced: an interrupted restore is run again, and recognizes the completed files by
+//! time and size.
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -25,25 +25,25 @@ use crate::net::ssh::pool::Pool;
 use crate::net::ssh::sftp::{Change, Connection, is_failure, joined};
 use crate::util::printable::printable_path;
 
-/// For nobody else, until it gets a mode of its own.
+/// The mode of a directory that only its owner can use, until it gets its final mode.
 const PRIVATE_DIRECTORY: u32 = 0o700;
-/// What the server's umask takes from.
+/// The mode of a directory before the server applies its umask.
 const PLAIN_DIRECTORY: u32 = 0o777;
-/// What it takes to make something in a directory.
+/// The permissions that are required to create entries in a directory.
 const USABLE: u32 = 0o300;
-/// What is copied at once of a file that had several names.
+/// The number of bytes copied at once for a file with several names.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// What everything that is restored to one server shares.
+/// The state shared by all directories and files of one destination.
 pub(super) struct Shared {
     pub(super) pool: Arc<Pool>,
-    /// Whether the server refused to give something away.
+    /// Whether the server refused to change an owner.
     pub(super) cannot_give: AtomicBool,
-    /// What new files get there, once it is known.
+    /// The owner and mode of new files on the server, once known.
     pub(super) plain: OnceLock<Plain>,
 }
 
-/// A directory of a server, which need not exist yet.
+/// A directory on an SFTP server, which may not exist yet.
 pub struct SftpDestination {
     shared: Arc<Shared>,
     path: PathBuf,
@@ -51,7 +51,7 @@ pub struct SftpDestination {
 }
 
 impl SftpDestination {
-    /// The directory at `url`, reached through `pool`. Nothing is connected to.
+    /// Creates a destination for the directory at `url`, reached through `pool`. Does not connect.
     pub fn new(url: &Url, pool: Pool) -> SftpDestination {
         SftpDestination {
             shared: Arc::new(Shared {
@@ -66,10 +66,10 @@ impl SftpDestination {
 }
 
 impl SftpDestination {
-    /// Whether there is such a directory.
+    /// Whether the directory exists.
     ///
     /// # Errors
-    /// [`Kind::Exists`] if it is something else.
+    /// [`Kind::Exists`] if `path` is not a directory.
     pub fn is_there(&self) -> Result<bool> {
         match self
             .shared
@@ -83,8 +83,8 @@ impl SftpDestination {
         .during(|| self.location.clone())
     }
 
-    /// Makes a file and removes it again, to find out whether we may. Nothing is tried if
-    /// there is no such directory.
+    /// Tests the write permission: creates a file and removes it again. Does nothing if the
+    /// directory does not exist. Returns whether it exists.
     pub fn try_writing(&self) -> Result<bool> {
         let is_there = self.is_there()?;
         if is_there {
@@ -113,8 +113,8 @@ impl Destination for SftpDestination {
     }
 }
 
-/// Makes the directory `path` and its parents where missing, with what the umask gives. A
-/// link to a directory will do: it is the user's path.
+/// Creates the directory `path` and its missing parents with default modes (subject to the umask).
+/// Also accepts a symbolic link to a directory, because the user specified the path.
 fn make_with_parents(connection: &mut Connection, path: &Path) -> Result<Made> {
     match connection.stat(path) {
         Ok(stat) if stat.is_dir() => return Ok(Made::Existed),
@@ -129,14 +129,15 @@ fn make_with_parents(connection: &mut Connection, path: &Path) -> Result<Made> {
     connection.mkdir(path, PLAIN_DIRECTORY).map(|()| Made::New)
 }
 
-/// A directory below the root, or the root.
+/// The root directory of the destination or a directory below it.
 struct RemoteDir {
     shared: Arc<Shared>,
     path: PathBuf,
-    /// The mode of one that was there and had to be opened up.
+    /// The original mode of an existing directory whose mode had to be extended.
     own_mode: Option<u32>,
     is_finished: AtomicBool,
-    /// Whether nothing is created in it, not even to learn what the account may do.
+    /// Whether the directory is open for a dry run: nothing is created in it, not even to determine
+    /// the account.
     is_looked_at: bool,
 }
 
@@ -151,14 +152,14 @@ impl RemoteDir {
         }
     }
 
-    /// A directory that is there, and is not changed.
+    /// Opens an existing directory for a dry run.
     fn for_looking(shared: &Arc<Shared>, path: PathBuf) -> Arc<dyn DestinationDir> {
         let mut dir = RemoteDir::new(shared, path, None);
         dir.is_looked_at = true;
         Arc::new(dir)
     }
 
-    /// Where `name` is.
+    /// Returns the path of `name`.
     fn at(&self, name: &[u8]) -> Result<PathBuf> {
         let is_special = matches!(name, b"" | b"." | b"..");
         if is_special || name.iter().any(|&byte| byte == b'/' || byte == 0) {
@@ -171,8 +172,8 @@ impl RemoteDir {
         self.shared.pool.run(work)
     }
 
-    /// The directory at `path`, which is there with `mode`. One that lets us make nothing in
-    /// it is opened up if it is ours.
+    /// Opens the existing directory at `path` with the mode `mode`. If the mode does not allow
+    /// creating entries, extends it, provided that the account owns the directory.
     fn existing(&self, path: PathBuf, mode: u32) -> Arc<dyn DestinationDir> {
         let mut own_mode = None;
         if mode & USABLE != USABLE {
@@ -180,7 +181,7 @@ impl RemoteDir {
                 mode: Some(mode | PRIVATE_DIRECTORY),
                 ..Change::default()
             };
-            // Where it is not ours, what is made in it tells.
+            // If the account does not own it, creating an entry in it fails and reports the error.
             let opened = self.run(|connection| connection.set(&path, change));
             own_mode = opened.is_ok().then_some(mode);
         }
@@ -189,7 +190,7 @@ impl RemoteDir {
 }
 
 impl DestinationDir for RemoteDir {
-    /// The owner is not checked: whether the account is root is found out by creating a file.
+    /// Does not check the owner: only creating a file could determine whether the account is root.
     fn look(
         &self,
         name: &[u8],
@@ -219,7 +220,7 @@ impl DestinationDir for RemoteDir {
         };
         let found = self.run(|connection| match connection.mkdir(&path, mode) {
             Ok(()) => Ok(None),
-            // Something has the name, or the account may not write.
+            // Either the name exists, or the account has no write permission.
             Err(cause) => match look(connection, &path) {
                 Ok(found) => Ok(Some(found)),
                 Err(_) => Err(cause),
@@ -263,7 +264,7 @@ impl DestinationDir for RemoteDir {
     ) -> Result<Box<dyn OldFile>> {
         let path = self.at(name)?;
         let user = match self.is_looked_at {
-            // Where that is not found out, it is taken for the right one.
+            // A dry run does not know the account, and assumes the correct one.
             true => attributes.metadata.uid,
             false => self.shared.plain(&path)?.owner.0,
         };
@@ -291,7 +292,7 @@ impl DestinationDir for RemoteDir {
         let temporary = temporary_beside(&path)?;
         let target = joined(Path::new(""), target);
         self.run(|connection| match connection.symlink(&target, &temporary) {
-            // An attempt whose answer was lost made it.
+            // An earlier attempt whose response was lost has created it.
             Err(cause) if is_failure(&cause) && look(connection, &temporary).is_ok() => Ok(()),
             made => made,
         })?;
@@ -299,7 +300,7 @@ impl DestinationDir for RemoteDir {
         if published.is_err() {
             let _ = self.run(|connection| connection.remove(&temporary));
         }
-        // What is set of a link is set of what it leads to, so nothing is.
+        // The server would apply attributes to the target of the link, so none are set.
         published.map(|()| vec![Lost::Times])
     }
 
@@ -322,7 +323,8 @@ impl DestinationDir for RemoteDir {
         let mut offset = 0;
         while offset < metadata.size_bytes {
             let read = old.read(&mut piece)?;
-            // Whoever waits for a connection holds none: there may be no other.
+            // A thread that waits for a connection must not hold one, since the pool may have only
+            // one.
             old.let_go();
             if read == 0 {
                 return Err(Error::new(Kind::Failed, "it was cut short meanwhile"));
@@ -337,7 +339,7 @@ impl DestinationDir for RemoteDir {
             xattrs: &[],
             flags: 0,
         };
-        // What was lost was told of the first.
+        // Lost attributes were already reported for the first name.
         new.finish(&attributes, Permissions::Restore)?;
         Ok((Made::New, vec![Lost::Link]))
     }
@@ -363,19 +365,21 @@ impl DestinationDir for RemoteDir {
 }
 
 impl Drop for RemoteDir {
-    /// A directory that was opened up and never finished is closed again.
+    /// Restores the original mode of a directory that was never finished.
     fn drop(&mut self) {
         let change = Change {
             mode: self.own_mode,
             ..Change::default()
         };
         if self.own_mode.is_some() && !self.is_finished.load(Ordering::Acquire) {
-            // It was ours a moment ago; nobody is left to be told.
+            // The account owned the directory before; the error cannot be reported from here.
             let _ = self.run(|connection| connection.set(&self.path, change));
         }
     }
 }
 
+/// Checks that `found` is a directory.
+///
 /// # Errors
 /// [`Kind::Exists`] for anything else.
 fn expect_directory(found: &Metadata) -> Result<()> {

@@ -1,4 +1,4 @@
-//! A file of a server, read from start to end, over as many connections as that takes.
+//! A file on an SFTP server, read sequentially. It may use several connections one after another.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::net::ssh::pool::{Lease, Pool};
 use crate::net::ssh::sftp::{File, Open};
 
-/// An open file, and the connection it is open on, which is held as long.
+/// An open file and the connection that opened it, which stays leased until the file is closed.
 struct Opened {
     lease: Lease<Arc<Pool>>,
     file: File,
@@ -21,20 +21,20 @@ struct Opened {
 pub(super) struct RemoteFile {
     pool: Arc<Pool>,
     path: PathBuf,
-    /// All of it, if it was read ahead and once only.
+    /// The complete contents, if the file was prefetched. Valid for one pass.
     fetched: Option<Fetched>,
-    /// Locked by nobody else: a file that is looked at through a shared reference is asked
-    /// over the connection that it is open on.
+    /// Never contended. The lock exists because [`SourceFile::metadata`] takes a shared reference
+    /// and needs the connection on which the file is open.
     opened: Mutex<Option<Opened>>,
-    /// Where the next byte is read.
+    /// The offset of the next byte to read.
     position: u64,
-    /// How long it was when it was last looked at.
+    /// The size at the last check.
     size_bytes: u64,
 }
 
 impl RemoteFile {
-    /// Opens the regular file at `path`. Anything else, a FIFO among it, is an error and never
-    /// a hang: it is looked at before.
+    /// Opens the regular file at `path`. The file type is checked first, so that any other file
+    /// type, such as a FIFO, is an error and never blocks.
     pub(super) fn open(pool: &Arc<Pool>, path: PathBuf) -> Result<RemoteFile> {
         let mut file = RemoteFile {
             pool: pool.clone(),
@@ -48,7 +48,7 @@ impl RemoteFile {
         Ok(file)
     }
 
-    /// The regular file at `path` that was read ahead. It is opened only to be read again.
+    /// Wraps the prefetched regular file at `path`. The file is opened only if it is read again.
     pub(super) fn fetched(pool: &Arc<Pool>, path: PathBuf, fetched: Fetched) -> RemoteFile {
         RemoteFile {
             pool: pool.clone(),
@@ -60,7 +60,8 @@ impl RemoteFile {
         }
     }
 
-    /// Does something with the open file, and again with one opened anew if that was lost.
+    /// Runs `work` on the open file. If the connection is lost, opens the file again and repeats
+    /// `work`.
     fn with<T>(&mut self, mut work: impl FnMut(&mut Opened) -> Result<T>) -> Result<T> {
         let held = self.opened.get_mut();
         let held = held.unwrap_or_else(PoisonError::into_inner);
@@ -81,17 +82,18 @@ impl RemoteFile {
         })
     }
 
-    /// Closes it, and gives its connection back. It is opened anew when it is read on.
+    /// Closes the file and returns its connection to the pool. The next read opens the file again.
     pub(super) fn let_go(&mut self) {
         let held = self.opened.get_mut();
         let held = held.unwrap_or_else(PoisonError::into_inner);
         if let Some(Opened { mut lease, file }) = held.take() {
-            // It was only read.
+            // The file was only read, so an error does not matter.
             let _ = lease.close(file);
         }
     }
 
-    /// What is known of the file that is open; nothing if none is, or not any more.
+    /// Returns the metadata of the open file, or `None` if no file is open or the connection is
+    /// lost.
     fn look_at_open(&self) -> Option<Result<Metadata>> {
         let mut held = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let Opened { lease, file } = held.as_mut()?;
@@ -108,7 +110,7 @@ fn is_lost<T>(outcome: &Result<T>) -> bool {
     (outcome.as_ref()).is_err_and(|cause| cause.kind() == Kind::Unavailable)
 }
 
-/// Opens what must be a regular file, and tells how long it is.
+/// Opens a regular file. Returns its size as well.
 fn opened(pool: &Arc<Pool>, path: &Path) -> Result<(Opened, u64)> {
     let mut lease = pool.lease_shared()?;
     let metadata = look(&mut lease, path)?;
@@ -124,8 +126,8 @@ impl SourceFile for RemoteFile {
         if let Some(fetched) = &self.fetched {
             return Ok(fetched.metadata.clone());
         }
-        // Not over a second connection while there is one: if all readers waited for another,
-        // none would come free.
+        // Uses the connection already held, if there is one: if all readers waited for a second
+        // connection, none would ever be returned.
         let by_path = || self.pool.run(|connection| look(connection, &self.path));
         self.look_at_open().unwrap_or_else(by_path)
     }
@@ -143,8 +145,8 @@ impl SourceFile for RemoteFile {
             self.position += length as u64;
             return Ok(length);
         }
-        // What is asked for beyond the end is asked for in vain, and waited for. Where no
-        // length is told, as of files below /proc, only reading tells.
+        // Requests beyond the end of the file cost a round trip and return nothing. If the size is
+        // reported as 0, as for files in /proc, only reading determines the end.
         let left = self.size_bytes.saturating_sub(self.position);
         let length = match self.size_bytes {
             0 => buffer.len(),
@@ -162,7 +164,7 @@ impl SourceFile for RemoteFile {
     }
 
     fn seek(&mut self, offset: u64) -> Result<()> {
-        // It may have grown: whoever reads again wants all of it, as it is now.
+        // The file may have grown. A second pass must return the current contents completely.
         if self.fetched.take().is_some() {
             self.with(|_| Ok(()))?;
         }

@@ -1,16 +1,16 @@
-//! Files of a server that speaks SFTP, as source and destination.
+//! Files on an SFTP server, as a source and as a destination.
 //!
-//! SFTP knows paths, not open directories, so a directory here is a path. What is opened is
-//! looked at before and not followed if it is a link; but between the look and the opening
-//! somebody with an account on the server can put a link there, as with any client of SFTP.
-//! For the same reason a check of an owner ([`old_file`]) holds only where no other user of
-//! the server can write to the directories above.
+//! SFTP uses paths, not open directories, so a directory in this module is a path. Before a file is
+//! opened, its type is checked, and a symbolic link is not followed. Between the check and the
+//! opening, another user of the server can replace the file by a symbolic link. This race is
+//! inherent in SFTP. For the same reason a check of an owner ([`old_file`]) holds only if no other
+//! user of the server can write to the directories above.
 //!
-//! The protocol has kind, permissions, numbers of owner and group, length, and times in whole
-//! seconds. There are no inodes, no names of owners, no extended attributes, flags or holes,
-//! no hard links that libssh2 could make, and no FIFOs, sockets or devices.
+//! The protocol transfers file type, permissions, numeric user and group ids, size, and times in
+//! whole seconds. It does not transfer inode numbers, user and group names, extended attributes,
+//! flags or holes. It cannot create FIFOs, sockets or devices, nor (with libssh2) hard links.
 //!
-//! A connection that is lost is made again, and what was being done is done again.
+//! If a connection is lost, the operation is repeated over a new one.
 
 mod ahead;
 mod destination;
@@ -28,10 +28,10 @@ use super::{FileKind, Metadata};
 use crate::error::Result;
 use crate::net::ssh::sftp::{Connection, Stat};
 
-/// Bits of `st_mode` that are permissions.
+/// The permission bits of `st_mode`.
 const MODE_BITS: u32 = 0o7777;
 
-/// What the server told, in the words of connectors.
+/// Converts the metadata that the server sent.
 fn metadata(stat: &Stat) -> Metadata {
     Metadata {
         kind: kind(stat.mode),
@@ -49,7 +49,7 @@ fn metadata(stat: &Stat) -> Metadata {
     }
 }
 
-/// The kind in `st_mode` (inode(7)).
+/// Returns the file type in `st_mode` (inode(7)).
 fn kind(mode: u32) -> FileKind {
     match mode & 0o170_000 {
         0o040_000 => FileKind::Directory,
@@ -62,12 +62,12 @@ fn kind(mode: u32) -> FileKind {
     }
 }
 
-/// The path of a location as the server takes it: an empty one is where it puts us.
+/// Converts the path of a location. An empty path is the login directory.
 fn path_of(path: &str) -> PathBuf {
     PathBuf::from(if path.is_empty() { "." } else { path })
 }
 
-/// What is at `path`, a link not followed.
+/// Returns the metadata of `path`. Does not follow a symbolic link.
 fn look(connection: &mut Connection, path: &Path) -> Result<Metadata> {
     connection.lstat(path).map(|stat| metadata(&stat))
 }

@@ -1,4 +1,4 @@
-//! A file being restored to a server, and what is put on it.
+//! A file that is being restored to an SFTP server, and its attributes.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,15 +10,14 @@ use crate::connector::{Attributes, FileKind, Lost, Metadata, NewFile, Permission
 use crate::error::{Error, Kind, Result};
 use crate::net::ssh::sftp::{Change, Connection, Open, is_failure};
 
-/// For nobody else, until it is whole.
+/// The mode of a file until it is complete.
 const PRIVATE_FILE: u32 = 0o600;
-/// What the server's umask takes from.
+/// The mode of a file before the server applies its umask.
 const PLAIN_FILE: u32 = 0o666;
 const SETUID_AND_SETGID: u32 = 0o6000;
 const NS_PER_SECOND: i64 = 1_000_000_000;
 
-/// A file under a temporary name. Several threads may write to it, each over a connection of
-/// its own.
+/// A file under a temporary name. Several threads may write to it, each over its own connection.
 pub(super) struct SftpNewFile {
     shared: Arc<Shared>,
     path: PathBuf,
@@ -31,12 +30,12 @@ pub(super) struct SftpNewFile {
 #[derive(Clone, Copy, Default)]
 struct State {
     is_made: bool,
-    /// The end of the last part, as far as parts were written.
+    /// The end of the last range written so far.
     written_end: u64,
 }
 
 impl SftpNewFile {
-    /// A file that will be at `path`. Nothing is made yet.
+    /// Prepares a file at `path`. Nothing is created yet.
     pub(super) fn new(shared: &Arc<Shared>, path: PathBuf, size_bytes: u64) -> Result<SftpNewFile> {
         Ok(SftpNewFile {
             shared: shared.clone(),
@@ -48,8 +47,8 @@ impl SftpNewFile {
         })
     }
 
-    /// Makes the file, unless it is made. Its name is as good as random: what has it is ours,
-    /// from an attempt whose answer was lost.
+    /// Creates the file unless this was already done. The temporary name is random: if it exists,
+    /// an earlier attempt whose response was lost has created it.
     fn make(&self) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.is_made {
@@ -69,7 +68,7 @@ impl SftpNewFile {
     }
 }
 
-/// A name beside `path` that nobody else picks.
+/// Returns a random temporary name in the directory of `path`.
 pub(super) fn temporary_beside(path: &Path) -> Result<PathBuf> {
     let mut random = [0; 4];
     getrandom::fill(&mut random).map_err(std::io::Error::other)?;
@@ -124,13 +123,13 @@ impl Drop for SftpNewFile {
     fn drop(&mut self) {
         let state = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.is_made && !self.is_published.load(Ordering::Acquire) {
-            // Nobody is left to be told.
+            // The error cannot be reported from here.
             let _ = (self.shared.pool).run(|connection| connection.remove(&self.temporary));
         }
     }
 }
 
-/// What a new file gets of which nothing is said.
+/// The attributes of a new file for which none are set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plain {
     pub(super) owner: (u32, u32),
@@ -138,8 +137,8 @@ pub(super) struct Plain {
 }
 
 impl Shared {
-    /// Puts owner, mode and times on what is at `path`, beside what `change` says. What the
-    /// account may not do, or the protocol cannot say, is lost.
+    /// Sets owner, mode and times of `path`, together with `change`. Returns the attributes that
+    /// the account may not set or that the protocol cannot express.
     pub(super) fn put(
         &self,
         path: &Path,
@@ -172,9 +171,10 @@ impl Shared {
         Ok(lost)
     }
 
-    /// Gives what is at `path` to its owner, before it gets its mode: that a new owner would
-    /// take setuid from. Where that is refused it must not run with the rights of somebody it
-    /// was never given to. Who was refused once is not asked again.
+    /// Sets the owner of `path`. This precedes the mode, because a change of the owner clears
+    /// setuid. If the server refuses the owner, setuid and setgid are not restored: the file must
+    /// not run with the rights of a user that it was not restored to. After the first refusal no
+    /// further attempt is made.
     fn give(
         &self,
         path: &Path,
@@ -207,7 +207,8 @@ impl Shared {
         Ok(())
     }
 
-    /// What new files get there, found out once, with a file beside `path`.
+    /// Determines owner and mode of new files, once, with a temporary file in the directory of
+    /// `path`.
     pub(super) fn plain(&self, path: &Path) -> Result<Plain> {
         if let Some(plain) = self.plain.get() {
             return Ok(*plain);
@@ -227,14 +228,14 @@ impl Shared {
         Ok(*self.plain.get_or_init(|| plain))
     }
 
-    /// Names `temporary` `path`, in the place of what is there, unless that is a directory.
-    /// SFTP renames over nothing, so what is there is put aside for a moment.
+    /// Renames `temporary` to `path` and replaces an existing file, but not a directory. Since SFTP
+    /// cannot rename over an existing file, that file is temporarily renamed.
     pub(super) fn publish(&self, temporary: &Path, path: &Path) -> Result<()> {
         let aside = temporary_beside(path)?;
         self.pool.run(|connection| {
             match connection.rename(temporary, path) {
                 Err(cause) if is_failure(&cause) || cause.kind() == Kind::Exists => {}
-                // An attempt whose answer was lost did it.
+                // An earlier attempt whose response was lost has renamed it.
                 Err(cause) if cause.kind() == Kind::NotFound => {
                     return connection.lstat(path).map(|_| ());
                 }

@@ -1,9 +1,9 @@
-//! Files and directories that are on the server already, and which of them a restore may keep.
+//! Existing files and directories on the server, and which of them a restore may keep.
 //!
-//! An account that is root there must not take over what another user of the server controls,
-//! as on the [local file system](crate::connector::LocalDestination). SFTP does not show how
-//! many names a file has, so root keeps a file only if its owner and mode are right already,
-//! and then sets nothing but its time.
+//! If the account is root on the server, it must not take over a file that another user of the
+//! server controls. The [local file system](crate::connector::LocalDestination) has the same rule.
+//! SFTP does not report how many names a file has. Therefore root keeps a file only if its owner
+//! and mode are already correct, and then sets only its time.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,17 +19,18 @@ const ROOT: u32 = 0;
 const SETUID_AND_SETGID: u32 = 0o6000;
 const OTHERS_WRITE: u32 = 0o022;
 
-/// A file that was there before, open for reading.
+/// An existing file, open for reading.
 pub(super) struct SftpOldFile {
     shared: Arc<Shared>,
     path: PathBuf,
     file: RemoteFile,
-    /// Whether owner and mode are right already.
+    /// Whether owner and mode are already correct.
     is_right: bool,
 }
 
 impl SftpOldFile {
-    /// Opens the regular file at `path`, if the account `user` may put `attributes` on it.
+    /// Opens the regular file at `path`, provided that the account `user` may set `attributes` on
+    /// it.
     pub(super) fn open(
         shared: &Arc<Shared>,
         path: PathBuf,
@@ -64,7 +65,7 @@ impl OldFile for SftpOldFile {
         attributes: &Attributes<'_>,
         permissions: Permissions,
     ) -> Result<Vec<Lost>> {
-        // A caller that waits for a connection holds none.
+        // A thread that waits for a connection must not hold one.
         self.file.let_go();
         let change = Change::default();
         if permissions == Permissions::Skip || !self.is_right {
@@ -77,7 +78,7 @@ impl OldFile for SftpOldFile {
     }
 }
 
-/// Whether the account `user` may keep the file that `found` describes.
+/// Whether the account `user` may keep the file with the metadata `found`.
 fn may_adopt(user: u32, found: &Metadata, wanted: &Metadata, permissions: Permissions) -> bool {
     match permissions {
         Permissions::Restore if wanted.mode & SETUID_AND_SETGID != 0 => false,
@@ -92,20 +93,20 @@ fn may_adopt(user: u32, found: &Metadata, wanted: &Metadata, permissions: Permis
     }
 }
 
-/// Whether owner and mode are right already.
+/// Whether owner and mode are already correct.
 fn is_right(found: &Metadata, wanted: &Metadata) -> bool {
     (found.uid, found.gid, found.mode) == (wanted.uid, wanted.gid, wanted.mode & MODE_BITS)
 }
 
 impl Shared {
-    /// Whether the account is root, which is found out beside `path`. Where nothing can be
-    /// created, it is not.
+    /// Whether the account is root, determined with a temporary file in the directory of `path`.
+    /// Returns false if no file can be created there.
     pub(super) fn is_root(&self, path: &Path) -> bool {
         (self.plain(path)).is_ok_and(|plain| plain.owner.0 == ROOT)
     }
 
-    /// Checks that the account may put the attributes of `wanted` on the directory at `path`,
-    /// which `found` describes.
+    /// Checks that the account may set the attributes of `wanted` on the directory at `path`, whose
+    /// metadata is `found`.
     ///
     /// # Errors
     /// [`Kind::Exists`] if the account is root and the directory belongs to another user.

@@ -1,14 +1,14 @@
-//! Files of a server as source.
+//! Files on an SFTP server as a source.
 //!
-//! What is small is asked for [ahead](super::ahead) of who needs it, many things at once; what
-//! is large, or was not expected, when it is needed:
+//! Directories and small files are [prefetched](super::ahead), many at once. Large files, and files
+//! that were not announced, are read on demand:
 //!
-//! | step | round trips | ahead |
+//! | operation | round trips | with prefetching |
 //! |---|---|---|
-//! | list a directory | four, and one more for each hundred names | three, shared by up to 64 |
-//! | read a small file | look, open, read, look again, close | four, shared by up to 256 |
+//! | list a directory | four, plus one per hundred names | three, shared by up to 64 directories |
+//! | read a small file | stat, open, read, stat again, close | four, shared by up to 256 files |
 //!
-//! Each reading thread has a connection of its own while it reads a large file.
+//! Each reader thread holds its own connection while it reads a large file.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -28,25 +28,25 @@ use crate::net::ssh::pool::Pool;
 use crate::net::ssh::sftp::{Open, joined};
 use crate::util::printable::printable_path;
 
-/// Files of a server.
+/// The files on an SFTP server.
 pub struct SftpSource {
     reach: Reach,
     url: Url,
-    /// For one more connection, to read ahead over, if there may be one.
+    /// The endpoint for the additional connection that prefetches, if one is allowed.
     endpoint: Option<Endpoint>,
 }
 
-/// How the files of the server are reached.
+/// The connections to the server.
 #[derive(Clone)]
 struct Reach {
     pool: Arc<Pool>,
-    /// There once it is known what is wanted.
+    /// The prefetcher. Set when the walk is announced.
     ahead: Arc<OnceLock<Arc<Ahead>>>,
 }
 
 impl SftpSource {
-    /// The files of the server of `url`, reached through `pool`, and read ahead over one more
-    /// connection to `endpoint`, if that is given. Nothing is connected to.
+    /// Creates a source for the server of `url`, reached through `pool`. If `endpoint` is given,
+    /// files are prefetched over one additional connection. Does not connect.
     pub fn new(url: &Url, pool: Pool, endpoint: Option<Endpoint>) -> SftpSource {
         SftpSource {
             reach: Reach {
@@ -58,15 +58,15 @@ impl SftpSource {
         }
     }
 
-    /// The path of a location on this server, absolute and without links.
+    /// Resolves the path of a location to an absolute path without symbolic links.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if nothing is there.
+    /// [`Kind::NotFound`] if the path does not exist.
     pub fn resolve(&self, path: &str) -> Result<Vec<u8>> {
         let given = path_of(path);
         let resolved = self.reach.pool.run(|connection| {
             let resolved = connection.realpath(&given)?;
-            // Some servers make a path of anything.
+            // Some servers canonicalize paths that do not exist.
             connection.stat(&resolved).map(|_| resolved)
         });
         let location = || {
@@ -83,10 +83,10 @@ impl SftpSource {
 }
 
 impl SftpSource {
-    /// Reads a directory, or opens a file, to find out whether we may.
+    /// Tests the read permission: lists a directory or opens a file.
     ///
     /// # Errors
-    /// That we may not, or that nothing is there.
+    /// [`Kind::Denied`] without the permission, [`Kind::NotFound`] if the path does not exist.
     pub fn try_reading(&self, path: &str) -> Result<()> {
         let path = PathBuf::from(OsString::from_vec(self.resolve(path)?));
         let tried = self
@@ -98,7 +98,7 @@ impl SftpSource {
                     let file = connection.open(&path, Open::Read)?;
                     connection.close(file)
                 }
-                // Opening anything else may wait, or do something.
+                // Opening any other file type may block or have side effects.
                 _ => Ok(()),
             });
         tried.during(|| printable_path(&path))
@@ -153,11 +153,11 @@ impl Drop for SftpSource {
     }
 }
 
-/// A directory of a server.
+/// A directory on the server.
 struct RemoteDir {
     reach: Reach,
     path: PathBuf,
-    /// Where links in it point, as far as that was read along with it.
+    /// The targets of symbolic links in this directory, as far as they were prefetched.
     targets: OnceLock<HashMap<Vec<u8>, Vec<u8>>>,
 }
 
@@ -166,10 +166,10 @@ impl RemoteDir {
         self.reach.pool.run(|connection| look(connection, path))
     }
 
-    /// Lists it now.
+    /// Lists the directory over the pool.
     fn list(&self) -> Result<Vec<Item>> {
         self.reach.pool.run(|connection| {
-            // It may have become a link, which would be followed.
+            // The directory may have become a symbolic link, which the server would follow.
             if look(connection, &self.path)?.kind != FileKind::Directory {
                 return Err(Error::new(Kind::Failed, "not a directory any more"));
             }
@@ -190,7 +190,8 @@ impl SourceDir for RemoteDir {
         let ahead = self.reach.ahead.get();
         match ahead.and_then(|ahead| ahead.list(&self.path)) {
             Some(listed) => {
-                // It is listed once; of another time the links stay those of the first.
+                // A directory is listed once. After a second listing the targets of the first
+                // remain.
                 let _ = self.targets.set(listed.targets);
                 Ok(listed.items)
             }
@@ -203,7 +204,7 @@ impl SourceDir for RemoteDir {
     }
 
     fn open_dir(&self, name: &[u8]) -> Result<Arc<dyn SourceDir>> {
-        // What it is now is looked at when it is listed.
+        // The file type is checked when the directory is listed.
         Ok(Arc::new(RemoteDir {
             reach: self.reach.clone(),
             path: joined(&self.path, name),

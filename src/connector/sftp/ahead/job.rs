@@ -1,13 +1,14 @@
-//! One directory to be listed, or one file to be read: which question follows which answer.
+//! A job lists one directory or reads one file. This module defines which request follows which
+//! response.
 //!
 //! ```text
-//! directory   look -> open -> list, several at once, until the end -> close, read its links
-//! file        look -> open -> read, all of it at once -> look again -> close
+//! directory   stat -> open -> list, several at once, until the end -> close, read its links
+//! file        stat -> open -> read, all ranges at once -> stat again -> close
 //! ```
 //!
-//! What is looked at first is what it should be, so that neither a FIFO nor a link is opened.
-//! A file is looked at again when all of it has come, so that a change in between shows. That
-//! something was closed is not waited for.
+//! The first stat checks the file type, so that neither a FIFO nor a symbolic link is opened. The
+//! second stat of a file detects a change during the read. The response to the close is not
+//! awaited.
 
 use std::collections::HashMap;
 
@@ -20,60 +21,60 @@ use crate::net::ssh::message::{Answer, END, Handle, Question};
 use crate::net::ssh::sftp::{Stat, joined};
 use crate::util::clock::now_ns;
 
-/// What every server returns at once if it is asked for (section 3).
+/// The size of a read that every server returns completely (section 3).
 const PIECE_BYTES: u32 = 32 << 10;
-/// How many questions for names of one directory are under way, once it proved to be large.
+/// The number of concurrent list requests, once a directory has proved to be large.
 const LISTS_AT_ONCE: usize = 8;
-/// Names of a directory that nobody waits for yet: a larger one is listed when it is its turn,
-/// when they need not lie here.
+/// The maximum number of names in a prefetched directory. A larger directory is listed when the
+/// walk reaches it, so that its names need not be kept.
 const NAMES_LIMIT: usize = 500;
-/// Links of one directory that are read along. Whoever needs others reads them.
+/// The maximum number of symbolic links read per directory. The caller reads the rest.
 const LINKS_LIMIT: usize = 500;
-/// Longer targets are not kept.
+/// The maximum length of a target that is kept.
 const TARGET_LIMIT_BYTES: usize = 255;
-/// A file that was changed as late as this is left to whoever wants it: a change within the
-/// same second shows in nothing. Its reader, who knows when it reads, goes by less.
+/// A file modified within this time is not prefetched: another change within the same second would
+/// be invisible. The reader uses a shorter time, because it knows when it reads.
 const RECENT_NS: i64 = 5_000_000_000;
 
-/// What was asked for a job.
+/// The kind of a pending request of a job.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Asked {
     Look,
     Open,
     List,
-    /// The piece of this number.
+    /// A range of the file, by index.
     Read(usize),
     LookAgain,
-    /// Where the item of this number points.
+    /// The target of the item with this index.
     ReadLink(usize),
     Close,
 }
 
-/// What a job came to.
+/// The result of a job.
 pub(super) enum Done {
     Listed(Listed),
     File(Fetched),
 }
 
-/// How a job goes on after an answer.
+/// What happens after a response.
 enum Next {
-    /// Further answers are to come.
+    /// More responses are pending.
     Wait,
     Done(Done),
-    /// It is not to be had this way.
+    /// The directory or file cannot be prefetched.
     Fail,
 }
 
-/// A job after an answer.
+/// The state of a job after a response.
 pub(super) enum Step {
     Goes(Job),
     Ended(Task, Option<Done>),
 }
 
-/// Asks questions in the name of a job.
+/// Sends requests for one job.
 pub(super) struct Asker<'a> {
     pub(super) bulk: &'a mut Bulk,
-    /// Which job asked what in the question of this number.
+    /// The job and the kind of each pending request, by request number.
     pub(super) asked: &'a mut HashMap<u32, (u64, Asked)>,
     pub(super) job: u64,
 }
@@ -85,18 +86,18 @@ impl Asker<'_> {
     }
 }
 
-/// Something under way.
+/// A job in progress.
 pub(super) struct Job {
     task: Task,
     handle: Option<Handle>,
-    /// Questions without an answer yet, of those that are asked several at once.
+    /// The number of pending requests of the kinds that are sent several at once.
     open: usize,
     listed: Listed,
     pieces: Vec<Vec<u8>>,
 }
 
 impl Job {
-    /// Begins with `task`.
+    /// Starts a job for `task`.
     pub(super) fn begin(task: Task, asker: &mut Asker<'_>) -> Job {
         asker.ask(&Question::Look(task.path()), Asked::Look);
         Job {
@@ -108,12 +109,11 @@ impl Job {
         }
     }
 
-    /// Whether it lists a directory.
     pub(super) fn is_listing(&self) -> bool {
         matches!(self.task, Task::List { .. })
     }
 
-    /// Takes the answer to what was asked, and asks on.
+    /// Processes the response to a request, and sends further requests.
     pub(super) fn take(mut self, asked: Asked, answer: Answer, asker: &mut Asker<'_>) -> Step {
         let next = match (asked, answer) {
             (Asked::Look, Answer::Stat(stat)) => self.looked(&stat, asker),
@@ -137,7 +137,7 @@ impl Job {
         Step::Ended(self.task, done)
     }
 
-    /// Opens what is what it should be.
+    /// Opens the path if it has the expected file type.
     fn looked(&self, stat: &Stat, asker: &mut Asker<'_>) -> Next {
         let (kind, path) = (metadata(stat).kind, self.task.path());
         let question = match self.task {
@@ -155,7 +155,7 @@ impl Job {
         Next::Wait
     }
 
-    /// Asks for what is in it.
+    /// Requests the contents.
     fn opened(&mut self, handle: Handle, asker: &mut Asker<'_>) -> Next {
         self.handle = Some(handle);
         match self.task {
@@ -165,7 +165,7 @@ impl Job {
         Next::Wait
     }
 
-    /// Sees to it that as many questions for names are under way.
+    /// Keeps `at_once` list requests pending.
     fn list(&mut self, at_once: usize, asker: &mut Asker<'_>) {
         let handle = self.handle.as_ref().expect("it is open");
         while self.open < at_once {
@@ -195,7 +195,7 @@ impl Job {
         Next::Wait
     }
 
-    /// The end was told, as it will be to every question that is still under way.
+    /// Handles the end of the directory, which every pending list request reports.
     fn listed_all(&mut self, asker: &mut Asker<'_>) -> Next {
         self.open -= 1;
         if self.open > 0 {
@@ -211,7 +211,7 @@ impl Job {
         self.listed_links()
     }
 
-    /// Notes where a link points, if that is told.
+    /// Records the target of a symbolic link, if the response contains one.
     fn read_link(&mut self, item: usize, answer: Answer) -> Next {
         self.open -= 1;
         if let Answer::Names(mut names) = answer
@@ -231,7 +231,7 @@ impl Job {
         }
     }
 
-    /// Asks for a file of so many bytes, and for what may have been added.
+    /// Requests `size_bytes` of a file, and the bytes that may have been added.
     fn read_all(&mut self, size_bytes: u64, asker: &mut Asker<'_>) {
         let handle = self.handle.as_ref().expect("it is open");
         for offset in (0..=size_bytes).step_by(PIECE_BYTES as usize) {
@@ -259,7 +259,7 @@ impl Job {
         Next::Wait
     }
 
-    /// Puts a file together, if all of it is there.
+    /// Assembles the file, provided that it is complete.
     fn looked_again(&mut self, stat: &Stat) -> Next {
         let pieces = std::mem::take(&mut self.pieces);
         let bytes = pieces.concat();
@@ -273,7 +273,7 @@ impl Job {
     }
 }
 
-/// Whether nothing is missing between two pieces, as after one that is short.
+/// Whether the pieces have no gap, as they would after a short read.
 fn are_in_a_row(pieces: &[Vec<u8>]) -> bool {
     let mut with_bytes = pieces.iter().rev().skip_while(|piece| piece.is_empty());
     with_bytes.next();
@@ -284,13 +284,13 @@ fn is_link(item: &Item) -> bool {
     (item.metadata.as_ref()).is_ok_and(|metadata| metadata.kind == FileKind::Symlink)
 }
 
-/// Whether it is a name in a directory, and not one that leads elsewhere.
+/// Whether `name` is a valid name of a directory entry.
 fn is_name(name: &[u8]) -> bool {
     !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/')
 }
 
-/// Whether a change that is made now might not show in the time of the last one, which is told
-/// in whole seconds. The future is recent, too: the server's clock is ahead of ours.
+/// Whether another change now might not be visible in the modification time, which has a resolution
+/// of one second. A time in the future counts as recent: the clock of the server is ahead.
 fn is_recent(mtime_ns: i64) -> bool {
     mtime_ns > now_ns().saturating_sub(RECENT_NS)
 }

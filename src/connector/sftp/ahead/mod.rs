@@ -1,16 +1,16 @@
-//! Reading ahead of a backup, so that it does not wait for a far server once per name.
+//! Prefetching for a backup, so that it does not wait one round trip per name.
 //!
-//! One thread with a [connection of its own](Bulk) lists directories before the walk comes to
-//! them and reads small files before a reader asks for them. Whoever asks takes what is there,
-//! waits for what is under way, and does everything else itself, over the [pool]: also what
-//! failed here, for whatever reason. So nothing is told of what goes wrong here, nothing is
-//! tried again here, and a backup comes out as it would without.
+//! One thread with its [own connection](Bulk) lists directories before the walk reaches them, and
+//! reads small files before a reader requests them. A caller takes a result that is ready and waits
+//! for one in progress. Everything else, including all that failed here, the caller does over the
+//! [pool]. Therefore this module reports no errors and retries nothing, and the result of a backup
+//! is the same as without it.
 //!
-//! Directories are listed in the order of the walk, which is that of their paths: what it has
-//! passed nobody asks for any more. How much lies here is limited in names and in bytes.
+//! Directories are listed in the order of the walk, which is the order of paths. Results that the
+//! walk has passed are no longer needed. The number of names and bytes kept is limited.
 //!
-//! What lies here was true when it was read. A file that may have been changed since in a way
-//! that does not show, within the second of its last change, is not read ahead.
+//! A result was correct when it was read. A file that may since have changed invisibly, within the
+//! second of its last modification, is not prefetched.
 //!
 //! [pool]: crate::net::ssh::pool
 
@@ -28,39 +28,39 @@ use crate::connector::wanted::Wanted;
 use crate::connector::{Item, Metadata};
 use crate::net::ssh::Endpoint;
 
-/// How long somebody waits for what is under way before doing it over another connection.
+/// How long a caller waits for a result in progress before it uses another connection.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Longest that a thread sleeps without looking around.
+/// The maximum time that a thread sleeps before it checks the state again.
 const GLANCE: Duration = Duration::from_millis(200);
-/// Larger files are read by those who want them, in large pieces.
+/// The maximum size of a prefetched file. Callers read larger files in large pieces.
 const SMALL_BYTES: u64 = 512 << 10;
 
-/// What is in a directory.
+/// The contents of a directory.
 #[derive(Default)]
 pub(super) struct Listed {
     pub(super) items: Vec<Item>,
-    /// Where links among them point, of most by name.
+    /// The targets of most of the symbolic links, by name.
     pub(super) targets: HashMap<Vec<u8>, Vec<u8>>,
 }
 
-/// A small file that was read whole.
+/// A small file that was read completely.
 pub(super) struct Fetched {
     pub(super) bytes: Vec<u8>,
-    /// What was known of it after that.
+    /// The metadata after the read.
     pub(super) metadata: Metadata,
 }
 
-/// What is read ahead, and what is to be.
+/// The prefetched results and the pending work.
 pub(super) struct Ahead {
     state: Mutex<State>,
-    /// Somebody wants something.
+    /// Signaled when work is added.
     wanted: Condvar,
-    /// Something is done.
+    /// Signaled when a result is ready.
     done: Condvar,
 }
 
 impl Ahead {
-    /// Looks ahead of a walk of what is `wanted`, over a connection to `endpoint`.
+    /// Starts prefetching for a walk of `wanted`, over a connection to `endpoint`.
     pub(super) fn start(endpoint: Endpoint, wanted: Wanted) -> Arc<Ahead> {
         let ahead = Arc::new(Ahead {
             state: Mutex::new(State::new(wanted)),
@@ -68,20 +68,21 @@ impl Ahead {
             done: Condvar::new(),
         });
         let working = ahead.clone();
-        // It ends with the source, and is not waited for: it may be waiting for the server.
+        // The thread ends with the source. It is not joined, since it may be waiting for the
+        // server.
         std::thread::spawn(move || worker::run(&working, &endpoint));
         ahead
     }
 
-    /// No more of it is wanted.
+    /// Stops prefetching.
     pub(super) fn end(&self) {
         self.lock().end();
         self.wanted.notify_all();
         self.done.notify_all();
     }
 
-    /// What is in the directory at `path`, to which the walk has come. Nothing if that has to
-    /// be found out elsewhere.
+    /// Returns the contents of the directory at `path`, which the walk has reached. Returns `None`
+    /// if the caller must list it.
     pub(super) fn list(&self, path: &Path) -> Option<Listed> {
         let mut state = self.lock();
         state.pass(path);
@@ -92,7 +93,7 @@ impl Ahead {
         self.wait_for(state, |state| state.take_listing(path))
     }
 
-    /// Hears that the regular file at `path` will be asked for soon.
+    /// Announces that the regular file at `path` will be requested soon.
     pub(super) fn expect(&self, path: &Path, metadata: &Metadata) {
         if metadata.size_bytes <= SMALL_BYTES && self.lock().expect_file(path, metadata.size_bytes)
         {
@@ -100,12 +101,13 @@ impl Ahead {
         }
     }
 
-    /// The regular file at `path`, if it was expected. Nothing if it has to be read elsewhere.
+    /// Returns the regular file at `path` if it was announced. Returns `None` if the caller must
+    /// read it.
     pub(super) fn file(&self, path: &Path) -> Option<Fetched> {
         self.wait_for(self.lock(), |state| state.take_file(path))
     }
 
-    /// What `take` takes, once it is done.
+    /// Waits until `take` returns a finished result.
     fn wait_for<T>(
         &self,
         mut state: MutexGuard<'_, State>,
@@ -116,7 +118,7 @@ impl Ahead {
             match take(&mut state)? {
                 Slot::Done(done) => return Some(done),
                 _ if Instant::now() > until => {
-                    // Nobody is to wait in vain once for each name.
+                    // Otherwise the caller would wait in vain for each further name.
                     state.pause();
                     return None;
                 }
@@ -128,7 +130,7 @@ impl Ahead {
         }
     }
 
-    /// What it holds is whole between any two statements.
+    /// A poisoned lock is usable: the state is consistent between any two statements.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

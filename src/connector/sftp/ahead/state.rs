@@ -1,4 +1,4 @@
-//! What is wanted, what is under way, and what lies ready, within limits.
+//! The pending work and the prefetched results, within limits.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ffi::OsStr;
@@ -10,49 +10,50 @@ use super::{Fetched, Listed};
 use crate::connector::wanted::Wanted;
 use crate::connector::{FileKind, Item};
 
-/// Names that lie ready, at some 250 bytes each, before no more directories are listed.
+/// The maximum number of names kept, about 250 bytes each, before listing stops.
 const NAMES_READY: usize = 20_000;
-/// Directories known and not listed yet. Those that the walk comes to last are forgotten.
+/// The maximum number of known directories not yet listed. Beyond it, those that the walk reaches
+/// last are dropped.
 const DIRECTORIES_WAITING: usize = 20_000;
-/// Contents of files that lie ready or are expected: a batch of each of four readers.
+/// The maximum size of files that are prefetched or announced: one batch for each of four readers.
 const CONTENTS_BYTES: u64 = 16 << 20;
-/// What a file costs beside its bytes.
+/// The cost of a file in addition to its contents.
 const FILE_COST_BYTES: u64 = 512;
-/// Older listings are made again: of a directory that the walk comes to an hour later, more
-/// would have changed than of one that it lists itself.
+/// Older listings are repeated. A walk that reaches a directory an hour after its listing would
+/// miss more changes than one that lists the directory itself.
 const LISTING_AGE: Duration = Duration::from_secs(60);
-/// After a connection was lost, not to be had, or silent, nothing is read ahead for as long;
-/// each time twice as long, up to so often.
+/// The time without prefetching after a connection was lost, refused or silent. It doubles with
+/// each failure, at most [`DOUBLED_LIMIT`] times.
 const PAUSE: Duration = Duration::from_secs(10);
 const DOUBLED_LIMIT: u32 = 6;
 
-/// Where something is that was asked for.
+/// The state of a requested result.
 pub(super) enum Slot<T> {
-    /// Nobody has begun with it.
+    /// Not yet started.
     Waiting,
     UnderWay,
     Done(T),
 }
 
-/// A directory that was listed.
+/// A directory listing and its time.
 struct Listing {
     listed: Listed,
     made: Instant,
 }
 
 impl Listed {
-    /// How many names it takes the room of.
+    /// The number of names that count toward the limit.
     fn names(&self) -> usize {
         self.items.len() + self.targets.len()
     }
 }
 
-/// Something to be done.
+/// A unit of work.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Task {
-    /// To list a directory, however many names it has if somebody waits for them.
+    /// List a directory. The limit on names does not apply if a caller waits for the listing.
     List { path: PathBuf, is_waited_for: bool },
-    /// To read a file that is no longer than this.
+    /// Read a file of at most `limit_bytes`.
     Fetch { path: PathBuf, limit_bytes: u64 },
 }
 
@@ -69,14 +70,14 @@ pub(super) struct State {
     is_over: bool,
     paused_until: Option<Instant>,
     pauses: u32,
-    /// Directories that somebody waits for.
+    /// Directories that a caller waits for.
     urgent: Vec<PathBuf>,
-    /// Directories that the walk will come to, the next one first.
+    /// Directories that the walk will reach, in its order.
     directories: BTreeSet<PathBuf>,
     listings: BTreeMap<PathBuf, Slot<Listing>>,
     names_ready: usize,
     files: VecDeque<PathBuf>,
-    /// With the length that each is expected to have.
+    /// The files, with the expected size of each.
     contents: HashMap<PathBuf, (u64, Slot<Fetched>)>,
     contents_bytes: u64,
 }
@@ -102,13 +103,13 @@ impl State {
         self.is_over
     }
 
-    /// Ends it: whoever waits has to look elsewhere.
+    /// Ends prefetching: waiting callers do the work themselves.
     pub(super) fn end(&mut self) {
         self.is_over = true;
         self.forget();
     }
 
-    /// Does nothing for a while, since there is no connection, or none that answers.
+    /// Suspends prefetching, because the connection failed or does not respond.
     pub(super) fn pause(&mut self) {
         let pause = PAUSE * 2u32.pow(self.pauses.min(DOUBLED_LIMIT));
         self.pauses += 1;
@@ -116,7 +117,7 @@ impl State {
         self.forget();
     }
 
-    /// Forgets all that is not done.
+    /// Drops everything that is not finished.
     fn forget(&mut self) {
         self.urgent.clear();
         self.files.clear();
@@ -129,7 +130,7 @@ impl State {
         self.contents_bytes = self.contents.values().map(cost).sum();
     }
 
-    /// Whether there is any use in asking.
+    /// Whether prefetching is neither ended nor suspended.
     fn is_working(&mut self) -> bool {
         if self
             .paused_until
@@ -140,7 +141,7 @@ impl State {
         !self.is_over && self.paused_until.is_none()
     }
 
-    /// The walk has come to `path`: what is before it is behind.
+    /// Records that the walk has reached `path`, and drops everything before it.
     pub(super) fn pass(&mut self, path: &Path) {
         self.directories = self.directories.split_off(path);
         let rest = self.listings.split_off(path);
@@ -152,8 +153,8 @@ impl State {
         }
     }
 
-    /// Sees to it that the directory at `path` is listed, unless it is too late for that. Tells
-    /// whether it will be.
+    /// Requests a listing of the directory at `path`, unless it is too late for that. Returns
+    /// whether the listing is available or will be.
     pub(super) fn ask_for_listing(&mut self, path: &Path) -> bool {
         if let Some(Slot::Done(listing)) = self.listings.get(path)
             && listing.made.elapsed() > LISTING_AGE
@@ -172,7 +173,7 @@ impl State {
         true
     }
 
-    /// The listing of `path`, if it is made or will be.
+    /// Takes the listing of `path` if it is finished. Returns `None` if it was not requested.
     pub(super) fn take_listing(&mut self, path: &Path) -> Option<Slot<Listed>> {
         match self.listings.get(path)? {
             Slot::Done(_) => {}
@@ -185,7 +186,7 @@ impl State {
         Some(Slot::Done(listing.listed))
     }
 
-    /// Notes a file that will be asked for. Tells whether it will be read.
+    /// Announces a file. Returns whether it will be prefetched.
     pub(super) fn expect_file(&mut self, path: &Path, size_bytes: u64) -> bool {
         let cost = size_bytes + FILE_COST_BYTES;
         let fits = self.contents_bytes + cost <= CONTENTS_BYTES;
@@ -199,7 +200,7 @@ impl State {
         true
     }
 
-    /// The file at `path`, if it is read or will be.
+    /// Takes the file at `path` if it is finished. Returns `None` if it was not announced.
     pub(super) fn take_file(&mut self, path: &Path) -> Option<Slot<Fetched>> {
         match self.contents.get(path)? {
             (_, Slot::Done(_)) => self.drop_file(path),
@@ -213,7 +214,7 @@ impl State {
         Some(slot)
     }
 
-    /// The next thing to do for somebody who lists so many directories already.
+    /// Returns the next task. `may_list` is false at the limit on concurrent listings.
     pub(super) fn next(&mut self, may_list: bool) -> Option<Task> {
         if !self.is_working() {
             return None;
@@ -244,8 +245,8 @@ impl State {
         None
     }
 
-    /// Notes what is in the directory at `path`, or that this could not be found out. The
-    /// directories in it are next.
+    /// Records the contents of the directory at `path`, or that it could not be listed. Its
+    /// subdirectories are listed next.
     pub(super) fn listed(&mut self, path: &Path, listed: Option<Listed>) {
         let Some(slot) = self.listings.get_mut(path) else {
             // The walk has passed it.
@@ -273,7 +274,7 @@ impl State {
         });
     }
 
-    /// Notes a file that was read, or that it could not be.
+    /// Records a file that was read, or that it could not be read.
     pub(super) fn fetched(&mut self, path: &Path, fetched: Option<Fetched>) {
         match (self.contents.get_mut(path), fetched) {
             (Some((_, slot)), Some(fetched)) => *slot = Slot::Done(fetched),
@@ -337,7 +338,7 @@ mod tests {
         assert_eq!(state.next(false), None);
         assert_eq!(state.next(true), list("/a", false));
         assert_eq!(state.next(true), list("/a-", false));
-        // What is in /a comes before /b, whoever listed it when.
+        // The contents of /a precede /b, in whatever order the directories were listed.
         state.listed(Path::new("/a"), listed([directory("z")]));
         assert_eq!(state.next(true), list("/a/z", false));
         state.pass(Path::new("/b"));

@@ -1,4 +1,4 @@
-//! The thread that reads ahead: many jobs at once over one connection.
+//! The prefetching thread, which runs many jobs at once over one connection.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -11,29 +11,29 @@ use crate::net::ssh::Endpoint;
 use crate::net::ssh::bulk::Bulk;
 use crate::net::ssh::message::Answer;
 
-/// Jobs under way at once: at 20 ms of delay, up to 3,200 files a second.
+/// The number of concurrent jobs: up to 3,200 files per second at a round-trip time of 20 ms.
 const JOBS_AT_ONCE: usize = 256;
-/// How many of them list directories that nobody waits for yet.
+/// The number of concurrent listings for which no caller waits.
 const LISTINGS_AT_ONCE: usize = 64;
 
-/// Reads ahead until that is over. A connection that was lost is made again after a pause, when
-/// the next thing is wanted.
+/// Runs until prefetching ends. If the connection is lost, opens a new one after a pause, when the
+/// next task arrives.
 pub(super) fn run(ahead: &Ahead, endpoint: &Endpoint) {
     while let Some(first) = next(ahead) {
         let outcome = Bulk::connect(endpoint);
         let outcome = outcome.and_then(|bulk| Worker::new(ahead, bulk).work(first));
         match outcome {
-            // It is over.
+            // Prefetching has ended.
             Ok(()) => {}
             Err(cause) if cause.kind() == Kind::Interrupted => ahead.end(),
-            // What was under way is done elsewhere, and tells what is the matter.
+            // The callers do the pending work themselves, and report any error.
             Err(_) => ahead.lock().pause(),
         }
         ahead.done.notify_all();
     }
 }
 
-/// What is to be done next, as soon as there is something. Nothing when it is over.
+/// Waits for the next task. Returns `None` when prefetching has ended.
 fn next(ahead: &Ahead) -> Option<Task> {
     let mut state = ahead.lock();
     loop {
@@ -52,9 +52,9 @@ struct Worker<'a> {
     ahead: &'a Ahead,
     bulk: Bulk,
     jobs: HashMap<u64, Job>,
-    /// Which job asked what in the question of this number.
+    /// The job and the kind of each pending request, by request number.
     asked: HashMap<u32, (u64, Asked)>,
-    /// Of the job that was begun last.
+    /// The number of the most recent job.
     job: u64,
 }
 
@@ -69,10 +69,10 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Does what is wanted, `first` before all, until that is over.
+    /// Runs tasks, beginning with `first`, until prefetching ends.
     ///
     /// # Errors
-    /// Those of the connection, which is of no use after that.
+    /// The errors of the connection, which is unusable afterwards.
     fn work(&mut self, first: Task) -> Result<()> {
         self.begin(first);
         loop {
@@ -90,7 +90,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Begins as many jobs as may be under way.
+    /// Starts jobs up to the limits.
     fn begin_more(&mut self) {
         let mut listings = self.jobs.values().filter(|job| job.is_listing()).count();
         while self.jobs.len() < JOBS_AT_ONCE {
@@ -114,12 +114,12 @@ impl<'a> Worker<'a> {
         self.jobs.insert(self.job, job);
     }
 
-    /// Hands an answer to the job that asked.
+    /// Passes a response to its job.
     fn take(&mut self, number: u32, answer: Answer) {
         let Some((number, asked)) = self.asked.remove(&number) else {
             return;
         };
-        // One that failed may have asked more.
+        // The job may have failed while further requests were pending.
         let Some(job) = self.jobs.remove(&number) else {
             return;
         };
@@ -136,7 +136,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Notes what a task came to.
+    /// Records the result of a task.
     fn note(&self, task: &Task, done: Option<Done>) {
         let mut state = self.ahead.lock();
         match (task, done) {
