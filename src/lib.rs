@@ -1,18 +1,19 @@
 //! `plakar`: deduplicated, compressed, end-to-end encrypted snapshots of files.
 //!
-//! The layers, lowest first; each imports only from those below it, and
-//! `tests/layers.rs` keeps it so:
+//! The layers, lowest first. Each imports only from those below it; `tests/layers.rs` enforces this:
 //!
-//! | layer | modules | what it knows |
+//! | layer | modules | subject |
 //! |---|---|---|
-//! | 0 | [`error`], [`util`] | nothing of backups |
-//! | 1 | [`net`] | what a location is |
-//! | 2 | [`store`], [`connector`] | where objects are kept; where files are read and written |
-//! | 3 | [`kloset`], [`server`], [`config`] | keys, chunks, blocks, packs, trees, snapshots; a store for others to use; what is kept by name |
-//! | 4 | [`cli`] | alone prints, prompts and reads the environment |
+//! | 0 | [`error`], [`util`] | errors, shared vocabulary, small helpers |
+//! | 1 | [`net`] | locations, HTTP, TLS, SSH: bytes on a wire |
+//! | 2 | [`format`], [`store`], [`connector`] | bytes to structures and sealing; objects by name; files to read and restore |
+//! | 3 | [`kloset`], [`config`] | one open store; user-defined names |
+//! | 4 | [`ops`] | operations on an open store |
+//! | 5 | [`server`] | a store served to others, without its keys |
+//! | 6 | [`cli`] | the only layer that prints, prompts or reads the environment |
 //!
-//! The library exists so that benchmarks, fuzz targets and tests can call the
-//! parts; its interface is not promised to anyone else.
+//! The library exists so that benchmarks, fuzz targets and tests can call the parts. Its
+//! interface can change at any time.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
