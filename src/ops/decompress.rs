@@ -1,10 +1,9 @@
-//! The bytes of a stored file that is compressed, as they were before that.
+//! Decompresses the contents of a stored file.
 //!
-//! What it was compressed with is told by its first bytes: gzip (RFC 1952) and Zstandard
-//! (RFC 8878), each of one part or of several one after the other. Anything else comes as
-//! it is. Bytes are handed on as they are made, so that a small file that stands for a
-//! very large one costs no memory: of gzip 32 KiB, of Zstandard what the file's window
-//! asks for, up to 128 MiB as in `zstd -d`.
+//! The format is detected from the first bytes: gzip (RFC 1952) and Zstandard (RFC 8878), each with
+//! one or several concatenated members or frames. Other files are passed on unchanged. Output is
+//! passed on as it is produced, so a small file that expands to a very large one uses bounded memory:
+//! 32 KiB for gzip; for Zstandard the window size of the file, up to 128 MiB as in `zstd -d`.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -14,15 +13,15 @@ use crate::error::{Error, Kind, Result};
 use crate::kloset::content::push::Contents;
 use crate::kloset::content::reader::Sink;
 
-/// How much is read, and handed on, at once.
+/// Bytes that are read, and passed on, at a time.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// What a file of gzip begins with.
+/// The first bytes of a gzip file.
 const GZIP: &[u8] = &[0x1f, 0x8b];
-/// What a file of Zstandard begins with.
+/// The first bytes of a Zstandard file.
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
-/// Contents for decoders of other libraries, which know only their own kind of error.
+/// Adapts contents to the decoders of other libraries, which know only their own error type.
 struct Reading<'a> {
     contents: Contents<'a>,
     trouble: Option<Error>,
@@ -38,18 +37,18 @@ impl Read for Reading<'_> {
     }
 }
 
-/// Hands every byte that `contents` stands for to `sink`, in order.
+/// Passes the decompressed bytes of `contents` to `sink`, in order.
 ///
 /// # Errors
-/// Those of `sink` and of [`Contents::read`]; [`Kind::Failed`] where what was backed up is
-/// itself broken or ends early: what came before that was handed on.
+/// Errors of `sink` and of [`Contents::read`]; [`Kind::Failed`] if the file that was backed up is
+/// itself invalid or truncated. The bytes before the error were passed on.
 pub fn read(contents: Contents<'_>, sink: Sink<'_>) -> Result<()> {
     let reading = Reading {
         contents,
         trouble: None,
     };
     let mut stored = BufReader::with_capacity(PIECE_BYTES, reading);
-    // A failure comes again when it is read, instead of what would follow.
+    // An error is returned again by the next read.
     let head = stored.fill_buf().unwrap_or_default();
     let (is_gzip, is_zstd) = (head.starts_with(GZIP), head.starts_with(ZSTD));
     let (copied, name) = match () {
@@ -72,13 +71,13 @@ pub fn read(contents: Contents<'_>, sink: Sink<'_>) -> Result<()> {
     }
 }
 
-/// Why copying stopped.
+/// The reason why copying stopped.
 enum Stopped {
     Reading(io::Error),
     Sink(Error),
 }
 
-/// Hands on all that `from` has.
+/// Passes on all bytes of `from`.
 fn copy(mut from: impl Read, sink: Sink<'_>) -> Result<(), Stopped> {
     let mut buffer = vec![0; PIECE_BYTES];
     loop {
@@ -90,7 +89,7 @@ fn copy(mut from: impl Read, sink: Sink<'_>) -> Result<(), Stopped> {
     }
 }
 
-/// The store gave what was backed up, and that is broken.
+/// The error for a file that was restored correctly but is itself invalid.
 fn broken(name: &str, cause: &io::Error) -> Error {
     let words = match cause.kind() {
         io::ErrorKind::UnexpectedEof => "it ends early".to_owned(),

@@ -1,4 +1,4 @@
-//! Digests of stored files, as other programs compute them of the files themselves.
+//! Digests of stored files, equal to those that other programs compute from the original files.
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -8,25 +8,25 @@ use crate::kloset::blob::BlobReader;
 use crate::kloset::content::reader;
 use crate::util::interrupt::Interrupt;
 
-/// A function that makes a short value of many bytes.
+/// A cryptographic hash function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hashing {
-    /// FIPS 180-4.
+    /// SHA-256 (FIPS 180-4).
     Sha256,
-    /// BLAKE3 with 32 bytes and no key.
+    /// BLAKE3 with an output of 32 bytes and no key.
     Blake3,
 }
 
-/// What has taken some bytes.
+/// The state of a hash function.
 enum State {
     Sha256(Context),
     Blake3(Box<blake3::Hasher>),
 }
 
-/// The digest of the file `entry`, holes and all.
+/// The digest of the contents of the file `entry`, including holes.
 ///
 /// # Errors
-/// Those of [`reader::read`], and an interrupt.
+/// Errors of [`reader::read`]; [`crate::error::Kind::Interrupted`] if the user requested a stop.
 pub fn of_file(
     blobs: &BlobReader<'_>,
     entry: &Entry,

@@ -1,12 +1,12 @@
-//! A further snapshot of what a snapshot holds.
+//! Copies a snapshot within a store.
 //!
-//! Nothing but the snapshot object is stored. Whether everything it refers to is there, and
-//! stays there, rests on the original: maintenance never deletes what a snapshot needs that
-//! it finds in the store. If the original is still there once the copy is published, then
-//! whoever listed snapshots before that found the original, and whoever lists them later
-//! finds the copy; so at no time did the packs of either seem needless. If it is gone by then,
-//! the copy is taken back. No clock and no list of condemned packs is needed for that: the
-//! copy deduplicates against nothing but what a snapshot in the store needs.
+//! Only a snapshot object is stored. The original guarantees that all data that it references exists
+//! and stays: maintenance never deletes data that a snapshot in the store references. If the original
+//! still exists after the copy was published, then every program that listed snapshots before found
+//! the original, and every program that lists them later finds the copy. So the packs of both were
+//! never considered unreferenced. If the original no longer exists at that time, the copy is removed
+//! again. This needs no clock and no list of condemned packs, because the copy references only data
+//! that a snapshot in the store references.
 
 use crate::error::{During, Error, Kind, Result};
 use crate::format::master::random;
@@ -16,7 +16,7 @@ use crate::store::Area;
 use crate::util::Id;
 use crate::util::clock::now_ns;
 
-/// Publishes a copy of the snapshot with an id of its own, and returns that. Durable on return.
+/// Publishes a copy of the snapshot with a new id, and returns this id. Durable on return.
 ///
 /// # Errors
 /// [`Kind::NotFound`] if the original is removed meanwhile; then there is no copy.
@@ -35,16 +35,16 @@ pub fn run(kloset: &Kloset, original: &Stored) -> Result<Id> {
     dup().during(|| format!("dup {}", original.snapshot.id.short()))
 }
 
-/// Takes the snapshot `copy`, which was just published, back unless `original` is still there.
+/// Removes the snapshot `copy`, which was just published, unless `original` still exists.
 ///
 /// # Errors
-/// [`Kind::NotFound`] if it is not.
+/// [`Kind::NotFound`] if the original does not exist.
 pub(crate) fn keep_beside(kloset: &Kloset, original: &Stored, copy: Id) -> Result<()> {
     is_there(kloset, original).or_else(|error| snapshot::take_back(kloset, copy).and(Err(error)))
 }
 
 /// # Errors
-/// [`Kind::NotFound`] if the snapshot was removed: its first object stays as long as it does.
+/// [`Kind::NotFound`] if the snapshot was removed: its first object exists as long as the snapshot.
 fn is_there(kloset: &Kloset, original: &Stored) -> Result<()> {
     match kloset.store().stat(Area::Snapshots, original.first) {
         Err(error) if error.kind() == Kind::NotFound => {

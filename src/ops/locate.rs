@@ -1,9 +1,9 @@
-//! Finding entries by name or path in many snapshots.
+//! Finds entries by name or path in many snapshots.
 //!
-//! Snapshots of one place share most of their trees. What was found below a directory is
-//! remembered by its tree and its path, so that a tree which the next snapshot has at the
-//! same path is not read again: mostly that is "nothing". Memory is bounded: when it is
-//! full, what is not remembered is read again.
+//! Snapshots of the same place share most of their trees. The matches below a directory are cached by
+//! its tree and its path, so a tree that the next snapshot has at the same path is not read again.
+//! Most cached results are empty. Memory is bounded: when the cache is full, directories that are not
+//! cached are read again.
 //!
 //! Directories are walked in the order of names, parents first, without recursion.
 
@@ -23,32 +23,33 @@ use crate::kloset::tree::{DEPTH_LIMIT, TreeReader};
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
-/// What may be remembered, in bytes.
+/// Size of the cache.
 const MEMORY_BYTES: usize = 32 << 20;
-/// What remembering a directory costs, and each entry that was found in it, beside its name.
+/// Cache memory per directory, and per match in it, in addition to the name of the match.
 const ITEM_BYTES: usize = 96;
 
-/// Whether letters of the other case match.
+/// Whether matching ignores case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Case {
-    /// No.
+    /// Case is significant.
     Sensitive,
-    /// Yes.
+    /// Case is ignored.
     Ignored,
 }
 
-/// What to look for: patterns of names, and patterns of whole paths.
+/// Patterns of names and of whole paths.
 pub struct Patterns {
     names: GlobSet,
     paths: GlobSet,
 }
 
 impl Patterns {
-    /// A pattern without `/` is for names; with one it is for paths, at any depth unless it
-    /// begins with `/`. `*`, `?` and classes match within a name, `**` over several.
+    /// Parses patterns. A pattern without `/` applies to names. One with `/` applies to paths, at any
+    /// depth unless it begins with `/`. `*`, `?` and classes match within a name, `**` across several
+    /// names.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for what is no pattern.
+    /// [`Kind::Usage`] for an invalid pattern.
     pub fn new(patterns: &[String], case: Case) -> Result<Patterns> {
         if patterns.iter().any(String::is_empty) {
             return Err(Error::usage("an empty pattern matches nothing"));
@@ -73,7 +74,7 @@ impl Patterns {
         })
     }
 
-    /// Whether the entry called `name` at `path` is looked for.
+    /// Whether a pattern matches the entry with the name `name` at `path`.
     fn match_entry(&self, name: &[u8], path: &[u8]) -> bool {
         let candidate = |bytes| Candidate::new(Path::new(OsStr::from_bytes(bytes)));
         (!self.names.is_empty() && self.names.is_match_candidate(&candidate(name)))
@@ -85,14 +86,14 @@ fn not_a_pattern(cause: globset::Error) -> Error {
     Error::usage(cause.to_string())
 }
 
-/// What is told of an entry that was found.
+/// A summary of a matching entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Brief {
-    /// What it is.
+    /// The kind of the entry.
     pub kind: FileKind,
-    /// Length of a file, or of everything below a directory.
+    /// Size of a file, or of everything below a directory.
     pub size_bytes: u64,
-    /// Last change, nanoseconds since 1970.
+    /// Modification time, in nanoseconds since 1970.
     pub mtime_ns: i64,
 }
 
@@ -109,16 +110,16 @@ impl Brief {
     }
 }
 
-/// Who hears of what is found, and of what cannot be searched.
+/// Receives matches, and errors of damaged directories.
 pub trait Listener {
-    /// An entry matches.
+    /// Called for each matching entry.
     fn found(&mut self, path: &[u8], entry: &Brief) -> Result<()>;
 
-    /// A part of the directory at `path` is damaged; what is left of it is searched.
+    /// Called if a part of the directory at `path` is damaged. The rest of it is searched.
     fn damaged(&mut self, path: &[u8], error: &Error);
 }
 
-/// A tree at a path, as a key: half of a hash.
+/// Cache key of a tree at a path: half of a hash.
 type Key = [u8; 16];
 
 fn key(path: &[u8], directory: &Entry) -> Key {
@@ -129,7 +130,7 @@ fn key(path: &[u8], directory: &Entry) -> Key {
     for Id(id) in &tree.ids {
         hasher.update(id);
     }
-    // With other totals the same tree may be damaged, which only reading it shows.
+    // The same tree with other totals may be damaged, which is detected only by reading it.
     for total in [below.files, below.directories, below.bytes] {
         hasher.update(&total.to_le_bytes());
     }
@@ -142,34 +143,35 @@ fn key(path: &[u8], directory: &Entry) -> Key {
     key
 }
 
-/// A name in a directory that matches, or has something below it that does.
+/// A name in a directory that matches, or has matches below it.
 #[derive(Clone)]
 struct Hit {
     name: Vec<u8>,
-    /// Nothing if only something below it matches.
+    /// `None` if only entries below it match.
     brief: Option<Brief>,
-    /// The directory it is, if something below it matches.
+    /// The key of the directory, if there are matches below it.
     below: Option<Key>,
 }
 
-/// Nothing for a directory in which nothing was found.
+/// `None` for a directory without matches.
 type Hits = Option<Rc<[Hit]>>;
 
-/// What was found in directories that were searched.
+/// The matches in directories that were searched.
 struct Memory {
     known: HashMap<Key, Hits>,
     room_bytes: usize,
 }
 
 impl Memory {
-    /// Takes room for a directory, or for an entry called `name`, if there is any.
+    /// Reserves memory for a directory, or for a match with the name `name`. Returns `false` if there
+    /// is none left.
     fn take(&mut self, name: &[u8]) -> bool {
         let left = self.room_bytes.checked_sub(name.len() + ITEM_BYTES);
         self.room_bytes = left.unwrap_or(self.room_bytes);
         left.is_some()
     }
 
-    /// Remembers `hits`, for which room was taken, if there is room for the directory too.
+    /// Caches `hits`, for which memory was reserved, if there is memory for the directory too.
     fn keep(&mut self, key: Key, hits: Vec<Hit>) -> bool {
         let has_room = self.take(b"");
         match has_room {
@@ -182,31 +184,31 @@ impl Memory {
         has_room
     }
 
-    /// Gives the room back that was taken for `hits`.
+    /// Releases the memory that was reserved for `hits`.
     fn forget(&mut self, hits: &[Hit]) {
         let taken: usize = hits.iter().map(|hit| hit.name.len() + ITEM_BYTES).sum();
         self.room_bytes += taken;
     }
 }
 
-/// Where the entries of a directory come from.
+/// The origin of the entries of a directory.
 enum From<'a> {
-    /// Its tree.
+    /// The tree of the directory.
     Tree(Box<TreeReader<'a>>),
-    /// Memory: what matches, and how much of it came by.
+    /// The cache: the matches, and the number of those already processed.
     Memory(Rc<[Hit]>, usize),
 }
 
-/// A directory we are in.
+/// An open directory.
 struct Frame<'a> {
     from: From<'a>,
     key: Key,
     path_bytes: usize,
-    /// Of the directory itself, for its parent.
+    /// The match of the directory itself, for its parent.
     brief: Option<Brief>,
-    /// What is to be remembered; nothing once that is not complete.
+    /// The matches to cache; `None` once they are incomplete.
     hits: Option<Vec<Hit>>,
-    /// Whether anything was found at or below it.
+    /// Whether the directory matches or has matches below it.
     has_found: bool,
 }
 
@@ -221,7 +223,7 @@ pub struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// A search that has seen nothing yet.
+    /// A search with an empty cache.
     pub fn new(
         blobs: &'a BlobReader<'a>,
         patterns: &'a Patterns,
@@ -240,11 +242,11 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Tells `listener` of everything at and below `entry`, which is at the absolute `path`,
-    /// that matches. The root itself has no name that could.
+    /// Reports every match in and below `entry`, which is at the absolute `path`, to `listener`. The
+    /// root has no name that could match.
     ///
     /// # Errors
-    /// Those of the listener, and what is not of one tree alone.
+    /// Errors of the listener, and errors that concern more than one tree.
     pub fn run(&mut self, path: &[u8], entry: &Entry, listener: &mut dyn Listener) -> Result<()> {
         self.frames.clear();
         self.path = path.strip_suffix(b"/").unwrap_or(path).to_vec();
@@ -262,7 +264,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// Goes on by one entry.
+    /// Processes the next entry.
     fn step(&mut self, listener: &mut dyn Listener) -> Result<()> {
         let frame = self.frames.last_mut().expect("we are in a directory");
         self.path.truncate(frame.path_bytes);
@@ -288,7 +290,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Deals with an entry of a tree.
+    /// Processes an entry of a tree.
     fn entry(&mut self, entry: &Entry, listener: &mut dyn Listener) -> Result<()> {
         self.arrive(&entry.name);
         let is_match = self.patterns.match_entry(&entry.name, &self.path);
@@ -309,7 +311,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// Deals with what memory has instead of an entry.
+    /// Processes a cached match instead of an entry.
     fn remembered(&mut self, hit: Option<Hit>, listener: &mut dyn Listener) -> Result<()> {
         let Some(hit) = hit else {
             self.frames.pop();
@@ -327,7 +329,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// Goes into a directory, unless it is known that nothing is to be found there.
+    /// Enters a directory, unless the cache shows that it has no matches.
     fn enter(&mut self, directory: &Entry, brief: Option<Brief>) {
         let key = key(&self.path, directory);
         match self.memory.known.get(&key).cloned() {
@@ -349,7 +351,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Goes into a directory that was searched before.
+    /// Enters a directory that was searched before.
     fn recall(&mut self, key: Key, hits: Rc<[Hit]>) {
         self.frames.push(Frame {
             from: From::Memory(hits, 0),
@@ -361,7 +363,7 @@ impl<'a> Search<'a> {
         });
     }
 
-    /// Leaves a directory that was read, and remembers what was found there.
+    /// Leaves a directory that was read, and caches its matches.
     fn leave(&mut self) {
         let left = self.frames.pop().expect("we are in a directory");
         let name = self.name();
@@ -377,7 +379,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Notes for the directory we are in what was found at `name`.
+    /// Adds the match at `name` to the current directory.
     fn note(&mut self, name: &[u8], brief: Option<Brief>, below: Option<Key>) {
         let Some(frame) = self.frames.last_mut() else {
             return;
@@ -399,7 +401,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Notes that what was found in the directory we are in is not known completely.
+    /// Marks the matches of the current directory as incomplete.
     fn forget(&mut self) {
         let hits = self.frames.last_mut().and_then(|frame| frame.hits.take());
         self.memory.forget(&hits.unwrap_or_default());

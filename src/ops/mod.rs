@@ -1,4 +1,4 @@
-//! Operations on an open store, one module each: what users ask for.
+//! Operations on an open store, one module for each.
 
 pub mod archive;
 pub mod backup;

@@ -1,4 +1,4 @@
-//! Finding the snapshot, and the path in it, that a person means.
+//! Finds the snapshot, and the path in it, that a command-line argument refers to.
 
 use crate::error::{During, Error, Kind, Result};
 use crate::format::entry::Entry;
@@ -8,15 +8,15 @@ use crate::kloset::snapshot::{Snapshot, Stored, list};
 use crate::kloset::tree::TreeReader;
 use crate::util::printable::printable;
 
-/// Decoded blocks that are kept on the way down to one entry.
+/// Size of the cache of decoded blocks for the path to one entry.
 const CACHE_BYTES: usize = 4 << 20;
-/// What the newest snapshot may be called.
+/// The name of the newest snapshot on the command line.
 const LATEST: &str = "latest";
 
-/// The one snapshot whose id begins with `prefix`, or the newest one for `latest`.
+/// The only snapshot whose id begins with `prefix`, or the newest one for `latest`.
 ///
 /// # Errors
-/// [`Kind::NotFound`] if there is none; [`Kind::Usage`] if there are several, naming them.
+/// [`Kind::NotFound`] if there is none; [`Kind::Usage`] if there are several, with their ids.
 pub fn by_prefix(snapshots: &[Stored], prefix: &str) -> Result<Stored> {
     if prefix == LATEST {
         let newest = snapshots.last().cloned();
@@ -52,14 +52,14 @@ pub fn by_prefix(snapshots: &[Stored], prefix: &str) -> Result<Stored> {
     }
 }
 
-/// Every snapshot that can be read, oldest first.
+/// Every readable snapshot, oldest first.
 pub fn all(kloset: &Kloset) -> Result<Vec<Stored>> {
     Ok(list(kloset, kloset.observer())?.0)
 }
 
-/// The absolute path that `path` means in `snapshot`: an absolute one itself, a relative one
-/// below what was backed up, without `.`, and `..` going up. Of a single file the directory it
-/// is in counts, as if it had been backed up from there.
+/// The absolute path of `path` in `snapshot`. A relative path starts at the place that was backed up;
+/// `.` and `..` are resolved. If a single file was backed up, a relative path starts at its
+/// directory, as if the backup had been made there.
 pub fn resolve(kloset: &Kloset, snapshot: &Snapshot, path: &[u8]) -> Result<Vec<u8>> {
     if path.starts_with(b"/") {
         return Ok(normal(path));
@@ -71,8 +71,9 @@ pub fn resolve(kloset: &Kloset, snapshot: &Snapshot, path: &[u8]) -> Result<Vec<
     Ok(normal(&[&start, &b"/"[..], path].concat()))
 }
 
-/// Whether there is anything but a directory at `path`. Several places have one in common, and
-/// of what is damaged nobody can tell.
+/// Whether the entry at `path` is not a directory. Returns `false` if several places were backed up,
+/// because their common path is a directory, and if the entry is damaged, because its kind is then
+/// unknown.
 fn is_file(kloset: &Kloset, snapshot: &Snapshot, path: &[u8]) -> Result<bool> {
     if snapshot.roots.len() != 1 {
         return Ok(false);
@@ -82,7 +83,7 @@ fn is_file(kloset: &Kloset, snapshot: &Snapshot, path: &[u8]) -> Result<bool> {
     Ok(entry.is_ok_and(|entry| !entry.is_dir()))
 }
 
-/// The absolute `path` without `.`, `..` going up, and no slash at its end.
+/// The absolute `path` with `.` and `..` resolved, without a trailing slash.
 pub fn normal(path: &[u8]) -> Vec<u8> {
     let mut names: Vec<&[u8]> = Vec::new();
     for name in path.split(|byte| *byte == b'/') {
@@ -98,7 +99,7 @@ pub fn normal(path: &[u8]) -> Vec<u8> {
 /// The entry at the absolute `path` of `snapshot`.
 ///
 /// # Errors
-/// [`Kind::NotFound`] if nothing was backed up there; [`Kind::Corrupt`] if it may lie in a part
+/// [`Kind::NotFound`] if nothing was backed up there; [`Kind::Corrupt`] if the entry may be in a part
 /// of a directory that is lost or damaged.
 pub fn entry(blobs: &BlobReader<'_>, snapshot: &Snapshot, path: &[u8]) -> Result<Entry> {
     let mut entry = snapshot.root.clone();
@@ -112,8 +113,8 @@ pub fn entry(blobs: &BlobReader<'_>, snapshot: &Snapshot, path: &[u8]) -> Result
     Ok(entry)
 }
 
-/// The entry called `name` in the directory `parent`. A damaged part of its tree is passed
-/// over: it is the answer only if the name is nowhere else.
+/// The entry with the name `name` in the directory `parent`. A damaged part of its tree is skipped;
+/// it is the error only if the name is not found elsewhere.
 fn child(blobs: &BlobReader<'_>, parent: &Entry, name: &[u8]) -> Result<Entry> {
     let mut reader = TreeReader::new(blobs, parent);
     let mut damage = None;

@@ -1,21 +1,22 @@
-//! Files with several names: the first is a member with contents, further ones refer to it.
+//! Files with several names: the first name becomes a member with contents, further names refer to
+//! it.
 //!
-//! Memory is bounded. Where there is no room for another file, its names each become a
-//! member with contents: larger, and right.
+//! Memory is bounded. If there is no space for another file, each of its names becomes a member with
+//! contents: the archive is larger, but correct.
 
 use std::collections::HashMap;
 
 use crate::format::entry::Entry;
 
-/// Memory for names: some 200,000 files.
+/// Memory for names: enough for about 200,000 files.
 const LIMIT_BYTES: usize = 32 << 20;
-/// What one file takes beside its name: key and slot, in a table that is half empty at times.
+/// Memory per file in addition to its name: key and slot, in a table that can be half empty.
 const SLOT_BYTES: usize = 128;
 
-/// Files that are members, and have other names.
+/// Files with several names that are members.
 #[derive(Default)]
 pub(super) struct Firsts {
-    /// By device and inode.
+    /// Keyed by device and inode.
     by_inode: HashMap<(u64, u64), First>,
     bytes: usize,
 }
@@ -25,13 +26,13 @@ struct First {
     name: Box<[u8]>,
     size_bytes: u64,
     mtime_ns: i64,
-    /// Names that are still to come, if all of them are archived.
+    /// Names that are still expected, if all of them are archived.
     to_come: u64,
 }
 
 impl Firsts {
-    /// The name of the member that has the contents of the file `entry`. One that was
-    /// written to between looks at two of its names has none.
+    /// The name of the member that has the contents of the file `entry`. `None` if the file was
+    /// written to between the backups of two of its names.
     pub(super) fn of(&mut self, entry: &Entry) -> Option<Box<[u8]>> {
         let metadata = &entry.metadata;
         let key = (metadata.device, metadata.inode);
@@ -48,7 +49,7 @@ impl Firsts {
         Some(name)
     }
 
-    /// Notes that the contents of the file `entry` are in the member called `name`.
+    /// Notes that the contents of the file `entry` are in the member `name`.
     pub(super) fn keep(&mut self, name: &[u8], entry: &Entry) {
         let metadata = &entry.metadata;
         let key = (metadata.device, metadata.inode);

@@ -1,18 +1,17 @@
-//! A snapshot, or a part of one, as an archive that other programs read.
+//! Writes a snapshot, or a part of one, as an archive that other programs can read.
 //!
 //! ```text
 //! walk the trees -> members, one after the other -> tar or zip -> gzip -> sink
 //! ```
 //!
-//! An archive is a stream: it is written from start to end, never goes back, and what
-//! is in memory does not depend on how large files or directories are. The same
-//! snapshot gives the same bytes each time.
+//! An archive is a stream: it is written sequentially without seeking, and the memory used does not
+//! depend on the size of files or directories. The same snapshot always results in the same bytes.
 //!
-//! A member's length stands before its contents. So when contents turn out to be lost
-//! halfway, zeros take their place and the file is told and counted as failed: what
-//! follows it stays readable. What was never backed up is left out.
+//! The length of a member precedes its contents. If a part of the contents turns out to be lost,
+//! zeros take its place, and the file is reported and counted as failed. So the rest of the archive
+//! stays readable. Files that were never backed up are left out.
 //!
-//! What a format has no place for is counted in [`Missing`], and no error.
+//! Data that the format cannot represent is counted in [`Missing`]. This is not an error.
 
 mod links;
 mod out;
@@ -42,49 +41,49 @@ use out::Out;
 use tar::Tar;
 use zip::Zip;
 
-/// Decoded blocks that are kept: neighbours in the walk share them.
+/// Size of the cache of decoded blocks: consecutive entries share them.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// What an archive is written as.
+/// The format of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Tar, in the pax interchange format of POSIX.1-2001.
     Tar,
-    /// The same in gzip (RFC 1952).
+    /// The same, compressed with gzip (RFC 1952).
     Tarball,
-    /// Zip, with ZIP64 where it takes that.
+    /// Zip, with ZIP64 where necessary.
     Zip,
 }
 
-/// What the names of members begin with.
+/// The directory to which the names of members are relative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// The root of the snapshot, without its slash.
+    /// The root of the snapshot; names have no leading slash.
     FromRoot,
-    /// What is archived: names are relative to that directory, which is no member itself.
+    /// The archived directory, which is not a member itself.
     FromPath,
 }
 
-/// How to archive.
+/// Options of [`run`].
 pub struct Options {
-    /// As what.
+    /// The format of the archive.
     pub format: Format,
-    /// Under which names.
+    /// The names of members.
     pub names: Names,
-    /// Set when the user wants to stop.
+    /// Set when the user requests a stop.
     pub interrupt: Interrupt,
 }
 
-/// What the format has no place for, each by its count.
+/// Counts of data that the format cannot represent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Missing {
-    /// Sockets, which are left out.
+    /// Sockets that are left out.
     pub sockets: u64,
-    /// FIFOs, which are left out.
+    /// FIFOs that are left out.
     pub fifos: u64,
-    /// Devices, which are left out.
+    /// Devices that are left out.
     pub devices: u64,
-    /// Further names of files, which are copies.
+    /// Further names of files, which are archived as copies.
     pub links: u64,
     /// Entries whose extended attributes are left out.
     pub xattrs: u64,
@@ -92,71 +91,71 @@ pub struct Missing {
     pub flags: u64,
 }
 
-/// How it went.
+/// The result of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// Files, links and the like in the archive.
+    /// Files, links and other members except directories.
     pub files: u64,
-    /// Directories in it.
+    /// Directories in the archive.
     pub directories: u64,
     /// Bytes of contents.
     pub bytes: u64,
     /// Bytes of the archive.
     pub archive_bytes: u64,
-    /// Items that are not in it as they were.
+    /// Items that are missing in the archive or differ from the original.
     pub errors: u64,
-    /// Whether damage is among the reasons.
+    /// Whether any of the errors is damage.
     pub is_damaged: bool,
-    /// What the format has no place for.
+    /// Data that the format cannot represent.
     pub missing: Missing,
-    /// How long it took.
+    /// Elapsed time of the run.
     pub duration: Duration,
 }
 
-/// What becomes of the holes of a file.
+/// The representation of the holes of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holes {
-    /// They are zeros among the contents.
+    /// Zeros in the contents.
     Zeros,
-    /// The member tells where they are, and its contents are what lies between them.
+    /// A map in the member; its contents are only the data between the holes.
     Told,
 }
 
-/// An archive that is being written. Names are raw bytes without a slash at either end.
+/// An archive that is being written. Names are raw bytes without a leading or trailing slash.
 trait Members {
-    /// Whether it has a place for `kind`; any has one for files and directories.
+    /// Whether the format supports `kind`. Every format supports files and directories.
     fn takes(&self, kind: FileKind) -> bool;
 
-    /// Counts what it has no place for of an entry that is a member.
+    /// Counts data of a member that the format cannot represent.
     fn miss(&self, entry: &Entry, missing: &mut Missing);
 
     /// Whether a file can have further names.
     fn has_links(&self) -> bool;
 
-    /// Adds a directory, link or the like.
+    /// Adds a directory, link or other node without contents.
     fn node(&mut self, name: &[u8], entry: &Entry) -> Result<()>;
 
-    /// Adds a further name of the file whose member is called `first`.
+    /// Adds a further name of the file whose member has the name `first`.
     fn link(&mut self, name: &[u8], entry: &Entry, first: &[u8]) -> Result<()>;
 
-    /// Begins a file. Its contents follow in [`Members::data`], exactly as long as they are to be.
+    /// Begins a file. The caller passes its contents, with exactly the announced length, to
+    /// [`Members::data`].
     fn file(&mut self, name: &[u8], entry: &Entry) -> Result<Holes>;
 
     /// Appends to the contents of the file.
     fn data(&mut self, bytes: &[u8]) -> Result<()>;
 
-    /// Ends the file.
     fn end(&mut self) -> Result<()>;
 
-    /// Ends the archive, and tells how long it became.
+    /// Ends the archive, and returns its length in bytes.
     fn finish(&mut self) -> Result<u64>;
 }
 
-/// Writes what is at `path` in `snapshot` to `sink`, in pieces of any length.
+/// Writes the entry at `path` in `snapshot` to `sink`, in parts of any length.
 ///
 /// # Errors
-/// Whatever keeps the archive from being whole, those of `sink` among them. Items that
-/// fail are told to the observer and counted.
+/// Any error that prevents the archive from being complete, including errors of `sink`. Items that
+/// fail are reported to the observer and counted.
 pub fn run(
     kloset: &Kloset,
     snapshot: &Snapshot,
@@ -198,7 +197,7 @@ pub fn run(
     })
 }
 
-/// How many bytes of the path of an entry are left out of the name of its member.
+/// Number of leading bytes of an entry's path that are not part of the name of its member.
 fn name_at(path: &[u8], entry: &Entry, names: Names) -> usize {
     let path = path.strip_suffix(b"/").unwrap_or(path);
     match names {
@@ -208,14 +207,14 @@ fn name_at(path: &[u8], entry: &Entry, names: Names) -> usize {
     }
 }
 
-/// What is known while an archive is written.
+/// The state of an archive that is being written.
 struct Archive<'a> {
     kloset: &'a Kloset,
     blobs: &'a BlobReader<'a>,
     interrupt: &'a Interrupt,
     failures: Failures<'a>,
     members: Box<dyn Members + 'a>,
-    /// Whether the sink takes no more.
+    /// Whether the sink has failed.
     is_broken: &'a Cell<bool>,
     firsts: Firsts,
     summary: Summary,
@@ -287,7 +286,7 @@ impl Archive<'_> {
     /// Counts the failure of the item at `path`.
     ///
     /// # Errors
-    /// Those that no other item would be spared.
+    /// Errors that would affect other items too.
     fn fail(&mut self, path: &[u8], error: Error) -> Result<()> {
         if self.is_broken.get() || !error.is_of_one_object() {
             return Err(error);
@@ -320,10 +319,10 @@ impl Archive<'_> {
         Ok(())
     }
 
-    /// Adds a file with its contents, and with zeros for what is lost of them.
+    /// Adds a file with its contents. Lost parts are replaced by zeros.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] if something is lost. The archive is then as good as before.
+    /// [`Kind::Corrupt`] if a part is lost. The archive remains valid.
     fn contents(&mut self, name: &[u8], entry: &Entry) -> Result<()> {
         let holes = self.members.file(name, entry)?;
         let size_bytes = entry.metadata.size_bytes;
@@ -335,7 +334,7 @@ impl Archive<'_> {
         let (members, interrupt) = (&mut self.members, self.interrupt);
         let mut take = |bytes: &[u8]| {
             interrupt.check()?;
-            // Contents are no longer than they are to be, so this limits the zeros at the end.
+            // Contents never exceed the announced length, so this limits the zeros at the end.
             let fitting = left.get().min(bytes.len() as u64);
             left.set(left.get() - fitting);
             add(bytes_done, fitting);
@@ -360,7 +359,7 @@ impl Archive<'_> {
 }
 
 impl Missing {
-    /// Counts an entry of `kind`, which the format has no place for.
+    /// Counts an entry of `kind`, which the format does not support.
     fn leave_out(&mut self, kind: FileKind) {
         match kind {
             FileKind::Socket => self.sockets += 1,

@@ -1,4 +1,4 @@
-//! From the members of an archive to whoever takes its bytes: gathered, and compressed if wanted.
+//! Buffers the bytes of an archive, compresses them if requested, and passes them to the sink.
 
 use std::io::Write;
 
@@ -8,33 +8,34 @@ use flate2::write::GzEncoder;
 use crate::error::{During, Result};
 use crate::kloset::content::reader::Sink;
 
-/// Bytes that are handed on at once: headers are small, and each hand-over a system call.
+/// Bytes that are passed on at a time: headers are small, and each write to the sink is a system
+/// call.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Where the bytes of an archive go.
+/// The output of an archive.
 pub(super) struct Out<'a> {
     sink: Sink<'a>,
     waiting: Waiting,
-    /// How many bytes were written, before compression.
+    /// Bytes written, before compression.
     position: u64,
-    /// How many bytes the sink took.
+    /// Bytes that the sink has accepted.
     handed_on: u64,
 }
 
-/// What waits to be handed on.
+/// Bytes that are not passed on yet.
 enum Waiting {
     Plain(Vec<u8>),
-    /// Without a name and a time in its header, so that the same bytes become the same bytes.
+    /// The gzip header has no name and no time, so that equal input results in equal output.
     Gzip(GzEncoder<Vec<u8>>),
 }
 
 impl<'a> Out<'a> {
-    /// To `sink`, as it is.
+    /// Writes to `sink` without compression.
     pub(super) fn plain(sink: Sink<'a>) -> Out<'a> {
         Out::new(sink, Waiting::Plain(Vec::new()))
     }
 
-    /// To `sink`, compressed.
+    /// Writes to `sink` with compression.
     pub(super) fn gzip(sink: Sink<'a>) -> Out<'a> {
         let encoder = GzEncoder::new(Vec::new(), Compression::default());
         Out::new(sink, Waiting::Gzip(encoder))
@@ -49,12 +50,11 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// How many bytes were written, before compression.
+    /// Bytes written, before compression.
     pub(super) fn position(&self) -> u64 {
         self.position
     }
 
-    /// Appends `bytes`.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.position += bytes.len() as u64;
         match &mut self.waiting {
@@ -67,7 +67,7 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// Hands everything on, and tells how much that was since the beginning.
+    /// Passes everything on, and returns the total number of bytes passed on.
     pub(super) fn finish(&mut self) -> Result<u64> {
         if let Waiting::Gzip(encoder) = &mut self.waiting {
             encoder.try_finish().during(|| "compress")?;

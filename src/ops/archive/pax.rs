@@ -1,14 +1,14 @@
-//! The headers of a member of a tar archive: the block of 512 bytes that it begins with, and
-//! before that the records of what the block has no room for (POSIX.1-2024, pax).
+//! The headers of a member of a tar archive: the block of 512 bytes at its beginning, preceded by
+//! records for values that do not fit in the block (POSIX.1-2024, pax).
 //!
-//! Both are of the crate `tar`. It writes from readers, and contents come to us in pieces;
-//! so it is given the headers alone, in memory. Three things are set beside it:
+//! The crate `tar` encodes both. It writes contents from readers, but here contents arrive in parts;
+//! so it encodes only the headers, in memory. This module corrects three of its results:
 //!
-//! - It leaves the name of the header of records empty. Busybox takes that for the end of
-//!   the archive, and the records for a damaged header.
-//! - It cuts the first digits off numbers of devices that are too large.
-//! - It refuses names that do not fit, of which a part is left here, for readers that pass
-//!   over records.
+//! - It leaves the name of the records header empty. Busybox interprets this as the end of the
+//!   archive, and the records as a damaged header.
+//! - It truncates the leading digits of large device numbers.
+//! - It refuses names that do not fit. This module stores the beginning of the name, for readers that
+//!   ignore records.
 
 use std::ffi::OsStr;
 use std::io;
@@ -16,18 +16,18 @@ use std::os::unix::ffi::OsStrExt;
 
 use ::tar::{Builder, EntryType, Header as Block};
 
-/// The length of a header, and what everything else is filled up to.
+/// The length of a header. Everything else is padded to a multiple of it.
 pub(super) const BLOCK_BYTES: usize = 512;
-/// The name of what holds the records, for readers that do not know them.
+/// The name of the records header, for readers that do not know records.
 const RECORDS_NAME: &[u8] = b"PaxHeaders";
 /// The length of the field for the name of an owner.
 const OWNER_NAME_BYTES: usize = 32;
 const NANOSECONDS: u64 = 1_000_000_000;
 
-/// What puts the name of an owner into its field.
+/// Sets the field for the name of an owner.
 type SetName = fn(&mut Block, &str) -> io::Result<()>;
 
-/// The headers of one member, put together piece by piece.
+/// Builder for the headers of one member.
 pub(super) struct Header {
     block: Block,
     records: Vec<(String, Vec<u8>)>,
@@ -36,7 +36,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// The header of a member that is a `kind`.
+    /// Creates the header of a member of type `kind`.
     pub(super) fn new(kind: EntryType) -> Header {
         let mut block = Block::new_ustar();
         block.set_entry_type(kind);
@@ -48,7 +48,7 @@ impl Header {
         }
     }
 
-    /// The name of the member.
+    /// Sets the name of the member.
     pub(super) fn name(&mut self, name: &[u8]) {
         let mut block = self.block.clone();
         let fits = block.set_path(OsStr::from_bytes(name)).is_ok();
@@ -61,12 +61,12 @@ impl Header {
         }
     }
 
-    /// The name of a member whose real name is in a record; only its beginning, if it is long.
+    /// Sets the name of a member whose real name is in a record. A long name is truncated.
     pub(super) fn stand_in_name(&mut self, name: &[u8]) {
         fill(&mut self.block.as_old_mut().name, name);
     }
 
-    /// Where a link points, or which member it is another name of.
+    /// Sets the target of a link, or the member to which a further name refers.
     pub(super) fn target(&mut self, target: &[u8]) {
         let fits = fill(&mut self.block.as_old_mut().linkname, target);
         if !fits || is_foreign(target) {
@@ -74,18 +74,18 @@ impl Header {
         }
     }
 
-    /// Permission bits.
+    /// Sets the permission bits.
     pub(super) fn mode(&mut self, mode: u32) {
         self.block.set_mode(mode);
     }
 
-    /// The length of what follows the header.
+    /// Sets the length of the contents, in bytes.
     pub(super) fn size(&mut self, size_bytes: u64) {
         self.block.set_size(size_bytes);
         self.large_number("size", size_bytes, self.block.as_old().size[0]);
     }
 
-    /// Owner and group, by number and, where they are known, by name.
+    /// Sets owner and group, by number and, where known, by name.
     pub(super) fn owner(&mut self, ids: (u32, u32), names: (Option<&str>, Option<&str>)) {
         self.block.set_uid(ids.0.into());
         self.block.set_gid(ids.1.into());
@@ -95,9 +95,9 @@ impl Header {
         self.owner_name("gname", names.1, Block::set_groupname);
     }
 
-    /// Which device it is.
+    /// Sets the device number.
     pub(super) fn device(&mut self, major: u32, minor: u32) {
-        // The field of an owner has the same form, and there the crate keeps every digit.
+        // The field for the owner has the same form, and there the crate keeps every digit.
         let field = |number: u32| {
             let mut block = Block::new_ustar();
             block.set_uid(number.into());
@@ -107,7 +107,7 @@ impl Header {
         (block.dev_major, block.dev_minor) = (field(major), field(minor));
     }
 
-    /// The time of the last change, in nanoseconds since 1970.
+    /// Sets the modification time, in nanoseconds since 1970.
     pub(super) fn mtime(&mut self, time_ns: i64) {
         let whole = time_ns.unsigned_abs() / NANOSECONDS;
         let fraction = time_ns.unsigned_abs() % NANOSECONDS;
@@ -122,24 +122,24 @@ impl Header {
         }
     }
 
-    /// An extended attribute, in the way of Schily's star.
+    /// Adds an extended attribute, in the format of Schily's star.
     pub(super) fn xattr(&mut self, name: &str, value: &[u8]) {
         let name = name.replace('%', "%25").replace('=', "%3D");
         self.record(&format!("SCHILY.xattr.{name}"), value);
     }
 
-    /// A record of digits, or of bytes that are to be bytes.
+    /// Adds a record of digits or raw bytes.
     pub(super) fn record(&mut self, key: &str, value: &[u8]) {
         self.records.push((key.to_owned(), value.to_owned()));
     }
 
-    /// A record of text, which may be no text.
+    /// Adds a record of text, which may turn out to be invalid UTF-8.
     pub(super) fn text(&mut self, key: &str, value: &[u8]) {
         self.is_binary |= std::str::from_utf8(value).is_err();
         self.record(key, value);
     }
 
-    /// The records, if it takes any, and the block.
+    /// The encoded headers: the records, if any are needed, and the block.
     pub(super) fn finish(mut self) -> Vec<u8> {
         let mut bytes = self.sealed_records();
         self.block.set_cksum();
@@ -167,7 +167,8 @@ impl Header {
         bytes
     }
 
-    /// A name goes into its field with `set` if it fits, with the zero that ends it.
+    /// Puts a name into its field with `set` if it fits with the terminating zero; otherwise into a
+    /// record.
     fn owner_name(&mut self, key: &str, name: Option<&str>, set: SetName) {
         let name = name.unwrap_or_default();
         let fits = name.is_ascii() && name.len() < OWNER_NAME_BYTES;
@@ -176,7 +177,7 @@ impl Header {
         }
     }
 
-    /// A number that is not octal in its field, which begins with `first`, has a record too.
+    /// Adds a record for a number that is not octal in its field, which begins with `first`.
     fn large_number(&mut self, key: &str, value: u64, first: u8) {
         if is_large(first) {
             self.record(key, value.to_string().as_bytes());
@@ -184,20 +185,20 @@ impl Header {
     }
 }
 
-/// Whether a field that begins with `first` holds a number that has too many octal digits.
+/// Whether a field that begins with `first` holds a number with too many octal digits.
 fn is_large(first: u8) -> bool {
     first & 0x80 != 0
 }
 
-/// Puts into `field` what fits of `bytes`, and tells whether that is all of them.
+/// Copies as much of `bytes` into `field` as fits. Returns whether all of it fit.
 fn fill(field: &mut [u8], bytes: &[u8]) -> bool {
     let fitting = bytes.len().min(field.len());
     field[..fitting].copy_from_slice(&bytes[..fitting]);
     fitting == bytes.len()
 }
 
-/// Whether a name is text that only a record tells the encoding of. What is no text at all
-/// is as well off without one.
+/// Whether a name is non-ASCII text, whose encoding only a record can declare. A record does not help
+/// a name that is not valid UTF-8.
 fn is_foreign(name: &[u8]) -> bool {
     !name.is_ascii() && std::str::from_utf8(name).is_ok()
 }

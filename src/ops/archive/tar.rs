@@ -1,5 +1,5 @@
-//! Tar, as POSIX has it since 2001, with what GNU tar and libarchive add to it: extended
-//! attributes, and files with holes (GNU's sparse format 1.0).
+//! Tar as specified by POSIX since 2001, with extensions of GNU tar and libarchive: extended
+//! attributes, and files with holes (GNU sparse format 1.0).
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -14,24 +14,24 @@ use crate::error::Result;
 use crate::format::entry::Entry;
 use crate::format::holes::content_bytes;
 
-/// Holes of less than this are zeros: there are programs that do not know of holes, and
-/// they take such files for what they are not.
+/// Files with fewer bytes of holes are archived with zeros: programs that do not support holes
+/// extract a sparse member with wrong contents.
 const HOLES_BYTES: u64 = 1 << 20;
-/// What an archive ends with.
+/// The end of an archive.
 const END: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];
 
-/// A tar archive.
+/// A tar archive that is being written.
 pub(super) struct Tar<'a> {
     out: Out<'a>,
 }
 
 impl<'a> Tar<'a> {
-    /// An empty one.
+    /// Creates an empty archive.
     pub(super) fn new(out: Out<'a>) -> Tar<'a> {
         Tar { out }
     }
 
-    /// Fills the last block up.
+    /// Pads the last block.
     fn fill(&mut self) -> Result<()> {
         let used = (self.out.position() % BLOCK_BYTES as u64) as usize;
         match used {
@@ -116,7 +116,7 @@ impl Members for Tar<'_> {
     }
 }
 
-/// The type of a member that is no file.
+/// The type of a member that is not a file.
 fn type_of(kind: FileKind) -> EntryType {
     match kind {
         FileKind::Directory => EntryType::Directory,
@@ -128,7 +128,7 @@ fn type_of(kind: FileKind) -> EntryType {
     }
 }
 
-/// A header with everything that any entry has.
+/// A header with the metadata that every entry has.
 fn described(kind: EntryType, entry: &Entry) -> Header {
     let metadata = &entry.metadata;
     let mut header = Header::new(kind);
@@ -138,7 +138,7 @@ fn described(kind: EntryType, entry: &Entry) -> Header {
         (entry.user.as_deref(), entry.group.as_deref()),
     );
     header.mtime(metadata.mtime_ns);
-    // A further name of a file has the attributes already.
+    // The attributes are recorded with the first name of a file.
     if kind != EntryType::Link {
         for (name, value) in &entry.details.xattrs {
             if let Some(name) = text(name) {
@@ -149,13 +149,13 @@ fn described(kind: EntryType, entry: &Entry) -> Header {
     header
 }
 
-/// The name of an extended attribute, which keys of records can have in them only as text.
+/// The name of an extended attribute; `None` unless it is text, because keys of records must be text.
 fn text(name: &[u8]) -> Option<&str> {
     std::str::from_utf8(name).ok()
 }
 
-/// Where a file of `size_bytes` has data, as it stands before that: the number of runs, and
-/// where each begins and how long it is, in decimal, a line each, up to a full block.
+/// The sparse map that precedes the contents of a file of `size_bytes`: the number of data runs, then
+/// the offset and length of each, in decimal, one per line, padded to a full block.
 fn map(holes: &[Range<u64>], size_bytes: u64) -> Vec<u8> {
     let mut runs = Vec::new();
     let mut at = 0;
@@ -165,7 +165,7 @@ fn map(holes: &[Range<u64>], size_bytes: u64) -> Vec<u8> {
         }
         at = hole.end;
     }
-    // An empty run tells the end of a file that ends with a hole.
+    // An empty run marks the end of a file that ends with a hole.
     runs.push((at, size_bytes - at));
     let mut map = format!("{}\n", runs.len());
     for (start, length) in runs {

@@ -1,23 +1,23 @@
-//! Is everything the snapshots need there, and intact?
+//! Verifies that all data referenced by snapshots is present and intact.
 //!
-//! **Snapshots, then objects.** Every object is read and compared with its name, every sealed part
-//! opened, every chunk's id recomputed ([`objects`]). What proves to be good goes into an
-//! index of this check's own, in temporary files, so that nothing here relies on a
-//! cache, and memory does not grow with the store. Snapshots are listed and read before packs
-//! are listed: a backup that ends meanwhile published its packs before its snapshot, so what
-//! a snapshot that we know refers to is among the packs that we know. An object that is gone by
-//! the time it is read was removed meanwhile, which is no damage.
+//! **Objects.** Every object is read and compared with its name, every sealed part is opened, and the
+//! id of every chunk is recomputed ([`objects`]). Intact chunks are recorded in a temporary index
+//! that belongs to this check. So the check relies on no cache, and its memory does not grow with the
+//! store. Snapshots are listed and read before packs are listed. A concurrent backup publishes its
+//! packs before its snapshot, so all packs that a known snapshot references are among the listed
+//! packs. An object that no longer exists when it is read was removed meanwhile, which is not damage.
 //!
-//! Index objects are copies of footers, and are compared with these ([`super::claims`]).
+//! Index objects are copies of footers, and are compared with these ([`crate::kloset::claims`]).
 //!
-//! **Then references.** From every snapshot down ([`references`]): each tree is read, each
-//! chunk of each file looked up among the good ones. What several snapshots share is
-//! followed once, unless there is damage below it: then each of them is named.
+//! **References.** Then all references are traversed, from every snapshot down ([`references`]): each
+//! tree is read, and each chunk of each file is looked up among the good chunks. Data that several
+//! snapshots share is traversed once, unless there is damage below it: then each of these snapshots
+//! is reported.
 //!
-//! Packs that are damaged are noted beside the index cache ([`bad_packs`]), for backups to
-//! distrust. Damage never ends a check. It is told of, counted, and the rest is looked at.
-//! With [`Depth::Structure`] blocks of files are not read; what the footers of packs
-//! say is taken for good. [`names`] needs no key: it compares objects with their names only.
+//! Damaged packs are recorded next to the index cache ([`bad_packs`]), so that backups do not rely on
+//! them. Damage never ends a check: it is reported and counted, and the check continues. With
+//! [`Depth::Structure`], blocks of files are not read, and the footers of packs are assumed to be
+//! correct. [`names`] needs no key: it only compares objects with their names.
 
 mod objects;
 mod reading;
@@ -41,74 +41,74 @@ use crate::store::{Area, Store};
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
-/// How closely to look.
+/// How much of the data is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// Structure only: nothing of the contents of files is read.
+    /// Structure only: no contents of files are read.
     Structure,
-    /// Every byte.
+    /// Every byte is read.
     Contents,
 }
 
-/// What to check, and how.
+/// Options of [`run`].
 pub struct Options {
-    /// How closely to look.
+    /// How much of the data is read.
     pub depth: Depth,
-    /// Threads that decode.
+    /// Number of threads that decode.
     pub workers: usize,
-    /// Set when the user wants to stop.
+    /// Set when the user requests a stop.
     pub interrupt: Interrupt,
 }
 
-/// A snapshot, or a part of one, to be checked.
+/// A snapshot, or a part of one, to check.
 #[derive(Clone)]
 pub struct Target {
-    /// The snapshot.
+    /// The snapshot to check.
     pub stored: Stored,
-    /// The path below which to check; `/` for all.
+    /// The path below which to check; `/` for the whole snapshot.
     pub path: Vec<u8>,
 }
 
-/// How a check went.
+/// The result of a check.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// Snapshots looked at.
+    /// Checked snapshots.
     pub snapshots: u64,
-    /// Those that are damaged.
+    /// Damaged snapshots.
     pub damaged_snapshots: u64,
-    /// Those of them that can be read, but lost something.
+    /// Damaged snapshots that can be read but lost data.
     pub lossy: Vec<Id>,
-    /// Objects looked at.
+    /// Checked objects.
     pub objects: u64,
-    /// Those that are damaged or missing.
+    /// Objects that are damaged or missing.
     pub damaged_objects: u64,
-    /// Packs among these.
+    /// Packs that are damaged or missing.
     pub damaged_packs: u64,
-    /// If all damaged packs are condemned: when the usual grace of the last of them is over, by
+    /// If all damaged packs are condemned: the end of the default grace period of the last one, by
     /// the store's clock in nanoseconds since 1970.
     pub damaged_until_ns: Option<i64>,
-    /// Files looked at; one that several snapshots share counts once.
+    /// Checked files. A file that several snapshots share counts once.
     pub files: u64,
-    /// Those that lost something, in each snapshot that is damaged.
+    /// Files that lost data, counted in each damaged snapshot.
     pub damaged_files: u64,
-    /// Directories looked at; one that several snapshots share counts once.
+    /// Checked directories. A directory that several snapshots share counts once.
     pub directories: u64,
-    /// Those whose lists of entries lost something, in each snapshot that is damaged.
+    /// Directories that lost entries, counted in each damaged snapshot.
     pub damaged_directories: u64,
     /// Bytes read from the store.
     pub read_bytes: u64,
-    /// How long it took.
+    /// Elapsed time of the check.
     pub duration: Duration,
 }
 
 impl Summary {
-    /// Whether anything is damaged. Of files and directories their snapshots tell.
+    /// Whether anything is damaged. Damaged files and directories are part of damaged snapshots.
     pub fn is_damaged(&self) -> bool {
         self.damaged_snapshots + self.damaged_objects > 0
     }
 }
 
-/// What every thread of one check looks at, and counts in.
+/// The shared state of the threads of one check.
 struct Context<'a> {
     store: &'a dyn Store,
     observer: &'a dyn Observer,
@@ -118,7 +118,7 @@ struct Context<'a> {
     counts: Mutex<Summary>,
     read_bytes: AtomicU64,
     packs: Mutex<PackStates>,
-    /// What index objects say, to be compared with footers.
+    /// The contents of index objects, to be compared with footers.
     claims: Mutex<Claims>,
 }
 
@@ -126,29 +126,29 @@ struct Context<'a> {
 #[derive(Default)]
 struct PackStates {
     bad: BTreeSet<Id>,
-    /// Those of them that this check looked at.
+    /// The damaged packs that this check has found.
     seen: BTreeSet<Id>,
 }
 
-/// Checks everything in the store, or only what `targets` need.
+/// Checks everything in the store, or only the data that `targets` reference.
 ///
 /// # Errors
-/// What keeps the check from being made. Damage does not: it is in the summary.
+/// Errors that prevent the check. Damage is not an error: it is in the summary.
 pub fn run(kloset: &Kloset, targets: Option<&[Target]>, options: &Options) -> Result<Summary> {
     survey(kloset, targets, options).map(|survey| survey.summary)
 }
 
-/// What a check knows in the end.
+/// The complete result of a check.
 pub(crate) struct Survey {
-    /// What was found.
+    /// The counts of the check.
     pub(crate) summary: Summary,
-    /// The chunks that can be relied on.
+    /// The chunks that are known to be good.
     pub(crate) good: Index,
-    /// What was checked.
+    /// The targets of the check.
     pub(crate) targets: Vec<Target>,
 }
 
-/// As [`run`], for whoever wants to do something about it.
+/// Like [`run`], for a caller that repairs the damage.
 pub(crate) fn survey(
     kloset: &Kloset,
     targets: Option<&[Target]>,
@@ -167,7 +167,7 @@ pub(crate) fn survey(
     })
 }
 
-/// Checks, and counts in `context`. Returns the good chunks, and what was checked.
+/// Checks, and counts in `context`. Returns the good chunks and the targets.
 fn check(
     context: &Context<'_>,
     kloset: &Kloset,
@@ -176,8 +176,8 @@ fn check(
     let good = Index::open(None);
     let snapshots = match targets {
         None => {
-            // Before anything else: index objects go on telling of packs that are being deleted,
-            // until their condemnation goes.
+            // Read first: index objects mention packs that are being deleted until the condemnations
+            // of these packs are removed.
             let condemned = condemned::names_readable(kloset)?;
             let snapshots = objects::readable_snapshots(context, kloset)?;
             objects::check_small(context, kloset)?;
@@ -195,8 +195,8 @@ fn check(
     Ok((good, snapshots))
 }
 
-/// Checks every object against its name, for which no key is needed. CONFIG has no such
-/// name; whether it is authentic only a holder of the key can tell.
+/// Checks every object against its name, without a key. CONFIG has no such name, and verifying it
+/// requires the key.
 pub fn names(store: &dyn Store, observer: &dyn Observer, options: &Options) -> Result<Summary> {
     let started = Instant::now();
     let context = Context::new(store, observer, options);
@@ -205,7 +205,7 @@ pub fn names(store: &dyn Store, observer: &dyn Observer, options: &Options) -> R
 }
 
 impl<'a> Context<'a> {
-    /// Nothing checked yet.
+    /// A context in which nothing was checked yet.
     fn new(store: &'a dyn Store, observer: &'a dyn Observer, options: &'a Options) -> Context<'a> {
         Context {
             store,
@@ -220,7 +220,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Everything that was counted.
+    /// The final counts.
     fn finish(self, started: Instant) -> Result<Summary> {
         self.trouble.outcome()?;
         let summary = self
@@ -234,7 +234,7 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// Counts with `how`.
+    /// Updates the counts with `how`.
     fn count(&self, how: impl FnOnce(&mut Summary)) {
         how(&mut lock(&self.counts));
     }
@@ -245,8 +245,8 @@ impl<'a> Context<'a> {
         crate::kloset::progress::add(&self.observer.counters().bytes, bytes);
     }
 
-    /// Notes that something in `pack` is damaged, so that backups do not count on it. One that
-    /// we merely may not read is left alone: others may.
+    /// Notes that `pack` is damaged, so that backups do not rely on it. A pack that this client has
+    /// no permission to read is not noted: other clients may be able to read it.
     fn bad_pack(&self, pack: Id, error: &Error) {
         if is_damage(error) && !matches!(error.kind(), Kind::Denied | Kind::NotFound) {
             let packs = &mut *lock(&self.packs);
@@ -255,7 +255,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Notes that all of `pack` was looked at. If nothing was damaged, it is good again.
+    /// Notes that all of `pack` was checked. If nothing was damaged, it is good again.
     fn whole_pack(&self, pack: Id) {
         let packs = &mut *lock(&self.packs);
         if !packs.seen.contains(&pack) {
@@ -263,7 +263,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Notes until when the damaged packs stay, if all of them are condemned.
+    /// Notes when the damaged packs will be deleted, if all of them are condemned.
     fn note_condemned(&self, condemned: &HashMap<Id, i64>) {
         let packs = lock(&self.packs);
         let since = packs.seen.iter().map(|pack| condemned.get(pack));
@@ -274,7 +274,7 @@ impl<'a> Context<'a> {
         self.count(|summary| summary.damaged_until_ns = until_ns);
     }
 
-    /// Keeps the names of damaged packs for later backups, but for those that are gone.
+    /// Saves the names of damaged packs for later backups, except those that no longer exist.
     fn save_bad_packs(&self, kloset: &Kloset) {
         let PackStates { bad, seen } = &mut *lock(&self.packs);
         bad.retain(|pack| {
@@ -283,10 +283,10 @@ impl<'a> Context<'a> {
         bad_packs::write(kloset, bad);
     }
 
-    /// Takes the outcome of looking at an object that was listed: damage is told of and counted.
+    /// Classifies the outcome of checking a listed object. Damage is reported and counted.
     ///
     /// # Errors
-    /// What keeps the check from going on.
+    /// Errors that prevent the check from continuing.
     fn object<T>(&self, area: Area, id: Id, outcome: Result<T>) -> Result<Looked<T>> {
         crate::kloset::progress::add(&self.observer.counters().objects, 1);
         match outcome {
@@ -307,7 +307,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Whether an object that was listed is no longer there.
+    /// Whether an object that was listed no longer exists.
     fn is_gone(&self, area: Area, id: Id) -> Result<bool> {
         match self.store.stat(area, id) {
             Err(error) if error.kind() == Kind::NotFound => Ok(true),
@@ -317,18 +317,18 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What became of looking at an object.
+/// The result of checking an object.
 enum Looked<T> {
-    /// It is what it should be.
+    /// The object is intact.
     Good(T),
-    /// It is not, which was told of.
+    /// The object is damaged, which was reported.
     Damaged,
-    /// Somebody removed it meanwhile.
+    /// The object was removed meanwhile.
     Gone,
 }
 
 impl<T> Looked<T> {
-    /// What was made of the object, if it is good.
+    /// The value of a good object.
     fn good(self) -> Option<T> {
         match self {
             Looked::Good(value) => Some(value),
@@ -337,8 +337,8 @@ impl<T> Looked<T> {
     }
 }
 
-/// Whether an error means that something stored is not what it was, or not there.
-/// An object that cannot be read at all is as lost as one that is damaged.
+/// Whether an error means that stored data is damaged or missing. An object that cannot be read at
+/// all is as lost as a damaged one.
 fn is_damage(error: &Error) -> bool {
     error.is_of_one_object()
 }

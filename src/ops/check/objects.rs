@@ -1,4 +1,4 @@
-//! Objects against their names, and what is sealed in them against what it claims to be.
+//! Checks objects against their names, and the contents of sealed parts against their ids.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::SyncSender;
@@ -23,15 +23,16 @@ use crate::kloset::{Kloset, connections, index_object, readers};
 use crate::store::{Area, Object};
 use crate::util::Id;
 
-/// Threads that decode, as far as they are there only to wait for a store behind a network: each
-/// has a few blocks in memory.
+/// Maximum number of extra decoding threads that mainly wait for a remote store. Each has a few
+/// blocks in memory.
 const WORKERS_LIMIT: usize = 8;
-/// Objects that are read at once before packs are: index objects may take some 10 MB of memory.
+/// Objects other than packs that are read concurrently: an index object may take about 10 MB of
+/// memory.
 const OBJECTS_AT_ONCE: usize = 4;
-/// How much of an object is read at a time when nothing else says so.
+/// Bytes of an object that are read at a time by default.
 const PART_BYTES: u64 = 1 << 20;
 
-/// Checks every object that is small enough to be read whole, snapshots aside.
+/// Checks every object that is small enough to be read at once, except snapshots.
 pub(super) fn check_small(context: &Context<'_>, kloset: &Kloset) -> Result<()> {
     each_object(context, Area::Keys, |Object { id, .. }| {
         let outcome = whole(context, Area::Keys, id).and_then(|bytes| slot::inspect(&bytes));
@@ -55,7 +56,7 @@ pub(super) fn check_small(context: &Context<'_>, kloset: &Kloset) -> Result<()> 
     )
 }
 
-/// Calls `check` for every object of `area`, for several at once where the store bears it.
+/// Calls `check` for every object of `area`, concurrently if the store supports it.
 fn each_object(
     context: &Context<'_>,
     area: Area,
@@ -68,7 +69,7 @@ fn each_object(
     each_at_once(&objects, at_once, |object| check(*object))
 }
 
-/// Checks every snapshot object, and returns the snapshots that can be read.
+/// Checks every snapshot object, and returns the readable snapshots.
 pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Result<Vec<Target>> {
     let readable = Mutex::new(Vec::new());
     each_object(context, Area::Snapshots, |object| {
@@ -77,7 +78,7 @@ pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Resu
             .and_then(|bytes| snapshot::parse(kloset, id, bytes));
         match context.object(Area::Snapshots, id, outcome)? {
             Looked::Good(mut snapshot) => {
-                // Of many snapshots at once they would be too much to hold.
+                // The errors of many snapshots would need too much memory.
                 snapshot.errors = Vec::new();
                 lock(&readable).push(Stored {
                     object: id,
@@ -108,14 +109,14 @@ pub(super) fn readable_snapshots(context: &Context<'_>, kloset: &Kloset) -> Resu
         .collect())
 }
 
-/// Checks every pack, and puts into `good` what can be relied on.
+/// Checks every pack, and adds its good chunks to `good`.
 pub(super) fn check_all_packs(
     context: &Context<'_>,
     kloset: &Kloset,
     condemned: &HashMap<Id, i64>,
     good: &Index,
 ) -> Result<()> {
-    // In this order: packs that the index knows of were there when they were listed.
+    // The order matters: packs that the index knows existed before they were listed.
     let index = kloset.index()?;
     let packs = each(context, Area::Packs)?;
     expect(
@@ -138,8 +139,7 @@ pub(super) fn check_all_packs(
     Ok(())
 }
 
-/// Checks `packs`, which somebody needs, and puts into `good` what can be relied on. One that is
-/// not there is damage here.
+/// Checks the needed `packs`, and adds their good chunks to `good`. A missing pack is damage here.
 pub(super) fn check_needed_packs(
     context: &Context<'_>,
     kloset: &Kloset,
@@ -161,14 +161,14 @@ pub(super) fn check_needed_packs(
     })
 }
 
-/// Tells whoever watches how much of the packs there is to read.
+/// Reports the expected number of bytes to the observer.
 fn expect(context: &Context<'_>, bytes: u64) {
     if context.options.depth == Depth::Contents {
         add(&context.observer.counters().expected_bytes, bytes);
     }
 }
 
-/// The error of a pack that is needed and not there.
+/// Converts the error of a needed pack that does not exist.
 fn as_missing(error: Error) -> Error {
     match error.kind() {
         Kind::NotFound => Error::corrupt("missing"),
@@ -197,7 +197,7 @@ pub(super) fn check_names(context: &Context<'_>) -> Result<()> {
     })
 }
 
-/// Calls `check` for every item, from several threads, with a decoder and a buffer of their own.
+/// Calls `check` for every item, from several threads, each with its own decoder and buffer.
 fn in_parallel<T: Send>(
     context: &Context<'_>,
     items: impl Iterator<Item = T>,
@@ -224,7 +224,7 @@ fn in_parallel<T: Send>(
         .or_else(|_| context.trouble.outcome())
 }
 
-/// Sends every item to the workers, until there is trouble.
+/// Sends every item to the workers, until an error occurs.
 fn hand_out<T>(
     context: &Context<'_>,
     items: impl Iterator<Item = T>,
@@ -237,7 +237,7 @@ fn hand_out<T>(
     Ok(())
 }
 
-/// The objects of `area`, sorted, with their sizes. They are counted here.
+/// The objects of `area`, sorted, with their sizes. Counts them.
 fn each(context: &Context<'_>, area: Area) -> Result<Vec<(Id, u64)>> {
     let mut objects = Vec::new();
     listed(context, area, &mut |object| {
@@ -247,7 +247,7 @@ fn each(context: &Context<'_>, area: Area) -> Result<Vec<(Id, u64)>> {
     Ok(objects)
 }
 
-/// Hands every object of `area` to `take`, and counts them.
+/// Calls `take` with every object of `area`, and counts them.
 fn listed(context: &Context<'_>, area: Area, take: &mut dyn FnMut(Object)) -> Result<()> {
     let mut count = 0;
     let listed = context.store.list(area, &mut |object| {
@@ -260,7 +260,7 @@ fn listed(context: &Context<'_>, area: Area, take: &mut dyn FnMut(Object)) -> Re
     Ok(())
 }
 
-/// The bytes of a small object, once they proved to be those of its name.
+/// The bytes of a small object, verified against its name.
 pub(super) fn whole(context: &Context<'_>, area: Area, id: Id) -> Result<Vec<u8>> {
     let bytes = context.store.get(area, id)?;
     context.read(bytes.len() as u64);
@@ -287,8 +287,8 @@ fn hash(context: &Context<'_>, area: Area, id: Id, size_bytes: u64) -> Result<()
 }
 
 /// Reports the packs that the index has, that are not condemned, and that are not among `packs`,
-/// which are sorted. Then reports how many packs no index object covers, condemned ones excepted: an
-/// interrupted backup left them, or an index object was lost. Their chunks are still found, by
+/// which are sorted. Then reports how many packs no index object covers, except condemned ones: an
+/// interrupted backup left them, or an index object was lost. Their chunks are still found through
 /// their footers.
 fn tell_of_unindexed(
     context: &Context<'_>,
@@ -314,7 +314,7 @@ fn tell_of_unindexed(
     Ok(())
 }
 
-/// Checks a pack of `size_bytes`, and returns the table of what is good in it.
+/// Checks a pack of `size_bytes`, and returns the table of its good chunks.
 fn check_pack(
     context: &Context<'_>,
     kloset: &Kloset,
@@ -325,7 +325,7 @@ fn check_pack(
 ) -> Result<PackTable> {
     let (table, tail) = match footer(context, kloset, pack, size_bytes) {
         Ok(footer) => footer,
-        // Without its table nothing in it can be told apart; its name still says something.
+        // Without a table, its blocks cannot be located. Its name can still be verified.
         Err(error) => {
             context.bad_pack(pack, &error);
             return Err(error.during("footer"));
@@ -359,7 +359,7 @@ fn check_pack(
     })
 }
 
-/// The table of a pack, and the bytes it was read from.
+/// The table of a pack, and the bytes from which it was read.
 fn footer(
     context: &Context<'_>,
     kloset: &Kloset,
@@ -384,7 +384,7 @@ struct PackCheck<'a, 'b> {
 }
 
 impl PackCheck<'_, '_> {
-    /// Checks every block, and returns them with only the chunks that are good.
+    /// Checks every block, and returns the blocks with only their good chunks.
     fn blocks(&mut self, table: &PackTable) -> Result<Vec<BlockTable>> {
         self.reading.next(PACK_HEADER_BYTES, &mut self.sealed)?;
         self.hasher.update(&self.sealed);
@@ -441,7 +441,7 @@ impl PackCheck<'_, '_> {
     }
 }
 
-/// A damaged block: its place is kept, so that those after it are found, its chunks are not.
+/// A damaged block without its chunks. Its size is kept, so that later blocks are found.
 fn forgotten(block: &BlockTable) -> BlockTable {
     BlockTable {
         sealed_bytes: block.sealed_bytes,

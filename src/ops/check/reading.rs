@@ -1,30 +1,30 @@
-//! Reading a pack from its beginning to the end of its blocks.
+//! Reads a pack from its beginning to the end of its blocks.
 //!
-//! From a store behind a network, many blocks come in one read, since each costs a round trip.
+//! From a remote store, many blocks are read at a time, because each read costs a round trip.
 
 use crate::error::Result;
 use crate::format::pack_table::PackTable;
 use crate::store::{Area, Distance, Store};
 use crate::util::Id;
 
-/// How much is read at a time from a store behind a network.
+/// Bytes read at a time from a remote store.
 const STRETCH_BYTES: u64 = 1 << 20;
 
-/// Reads one pack.
+/// Reads one pack sequentially.
 pub(super) struct Reading<'a> {
     store: &'a dyn Store,
     pack: Id,
-    /// Where the last block ends.
+    /// The end of the last block.
     end: u64,
-    /// Where we are.
+    /// The current offset.
     at: u64,
     distance: Distance,
-    /// What was read and follows `at`.
+    /// Bytes that were read ahead, beginning at `at`.
     ahead: Vec<u8>,
 }
 
 impl<'a> Reading<'a> {
-    /// Nothing read yet of the pack that `table` is the table of.
+    /// A reading of the pack with the table `table`, at its beginning.
     pub(super) fn new(store: &'a dyn Store, table: &PackTable) -> Reading<'a> {
         let ends = table.offsets();
         let ends = ends.map(|(offset, block)| offset + u64::from(block.sealed_bytes));
@@ -38,7 +38,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Leaves the next `length` bytes in `bytes`, whatever was there before.
+    /// Replaces the contents of `bytes` with the next `length` bytes of the pack.
     pub(super) fn next(&mut self, length: u32, bytes: &mut Vec<u8>) -> Result<()> {
         let count = length as usize;
         if self.distance == Distance::Remote && self.ahead.len() < count {
@@ -57,8 +57,8 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Reads what follows, at least as much as makes `length` bytes. If that fails, what is wanted
-    /// is read alone, so that what is damaged behind it is not held against it.
+    /// Reads ahead, so that at least `length` bytes are available. If this fails, only the requested
+    /// bytes are read alone, so that damage after them does not affect them.
     fn read_stretch(&mut self, length: u64) {
         let have = self.ahead.len();
         let from = self.at + have as u64;

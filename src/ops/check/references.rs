@@ -1,4 +1,5 @@
-//! From snapshots down to chunks: is everything there that is referred to?
+//! Traverses references from snapshots down to chunks, and checks that all referenced chunks are
+//! good.
 
 use std::collections::{HashMap, HashSet};
 use std::vec::IntoIter;
@@ -17,21 +18,21 @@ use crate::ops::select;
 use crate::store::Area;
 use crate::util::Id;
 
-/// Decoded blocks of trees that are kept.
+/// Size of the cache of decoded tree blocks.
 const CACHE_BYTES: usize = 3 << 20;
-/// Followed chunks whose order and totals are kept, for directories that share them: 5 MB.
+/// Number of traversed chunks whose order and totals are kept, for directories that share them: 5 MB.
 const PARTS_LIMIT: usize = 1 << 15;
 
 /// One bit per record of an index.
 struct Marks(Vec<u64>);
 
 impl Marks {
-    /// No mark on any of `records`.
+    /// Creates marks for `records`, none set.
     fn new(records: u64) -> Marks {
         Marks(vec![0; records.div_ceil(64) as usize])
     }
 
-    /// Marks `ordinal`, and tells whether it was marked before.
+    /// Marks `ordinal`, and returns whether it was marked before.
     fn mark(&mut self, ordinal: u64) -> bool {
         let bit = 1 << (ordinal % 64);
         let word = &mut self.0[(ordinal / 64) as usize];
@@ -41,43 +42,43 @@ impl Marks {
     }
 }
 
-/// Whether there is damage at or below something.
+/// Whether there is damage in an item or below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Good,
     Damaged,
 }
 
-/// A directory we are in.
+/// An open directory.
 struct Frame {
-    /// How much of the path is this directory's.
+    /// Length of the path of this directory.
     path_bytes: usize,
-    /// Chunks of its tree that are still to come.
+    /// Chunks of its tree that are still to be traversed.
     chunks: IntoIter<Id>,
-    /// The chunk we are in.
+    /// The current chunk.
     chunk: Option<Id>,
-    /// Whether there is damage below that.
+    /// Whether there is damage below the current chunk.
     chunk_state: State,
-    /// Entries of it that are still to come.
+    /// Entries of the current chunk that are still to be traversed.
     entries: IntoIter<Result<Entry>>,
     tally: Tally,
-    /// Whether there is damage in any.
+    /// Whether there is damage below any chunk.
     state: State,
-    /// Whether the directory itself lost something.
+    /// Whether the directory itself lost data.
     own_state: State,
-    /// Whether any of it was read just now, not with an earlier snapshot.
+    /// Whether any chunk was read for this snapshot, not for an earlier one.
     is_new: bool,
 }
 
 impl Frame {
-    /// Notes that the directory itself lost something.
+    /// Notes that the directory itself lost data.
     fn lose(&mut self) {
         self.is_new = true;
         self.own_state = State::Damaged;
         self.state = State::Damaged;
     }
 
-    /// Notes what became of an entry of the chunk we are in.
+    /// Notes the state of an entry of the current chunk.
     fn note(&mut self, state: State) {
         if state == State::Damaged {
             self.chunk_state = State::Damaged;
@@ -85,7 +86,7 @@ impl Frame {
         }
     }
 
-    /// The next entry of the chunk, once it was counted.
+    /// The next entry of the chunk, after counting it.
     fn next_entry(&mut self) -> Option<Result<Entry>> {
         let entry = self.entries.next()?;
         let counted = entry.and_then(|entry| self.tally.count(&entry).map(|()| entry));
@@ -96,24 +97,24 @@ impl Frame {
     }
 }
 
-/// Follows references from snapshots down.
+/// Traverses references from snapshots down.
 struct Follower<'a> {
     context: &'a Context<'a>,
     blobs: &'a BlobReader<'a>,
     good: &'a Index,
-    /// Chunks of trees that were followed.
+    /// Tree chunks that were traversed.
     followed: Marks,
-    /// Those of them with damage at or below them.
+    /// Traversed chunks with damage in or below them.
     damaged: HashSet<Id>,
-    /// What is known of the others, as far as it is not too much.
+    /// Order and totals of other traversed chunks, up to the limit.
     parts: HashMap<Id, Part>,
-    /// The snapshot we are in, for messages.
+    /// The current snapshot, for messages.
     name: String,
-    /// Damaged items in the snapshot we are in.
+    /// Damaged items in the current snapshot.
     damaged_items: u64,
 }
 
-/// Follows everything that `targets` refer to, and counts what is not among the good chunks.
+/// Traverses everything that `targets` reference, and counts references to chunks that are not good.
 pub(super) fn follow(
     context: &Context<'_>,
     kloset: &Kloset,
@@ -139,7 +140,7 @@ pub(super) fn follow(
 }
 
 impl Follower<'_> {
-    /// Follows one snapshot.
+    /// Traverses one snapshot.
     fn snapshot(&mut self, target: &Target) -> Result<()> {
         self.name = target.stored.snapshot.id.short();
         self.damaged_items = 0;
@@ -168,8 +169,8 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Follows what `entry`, which is at `path`, refers to. Directories lie deeper in each other
-    /// than a thread's stack would bear, so those we are in are on a stack of our own.
+    /// Traverses the references of `entry`, which is at `path`. Directories can be nested deeper than
+    /// the stack of a thread allows, so the open directories are on an explicit stack.
     fn entry(&mut self, entry: &Entry, path: &mut Vec<u8>) -> Result<()> {
         if !entry.is_dir() {
             return self.file(entry, path).map(drop);
@@ -212,8 +213,8 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Enters the directory `entry`, which is `depth` levels down. Nothing if it cannot be read,
-    /// which is told of.
+    /// Enters the directory `entry`, which is `depth` levels down. Returns `None` if it cannot be
+    /// read, which is reported.
     fn enter(&mut self, entry: &Entry, path: &[u8], depth: usize) -> Result<Option<Frame>> {
         let chunks = match depth < DEPTH_LIMIT {
             true => chunk_ids(self.blobs, &entry.tree),
@@ -241,7 +242,6 @@ impl Follower<'_> {
         }
     }
 
-    /// Counts a directory.
     fn count_directory(&self, state: State) {
         add(&self.context.observer.counters().directories, 1);
         self.context.count(|summary| {
@@ -250,7 +250,7 @@ impl Follower<'_> {
         });
     }
 
-    /// Goes on to the next chunk of the tree of `frame`. False if there is none.
+    /// Goes to the next chunk of the tree of `frame`. Returns `false` if there is none.
     fn next_chunk(&mut self, frame: &mut Frame, path: &[u8]) -> Result<bool> {
         self.context.trouble.check()?;
         if let (Some(chunk), State::Damaged) = (frame.chunk.take(), frame.chunk_state) {
@@ -273,7 +273,7 @@ impl Follower<'_> {
         Ok(true)
     }
 
-    /// Makes the entries of `chunk` the next ones of `frame`, unless it was followed before.
+    /// Makes the entries of `chunk` the next ones of `frame`, unless it was traversed before.
     fn chunk(&mut self, frame: &mut Frame, chunk: Id) -> Result<()> {
         let found = self.good.lookup(&chunk)?;
         let found = found.ok_or_else(|| lost("tree", &chunk))?;
@@ -314,7 +314,8 @@ impl Follower<'_> {
     }
 
     /// # Errors
-    /// [`crate::error::Kind::Corrupt`] unless all chunks of the file are good, and together as long as it is.
+    /// [`crate::error::Kind::Corrupt`] unless all chunks of the file are good and their total length
+    /// is that of the file.
     fn contents(&self, entry: &Entry) -> Result<()> {
         let mut length = ContentLength::new(&entry.holes, entry.metadata.size_bytes);
         each_chunk(self.blobs, &entry.content, &mut |chunk| {
@@ -345,12 +346,12 @@ impl Follower<'_> {
     }
 }
 
-/// The error of a reference to what is not among the good chunks.
+/// The error of a reference to a chunk that is not good.
 fn lost(what: &str, chunk: &Id) -> Error {
     Error::corrupt(format!("{what} {} is damaged or missing", chunk.short()))
 }
 
-/// The packs that `targets` need. What cannot be read is left to [`follow`] to tell of.
+/// The packs that `targets` reference. Unreadable data is reported by [`follow`].
 pub(super) fn packs_of(
     context: &Context<'_>,
     kloset: &Kloset,
@@ -383,7 +384,7 @@ pub(super) fn packs_of(
     Ok(collector.packs)
 }
 
-/// Notes packs.
+/// Collects the packs that are referenced.
 struct Collector<'a> {
     context: &'a Context<'a>,
     kloset: &'a Kloset,
@@ -393,7 +394,7 @@ struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    /// Notes the packs of the trees on the way from `root` to `path`.
+    /// Collects the packs of the trees on the path from `root` to `path`.
     fn note_way(&mut self, root: &Entry, path: &[u8]) -> Result<()> {
         let mut entry = root.clone();
         for name in path
@@ -410,8 +411,8 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// Notes the packs of all that `entry` refers to. What lies too deep is told of when
-    /// references are followed.
+    /// Collects the packs of all data that `entry` references. Trees that are nested too deeply are
+    /// reported when references are traversed.
     fn entry(&mut self, entry: &Entry) -> Result<()> {
         self.file(entry)?;
         let below = |depth: usize| move |chunk| (chunk, depth);
@@ -431,8 +432,8 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// Notes the packs of the chunks that the tree at `content` consists of, and returns these.
-    /// Lists that cannot be read are told of when references are followed.
+    /// Collects the packs of the chunks of which the tree at `content` consists, and returns these
+    /// chunks. Unreadable lists are reported when references are traversed.
     fn tree(&mut self, content: &Content) -> Result<Vec<Id>> {
         let chunks = chunk_ids(self.blobs, content).unwrap_or_default();
         for chunk in content.ids.iter().chain(&chunks) {
@@ -441,8 +442,9 @@ impl Collector<'_> {
         Ok(chunks)
     }
 
-    /// The same for a file, whose chunks may be too many to hold: of no more than it can have,
-    /// since lists could be made to stand for more.
+    /// Like [`Collector::tree`], for a file, whose chunks may be too many to hold. Stops at the
+    /// maximum number of chunks that the file can have, because a malicious list could expand to
+    /// more.
     fn file(&mut self, entry: &Entry) -> Result<()> {
         let smallest = u64::from(self.kloset.config().chunk_minimum);
         let mut room = entry.metadata.size_bytes / smallest + 1;
@@ -456,13 +458,13 @@ impl Collector<'_> {
             self.chunk(&chunk)
         });
         match walked {
-            // Told of when references are followed.
+            // Reported when references are traversed.
             Err(error) if is_damage(&error) => Ok(()),
             outcome => outcome,
         }
     }
 
-    /// Notes the packs that hold `chunk`.
+    /// Collects the packs that hold `chunk`.
     fn chunk(&mut self, chunk: &Id) -> Result<()> {
         let mut places = self.blobs.places(chunk)?;
         if places.is_empty() {

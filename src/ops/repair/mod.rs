@@ -1,23 +1,22 @@
-//! Making the best of a damaged store.
+//! Repairs a damaged store as far as possible.
 //!
-//! 1. **Index.** Index objects are copies of what the footers of packs say. Those that are damaged,
-//!    or tell of packs that are gone, are replaced, and packs that none tells of are entered
-//!    ([`reindex`]). Condemnations that are damaged go: nobody can tell what they mean, and until
-//!    then nobody can make a backup.
-//! 2. **A check** of everything tells which chunks are good, and which snapshots lost what.
-//! 3. **Snapshots.** Of each that lost something a further one is made, of what is left
-//!    ([`rebuild`]). It has the time and the labels of the original, a tag that tells which that
-//!    is, and what was lost is recorded in it as errors. The original stays: what it lost may be
-//!    found again.
+//! 1. **Index.** Index objects are copies of facts in the footers of packs. Those that are damaged or
+//!    mention packs that no longer exist are replaced, and packs that none mentions are added
+//!    ([`reindex`]). Damaged condemnations are removed: the packs that they name are unknown, and
+//!    until they are removed every backup fails.
+//! 2. **A check** of the whole store determines which chunks are good, and which snapshots lost data.
+//! 3. **Snapshots.** For each snapshot that lost data, a repaired snapshot of the remaining data is
+//!    created ([`rebuild`]). It has the time and the labels of the original and a tag that identifies
+//!    the original, and it records the lost items as errors. The original is kept, because its lost
+//!    data may be found again.
 //!
-//! A dry run tells all of this and changes nothing.
+//! A dry run reports all of this and changes nothing.
 //!
-//! What only somebody else can make good stays as it is and is told of: packs with damage in them,
-//! of which a backup of the same files stores anew what they still have; snapshots and key slots
-//! that cannot be read.
+//! Damage that repair cannot fix is reported and not changed: damaged packs, whose remaining contents
+//! a backup of the same files stores again; and snapshots and key slots that cannot be read.
 //!
-//! A repaired snapshot needs nothing but what its original needs, and trees of its own. So it is as
-//! safe beside maintenance as a copy within the store is ([`super::dup`]).
+//! A repaired snapshot references only data that its original references, and its own trees. So it
+//! can run concurrently with maintenance as safely as a copy within the store ([`super::dup`]).
 
 mod rebuild;
 mod reindex;
@@ -37,79 +36,79 @@ use crate::util::clock::now_ns;
 
 use rebuild::Rebuild;
 
-/// What the tag of a repaired snapshot begins with; the beginning of the original's id follows.
+/// The prefix of the tag of a repaired snapshot. The first digits of the original's id follow.
 pub const TAG: &str = "repair-of-";
-/// Digits of that id: enough for it to be no other's.
+/// Number of these digits: enough to be unique.
 const TAG_DIGITS: usize = 16;
 
-/// Whether to do what can be done.
+/// Whether to change the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Tell of it, and change nothing.
+    /// Only report.
     DryRun,
-    /// Do it.
+    /// Change the store.
     Apply,
 }
 
-/// How to repair.
+/// Options of [`run`].
 pub struct Options {
-    /// Whether to change anything.
+    /// Whether to change the store.
     pub mode: Mode,
-    /// How closely to look, and with how many threads.
+    /// Depth and number of threads of the check.
     pub check: check::Options,
-    /// Name and version of this program.
+    /// Name and version of this program, recorded in repaired snapshots.
     pub program: String,
 }
 
-/// What was found, and done unless it was a dry run.
+/// What was found, and what was done unless it was a dry run.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// Index objects that are damaged.
+    /// Number of damaged index objects.
     pub damaged_indexes: u64,
-    /// Index objects that tell of packs that are gone.
+    /// Index objects that mention packs that no longer exist.
     pub stale_indexes: u64,
-    /// Packs that no index object tells of.
+    /// Packs that no index object mentions.
     pub unindexed_packs: u64,
-    /// Condemnations that are damaged, which stop every backup.
+    /// Damaged condemnations, which make every backup fail.
     pub damaged_condemnations: u64,
-    /// Snapshots that lost something.
+    /// Number of snapshots that lost data.
     pub lossy_snapshots: u64,
-    /// Those of them of which a repaired one was there already.
+    /// Of these, snapshots that already had a repaired snapshot.
     pub repaired_before: u64,
-    /// Those of them of which one was made now.
+    /// Of these, snapshots for which this run created a repaired snapshot.
     pub repaired: u64,
-    /// What the check found, after the index was repaired.
+    /// The result of the check, after the index was repaired.
     pub check: check::Summary,
-    /// How long it took.
+    /// Elapsed time of the run.
     pub duration: Duration,
 }
 
 impl Summary {
-    /// Whether the index is not what it should be, or was not.
+    /// Whether the index has defects, or had them before this run.
     pub fn is_index_bad(&self) -> bool {
         self.damaged_indexes + self.stale_indexes + self.unindexed_packs > 0
     }
 }
 
-/// A snapshot that lost something.
+/// A snapshot that lost data.
 pub struct Repair<'a> {
-    /// The original.
+    /// The snapshot that lost data.
     pub original: &'a Snapshot,
-    /// What was made, unless it was a dry run, or had been made before.
+    /// The repaired snapshot; `None` in a dry run, or if one existed already.
     pub repaired: Option<Id>,
 }
 
-/// Whoever wants to hear of each snapshot that lost something.
+/// Callback that is called for each snapshot that lost data.
 pub type Told<'a> = &'a mut dyn FnMut(&Repair<'_>) -> Result<()>;
 
-/// Finds out what is wrong, tells the observer of it, and makes the best of it if `options` say so.
+/// Finds damage, reports it to the observer, and repairs it if `options` request it.
 ///
 /// # Errors
-/// What keeps it from being done. Damage does not: it is in the summary.
+/// Errors that prevent the repair. Damage is not an error: it is in the summary.
 pub fn run(kloset: &Kloset, options: &Options, told: Told<'_>) -> Result<Summary> {
     let started = Instant::now();
     let mut summary = reindex::run(kloset, options)?;
-    // What is read from now on is found by the index as it is now.
+    // From here on, reads use the repaired index.
     let reading = kloset.afresh()?;
     let Survey {
         summary: checked,
@@ -145,12 +144,12 @@ pub fn run(kloset: &Kloset, options: &Options, told: Told<'_>) -> Result<Summary
     })
 }
 
-/// The tag of the snapshot that is made of what is left of `original`.
+/// The tag of the repaired snapshot of `original`.
 fn tag(original: &Snapshot) -> String {
     format!("{TAG}{}", &original.id.to_string()[..TAG_DIGITS])
 }
 
-/// Makes a snapshot of what is `good` of `original`, and returns its id.
+/// Creates a snapshot of the data of `original` that is in `good`, and returns its id.
 fn repair(reading: &Kloset, good: &Index, original: &Stored, options: &Options) -> Result<Id> {
     let repair = || -> Result<Id> {
         let writing = reading.afresh()?;
@@ -168,7 +167,7 @@ fn repair(reading: &Kloset, good: &Index, original: &Stored, options: &Options) 
     repair().during(|| format!("repair {}", original.snapshot.id.short()))
 }
 
-/// What `original` is without what was `lost`.
+/// The snapshot `original` without the items in `lost`.
 fn repaired(
     original: Snapshot,
     root: crate::format::entry::Entry,

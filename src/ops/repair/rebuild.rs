@@ -1,7 +1,7 @@
-//! Trees without what was lost.
+//! Rebuilds trees without the lost items.
 //!
-//! Every directory is written anew, entry by entry. One that lost nothing comes out as the
-//! very chunks that it is in, and they are not stored again.
+//! Every directory is written again, entry by entry. One that lost nothing results in the same chunks
+//! that already exist, and they are not stored again.
 
 use std::vec::IntoIter;
 
@@ -21,13 +21,13 @@ use crate::kloset::write_session::write_session;
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
-/// Decoded blocks of trees that are kept.
+/// Size of the cache of decoded tree blocks.
 const CACHE_BYTES: usize = 8 << 20;
 
-/// How many items were lost, and the first of them.
+/// Number of lost items, and the first of them.
 pub(super) type Lost = (u64, Vec<Failure>);
 
-/// Writes the trees of one snapshot anew.
+/// Rebuilds the trees of one snapshot.
 pub(super) struct Rebuild<'a> {
     to: &'a Kloset,
     good: &'a Index,
@@ -35,20 +35,20 @@ pub(super) struct Rebuild<'a> {
     interrupt: &'a Interrupt,
 }
 
-/// A directory we are in.
+/// An open directory.
 struct Frame {
     path_bytes: usize,
-    /// Itself, without what is below it.
+    /// The directory, without the entries below it.
     entry: Entry,
     tree: TreeWriter,
-    /// Chunks of its old tree that are still to come.
+    /// Chunks of the old tree that are still to be read.
     chunks: IntoIter<Id>,
     entries: IntoIter<Entry>,
-    /// Of the old tree.
+    /// The tally of the old tree.
     tally: Tally,
 }
 
-/// The check told of every loss: here they are only kept.
+/// The check has reported every loss, so they are only recorded here.
 #[derive(Default)]
 struct Silent(Counters);
 
@@ -61,8 +61,7 @@ impl Observer for Silent {
 }
 
 impl<'a> Rebuild<'a> {
-    /// Reads from `from`, and writes to `to`, which is the same store with whatever must not be
-    /// counted on hidden.
+    /// Reads from `from`, and writes to `to`, which is the same store with unreliable data hidden.
     pub(super) fn new(
         from: &'a Kloset,
         to: &'a Kloset,
@@ -77,7 +76,7 @@ impl<'a> Rebuild<'a> {
         })
     }
 
-    /// Writes everything below `root` that is good, and returns the new root and what was lost.
+    /// Writes all good data below `root`, and returns the new root and the lost items.
     pub(super) fn run(&self, root: &Entry) -> Result<(Entry, Lost)> {
         let silent = Silent::default();
         let lost = Failures::new(&silent);
@@ -96,8 +95,8 @@ impl<'a> Rebuild<'a> {
         Ok((rebuilt, lost.into_list()))
     }
 
-    /// Writes a directory and all below it. Directories lie deeper in each other than a thread's
-    /// stack would bear, so those we are in are on one of our own.
+    /// Writes a directory and everything below it. Directories can be nested deeper than the stack of
+    /// a thread allows, so the open directories are on an explicit stack.
     fn directory(
         &self,
         root: &Entry,
@@ -139,7 +138,7 @@ impl<'a> Rebuild<'a> {
         Err(Error::new(Kind::Failed, mistake))
     }
 
-    /// Enters a directory. What of its tree cannot be read is lost.
+    /// Enters a directory. Unreadable parts of its tree are recorded as lost.
     fn enter(&self, entry: Entry, path: &[u8], lost: &Failures<'_>) -> Result<Frame> {
         let chunks = note(chunk_ids(&self.blobs, &entry.tree), path, lost)?;
         let tally = Tally::new(entry.below);
@@ -157,7 +156,7 @@ impl<'a> Rebuild<'a> {
         })
     }
 
-    /// Goes on to the next chunk of the old tree of `frame`. False if there is none.
+    /// Reads the next chunk of the old tree of `frame`. Returns `false` if there is none.
     fn next_chunk(&self, frame: &mut Frame, path: &[u8], lost: &Failures<'_>) -> Result<bool> {
         let Some(chunk) = frame.chunks.next() else {
             return Ok(false);
@@ -173,8 +172,8 @@ impl<'a> Rebuild<'a> {
     }
 
     /// # Errors
-    /// [`crate::error::Kind::Corrupt`] unless all chunks of the file are good, and together as
-    /// long as it is.
+    /// [`crate::error::Kind::Corrupt`] unless all chunks of the file are good and their total length
+    /// is that of the file.
     fn is_whole(&self, entry: &Entry) -> Result<()> {
         let mut length = ContentLength::new(&entry.holes, entry.metadata.size_bytes);
         each_chunk(&self.blobs, &entry.content, &mut |chunk| {
@@ -190,14 +189,13 @@ impl<'a> Rebuild<'a> {
 }
 
 impl Frame {
-    /// Appends an entry.
     fn add(&mut self, entry: &Entry, packer: &mut Packer<'_>, to: &Kloset) -> Result<()> {
         self.entry.below.add(entry.totals());
         self.tree.push(entry, packer, to)
     }
 }
 
-/// The value, or nothing if what is at `path` is lost, which is kept.
+/// The value, or `None` if the item at `path` is lost; then records the loss.
 fn note<T>(result: Result<T>, path: &[u8], lost: &Failures<'_>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),

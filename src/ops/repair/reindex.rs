@@ -1,8 +1,8 @@
-//! Index objects made anew from what the footers of packs say.
+//! Rebuilds index objects from the footers of packs.
 //!
-//! Those that can be read are removed after what takes their place was published, so that an
-//! interruption leaves too many. Where nothing can be removed they stay, and cost a warning at each
-//! run.
+//! Readable index objects are removed after their replacement was published, so an interruption
+//! leaves too many and not too few. If the store does not permit deletion, they stay, and each run
+//! reports a warning.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Mutex;
@@ -19,21 +19,21 @@ use crate::kloset::{Kloset, condemned, index_object};
 use crate::store::Area;
 use crate::util::Id;
 
-/// What was found of the index.
+/// Defects of the index.
 #[derive(Default)]
 struct Found {
     damaged: Vec<Id>,
-    /// They describe packs that are gone.
+    /// Index objects that describe packs that no longer exist.
     stale: BTreeSet<Id>,
     claims: Claims,
 }
 
-/// Looks at every index object, and replaces those that need it, unless it is a dry run.
+/// Checks every index object, and replaces defective ones unless it is a dry run.
 pub(super) fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
-    // In this order: packs that an index object tells of were there when it was published.
+    // The order matters: packs that an index object mentions existed when it was published.
     let objects = kloset.names(Area::Index)?;
     let present = kloset.names(Area::Packs)?;
-    // The collector deletes packs before it takes them out of the index.
+    // Maintenance deletes packs before it removes them from the index.
     let condemned = condemned::names_readable(kloset)?;
     let is_lost = |pack: Id| !present.contains(&pack) && !condemned.contains_key(&pack);
     let mut found = Found::default();
@@ -77,7 +77,7 @@ pub(super) fn run(kloset: &Kloset, options: &Options) -> Result<Summary> {
     })
 }
 
-/// Compares index objects with the footers of the packs that are there.
+/// Compares index objects with the footers of the existing packs.
 fn compare(
     kloset: &Kloset,
     options: &Options,
@@ -90,7 +90,7 @@ fn compare(
         options.check.interrupt.check()?;
         match read_table(kloset.store(), kloset.sealer(), *pack) {
             Ok(footer) => lock(&claims).compare(&footer),
-            // Then index objects are all there is to find its blocks. The check reports it.
+            // Then index objects are the only way to find its blocks. The check reports the pack.
             Err(error) if error.is_of_one_object() => {}
             Err(error) => return Err(error),
         }
@@ -98,15 +98,15 @@ fn compare(
     })
 }
 
-/// Publishes what is missing, and removes what is of no use.
+/// Publishes what is missing, and removes useless objects.
 fn replace(
     kloset: &Kloset,
     found: &Found,
     unindexed: &HashSet<Id>,
     present: &HashSet<Id>,
 ) -> Result<()> {
-    // Before anything is published: an object that tells the same of the same packs has the
-    // name of the damaged one, and would not be put in its place.
+    // Before anything is published: a new object with the same facts about the same packs has the
+    // same name as the damaged one, and would not replace it.
     found
         .damaged
         .iter()
@@ -117,7 +117,7 @@ fn replace(
     for object in &replaced {
         let mut tables = match index_object::read(kloset, *object) {
             Ok(tables) => tables,
-            // Somebody else replaced it meanwhile.
+            // Another program has replaced it meanwhile.
             Err(error) if error.kind() == Kind::NotFound => continue,
             Err(error) => return Err(error),
         };
@@ -131,7 +131,7 @@ fn replace(
     replaced.try_for_each(|object| remove(kloset, Area::Index, *object))
 }
 
-/// Removes an object that is of no use, if that is allowed.
+/// Removes a useless object, if the store permits it.
 fn remove(kloset: &Kloset, area: Area, object: Id) -> Result<()> {
     let removed = kloset.store().delete(area, object);
     match removed.during(|| format!("remove {} {}", area.name(), object.short())) {

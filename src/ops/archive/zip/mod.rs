@@ -1,20 +1,20 @@
-//! Zip, as PKWARE's APPNOTE 6.3 has it, with Info-ZIP's extra fields for what Unix files are.
+//! Zip as specified by PKWARE's APPNOTE 6.3, with Info-ZIP's extra fields for Unix metadata.
 //!
 //! ```text
 //! member, member, ... , directory of members [, ZIP64 end, ZIP64 locator], end
 //! member   header, name, extra fields, contents [, CRC and lengths]
 //! ```
 //!
-//! Contents are deflated as they come, so their CRC and lengths stand behind them. The
-//! directory at the end repeats every header; until then it is kept deflated, which
-//! takes some 30 bytes a member. What headers look like is in [`record`].
+//! Contents are compressed as they arrive, so their CRC and lengths follow them. The directory at the
+//! end repeats every header. Until then it is kept compressed in memory, about 30 bytes per member.
+//! [`record`] defines the headers.
 //!
-//! The crate `zip` (9.8.1) is not used: it keeps some 220 bytes a member until the end (66 MiB
-//! for 300,000 members with names of 40 bytes, 220 MiB for a million), which small machines
-//! do not have, and it takes names only as text.
+//! The crate `zip` (9.8.1) is not used: it keeps about 220 bytes per member until the end (66 MiB for
+//! 300,000 members with names of 40 bytes, 220 MiB for a million), which small machines do not have,
+//! and it accepts only names that are text.
 //!
-//! A member has its mode, its owner by number and its time to the second; links are
-//! files that hold their target. There is no place for anything else.
+//! A member has its mode, its owner and group ids and its time in seconds. A symbolic link is a file
+//! that contains its target. Other metadata cannot be represented.
 
 mod record;
 
@@ -33,10 +33,10 @@ use crate::format::entry::Entry;
 
 use record::{Lengths, Member, Method, end};
 
-/// Compressed bytes that are handed on at once.
+/// Compressed bytes that are passed on at a time.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// A zip archive.
+/// A zip archive that is being written.
 pub(super) struct Zip<'a> {
     out: Out<'a>,
     deflate: DeflateEncoder<Vec<u8>>,
@@ -56,7 +56,7 @@ struct Open {
 }
 
 impl<'a> Zip<'a> {
-    /// An empty one.
+    /// Creates an empty archive.
     pub(super) fn new(out: Out<'a>) -> Zip<'a> {
         let deflate = || DeflateEncoder::new(Vec::new(), Compression::default());
         Zip {
@@ -69,7 +69,7 @@ impl<'a> Zip<'a> {
         }
     }
 
-    /// Adds a member of known contents, as they are.
+    /// Adds a member whose contents are known, without compression.
     fn stored(&mut self, name: Vec<u8>, entry: &Entry, contents: &[u8]) -> Result<()> {
         let member = Member::new(name, entry, Method::Stored, self.out.position())?;
         let mut crc = Crc::new();
@@ -84,7 +84,7 @@ impl<'a> Zip<'a> {
         self.note(&member, lengths)
     }
 
-    /// Enters a member whose contents are written into the directory.
+    /// Adds a member whose contents are written to the directory.
     fn note(&mut self, member: &Member, lengths: Lengths) -> Result<()> {
         let line = member.line(lengths);
         self.directory.write_all(&line).during(|| "compress")?;
@@ -93,7 +93,7 @@ impl<'a> Zip<'a> {
         Ok(())
     }
 
-    /// Hands on what is compressed of the open member, if it is at least `enough` bytes.
+    /// Passes on the compressed bytes of the open member, if there are at least `enough`.
     fn hand_on(&mut self, enough: usize) -> Result<()> {
         let waiting = self.deflate.get_mut();
         if waiting.len() < enough {

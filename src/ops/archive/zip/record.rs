@@ -1,5 +1,5 @@
-//! The records of zip: the header of a member, what stands behind its contents, its line in
-//! the directory, and the end. All numbers are little-endian.
+//! The records of zip: the header of a member, the lengths that follow its contents, its line in the
+//! directory, and the end. All numbers are little-endian.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -14,70 +14,70 @@ const DIRECTORY: u32 = 0x0201_4b50;
 const END_64: u32 = 0x0606_4b50;
 const LOCATOR_64: u32 = 0x0706_4b50;
 const END: u32 = 0x0605_4b50;
-/// Extra field: lengths and positions of 64 bits.
+/// Extra field: 64-bit lengths and positions.
 const EXTRA_64: u16 = 0x0001;
 /// Extra field: times in seconds since 1970 (Info-ZIP, `UT`).
 const EXTRA_TIME: u16 = 0x5455;
 /// Extra field: owner and group (Info-ZIP, `ux`).
 const EXTRA_OWNER: u16 = 0x7875;
 
-/// The version that first had ZIP64.
+/// The first version with ZIP64.
 const VERSION_64: u16 = 45;
-/// The version that first had directories and deflate.
+/// The first version with directories and deflate.
 const VERSION: u16 = 20;
-/// Who made it: Unix, so that modes are looked at.
+/// Creating system: Unix, so that readers use the modes.
 const UNIX: u16 = 3 << 8;
-/// Flag: CRC and lengths stand behind the contents.
+/// Flag: CRC and lengths follow the contents.
 const LENGTHS_FOLLOW: u16 = 1 << 3;
 /// Flag: the name is UTF-8.
 const UTF8: u16 = 1 << 11;
-/// What MS-DOS calls a directory, in the lower half of the attributes.
+/// MS-DOS attribute of a directory, in the lower half of the attributes.
 const DOS_DIRECTORY: u32 = 0x10;
-/// 1980-01-01 00:00, before which there is no time in MS-DOS.
+/// 1980-01-01 00:00, the earliest MS-DOS time.
 const DOS_BEGINNING: (u16, u16) = (0, 1 << 5 | 1);
 
-/// In place of what stands in an [`EXTRA_64`].
+/// Replaces a value that is in an [`EXTRA_64`].
 const ELSEWHERE: u32 = u32::MAX;
-/// Contents from this length on get lengths of 64 bits, since they may grow a little when deflated.
+/// Contents of at least this length get 64-bit lengths, since compression may enlarge them slightly.
 const LARGE_BYTES: u64 = 0xf000_0000;
-/// How contents are kept.
+/// The encoding of contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub(super) enum Method {
-    /// As they are, and known when the header is written.
+    /// Uncompressed; CRC and lengths are known when the header is written.
     Stored = 0,
-    /// Deflated, and told of behind them.
+    /// Compressed; CRC and lengths follow the contents.
     Deflated = 8,
 }
 
-/// What the header of a member and the directory both tell.
+/// The values that both the header of a member and the directory contain.
 pub(super) struct Member {
     name: Vec<u8>,
     flags: u16,
     method: Method,
-    /// Time and date of MS-DOS, in UTC.
+    /// MS-DOS time and date, in UTC.
     dos: (u16, u16),
-    /// Mode and kind of Unix in the upper half, attributes of MS-DOS in the lower.
+    /// Unix mode and kind in the upper half, MS-DOS attributes in the lower half.
     attributes: u32,
     extra: Vec<u8>,
     position: u64,
-    /// Whether lengths have 64 bits.
+    /// Whether the lengths have 64 bits.
     is_large: bool,
 }
 
-/// What is known of contents.
+/// CRC and lengths of contents.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Lengths {
     /// The CRC-32 of the contents.
     pub(super) crc: u32,
-    /// Their length in the archive.
+    /// The compressed length, in bytes.
     pub(super) compressed_bytes: u64,
-    /// Their length.
+    /// The uncompressed length, in bytes.
     pub(super) size_bytes: u64,
 }
 
 impl Member {
-    /// The file, directory or link `entry`, which begins at `position` of the archive.
+    /// A member for the file, directory or link `entry`, which begins at `position` of the archive.
     ///
     /// # Errors
     /// [`Kind::Unsupported`] for a name that is too long.
@@ -108,7 +108,7 @@ impl Member {
         })
     }
 
-    /// The header before the contents, with what is known of them.
+    /// The header before the contents, with the lengths that are known.
     pub(super) fn header(&self, lengths: Lengths) -> Vec<u8> {
         let mut extra = Vec::new();
         if self.is_large {
@@ -131,7 +131,7 @@ impl Member {
         bytes
     }
 
-    /// What stands behind contents that were not known before.
+    /// The record after contents whose lengths were not known before.
     pub(super) fn lengths(&self, lengths: Lengths) -> Vec<u8> {
         let mut bytes = LENGTHS.to_le_bytes().to_vec();
         match self.is_large {
@@ -145,7 +145,7 @@ impl Member {
         bytes
     }
 
-    /// The same in the directory.
+    /// The line of the member in the directory.
     pub(super) fn line(&self, lengths: Lengths) -> Vec<u8> {
         let wide = |value: u64| value >= u64::from(ELSEWHERE);
         let numbers = [lengths.size_bytes, lengths.compressed_bytes, self.position];
@@ -166,7 +166,7 @@ impl Member {
         self.put_common(&mut bytes, is_large);
         put_lengths(&mut bytes, lengths);
         put(&mut bytes, &[length(&self.name), length(&extra)]);
-        // No comment, the first disk, no attributes of ours.
+        // No comment, first disk, no internal attributes.
         put(&mut bytes, &[[0; 2]; 3]);
         put(
             &mut bytes,
@@ -177,7 +177,7 @@ impl Member {
         bytes
     }
 
-    /// Version, flags, method and time.
+    /// Appends version, flags, method and time.
     fn put_common(&self, bytes: &mut Vec<u8>, is_large: bool) {
         let version = if is_large { VERSION_64 } else { VERSION };
         let (time, date) = self.dos;
@@ -186,7 +186,8 @@ impl Member {
     }
 }
 
-/// The end of an archive whose directory has this many lines and bytes and begins at `position`.
+/// The end of an archive whose directory has `members` lines and `directory_bytes` bytes and begins
+/// at `position`.
 pub(super) fn end(members: u64, directory_bytes: u64, position: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     let count = u16::try_from(members).unwrap_or(u16::MAX);
@@ -212,7 +213,7 @@ pub(super) fn end(members: u64, directory_bytes: u64, position: u64) -> Vec<u8> 
     bytes
 }
 
-/// CRC and lengths of 32 bits.
+/// Appends CRC and 32-bit lengths.
 fn put_lengths(bytes: &mut Vec<u8>, lengths: Lengths) {
     let fields = [
         lengths.crc.to_le_bytes(),
@@ -229,24 +230,24 @@ fn put<const N: usize>(bytes: &mut Vec<u8>, fields: &[[u8; N]]) {
         .for_each(|field| bytes.extend_from_slice(field));
 }
 
-/// Appends an extra field, which is short.
+/// Appends a short extra field.
 fn put_extra(bytes: &mut Vec<u8>, id: u16, value: &[u8]) {
     put(bytes, &[id.to_le_bytes(), length(value)]);
     bytes.extend_from_slice(value);
 }
 
-/// The length of a name or of extra fields, which was checked.
+/// The length of a name or of extra fields, which was validated before.
 fn length(bytes: &[u8]) -> [u8; 2] {
     let length = u16::try_from(bytes.len()).expect("names were checked, extra fields are short");
     length.to_le_bytes()
 }
 
-/// `value` in 32 bits, or what says that it stands elsewhere.
+/// `value` as 32 bits, or the marker for a value that is in an [`EXTRA_64`].
 fn narrow(value: u64) -> [u8; 4] {
     u32::try_from(value).unwrap_or(ELSEWHERE).to_le_bytes()
 }
 
-/// Kind and mode.
+/// Kind and mode in the format of the directory.
 fn attributes(entry: &Entry) -> u32 {
     let kind = match entry.metadata.kind {
         FileKind::Directory => 0o040_000,
@@ -257,12 +258,12 @@ fn attributes(entry: &Entry) -> u32 {
     (kind | entry.metadata.mode) << 16 | dos
 }
 
-/// Owner, and time as long as it fits.
+/// The extra fields for the owner and, if it fits, the time.
 fn extra(entry: &Entry) -> Vec<u8> {
     let mut bytes = Vec::new();
     let seconds = entry.metadata.mtime_ns.div_euclid(1_000_000_000);
     if let Ok(seconds) = i32::try_from(seconds) {
-        // 1: of the times there may be, that of the last change.
+        // 1: of the possible times, only the modification time.
         let value = [&[1][..], &seconds.to_le_bytes()].concat();
         put_extra(&mut bytes, EXTRA_TIME, &value);
     }
@@ -276,7 +277,7 @@ fn extra(entry: &Entry) -> Vec<u8> {
     bytes
 }
 
-/// Time and date in the way of MS-DOS, to two seconds.
+/// Time and date in the MS-DOS format, with a resolution of two seconds.
 fn dos_time(time_ns: i64) -> (u16, u16) {
     let seconds = time_ns.div_euclid(1_000_000_000);
     let Ok(moment) = Timestamp::from_second(seconds) else {
