@@ -1,6 +1,7 @@
 //! Small things that know nothing of backups: ids, sizes, times, names, slips.
 
 pub mod base64;
+pub mod child;
 pub mod clock;
 pub mod human;
 pub mod id;

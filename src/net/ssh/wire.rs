@@ -5,13 +5,14 @@ use std::io;
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::TICK;
 use crate::error::{During, Error, Kind, Result};
+use crate::util::child;
 use crate::util::interrupt::Interrupt;
 
 /// Names have rarely more addresses than two; the rest is not tried.
@@ -80,7 +81,7 @@ impl Wire {
     pub(super) fn command(line: &str) -> Result<Wire> {
         let (ours, theirs) = UnixStream::pair()?;
         let input = OwnedFd::from(theirs.try_clone()?);
-        let mut command = Command::new("/bin/sh");
+        let mut command = child::command("/bin/sh");
         command.args(["-c", &format!("exec {line}")]);
         command
             .stdin(Stdio::from(input))
