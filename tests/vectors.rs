@@ -26,6 +26,7 @@ use plakar::kloset::{Kloset, Locked, index_object, slot};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
 use plakar::util::Id;
+use plakar::util::interrupt::Interrupt;
 
 /// One zstd frame of a hundred letters `a`. Another version of zstd may make another one.
 const FRAME: &str = "28b52ffd206445000010616101003f012c";
@@ -457,7 +458,7 @@ fn the_slot_and_the_config_of_the_page_open() {
     slot.extend_from_slice(&[0; 24]);
     slot.extend_from_slice(b"\x04\x00test");
     slot = [slot, commitment, vec![0; 24], wrapped, mac].concat();
-    let key = slot::unwrap(&slot, b"correct horse").expect("it is whole");
+    let key = slot::unwrap(&slot, b"correct horse", &Interrupt::default()).expect("it is whole");
     assert!(key.is_some_and(|key| key.is(&zero())) && slot::belongs_to(&slot, &zero()));
     assert_eq!(Id::of(&slot).0.to_vec(), bytes_of("Slot", "name"));
     let page = page();

@@ -7,7 +7,7 @@
 //! | what lies in a store, from small to large | [`codec`], [`pack`], [`index_object`], [`file`], [`tree`], [`snapshot`], [`config`] |
 //! | where each chunk is | [`index`], and `footers` when that is lost or lies |
 //! | what is remembered of a store behind a network | `copies` |
-//! | keys | [`master`], [`slot`], [`keyring`], [`seal`]; [`Locked`] until there is one |
+//! | keys | [`master`], [`slot`], [`kdf_limit`], [`keyring`], [`paper`], [`seal`]; [`Locked`] until there is one |
 //! | which snapshot, and what in it, is meant | [`query`], [`select`] |
 //! | what people ask for | [`backup`], [`restore`], [`archive`], [`check`], [`compare`], [`locate`], [`digest`], [`dup`], [`sync`], [`repair`], [`inspect`] |
 //! | what nobody needs any more is deleted, and nothing else | [`collect`], [`condemned`] |
@@ -41,6 +41,7 @@ mod footers;
 pub mod index;
 pub mod index_object;
 pub mod inspect;
+pub mod kdf_limit;
 pub mod keyring;
 pub mod layout;
 pub mod locate;
@@ -48,6 +49,7 @@ mod locked;
 pub mod master;
 pub mod object;
 pub mod pack;
+pub mod paper;
 pub mod pipeline;
 pub mod progress;
 pub mod query;

@@ -21,7 +21,7 @@ fn served(name: &str, flags: &[&str]) -> (Sandbox, Served) {
     sandbox
         .run(&["at", &server.url, "create"])
         .ended(0)
-        .silent();
+        .prints_nothing();
     (sandbox, server)
 }
 

@@ -18,6 +18,7 @@ use plakar::kloset::{Kloset, Locked, Protection, check, create, master::Key, sel
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
 use plakar::util::Id;
+use plakar::util::interrupt::Interrupt;
 
 use crate::harness::*;
 use crate::hooked::{Asked, Hooked, closed};
@@ -54,7 +55,9 @@ fn a_slot_of_another_key_does_not_count_as_a_passphrase() {
     let (store, kloset) = unlocked();
     let own = objects(&store, Area::Keys)[0];
     let planted = plant(&store, b"one");
-    let (found, _) = keyring::slot_of(&kloset, b"one").unwrap().unwrap();
+    let (found, _) = keyring::slot_of(&kloset, b"one", &Interrupt::default())
+        .unwrap()
+        .unwrap();
     assert_eq!(found, own, "the planted slot opens with the passphrase too");
     let owners = keyring::owners(&kloset).unwrap();
     let of = |id| owners.iter().find(|(slot, ..)| *slot == id).unwrap().2;
