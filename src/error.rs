@@ -8,8 +8,7 @@
 //! plakar: restore /srv/a.txt: read pack 9f2c41d0: block 3 does not authenticate
 //! ```
 
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 /// What went wrong, as far as a program cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +101,26 @@ impl Error {
         }
     }
 
+    /// Adds `doing` with its `object`, and drops inner phrases that name nothing but the same
+    /// object, so that it is named once.
+    pub fn during_at(mut self, doing: &str, object: &str) -> Error {
+        let mut place = 0;
+        self.phrases.retain(|phrase| {
+            place += 1;
+            place == 1 || phrase != object
+        });
+        self.during(format!("{doing} {object}"))
+    }
+
+    /// Appends the next step to the cause.
+    pub fn advise(mut self, next: &str) -> Error {
+        if let Some(cause) = self.phrases.first_mut() {
+            cause.push_str("; ");
+            cause.push_str(next);
+        }
+        self
+    }
+
     /// Adds what was being done, further out.
     pub fn during(mut self, doing: impl Into<String>) -> Error {
         self.phrases.push(doing.into());
@@ -190,6 +209,18 @@ mod tests {
         assert_eq!(words("Is a directory"), "is a directory");
         assert_eq!(words("I/O error"), "I/O error");
         assert_eq!(words(""), "");
+    }
+
+    #[test]
+    fn an_object_is_named_once() {
+        let error = Error::new(Kind::Unavailable, "connection refused")
+            .during("http://nas")
+            .during("read CONFIG");
+        let words = error.during_at("open store", "http://nas").to_string();
+        assert_eq!(
+            words,
+            "open store http://nas: read CONFIG: connection refused"
+        );
     }
 
     #[test]

@@ -460,7 +460,7 @@ fn the_slot_and_the_config_of_the_page_open() {
     slot.extend_from_slice(&[0; 24]);
     slot.extend_from_slice(b"\x04\x00test");
     slot = [slot, commitment, vec![0; 24], wrapped, mac].concat();
-    let key = slot::unwrap(&slot, b"correct horse").expect("it is whole");
+    let key = slot::unwrap(&slot, b"correct horse", &Interrupt::default()).expect("it is whole");
     assert!(key.is_some_and(|key| key.is(&zero())) && slot::belongs_to(&slot, &zero()));
     assert_eq!(Id::of(&slot).0.to_vec(), bytes_of("Slot", "name"));
     let page = page();

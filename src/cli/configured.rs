@@ -15,12 +15,13 @@ use super::Globals;
 use zeroize::Zeroizing;
 
 use super::escape::printable;
-use super::passphrase::{self, Passphrase, Weak};
+use super::passphrase::{self, Given, Passphrase, Weak};
 use crate::config::entries::Entries;
 use crate::config::place::{Place, Word};
 use crate::config::{Configuration, Role, Section};
 use crate::error::{During, Error, Kind, Result};
 use crate::net::location::Location;
+use crate::util::child;
 
 /// What was read and run so far.
 #[derive(Default)]
@@ -123,83 +124,81 @@ impl Globals {
         self.store_word().is_some() || at_home() || default()
     }
 
-    /// Calls `open` with the passphrase of `place` until it is not [`Kind::Denied`]: once if
-    /// the passphrase is given, three times if somebody types it.
+    /// Calls `open` with what is typed at the prompt for `place`, up to three times while it is
+    /// [`Kind::Denied`]. `remedy` names the other ways to give this passphrase.
     ///
     /// # Errors
-    /// Those of `open`; [`Kind::Denied`] if there is no passphrase to be had.
-    pub fn unlock<T>(
-        &self,
-        place: &Place,
-        mut open: impl FnMut(&Passphrase) -> Result<T>,
-    ) -> Result<T> {
-        match self.given_passphrase(place)? {
-            Some(passphrase) => open(&passphrase),
-            None => self.unlock_typed(place, open),
-        }
-    }
-
-    /// The same with what somebody types, three times.
+    /// Those of `open`; [`Kind::Denied`] if there is no terminal.
     pub fn unlock_typed<T>(
         &self,
         place: &Place,
+        remedy: &str,
         open: impl FnMut(&Passphrase) -> Result<T>,
     ) -> Result<T> {
         let location = printable(place.location.to_string().as_bytes());
-        let prompt = format!("passphrase for {location}: ");
-        passphrase::ask(&prompt, &self.out, &self.interrupt, open)
+        let what = format!("passphrase for {location}");
+        passphrase::ask(&what, remedy, &self.out, &self.interrupt, open)
     }
 
-    /// The passphrase of `place`, the second store that a command works with, if it is
-    /// configured or in the environment. `-keyfile` is for the first.
-    pub fn peer_passphrase(&self, place: &Place) -> Result<Option<Passphrase>> {
-        match self.configured_passphrase(place)? {
-            Some(passphrase) => Ok(Some(passphrase)),
-            None => Ok(passphrase::of_variable("PLAKAR_PEER_PASSPHRASE")),
-        }
+    /// The passphrase of `place`, the second store that a command works with, from the
+    /// environment or the configuration. `-keyfile` is for the first.
+    pub fn peer_passphrase(&self, place: &Place) -> Result<Option<Given>> {
+        self.variable_or_configured(child::PEER_PASSPHRASE, place)
     }
 
     /// The passphrase for a new store at `place` that is to have the key of one that `shared`
-    /// opened: another one only if that is configured, or in the environment.
+    /// opened: another one only if it is in the environment or configured.
     pub fn sibling_passphrase(&self, place: &Place, shared: Passphrase) -> Result<Passphrase> {
-        let other = match self.configured_passphrase(place)? {
-            Some(passphrase) => Some(passphrase),
-            None => passphrase::of_variable("PLAKAR_NEW_PASSPHRASE"),
-        };
-        Ok(other.unwrap_or(shared))
+        let other = self.variable_or_configured(child::NEW_PASSPHRASE, place)?;
+        Ok(other.map_or(shared, |given| given.passphrase))
     }
 
-    /// The passphrase of `place`, if nobody must be asked for it: in the key file that
-    /// `-keyfile` names, in the configuration, or in the environment.
-    pub fn given_passphrase(&self, place: &Place) -> Result<Option<Passphrase>> {
-        if let Some(path) = &self.options.keyfile {
-            return passphrase::of_keyfile(path, &self.out).map(Some);
+    /// The passphrase of `place`, unless it must be typed: from the key file that `-keyfile`
+    /// names, else the environment, else the configuration.
+    pub fn given_passphrase(&self, place: &Place) -> Result<Option<Given>> {
+        match &self.options.keyfile {
+            Some(path) => {
+                let passphrase = passphrase::of_keyfile(path, &self.out)?;
+                let origin = format!("key file {}", path.display());
+                Ok(Some(Given::new(passphrase, origin)))
+            }
+            None => self.variable_or_configured(child::PASSPHRASE, place),
         }
-        match self.configured_passphrase(place)? {
-            Some(passphrase) => Ok(Some(passphrase)),
-            None => Ok(passphrase::of_variable("PLAKAR_PASSPHRASE")),
+    }
+
+    fn variable_or_configured(&self, variable: &str, place: &Place) -> Result<Option<Given>> {
+        match passphrase::of_variable(variable) {
+            Some(passphrase) => Ok(Some(Given::new(passphrase, variable))),
+            None => self.configured_passphrase(place),
         }
     }
 
     /// The passphrase that is configured for `place`.
-    fn configured_passphrase(&self, place: &Place) -> Result<Option<Passphrase>> {
+    fn configured_passphrase(&self, place: &Place) -> Result<Option<Given>> {
         let name = place.name.as_deref().unwrap_or_default();
+        let origin = |option: &str| format!("{option} of @{name}");
         if let Some(text) = place.text("passphrase") {
-            let passphrase = passphrase::of_text(&text);
-            return passphrase
-                .map(Some)
-                .during(|| format!("passphrase of @{name}"));
+            let passphrase = passphrase::of_text(&text).during(|| origin("passphrase"))?;
+            return Ok(Some(Given::new(passphrase, origin("passphrase"))));
         }
         if let Some(line) = place.text("passphrase_cmd") {
-            let printed = self.printed(&line);
-            return printed
-                .map(Some)
-                .during(|| format!("passphrase_cmd of @{name}"));
+            let printed = self.printed(&line).during(|| origin("passphrase_cmd"))?;
+            return Ok(Some(Given::new(printed, origin("passphrase_cmd"))));
         }
         let keyfile = place.text("keyfile");
-        let read =
-            |path: Zeroizing<String>| passphrase::of_keyfile(Path::new(path.as_str()), &self.out);
+        let read = |path: Zeroizing<String>| -> Result<Given> {
+            let passphrase = passphrase::of_keyfile(Path::new(path.as_str()), &self.out)?;
+            Ok(Given::new(passphrase, origin("keyfile")))
+        };
         keyfile.map(read).transpose()
+    }
+
+    /// The option of the configuration that would give the passphrase of `place` if nothing took
+    /// precedence.
+    pub fn configured_option(place: &Place) -> Option<&'static str> {
+        let options = ["passphrase", "passphrase_cmd", "keyfile"];
+        let mut options = options.into_iter();
+        options.find(|option| place.value(option).is_some())
     }
 
     /// What lets us into the store at `place`, if that is configured.
@@ -243,22 +242,35 @@ impl Globals {
     /// [`Kind::Denied`] for an empty or weak one, or if there is none to be had.
     pub fn new_passphrase(&self, place: &Place, weak: Weak) -> Result<Passphrase> {
         match self.given_passphrase(place)? {
-            Some(passphrase) => Ok(passphrase),
-            None => passphrase::choose(weak, &self.out, &self.interrupt),
+            Some(given) => Ok(given.passphrase),
+            None => self.choose(place, passphrase::FIRST_REMEDY, weak),
         }
     }
 
-    /// A further passphrase for a store that was unlocked with another: from `keyfile`,
-    /// else `PLAKAR_NEW_PASSPHRASE`, else typed as in [`Globals::new_passphrase`].
-    pub fn another_passphrase(&self, keyfile: Option<&Path>, weak: Weak) -> Result<Passphrase> {
+    /// A further passphrase for the store at `place`, which was unlocked with another: from
+    /// `keyfile`, else `PLAKAR_NEW_PASSPHRASE`, else typed as in [`Globals::new_passphrase`].
+    pub fn another_passphrase(
+        &self,
+        place: &Place,
+        keyfile: Option<&Path>,
+        weak: Weak,
+    ) -> Result<Passphrase> {
         let given = match keyfile {
             Some(path) => Some(passphrase::of_keyfile(path, &self.out)?),
-            None => passphrase::of_variable("PLAKAR_NEW_PASSPHRASE"),
+            None => passphrase::of_variable(child::NEW_PASSPHRASE),
         };
+        let remedy = "give -new-keyfile FILE or PLAKAR_NEW_PASSPHRASE";
         match given {
             Some(passphrase) => Ok(passphrase),
-            None => passphrase::choose(weak, &self.out, &self.interrupt),
+            None => self.choose(place, remedy, weak),
         }
+    }
+
+    /// A new passphrase for the store at `place`, typed twice.
+    fn choose(&self, place: &Place, remedy: &str, weak: Weak) -> Result<Passphrase> {
+        let location = printable(place.location.to_string().as_bytes());
+        let what = format!("new passphrase for {location}");
+        passphrase::choose(&what, remedy, weak, &self.out, &self.interrupt)
     }
 }
 
@@ -321,10 +333,11 @@ mod tests {
         let (_dir, environment) = home("[nas]\nlocation = '/srv'\npassphrase = 'owl'\n");
         let given = |words: &[&str]| {
             let globals = globals(words, environment.clone());
-            globals.given_passphrase(&globals.place().unwrap()).unwrap()
+            let given = globals.given_passphrase(&globals.place().unwrap());
+            given.unwrap().map(|given| given.passphrase.to_vec())
         };
-        assert_eq!(given(&["at", "@nas"]).unwrap().as_slice(), b"owl");
-        assert_eq!(given(&["at", "@nas:x"]).unwrap().as_slice(), b"owl");
+        assert_eq!(given(&["at", "@nas"]).unwrap(), b"owl");
+        assert_eq!(given(&["at", "@nas:x"]).unwrap(), b"owl");
         assert_eq!(given(&["at", "/srv"]), None);
     }
 }

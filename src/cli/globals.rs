@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use super::args::Settings;
 use super::configured::Read;
+use super::cost;
 use super::environment::Environment;
 use super::output::{Format, Output, Verbosity};
 use super::progress::{Paths, Progress, Watch};
 use crate::error::{Error, Result};
+use crate::kloset::kdf_limit::Limit;
 use crate::util::interrupt::Interrupt;
 
 /// More threads than this help no disk, and each takes memory.
@@ -27,6 +29,8 @@ pub struct Options {
     pub concurrency: u32,
     /// Where to read the passphrase.
     pub keyfile: Option<PathBuf>,
+    /// The highest cost of a key slot that is tried.
+    pub kdf_limit: Limit,
     format: Format,
     verbosity: Verbosity,
     progress: Progress,
@@ -63,6 +67,7 @@ impl Options {
         Ok(Options {
             concurrency: concurrency(settings)?,
             keyfile: path("keyfile"),
+            kdf_limit: cost::limit(settings)?,
             format: format(settings),
             verbosity: verbosity(settings),
             progress: progress(settings),

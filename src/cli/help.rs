@@ -9,6 +9,9 @@ const WIDTH_COLUMNS: usize = 80;
 /// Where descriptions begin, unless a flag is longer.
 const ABOUT_COLUMN: usize = 20;
 
+/// Where the names of flags and subcommands that take several lines go on.
+const NAME_INDENT: usize = 8;
+
 /// Help on the whole program.
 pub fn program(commands: &[Command]) -> String {
     let mut text = String::from("usage: plakar [OPTIONS] [at STORE] COMMAND [FLAGS] [ARGUMENTS]\n");
@@ -44,7 +47,8 @@ pub fn command(path: &str, command: &Command) -> String {
         text.push_str("\nSubcommands:\n");
     }
     for subcommand in command.subcommands {
-        text.push_str(&row(&names(subcommand), subcommand.about));
+        let head = format!("{} {}", names(subcommand), subcommand.synopsis);
+        text.push_str(&row(head.trim_end(), subcommand.about));
     }
     if !command.flags.is_empty() {
         text.push_str("\nFlags:\n");
@@ -86,10 +90,11 @@ fn flag_row(flag: &Flag) -> String {
 /// `name` and, from a common column on, `about`.
 fn row(name: &str, about: &str) -> String {
     let head = format!("  {name}");
-    match head.chars().count() + 2 <= ABOUT_COLUMN {
-        true => wrapped(format!("{head:ABOUT_COLUMN$}"), about, ABOUT_COLUMN),
-        false => wrapped(format!("{head}\n{:ABOUT_COLUMN$}", ""), about, ABOUT_COLUMN),
+    if head.chars().count() + 2 <= ABOUT_COLUMN {
+        return wrapped(format!("{head:ABOUT_COLUMN$}"), about, ABOUT_COLUMN);
     }
+    let head = wrapped(String::new(), &head, NAME_INDENT);
+    wrapped(format!("{head}{:ABOUT_COLUMN$}", ""), about, ABOUT_COLUMN)
 }
 
 /// `text` after `head`, whose last line is `indent` columns or none, broken between
@@ -166,11 +171,20 @@ Options of every command and exit codes: plakar(1). Manual: plakar-check(1).
 
     #[test]
     fn no_line_is_wider_than_a_terminal() {
-        let text = program(crate::cli::COMMANDS);
-        let widest = text
-            .lines()
-            .max_by_key(|line| line.chars().count())
-            .unwrap();
-        assert!(widest.chars().count() <= WIDTH_COLUMNS, "{widest}");
+        let help = crate::cli::COMMANDS.iter().map(|it| command(it.name, it));
+        for text in help.chain([program(crate::cli::COMMANDS)]) {
+            let mut lines = text.lines();
+            let wide = lines.find(|line| line.chars().count() > WIDTH_COLUMNS);
+            assert_eq!(wide, None);
+        }
+    }
+
+    #[test]
+    fn subcommands_are_listed_with_their_arguments() {
+        for (name, row) in [("key", "  rm ID "), ("store", "  add NAME LOCATION ")] {
+            let it = Command::find(crate::cli::COMMANDS, name).unwrap();
+            let text = command(name, it);
+            assert!(text.lines().any(|line| line.starts_with(row)), "{text}");
+        }
     }
 }

@@ -78,6 +78,7 @@ use parse::{Invocation, parse};
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let began = Instant::now();
+    limits::forbid_dumps();
     let understood = parse(environment::words(), COMMANDS)
         .and_then(|invocation| Ok((Options::from(&invocation.options)?, invocation)));
     let interrupt = Interrupt::default();

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::globals::Globals;
-use super::passphrase::Passphrase;
+use super::passphrase::{FIRST_REMEDY, Given, PEER_REMEDY, Passphrase};
 use super::progress::Watch;
 use super::{known, ssh};
 use crate::config::entries::Value;
@@ -83,6 +83,30 @@ fn reach(globals: &Globals, place: &Place, interrupt: Interrupt) -> Result<Arc<d
     Ok(store)
 }
 
+/// `store`, which is at `place`, to be unlocked within the limits that the user set. It may have
+/// been replaced by another one: see [`locked`].
+///
+/// # Errors
+/// As [`Locked::new`], with the command that may help.
+pub fn unchecked(globals: &Globals, place: &Place, store: Arc<dyn Store>) -> Result<Locked> {
+    let locked = Locked::new(store).map_err(|error| match error.kind() {
+        Kind::NotFound => error.advise(&next_commands(place)),
+        _ => error,
+    })?;
+    Ok(locked.within(globals.options.kdf_limit, globals.interrupt.clone()))
+}
+
+/// What to do where there is no store.
+fn next_commands(place: &Place) -> String {
+    let at = match &place.name {
+        Some(name) => format!("@{name}"),
+        None => place.location.to_string(),
+    };
+    format!(
+        "to create one: plakar at {at} create; to list the configured stores: plakar store list"
+    )
+}
+
 /// The kloset that the user named, unlocked. `watch` hears of what happens in it.
 pub fn kloset(globals: &Globals, watch: &Arc<Watch>) -> Result<Kloset> {
     Ok(unlocked(globals, &globals.place()?, watch)?.kloset)
@@ -93,7 +117,7 @@ pub fn kloset(globals: &Globals, watch: &Arc<Watch>) -> Result<Kloset> {
 /// # Errors
 /// [`Kind::Denied`] if it is not the one that this machine knows there.
 pub fn locked(globals: &Globals, place: &Place) -> Result<Locked> {
-    let locked = Locked::new(store_at(globals, place)?)?;
+    let locked = unchecked(globals, place, store_at(globals, place)?)?;
     known::check(globals, place, locked.config())?;
     Ok(locked)
 }
@@ -136,7 +160,7 @@ pub fn peer(
     let (key, passphrase) = match (locked.plaintext_key()?, given) {
         (Some(_), Some(_)) => return Err(downgraded(&locked)),
         (Some(key), None) => (key, None),
-        (None, Some(given)) => (key(&locked, &given, watch)?, Some(given)),
+        (None, Some(given)) => given_key(place, &locked, given, watch)?,
         (None, None) => shared_or_typed(globals, place, &locked, first, watch)?,
     };
     let kloset = open(globals, place, locked, key, watch)?;
@@ -151,21 +175,24 @@ fn shared_or_typed(
     first: &Opened,
     watch: &Watch,
 ) -> Result<(Key, Option<Passphrase>)> {
-    if let Some(passphrase) = &first.passphrase
-        && let Some(key) = locked.unlock(passphrase, watch)?
-    {
-        return Ok((key, Some(passphrase.clone())));
+    if let Some(passphrase) = &first.passphrase {
+        match locked.unlock(passphrase, watch) {
+            Ok(Some(key)) => return Ok((key, Some(passphrase.clone()))),
+            Ok(None) => {}
+            // A slot above the cost limit was not tried: the right passphrase may open another.
+            Err(error) if error.kind() == Kind::Denied => {}
+            Err(error) => return Err(error),
+        }
     }
-    let unlock = |passphrase: &Passphrase| -> Result<(Key, Option<Passphrase>)> {
-        Ok((key(locked, passphrase, watch)?, Some(passphrase.clone())))
-    };
-    globals.unlock_typed(place, unlock)
+    typed_key(globals, place, PEER_REMEDY, locked, watch)
 }
 
 /// The kloset that the user named, unless somebody would have to type its passphrase: then
 /// there is nothing.
 pub fn unasked(globals: &Globals, watch: &Arc<Watch>) -> Result<Option<Kloset>> {
-    unlocked_unasked(globals, Locked::new(store(globals)?)?, watch)
+    let place = globals.place()?;
+    let locked = unchecked(globals, &place, store_at(globals, &place)?)?;
+    unlocked_unasked(globals, locked, watch)
 }
 
 /// The same, of the store that the user named, which is `locked`.
@@ -179,7 +206,7 @@ pub fn unlocked_unasked(
     let key = match plaintext_key(globals, &place, &locked)? {
         Some(key) => key,
         None => match globals.given_passphrase(&place)? {
-            Some(passphrase) => key(&locked, &passphrase, watch)?,
+            Some(given) => given_key(&place, &locked, given, watch)?.0,
             None => return Ok(None),
         },
     };
@@ -216,19 +243,50 @@ fn ask(
     locked: &Locked,
     watch: &Watch,
 ) -> Result<(Key, Option<Passphrase>)> {
-    let unlock = |passphrase: &Passphrase| -> Result<(Key, Option<Passphrase>)> {
-        Ok((key(locked, passphrase, watch)?, Some(passphrase.clone())))
-    };
-    globals.unlock(place, unlock)
+    match globals.given_passphrase(place)? {
+        Some(given) => given_key(place, locked, given, watch),
+        None => typed_key(globals, place, FIRST_REMEDY, locked, watch),
+    }
+}
+
+/// The same with what is typed.
+fn typed_key(
+    globals: &Globals,
+    place: &Place,
+    remedy: &str,
+    locked: &Locked,
+    watch: &Watch,
+) -> Result<(Key, Option<Passphrase>)> {
+    globals.unlock_typed(place, remedy, |passphrase| {
+        let key = key(locked, passphrase, "wrong passphrase", watch)?;
+        Ok((key, Some(passphrase.clone())))
+    })
+}
+
+/// The same with the passphrase that was `given` for `place`.
+fn given_key(
+    place: &Place,
+    locked: &Locked,
+    given: Given,
+    watch: &Watch,
+) -> Result<(Key, Option<Passphrase>)> {
+    let Given { passphrase, origin } = given;
+    let mut wrong = format!("wrong passphrase from {origin}");
+    if let (Some(name), Some(option)) = (&place.name, Globals::configured_option(place))
+        && origin != format!("{option} of @{name}")
+    {
+        wrong.push_str(&format!(", which overrides the {option} of @{name}"));
+    }
+    Ok((key(locked, &passphrase, &wrong, watch)?, Some(passphrase)))
 }
 
 /// The key that `passphrase` opens.
 ///
 /// # Errors
-/// [`Kind::Denied`] if it opens none.
-fn key(locked: &Locked, passphrase: &Passphrase, watch: &Watch) -> Result<Key> {
+/// [`Kind::Denied`] with the cause `wrong` if it opens none.
+fn key(locked: &Locked, passphrase: &Passphrase, wrong: &str, watch: &Watch) -> Result<Key> {
     let key = locked.unlock(passphrase, watch)?;
-    let wrong = || Error::new(Kind::Denied, "wrong passphrase");
+    let wrong = || Error::new(Kind::Denied, wrong);
     let opening = || format!("open store {}", locked.location());
     key.ok_or_else(wrong).during(opening)
 }

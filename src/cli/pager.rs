@@ -8,12 +8,12 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{IsTerminal, Seek, Write};
 use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::environment::Environment;
 use crate::error::Result;
+use crate::util::child;
 
 /// Tried in this order where the environment names no pager.
 const USUAL: &[&str] = &["less", "more"];
@@ -33,12 +33,12 @@ pub(super) fn show(text: &str, environment: &Environment) -> Result<()> {
     file.write_all(text.as_bytes())?;
     if let Some(line) = &environment.pager {
         file.rewind()?;
-        let mut shell = Command::new("/bin/sh");
+        let mut shell = child::command("/bin/sh");
         let _ = shell.arg("-c").arg(line).stdin(file.try_clone()?).exec();
     }
     for name in USUAL {
         file.rewind()?;
-        let _ = Command::new(name).stdin(file.try_clone()?).exec();
+        let _ = child::command(name).stdin(file.try_clone()?).exec();
     }
     Ok(())
 }

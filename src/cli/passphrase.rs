@@ -1,5 +1,5 @@
-//! Where a passphrase comes from: a key file, the configuration, a command, the environment,
-//! or whoever sits at the terminal.
+//! Where a passphrase comes from: a key file, the environment, the configuration, a command,
+//! or the terminal.
 //!
 //! Whatever the way, it is bytes, in memory that is wiped when it is dropped. An
 //! empty one is never accepted: it would encrypt for everyone. What a file or a
@@ -12,19 +12,41 @@ use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use zeroize::Zeroizing;
 
-use super::environment;
 use super::output::Output;
-use super::strength;
 use super::terminal::Terminal;
+use super::{environment, strength};
 use crate::error::{During, Error, Kind, Result};
+use crate::util::child;
 use crate::util::interrupt::Interrupt;
 
 /// Bytes that are wiped when dropped.
 pub type Passphrase = Zeroizing<Vec<u8>>;
+
+/// A passphrase that was not typed.
+#[derive(Clone)]
+pub struct Given {
+    /// The passphrase.
+    pub passphrase: Passphrase,
+    /// Where it comes from, for messages: `PLAKAR_PASSPHRASE`, `key file /etc/key`.
+    pub origin: String,
+}
+
+impl Given {
+    /// `passphrase`, which comes from `origin`.
+    pub(super) fn new(passphrase: Passphrase, origin: impl Into<String>) -> Given {
+        let origin = origin.into();
+        Given { passphrase, origin }
+    }
+}
+
+/// How to give the passphrase of the first, or only, store without a terminal.
+pub(super) const FIRST_REMEDY: &str = "give -keyfile FILE or PLAKAR_PASSPHRASE";
+/// How to give that of the second store.
+pub(super) const PEER_REMEDY: &str = "give PLAKAR_PEER_PASSPHRASE";
 
 /// Longer ones are a mistake, such as a key file that is an image.
 const LIMIT_BYTES: usize = 4096;
@@ -78,7 +100,7 @@ pub(super) fn of_text(text: &str) -> Result<Passphrase> {
 /// # Errors
 /// [`Kind::Denied`] if it fails, or prints no passphrase.
 pub(super) fn of_command(line: &str) -> Result<Passphrase> {
-    let mut command = Command::new("/bin/sh");
+    let mut command = child::command("/bin/sh");
     command.args(["-c", line]);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().during(|| "/bin/sh")?;
@@ -102,31 +124,40 @@ pub(super) fn of_command(line: &str) -> Result<Passphrase> {
 
 /// What is typed at the terminal, not shown.
 pub(super) fn typed(prompt: &str, interrupt: &Interrupt) -> Result<Passphrase> {
-    terminal()?.ask(prompt, interrupt)
+    terminal("secret", "pipe it to standard input")?.ask(prompt, interrupt)
 }
 
-/// Calls `open` with what is typed, up to [`TRIES`] times while it is [`Kind::Denied`].
+/// Calls `open` with `what` is typed, up to [`TRIES`] times while it is [`Kind::Denied`].
+/// `remedy` names the other ways to give it.
 pub(super) fn ask<T>(
-    prompt: &str,
+    what: &str,
+    remedy: &str,
     out: &Output,
     interrupt: &Interrupt,
     mut open: impl FnMut(&Passphrase) -> Result<T>,
 ) -> Result<T> {
-    let mut terminal = terminal()?;
+    let mut terminal = terminal(what, remedy)?;
+    let prompt = format!("{what}: ");
     for _ in 1..TRIES {
-        match open(&terminal.ask(prompt, interrupt)?) {
+        match open(&terminal.ask(&prompt, interrupt)?) {
             Err(error) if error.kind() == Kind::Denied => {
                 out.message(&format!("{error}: try again"))
             }
             outcome => return outcome,
         }
     }
-    open(&terminal.ask(prompt, interrupt)?)
+    open(&terminal.ask(&prompt, interrupt)?)
 }
 
-/// A new passphrase, typed twice.
-pub(super) fn choose(weak: Weak, out: &Output, interrupt: &Interrupt) -> Result<Passphrase> {
-    let mut terminal = terminal()?;
+/// A new passphrase, typed twice. `what` and `remedy` as in [`ask`].
+pub(super) fn choose(
+    what: &str,
+    remedy: &str,
+    weak: Weak,
+    out: &Output,
+    interrupt: &Interrupt,
+) -> Result<Passphrase> {
+    let mut terminal = terminal(what, remedy)?;
     for _ in 1..TRIES {
         match choose_once(&mut terminal, weak, interrupt) {
             Err(error) if error.kind() == Kind::Denied => {
@@ -159,10 +190,12 @@ fn choose_once(terminal: &mut Terminal, weak: Weak, interrupt: &Interrupt) -> Re
     }
 }
 
-/// The terminal, or clear words for whoever runs us without one.
-fn terminal() -> Result<Terminal> {
-    let none =
-        "no passphrase: there is no terminal to ask at, so give -keyfile FILE or PLAKAR_PASSPHRASE";
+/// The terminal.
+///
+/// # Errors
+/// [`Kind::Denied`] if there is none to ask for `what`; the cause contains `remedy`.
+fn terminal(what: &str, remedy: &str) -> Result<Terminal> {
+    let none = format!("no {what}: there is no terminal to ask at; {remedy}");
     Terminal::open().map_err(|_| Error::new(Kind::Denied, none))
 }
 

@@ -173,6 +173,11 @@ pub static GLOBAL_FLAGS: &[Flag] = &[
         "FILE",
         "read the passphrase from the first line of FILE",
     ),
+    Flag::value(
+        "kdf-limit",
+        "MIB[,SECONDS]",
+        "accept key slots up to this cost (default 256,10)",
+    ),
     Flag::switch("json", "print newline-delimited JSON"),
     Flag::switch("stdio", "print plain lines, one for each path"),
     Flag::switch("no-progress", "draw no progress line"),

@@ -12,7 +12,7 @@ use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -25,6 +25,7 @@ use super::{
     Details, FileKind, Item, LocalSource, Metadata, Source, SourceDir, SourceFile, Stream,
 };
 use crate::error::{During, Error, Kind, Result};
+use crate::util::child;
 use crate::util::clock::now_ns;
 use crate::util::printable::printable;
 
@@ -281,7 +282,7 @@ impl Running {
             .ok_or_else(|| Error::usage("there is no command"))?;
         // Arguments may contain passwords, so messages omit them.
         let shown = PathBuf::from(program).display().to_string();
-        let mut command = Command::new(program);
+        let mut command = child::command(program);
         command
             .args(arguments)
             .stdin(Stdio::null())

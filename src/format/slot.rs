@@ -33,12 +33,17 @@
 //! | 102 + n | 48 | wrapped master key with its tag |
 //! | 150 + n | 32 | MAC of all bytes before it |
 
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::master::{KEY_BYTES, Key, Purpose, random};
-use crate::error::{Error, Kind, Result};
+use crate::error::{During, Error, Kind, Result};
+use crate::util::interrupt::Interrupt;
 
 /// First bytes of a slot; the last of them is the format version.
 const MAGIC: &[u8; 8] = b"KLOSETK\x01";
@@ -50,6 +55,8 @@ const MAC_BYTES: usize = 32;
 const TAIL_BYTES: usize = 32 + 24 + 48 + MAC_BYTES;
 /// The longest label, in bytes.
 pub const LABEL_LIMIT_BYTES: usize = 255;
+/// How soon an interrupt is noticed during a key derivation.
+const TICK: Duration = Duration::from_millis(50);
 /// Context of the commitment; used for nothing else.
 const COMMITMENT: &str = "kloset 2026-11 v1 key slot commitment";
 
@@ -162,12 +169,16 @@ pub fn wrap(master: &Key, passphrase: &[u8], info: &SlotInfo) -> Result<Vec<u8>>
 
 /// The master key in `slot`, or nothing if `passphrase` is not the one of this slot.
 ///
+/// A slot of which the salt, the cost or the commitment was changed cannot be distinguished from
+/// one with another passphrase, except by its name, which is the hash of its bytes.
+///
 /// # Errors
-/// [`Kind::Corrupt`] if these bytes are not an intact slot.
-pub fn unwrap(slot: &[u8], passphrase: &[u8]) -> Result<Option<Key>> {
+/// [`Kind::Corrupt`] if these bytes are not an intact slot, which includes a slot that was changed
+/// behind the commitment; [`Kind::Interrupted`].
+pub fn unwrap(slot: &[u8], passphrase: &[u8], interrupt: &Interrupt) -> Result<Option<Key>> {
     let info = inspect(slot)?;
     let salt = slot[20..36].try_into().expect("16 bytes");
-    let wrapping = derive(passphrase, &salt, info.cost)?;
+    let wrapping = derive_unless(interrupt, passphrase, salt, info.cost)?;
     let (head, tail) = slot.split_at(slot.len() - TAIL_BYTES);
     if !bool::from(commitment(&wrapping).ct_eq(&tail[..32])) {
         return Ok(None);
@@ -184,11 +195,15 @@ pub fn unwrap(slot: &[u8], passphrase: &[u8]) -> Result<Option<Key>> {
             master.as_mut_slice().into(),
             &tag.into(),
         )
-        .map_err(|_| Error::corrupt("the wrapped key does not authenticate"))?;
+        .map_err(|_| {
+            Error::corrupt("the passphrase is correct, but the wrapped key does not authenticate")
+        })?;
     let master = Key::new(*master);
     match belongs_to(slot, &master) {
         true => Ok(Some(master)),
-        false => Err(Error::corrupt("the key slot does not authenticate")),
+        false => Err(Error::corrupt(
+            "the passphrase is correct, but the slot does not authenticate",
+        )),
     }
 }
 
@@ -249,8 +264,36 @@ fn head(info: &SlotInfo, salt: &[u8; 16]) -> Vec<u8> {
     head
 }
 
+/// [`derive`] on another thread, because argon2 cannot be stopped: an interrupt ends the wait.
+/// The thread then runs on until the process ends.
+fn derive_unless(
+    interrupt: &Interrupt,
+    passphrase: &[u8],
+    salt: [u8; 16],
+    cost: Cost,
+) -> Result<Key> {
+    let passphrase = Zeroizing::new(passphrase.to_vec());
+    let (sender, receiver) = channel();
+    let derive = move || {
+        // After an interrupt, no one receives the key.
+        let _ = sender.send(derive(&passphrase, &salt, cost));
+    };
+    thread::Builder::new()
+        .spawn(derive)
+        .during(|| "derive a key")?;
+    loop {
+        match receiver.recv_timeout(TICK) {
+            Ok(key) => return key,
+            Err(RecvTimeoutError::Timeout) => interrupt.check()?,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::new(Kind::Failed, "the key derivation panicked"));
+            }
+        }
+    }
+}
+
 /// Passphrase to wrapping key.
-fn derive(passphrase: &[u8], salt: &[u8; 16], cost: Cost) -> Result<Key> {
+pub(crate) fn derive(passphrase: &[u8], salt: &[u8; 16], cost: Cost) -> Result<Key> {
     use argon2::{Algorithm, Argon2, Params, Version};
     let failed =
         |cause: argon2::Error| Error::new(Kind::Failed, cause.to_string()).during("derive a key");
@@ -289,8 +332,18 @@ mod tests {
     #[test]
     fn a_slot_opens_with_its_passphrase_only() {
         let slot = wrap(&Key::new([3; 32]), b"right", &info()).unwrap();
-        assert_eq!(unwrap(&slot, b"right").unwrap().unwrap().bytes(), &[3; 32]);
-        assert!(unwrap(&slot, b"wrong").unwrap().is_none());
+        assert_eq!(
+            unwrap(&slot, b"right", &Interrupt::default())
+                .unwrap()
+                .unwrap()
+                .bytes(),
+            &[3; 32]
+        );
+        assert!(
+            unwrap(&slot, b"wrong", &Interrupt::default())
+                .unwrap()
+                .is_none()
+        );
         assert_eq!(inspect(&slot).unwrap(), info());
     }
 
@@ -300,7 +353,10 @@ mod tests {
         for at in (0..slot.len()).step_by(3) {
             let mut bad = slot.clone();
             bad[at] ^= 0x40;
-            assert!(!matches!(unwrap(&bad, b"right"), Ok(Some(_))), "byte {at}");
+            assert!(
+                !matches!(unwrap(&bad, b"right", &Interrupt::default()), Ok(Some(_))),
+                "byte {at}"
+            );
         }
         for length in 0..slot.len() {
             assert!(inspect(&slot[..length]).is_err(), "length {length}");
@@ -325,13 +381,29 @@ mod tests {
         let mut slot = wrap(&Key::new([3; 32]), b"right", &info()).unwrap();
         slot[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
         assert_eq!(
-            unwrap(&slot, b"right").unwrap_err().kind(),
+            unwrap(&slot, b"right", &Interrupt::default())
+                .unwrap_err()
+                .kind(),
             Kind::Unsupported
         );
         slot[8..12].copy_from_slice(&8u32.to_le_bytes());
         assert_eq!(
-            unwrap(&slot, b"right").unwrap_err().kind(),
+            unwrap(&slot, b"right", &Interrupt::default())
+                .unwrap_err()
+                .kind(),
             Kind::Unsupported
         );
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_wait_for_a_derivation() {
+        let slot = wrap(&Key::new([3; 32]), b"right", &info()).unwrap();
+        let mut expensive = slot.clone();
+        expensive[8..12].copy_from_slice(&(256u32 << 10).to_le_bytes());
+        expensive[12..16].copy_from_slice(&64u32.to_le_bytes());
+        let interrupt = Interrupt::default();
+        interrupt.set();
+        let error = unwrap(&expensive, b"right", &interrupt).unwrap_err();
+        assert_eq!(error.kind(), Kind::Interrupted);
     }
 }

@@ -12,26 +12,55 @@ use crate::format::object;
 use crate::format::slot::{self, SlotInfo};
 use crate::store::{Area, Object, Store};
 use crate::util::Id;
+use crate::util::interrupt::Interrupt;
 
 /// Maximum number of slots that are read. Trying each one costs a key derivation.
 const SLOTS_LIMIT: usize = 64;
 
-/// The bytes of every intact key slot of `store`, cheapest first, so that planted slots with a high
-/// cost are tried last.
-pub fn slots(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<(Id, Vec<u8>)>> {
-    let mut slots = Vec::new();
+/// The key slots of a store, as far as they can be read.
+pub struct Slots {
+    /// Those whose bytes hash to their name, cheapest first: honest slots come before slots that
+    /// were planted to cost time.
+    pub intact: Vec<(Id, Vec<u8>)>,
+    /// One error for each of the others. It names the slot.
+    pub unreadable: Vec<Error>,
+}
+
+/// Reads every key slot of `store`.
+pub fn read(store: &dyn Store, observer: &dyn Observer) -> Result<Slots> {
+    let mut slots = Slots {
+        intact: Vec::new(),
+        unreadable: Vec::new(),
+    };
     for name in names(store, observer)? {
         match store
             .get(Area::Keys, name)
             .and_then(|slot| object::check_name(name, slot))
         {
-            Ok(slot) => slots.push((name, slot)),
-            Err(error) if error.is_of_one_object() => observer.event(&Event::Warning(&error)),
+            Ok(slot) => slots.intact.push((name, slot)),
+            // Removed since it was listed.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) if error.is_of_one_object() => slots.unreadable.push(of(name, error)),
             Err(error) => return Err(error),
         }
     }
-    slots.sort_by_key(|(_, slot)| slot::inspect(slot).map_or(u64::MAX, |info| info.cost.work()));
+    let work = |slot: &[u8]| slot::inspect(slot).map_or(u64::MAX, |info| info.cost.work());
+    slots.intact.sort_by_key(|(_, slot)| work(slot));
     Ok(slots)
+}
+
+/// `error`, which concerns the key slot `id`.
+pub(super) fn of(id: Id, error: Error) -> Error {
+    error.during(format!("key slot {}", id.short()))
+}
+
+/// The bytes of every intact key slot of `store`, cheapest first. Warns of the others.
+pub fn slots(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<(Id, Vec<u8>)>> {
+    let Slots { intact, unreadable } = read(store, observer)?;
+    for error in &unreadable {
+        observer.event(&Event::Warning(error));
+    }
+    Ok(intact)
 }
 
 /// The names of the slots to read. If there are too many, these are the oldest ones by the store's
@@ -91,9 +120,7 @@ pub fn infos(slots: &[(Id, Vec<u8>)], observer: &dyn Observer) -> Vec<(Id, SlotI
     for (id, slot) in slots {
         match slot::inspect(slot) {
             Ok(info) => infos.push((*id, info)),
-            Err(error) => observer.event(&Event::Warning(
-                &error.during(format!("read key slot {}", id.short())),
-            )),
+            Err(error) => observer.event(&Event::Warning(&of(*id, error))),
         }
     }
     infos
@@ -111,16 +138,24 @@ pub fn add(kloset: &Kloset, passphrase: &[u8], info: &SlotInfo) -> Result<Id> {
     Ok(id)
 }
 
-/// The only slot whose name starts with `prefix`.
+/// Puts a slot back that was exported, and returns its name. It needs no key: nothing distinguishes
+/// a slot of this store from one of another until a passphrase opens it.
+pub fn restore(store: &dyn Store, slot: &[u8]) -> Result<Id> {
+    slot::inspect(slot)?;
+    let id = Id::of(slot);
+    store
+        .put(Area::Keys, id, slot)
+        .during(|| "restore a key slot")?;
+    Ok(id)
+}
+
+/// The only one of `slots` whose name starts with `prefix`.
 ///
 /// # Errors
 /// [`Kind::NotFound`] if there is none, [`Kind::Usage`] if there are several.
-pub fn find(kloset: &Kloset, prefix: &str) -> Result<Id> {
-    let slots = slots(kloset.store(), kloset.observer())?;
-    let mut matching = slots
-        .iter()
-        .map(|(id, _)| *id)
-        .filter(|id| id.to_string().starts_with(prefix));
+pub fn named(slots: &[(Id, Vec<u8>)], prefix: &str) -> Result<Id> {
+    let names = slots.iter().map(|(id, _)| *id);
+    let mut matching = names.filter(|id| id.to_string().starts_with(prefix));
     match (matching.next(), matching.next()) {
         (Some(id), None) => Ok(id),
         (Some(_), Some(_)) => Err(Error::usage(format!(
@@ -135,33 +170,63 @@ pub fn find(kloset: &Kloset, prefix: &str) -> Result<Id> {
 
 /// Removes the slot `id`.
 ///
+/// Two machines may each remove a slot while the other one is still there. So the slots are
+/// listed again after the deletion, and if none is left, the removed slot is put back: of any
+/// number of concurrent removals, the last one sees all the others.
+///
 /// # Errors
-/// [`Kind::Failed`] for the last intact slot of this store, because no one could open the store
-/// afterwards.
+/// [`Kind::Failed`] for the last intact slot of this store, without which it cannot be opened.
 pub fn remove(kloset: &Kloset, id: Id) -> Result<()> {
-    let others = owners(kloset)?
-        .into_iter()
-        .filter(|(other, _, owner)| *other != id && *owner == Owner::Store)
-        .count();
-    if others == 0 {
-        return Err(Error::new(
-            Kind::Failed,
-            "this is the only passphrase of the store",
-        ));
+    let store = kloset.store();
+    let before = slots(store, kloset.observer())?;
+    if !others(kloset, &before, id) {
+        let cause = "this is the only passphrase of the store";
+        return Err(Error::new(Kind::Failed, cause));
     }
-    kloset
-        .store()
+    store
         .delete(Area::Keys, id)
-        .during(|| format!("remove key slot {}", id.short()))
+        .during(|| format!("remove key slot {}", id.short()))?;
+    let lost = match slots(store, kloset.observer()) {
+        Ok(after) if others(kloset, &after, id) => return Ok(()),
+        Ok(_) => Error::new(
+            Kind::Failed,
+            "every other passphrase was removed at the same time",
+        ),
+        // Without a list, this slot may have been the last one.
+        Err(error) => error.during("list the remaining key slots"),
+    };
+    if let Some((_, slot)) = before.iter().find(|(other, _)| *other == id) {
+        store
+            .put(Area::Keys, id, slot)
+            .during(|| format!("put key slot {} back", id.short()))
+            .during(|| lost.to_string())?;
+    }
+    Err(lost.during(format!("key slot {} was put back", id.short())))
 }
 
-/// The slot of this store that `passphrase` opens, if there is one.
-pub fn slot_of(kloset: &Kloset, passphrase: &[u8]) -> Result<Option<(Id, SlotInfo)>> {
-    for (id, bytes) in slots(kloset.store(), kloset.observer())? {
-        match slot::unwrap(&bytes, passphrase) {
-            Ok(Some(key)) if key.is(kloset.master()) => {
-                return Ok(Some((id, slot::inspect(&bytes)?)));
-            }
+/// Whether one of `slots` other than `id` is an intact one of this store.
+fn others(kloset: &Kloset, slots: &[(Id, Vec<u8>)], id: Id) -> bool {
+    slots.iter().any(|(other, slot)| {
+        *other != id && slot::inspect(slot).is_ok() && slot::belongs_to(slot, kloset.master())
+    })
+}
+
+/// The slot of this store that `passphrase` opens. Planted slots are not tried, so that their cost
+/// does not matter.
+///
+/// # Errors
+/// Those of the store; [`Kind::Interrupted`].
+pub fn slot_of(
+    kloset: &Kloset,
+    passphrase: &[u8],
+    interrupt: &Interrupt,
+) -> Result<Option<(Id, SlotInfo)>> {
+    let slots = slots(kloset.store(), kloset.observer())?;
+    let own = |slot: &[u8]| slot::belongs_to(slot, kloset.master());
+    for (id, bytes) in slots.iter().filter(|(_, slot)| own(slot)) {
+        match slot::unwrap(bytes, passphrase, interrupt) {
+            Ok(Some(_)) => return Ok(Some((*id, slot::inspect(bytes)?))),
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             _ => {}
         }
     }

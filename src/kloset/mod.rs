@@ -7,7 +7,7 @@
 //! | the objects in a store, from small to large | [`codec`](crate::format::codec), [`pack`], [`index_object`], [`file`](crate::kloset::content::reader), [`tree`], [`snapshot`], [`config`](crate::format::config) |
 //! | the location of each chunk | [`index`], and `recover` if index objects are lost or wrong |
 //! | local copies of objects of a remote store | `cache` |
-//! | keys | [`master`](crate::format::master), [`slot`](crate::format::slot), [`keyring`], [`seal`](crate::format::seal); a store without a key is [`Locked`] |
+//! | keys | [`master`](crate::format::master), [`slot`](crate::format::slot), [`kdf_limit`], [`keyring`], [`paper`], [`seal`](crate::format::seal); a store without a key is [`Locked`] |
 //! | selecting snapshots and paths | [`query`](crate::ops::query), [`select`](crate::ops::select) |
 //! | operations | [`backup`](crate::ops::backup), [`restore`](crate::ops::restore), [`archive`](crate::ops::archive), [`check`](crate::ops::check), [`compare`](crate::ops::compare), [`locate`](crate::ops::locate), [`digest`](crate::ops::digest), [`dup`](crate::ops::dup), [`sync`](crate::ops::sync), [`repair`](crate::ops::repair), [`inspect`](crate::ops::inspect) |
 //! | deleting unreferenced data, and nothing else | [`collect`](crate::ops::collect), [`condemned`] |
@@ -24,9 +24,11 @@ pub mod content;
 pub mod failures;
 pub mod index;
 pub mod index_object;
+pub mod kdf_limit;
 pub mod keyring;
 pub(crate) mod opening;
 pub mod pack;
+pub mod paper;
 pub mod pipeline;
 pub mod progress;
 pub(crate) mod recover;

@@ -5,6 +5,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use super::kdf_limit::{self, Limit};
+use super::keyring::Slots;
 use super::progress::{Event, Observer};
 use super::{Kloset, keyring};
 use crate::error::{During, Error, Kind, Result};
@@ -13,6 +15,11 @@ use crate::format::master::{self, Key};
 use crate::format::slot;
 use crate::store::{Area, Store};
 use crate::util::Id;
+use crate::util::interrupt::Interrupt;
+
+/// Slots that are tried before the user is notified that there are more: an honest store has a
+/// few, and each one takes time.
+const SLOTS_BEFORE_NOTICE: usize = 8;
 
 /// How the contents of a new store are protected.
 pub enum Protection<'a> {
@@ -27,14 +34,12 @@ pub enum Protection<'a> {
 /// # Errors
 /// [`Kind::Exists`] if there is a store already. The errors of reading CONFIG.
 pub fn refuse_existing(store: &dyn Store) -> Result<()> {
-    match store.get_config() {
-        Ok(_) => {
-            let error = Error::new(Kind::Exists, "there is a store already");
-            Err(error.during(format!("create {}", store.location())))
-        }
-        Err(error) if error.kind() == Kind::NotFound => Ok(()),
-        Err(error) => Err(error.during(format!("create {}", store.location()))),
-    }
+    let error = match store.get_config() {
+        Ok(_) => Error::new(Kind::Exists, "there is a store already"),
+        Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+        Err(error) => error,
+    };
+    Err(error.during_at("create", store.location()))
 }
 
 /// Creates a kloset in an empty store.
@@ -114,8 +119,10 @@ pub struct Locked {
     store: Arc<dyn Store>,
     config_bytes: Vec<u8>,
     config: Config,
+    limit: Limit,
+    interrupt: Interrupt,
     /// Read once, on first use, because the user can try several passphrases.
-    slots: OnceLock<Vec<(Id, Vec<u8>)>>,
+    slots: OnceLock<Slots>,
 }
 
 impl Locked {
@@ -131,13 +138,24 @@ impl Locked {
             Ok((bytes, config))
         };
         let (config_bytes, config) =
-            read().during(|| format!("open store {}", store.location()))?;
+            read().map_err(|error| error.during_at("open store", store.location()))?;
         Ok(Locked {
             store,
             config_bytes,
             config,
+            limit: Limit::default(),
+            interrupt: Interrupt::default(),
             slots: OnceLock::new(),
         })
+    }
+
+    /// The same, but each slot may cost up to `limit`, and `interrupt` ends [`Locked::unlock`].
+    pub fn within(self, limit: Limit, interrupt: Interrupt) -> Locked {
+        Locked {
+            limit,
+            interrupt,
+            ..self
+        }
     }
 
     /// The name of the store in messages.
@@ -155,10 +173,19 @@ impl Locked {
         self.config_bytes.len() as u64
     }
 
-    /// The bytes of every key slot, as [`keyring::slots`]. Read once, on first use.
+    /// The bytes of every intact key slot, as [`keyring::slots`].
     pub fn slots(&self, observer: &dyn Observer) -> Result<&[(Id, Vec<u8>)]> {
+        let is_first = self.slots.get().is_none();
+        let slots = self.read_slots(observer)?;
+        if is_first {
+            warn(&slots.unreadable, observer);
+        }
+        Ok(&slots.intact)
+    }
+
+    fn read_slots(&self, observer: &dyn Observer) -> Result<&Slots> {
         if self.slots.get().is_none() {
-            let slots = keyring::slots(&*self.store, observer)?;
+            let slots = keyring::read(&*self.store, observer)?;
             let _ = self.slots.set(slots);
         }
         Ok(self.slots.get().expect("just read"))
@@ -169,32 +196,71 @@ impl Locked {
         self.config.plaintext_key()
     }
 
-    /// Returns the master key that `passphrase` unlocks, or `None` if it unlocks none.
+    /// The key that `passphrase` opens, or nothing if it opens none and every slot was tried.
     ///
-    /// Damaged slots are reported to `observer` and skipped. So are slots that hold the key of
-    /// another store, because someone planted them.
+    /// The cheapest slots are tried first. A slot that is damaged, exceeds the cost limit, or
+    /// contains the key of another store does not prevent another slot from opening the store;
+    /// it is then reported to `observer`.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] if there is no slot that could be tried.
+    /// If no slot opens the store, and one of them could not be tried or is damaged: of
+    /// [`Kind::Corrupt`], it names the damaged slot, or CONFIG if the passphrase opens a slot
+    /// whose key does not authenticate CONFIG. A slot above the limit is [`Kind::Unsupported`] if
+    /// no slot was tried, else [`Kind::Denied`]. [`Kind::Interrupted`].
     pub fn unlock(&self, passphrase: &[u8], observer: &dyn Observer) -> Result<Option<Key>> {
+        let slots = self.read_slots(observer)?;
+        let mut failures = Vec::new();
         let mut tried = 0;
-        for (id, slot) in self.slots(observer)? {
-            match slot::unwrap(slot, passphrase) {
-                Ok(Some(key)) => match Config::authenticate(&self.config_bytes, &key) {
-                    Ok(()) => return Ok(Some(key)),
-                    Err(_) => observer.event(&Event::Warning(&foreign(*id))),
-                },
+        for (nth, (id, slot)) in slots.intact.iter().enumerate() {
+            if nth == SLOTS_BEFORE_NOTICE {
+                observer.event(&Event::Warning(&self.notice(&slots.intact[nth..])));
+            }
+            match self.try_slot(slot, passphrase) {
+                Ok(Some(key)) => {
+                    warn(&slots.unreadable, observer);
+                    warn(&failures, observer);
+                    return Ok(Some(key));
+                }
                 Ok(None) => tried += 1,
-                Err(error) => observer.event(&Event::Warning(
-                    &error.during(format!("read key slot {}", id.short())),
-                )),
+                Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+                Err(error) => failures.push(keyring::of(*id, error)),
             }
         }
-        match tried {
-            0 => Err(Error::corrupt("no key slot can be read")
-                .during(format!("open store {}", self.store.location()))),
-            _ => Ok(None),
+        failures.extend_from_slice(&slots.unreadable);
+        match verdict(failures, tried) {
+            None => Ok(None),
+            Some(error) => Err(error.during(format!("open store {}", self.location()))),
         }
+    }
+
+    /// The key of this store that `passphrase` opens in `slot`, if it opens it.
+    fn try_slot(&self, slot: &[u8], passphrase: &[u8]) -> Result<Option<Key>> {
+        self.limit.check(slot::inspect(slot)?.cost)?;
+        let Some(key) = slot::unwrap(slot, passphrase, &self.interrupt)? else {
+            return Ok(None);
+        };
+        match Config::authenticate(&self.config_bytes, &key) {
+            Ok(()) => Ok(Some(key)),
+            Err(_) => Err(Error::corrupt(
+                "the passphrase opens it, but CONFIG does not authenticate under its key: CONFIG \
+                 is damaged, or the slot belongs to another store",
+            )),
+        }
+    }
+
+    /// Notifies the user of the slots that are still to be tried.
+    fn notice(&self, rest: &[(Id, Vec<u8>)]) -> Error {
+        let costs = rest.iter().filter_map(|(_, slot)| {
+            let cost = slot::inspect(slot).ok()?.cost;
+            self.limit.check(cost).is_ok().then_some(cost)
+        });
+        let seconds: f64 = costs.map(kdf_limit::seconds).sum();
+        let cause = format!(
+            "the passphrase opens none of the {SLOTS_BEFORE_NOTICE} cheapest key slots; trying the \
+             other {}, for up to about {seconds:.0} s: an unusual number, see plakar-key(1)",
+            rest.len()
+        );
+        Error::new(Kind::Failed, cause)
     }
 
     /// Opens the kloset with the key `master`. Errors are those of [`Kloset::open`].
@@ -210,8 +276,35 @@ impl Locked {
     }
 }
 
-/// The warning about a slot whose key does not match CONFIG.
-fn foreign(slot: Id) -> Error {
-    Error::corrupt("its key is not the one that CONFIG was written with")
-        .during(format!("key slot {}", slot.short()))
+/// Reports `errors` that did not prevent anything.
+fn warn(errors: &[Error], observer: &dyn Observer) {
+    for error in errors {
+        observer.event(&Event::Warning(error));
+    }
+}
+
+/// Why a passphrase that opened none of `tried` slots may be the right one nevertheless, from the
+/// `failures` of the others. The passphrase is wrong if there is no such reason.
+fn verdict(mut failures: Vec<Error>, tried: usize) -> Option<Error> {
+    let rank = |error: &Error| match error.kind() {
+        Kind::Corrupt => 0,
+        _ => 1,
+    };
+    failures.sort_by_key(rank);
+    let Some(first) = failures.first() else {
+        let none = "it has no key slot: \"plakar key import\" restores an exported one";
+        return (tried == 0).then(|| Error::corrupt(none));
+    };
+    let mut cause = first.to_string();
+    if failures.len() > 1 {
+        cause.push_str(&format!(" ({} slots were not usable)", failures.len()));
+    }
+    if tried > 0 {
+        cause.push_str(&format!("; wrong passphrase for the other slots, {tried}"));
+    }
+    let kind = match first.kind() {
+        Kind::Unsupported if tried > 0 => Kind::Denied,
+        kind => kind,
+    };
+    Some(Error::new(kind, cause))
 }

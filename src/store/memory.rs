@@ -251,7 +251,7 @@ fn check_size(size: usize, limit_bytes: u64) -> Result<()> {
 }
 
 fn no_store() -> Error {
-    Error::new(Kind::NotFound, "there is no store here").during("memory")
+    Error::new(Kind::NotFound, "there is no store here")
 }
 
 fn missing(area: Area, id: Id) -> Error {

@@ -2,6 +2,7 @@
 
 pub mod area;
 pub mod base64;
+pub mod child;
 pub mod clock;
 pub mod file;
 pub mod human;

@@ -151,7 +151,8 @@ impl Sandbox {
         sandbox
             .run(&["at", &store(name), "create"])
             .ended(0)
-            .silent();
+            .prints_nothing()
+            .says("created encrypted store ");
         sandbox
     }
 

@@ -33,6 +33,7 @@ mod mounted;
 mod names;
 mod output;
 mod over;
+mod passphrase;
 mod pkg;
 mod policy;
 mod prepared;

@@ -77,7 +77,10 @@ fn stores_sources_and_destinations_go_by_their_names() {
     sandbox.run(&["store", "add", "disk", "disk"]).ended(0);
     sandbox.run(&["source", "add", "d", "d"]).ended(0);
     sandbox.run(&["destination", "add", "out", "out"]).ended(0);
-    sandbox.run(&["at", "@disk:st", "create"]).ended(0).silent();
+    sandbox
+        .run(&["at", "@disk:st", "create"])
+        .ended(0)
+        .prints_nothing();
     assert!(sandbox.path("disk/st/CONFIG").exists());
     sandbox
         .run(&["at", "@disk:st", "backup", "@d:sub"])
@@ -147,7 +150,7 @@ fn a_default_is_used_where_none_is_given() {
         sandbox.run(&[section, "add", "x", place]).ended(0);
         sandbox.run(&[section, "default", "x"]).ended(0);
     }
-    sandbox.run(&["create"]).ended(0).silent();
+    sandbox.run(&["create"]).ended(0).prints_nothing();
     sandbox.run(&["backup"]).ended(0);
     sandbox.run(&["restore"]).ended(0);
     assert_eq!(sandbox.read("out/a"), b"hello");
@@ -158,7 +161,7 @@ fn a_default_is_used_where_none_is_given() {
 #[test]
 fn create_with_nothing_else_makes_a_store_at_home() {
     let sandbox = Sandbox::new("names_home");
-    sandbox.run(&["create"]).ended(0).silent();
+    sandbox.run(&["create"]).ended(0).prints_nothing();
     assert!(sandbox.path("home/.plakar/CONFIG").exists());
     sandbox.run(&["create"]).ended(1);
     sandbox.run::<&str>(&[]).ended(0).silent();
@@ -204,27 +207,28 @@ fn a_configured_passphrase_opens_the_store_that_is_named_and_no_other() {
 
 #[test]
 fn passphrases_count_in_their_order() {
-    let sandbox = with_nas("names_order").with("PLAKAR_PASSPHRASE", WRONG);
-    let set = |option: &str| {
+    let sandbox = with_nas("names_order");
+    let set = |sandbox: &Sandbox, option: &str| {
         sandbox.run(&["store", "set", "nas", option]).ended(0);
     };
-    let ls = || sandbox.run(&["at", "@nas", "ls"]);
-    let right = format!("passphrase={PASSPHRASE}");
-    ls().ended(77);
-    set("keyfile=key");
-    ls().ended(0);
-    set(&format!("passphrase_cmd=echo '{WRONG}'"));
-    ls().ended(77);
-    set(&right);
-    ls().ended(0);
-    sandbox
-        .run(&["-keyfile", "wrong", "at", "@nas", "ls"])
-        .ended(77);
-    set(&format!("passphrase={WRONG}"));
-    ls().ended(77);
+    let ls = |sandbox: &Sandbox| sandbox.run(&["at", "@nas", "ls"]);
+    set(&sandbox, "keyfile=key");
+    ls(&sandbox).ended(0);
+    set(&sandbox, &format!("passphrase_cmd=echo '{WRONG}'"));
+    ls(&sandbox).ended(77);
+    set(&sandbox, &format!("passphrase={PASSPHRASE}"));
+    ls(&sandbox).ended(0);
+    let sandbox = sandbox.with("PLAKAR_PASSPHRASE", WRONG);
+    ls(&sandbox).ended(77);
     sandbox
         .run(&["-keyfile", "key", "at", "@nas", "ls"])
         .ended(0);
+    let sandbox = sandbox.with("PLAKAR_PASSPHRASE", PASSPHRASE);
+    set(&sandbox, &format!("passphrase={WRONG}"));
+    ls(&sandbox).ended(0);
+    sandbox
+        .run(&["-keyfile", "wrong", "at", "@nas", "ls"])
+        .ended(77);
 }
 
 #[test]

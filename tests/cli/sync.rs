@@ -51,7 +51,7 @@ fn a_sibling_gets_the_objects_as_they_are() {
     sandbox
         .run(&["at", "copy", "create", "-from", "st"])
         .ended(0)
-        .silent();
+        .prints_nothing();
     sandbox
         .run(&["at", "st", "sync", "to", "copy"])
         .ended(0)
@@ -84,7 +84,9 @@ fn a_sibling_has_another_passphrase_if_that_is_wanted() {
     sandbox
         .run(&["at", "st", "sync", "to", "copy"])
         .ended(77)
-        .says("no terminal to ask at");
+        .says(
+            "no passphrase for copy: there is no terminal to ask at; give PLAKAR_PEER_PASSPHRASE",
+        );
     let asked = [("passphrase for copy: ", OTHER)];
     sandbox
         .converse(&["at", "st", "sync", "to", "copy"], &asked)

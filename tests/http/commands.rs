@@ -1,11 +1,10 @@
 //! The program at a store over HTTP, as its users see it.
 
-use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::Stdio;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use super::common::prerequisite::program;
 use super::harness::{Run, Sandbox, describe, noise};
@@ -21,7 +20,7 @@ fn served(name: &str, flags: &[&str]) -> (Sandbox, Served) {
     sandbox
         .run(&["at", &server.url, "create"])
         .ended(0)
-        .silent();
+        .prints_nothing();
     (sandbox, server)
 }
 

@@ -11,6 +11,7 @@ use plakar::store::fault::{Fault, FaultStore, Lasting};
 use plakar::store::memory::MemoryStore;
 use plakar::store::{Area, Store};
 use plakar::util::Id;
+use plakar::util::interrupt::Interrupt;
 
 use crate::harness::*;
 
@@ -232,7 +233,7 @@ fn change_passphrase(store: &Arc<dyn Store>) -> Result<()> {
     let watcher = Arc::new(Watcher::default());
     let key = locked.unlock(b"old", &*watcher)?.unwrap();
     let kloset = locked.open(key, None, watcher)?;
-    let (old, _) = keyring::slot_of(&kloset, b"old")?.unwrap();
+    let (old, _) = keyring::slot_of(&kloset, b"old", &Interrupt::default())?.unwrap();
     keyring::add(&kloset, b"new", &cheap())?;
     keyring::remove(&kloset, old)
 }

@@ -20,6 +20,7 @@ mod hooked;
 mod incremental;
 mod inspect;
 mod interleaved;
+mod keys;
 mod lies;
 mod locate;
 mod poison;

@@ -58,7 +58,9 @@ fn a_slot_of_another_key_does_not_count_as_a_passphrase() {
     let (store, kloset) = unlocked();
     let own = objects(&store, Area::Keys)[0];
     let planted = plant(&store, b"one");
-    let (found, _) = keyring::slot_of(&kloset, b"one").unwrap().unwrap();
+    let (found, _) = keyring::slot_of(&kloset, b"one", &Interrupt::default())
+        .unwrap()
+        .unwrap();
     assert_eq!(found, own, "the planted slot opens with the passphrase too");
     let owners = keyring::owners(&kloset).unwrap();
     let of = |id| owners.iter().find(|(slot, ..)| *slot == id).unwrap().2;

@@ -35,7 +35,10 @@ fn a_backup_by_sftp_comes_back() {
     let server = Server::new();
     let sandbox = sandbox("sftp_comes_back", &server);
     let store = server.location("st");
-    sandbox.run(&["at", &store, "create"]).ended(0).silent();
+    sandbox
+        .run(&["at", &store, "create"])
+        .ended(0)
+        .prints_nothing();
     sandbox.write("d/a", &noise(3 << 20));
     sandbox.write("d/sub/b", b"small");
     sandbox.backup(&store, "d");

@@ -3,15 +3,18 @@
 use std::ffi::{OsStr, OsString};
 
 use crate::cli::cost::{self, KDF_MEMORY, KDF_PASSES};
+use crate::cli::output::Verbosity;
 use crate::cli::passphrase::Weak;
 use crate::cli::{Args, Command, Flag, Globals, Status, known, opening};
 use crate::config::Role;
 use crate::config::place::Place;
 use crate::error::{During, Error, Kind, Result};
 use crate::format::codec::{DEFAULT_LEVEL, LEVELS};
+use crate::format::config::Config;
 use crate::format::slot::SlotInfo;
+use crate::kloset::kdf_limit::Limit;
 use crate::kloset::{self, Protection};
-use crate::util::clock;
+use crate::store::Store;
 
 /// The entry in the table.
 pub const COMMAND: Command = Command {
@@ -53,7 +56,7 @@ struct Opts {
 }
 
 impl Opts {
-    fn from(args: &Args) -> Result<Opts> {
+    fn from(args: &Args, limit: Limit) -> Result<Opts> {
         args.no_arguments()?;
         let is_plaintext = args.is_on("plaintext");
         let secret = ["kdf-memory", "kdf-passes", "label"];
@@ -73,11 +76,7 @@ impl Opts {
             is_plaintext,
             from,
             level: level(args).during(|| args.path())?.unwrap_or(DEFAULT_LEVEL),
-            info: SlotInfo {
-                label: args.text("label")?.unwrap_or_default(),
-                created_ns: clock::now_ns(),
-                cost: cost::given(args)?,
-            },
+            info: cost::slot_info(args, limit)?,
             weak: Weak::accepted_if(args.is_on("weak-passphrase")),
         })
     }
@@ -98,7 +97,7 @@ pub(super) fn level(args: &Args) -> Result<Option<i32>> {
 }
 
 fn run(globals: &Globals, args: Args) -> Result<Status> {
-    let opts = Opts::from(&args)?;
+    let opts = Opts::from(&args, globals.options.kdf_limit)?;
     let place = globals.place()?;
     let store = opening::store_at(globals, &place)?;
     if let Some(from) = &opts.from {
@@ -109,6 +108,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
         globals.out.warning(&Error::new(Kind::Failed, PLAINTEXT));
         let config = kloset::create(&*store, &Protection::Plaintext, opts.level)?;
         known::remember(globals, &place, &config);
+        report(globals, &*store, &config);
         return Ok(Status::Success);
     }
     kloset::refuse_existing(&*store)?;
@@ -116,6 +116,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     let protection = Protection::Passphrase(&passphrase, opts.info);
     let config = kloset::create(&*store, &protection, opts.level)?;
     known::remember(globals, &place, &config);
+    report(globals, &*store, &config);
     Ok(Status::Success)
 }
 
@@ -127,22 +128,36 @@ fn create_sibling(globals: &Globals, place: &Place, from: &Place, opts: Opts) ->
     let creating = || format!("create from {}", from.location);
     let config = match (opts.is_plaintext, opened.passphrase) {
         (true, _) => {
-            let protection = Protection::Plaintext;
-            let config = kloset::create_sibling(&*store, &protection, &opened.kloset);
-            let config = config.during(creating)?;
             globals.out.warning(&Error::new(Kind::Failed, PLAINTEXT));
-            config
+            kloset::create_sibling(&*store, &Protection::Plaintext, &opened.kloset)
         }
         (false, Some(shared)) => {
             let passphrase = globals.sibling_passphrase(place, shared)?;
             let protection = Protection::Passphrase(&passphrase, opts.info);
-            kloset::create_sibling(&*store, &protection, &opened.kloset).during(creating)?
+            kloset::create_sibling(&*store, &protection, &opened.kloset)
         }
         (false, None) => {
             let cause = "it is not encrypted, and neither can be what has its key: add -plaintext";
-            return Err(Error::usage(cause)).during(creating);
+            Err(Error::usage(cause))
         }
     };
+    let config = config.during(creating)?;
     known::remember(globals, place, &config);
+    report(globals, &*store, &config);
     Ok(Status::Success)
+}
+
+/// Reports what was created, unless the user asked for quiet.
+fn report(globals: &Globals, store: &dyn Store, config: &Config) {
+    if globals.out.verbosity() < Verbosity::Normal {
+        return;
+    }
+    let (location, id) = (store.location(), &config.store_id);
+    globals.out.message(&match config.plaintext_master_key {
+        Some(_) => format!("created store {id} at {location}, not encrypted"),
+        None => format!(
+            "created encrypted store {id} at {location}; without the passphrase it cannot be \
+             opened, and a lost passphrase cannot be recovered"
+        ),
+    });
 }

@@ -1,7 +1,9 @@
 //! `plakar key`: which passphrases open this store?
 //!
 //! Each passphrase has a slot in the store, in which the one master key is wrapped. These
-//! commands write and remove slots and touch nothing else.
+//! commands read, write and remove slots and touch nothing else.
+
+mod paper;
 
 use std::fmt;
 use std::path::Path;
@@ -10,18 +12,17 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::cli::cost::{self, KDF_MEMORY, KDF_PASSES};
-use crate::cli::escape::printable;
 use crate::cli::opening::{self, Opened};
 use crate::cli::passphrase::Weak;
 use crate::cli::progress::Watch;
 use crate::cli::{Args, Command, Flag, Globals, Status};
+use crate::config::place::Place;
 use crate::error::{Error, Kind, Result};
 use crate::format::slot::SlotInfo;
 use crate::kloset::keyring::Owner;
 use crate::kloset::progress::{Counters, Event, Observer};
 use crate::kloset::{Locked, keyring};
-use crate::store::Store;
-use crate::util::{Id, clock, human};
+use crate::util::{Id, human};
 
 const LABEL: Flag = Flag::value("label", "NAME", "what to call the passphrase in listings");
 const NEW_KEYFILE: Flag = Flag::value(
@@ -43,8 +44,8 @@ const SYNOPSIS: &str =
 /// The entry in the table.
 pub const COMMAND: Command = Command {
     name: "key",
-    synopsis: "list | add | rm | passwd",
-    about: "list, add, change and remove passphrases",
+    synopsis: "list | add | rm | passwd | export | import",
+    about: "list, add, change, remove, export and import passphrases",
     subcommands: &[
         Command {
             name: "list",
@@ -76,6 +77,20 @@ pub const COMMAND: Command = Command {
             run: change,
             ..Command::BLANK
         },
+        Command {
+            name: "export",
+            synopsis: "[ID]",
+            about: "print key slots as text to keep on paper",
+            run: paper::export,
+            ..Command::BLANK
+        },
+        Command {
+            name: "import",
+            synopsis: "FILE",
+            about: "put exported key slots back into a store",
+            run: paper::import,
+            ..Command::BLANK
+        },
     ],
     ..Command::BLANK
 };
@@ -98,10 +113,10 @@ struct Slot {
 impl Slot {
     fn new(id: Id, info: &SlotInfo, owner: Owner) -> Slot {
         let created = human::time(info.created_ns);
-        let label = match owner {
-            Owner::Store => printable(info.label.as_bytes()),
-            Owner::Stranger => format!("{} {STRANGER}", printable(info.label.as_bytes())),
-        };
+        let mut label = cost::shown_label(&info.label);
+        if owner == Owner::Stranger {
+            label.push_str(&format!(" {STRANGER}"));
+        }
         Slot {
             id: id.to_string(),
             shown: format!("{created} {:>10}  {}  {label}", id.short(), info.cost),
@@ -125,8 +140,9 @@ fn list(globals: &Globals, args: Args) -> Result<Status> {
     args.no_arguments()?;
     let watch = globals.watch();
     let store = opening::store(globals)?;
-    refuse_plaintext(&opening::locked(globals, &globals.place()?)?)?;
-    let strangers = strangers(globals, &store)?;
+    let place = globals.place()?;
+    refuse_plaintext(&opening::locked(globals, &place)?)?;
+    let strangers = strangers(globals, &place)?;
     for (id, info) in keyring::list(&*store, &*watch)? {
         let owner = match strangers.contains(&id) {
             true => Owner::Stranger,
@@ -139,14 +155,16 @@ fn list(globals: &Globals, args: Args) -> Result<Status> {
 
 /// The slots that are not of this store. Only a holder of the key can tell, so there are none
 /// unless a passphrase is given that opens the store; nobody is asked for one.
-fn strangers(globals: &Globals, store: &Arc<dyn Store>) -> Result<Vec<Id>> {
-    let Some(passphrase) = globals.given_passphrase(&globals.place()?)? else {
+fn strangers(globals: &Globals, place: &Place) -> Result<Vec<Id>> {
+    let Some(given) = globals.given_passphrase(place)? else {
         return Ok(Vec::new());
     };
-    let locked = Locked::new(store.clone())?;
+    let locked = opening::locked(globals, place)?;
     let quiet = Arc::new(Quiet::default());
-    let Ok(Some(key)) = locked.unlock(&passphrase, &*quiet) else {
-        return Ok(Vec::new());
+    let key = match locked.unlock(&given.passphrase, &*quiet) {
+        Ok(Some(key)) => key,
+        Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+        _ => return Ok(Vec::new()),
     };
     let owners = keyring::owners(&locked.open(key, None, quiet)?)?;
     let strangers = owners
@@ -181,7 +199,7 @@ fn refuse_plaintext(locked: &Locked) -> Result<()> {
 
 fn add(globals: &Globals, args: Args) -> Result<Status> {
     args.no_arguments()?;
-    let info = info(&args)?;
+    let info = cost::slot_info(&args, globals.options.kdf_limit)?;
     let opened = opened(globals, &globals.watch())?;
     add_slot(globals, &args, &opened, info)?;
     Ok(Status::Success)
@@ -192,19 +210,20 @@ fn remove(globals: &Globals, args: Args) -> Result<Status> {
     args.at_most(1)?;
     let prefix = args.texts()?.remove(0);
     let Opened { kloset, .. } = opened(globals, &globals.watch())?;
-    let id = keyring::find(&kloset, &prefix)?;
+    let id = keyring::named(&keyring::slots(kloset.store(), kloset.observer())?, &prefix)?;
     keyring::remove(&kloset, id)?;
     Ok(Status::Success)
 }
 
 fn change(globals: &Globals, args: Args) -> Result<Status> {
     args.no_arguments()?;
-    let info = info(&args)?;
+    let info = cost::slot_info(&args, globals.options.kdf_limit)?;
     let opened = opened(globals, &globals.watch())?;
     let passphrase = opened.passphrase.as_ref();
     let passphrase = passphrase.expect("a store without one was refused");
     let lost = || Error::new(Kind::NotFound, "the key slot of this passphrase is gone");
-    let (old, before) = keyring::slot_of(&opened.kloset, passphrase)?.ok_or_else(lost)?;
+    let (old, before) =
+        keyring::slot_of(&opened.kloset, passphrase, &globals.interrupt)?.ok_or_else(lost)?;
     let label = match args.value("label") {
         Some(_) => info.label,
         None => before.label,
@@ -219,9 +238,7 @@ fn change(globals: &Globals, args: Args) -> Result<Status> {
 /// Says where the passphrase that opens the store no longer is still written down.
 fn tell_of_configuration(globals: &Globals) -> Result<()> {
     let place = globals.place()?;
-    let options = ["passphrase", "passphrase_cmd", "keyfile"];
-    let kept = options.iter().find(|option| place.value(option).is_some());
-    if let (Some(name), Some(option)) = (&place.name, kept) {
+    if let (Some(name), Some(option)) = (&place.name, Globals::configured_option(&place)) {
         let cause = format!(
             "the configuration of @{name} still gives the old passphrase: change its {option}, \
              as with \"plakar store set {name} passphrase=-\""
@@ -236,26 +253,18 @@ fn tell_of_configuration(globals: &Globals) -> Result<()> {
 /// # Errors
 /// For a store that has none, before anybody is asked for anything.
 fn opened(globals: &Globals, watch: &Arc<Watch>) -> Result<Opened> {
-    refuse_plaintext(&opening::locked(globals, &globals.place()?)?)?;
-    opening::unlocked(globals, &globals.place()?, watch)
+    let place = globals.place()?;
+    refuse_plaintext(&opening::locked(globals, &place)?)?;
+    opening::unlocked(globals, &place, watch)
 }
 
 /// Adds a slot for a passphrase that is given or asked for, and tells of it.
 fn add_slot(globals: &Globals, args: &Args, opened: &Opened, info: SlotInfo) -> Result<()> {
     let weak = Weak::accepted_if(args.is_on("weak-passphrase"));
     let keyfile = args.value("new-keyfile").map(Path::new);
-    let passphrase = globals.another_passphrase(keyfile, weak)?;
+    let passphrase = globals.another_passphrase(&globals.place()?, keyfile, weak)?;
     let id = keyring::add(&opened.kloset, &passphrase, &info)?;
     globals
         .out
         .result("key", &Slot::new(id, &info, Owner::Store))
-}
-
-/// What a new slot is to say.
-fn info(args: &Args) -> Result<SlotInfo> {
-    Ok(SlotInfo {
-        label: args.text("label")?.unwrap_or_default(),
-        created_ns: clock::now_ns(),
-        cost: cost::given(args)?,
-    })
 }

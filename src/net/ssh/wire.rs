@@ -1,17 +1,17 @@
 //! The transport of a session: a TCP connection, or one end of a socket pair whose other end is a
 //! command or a channel of another session.
 
-use std::io;
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use super::TICK;
 use crate::error::{During, Error, Kind, Result};
+use crate::util::child;
 use crate::util::interrupt::Interrupt;
 
 /// Few host names have more than two addresses. Addresses beyond this limit are not tried.
@@ -80,7 +80,7 @@ impl Wire {
     pub(super) fn command(line: &str) -> Result<Wire> {
         let (ours, theirs) = UnixStream::pair()?;
         let input = OwnedFd::from(theirs.try_clone()?);
-        let mut command = Command::new("/bin/sh");
+        let mut command = child::command("/bin/sh");
         command.args(["-c", &format!("exec {line}")]);
         command
             .stdin(Stdio::from(input))

@@ -14,6 +14,8 @@ fn check_and_ping_tell_what_is_there() {
     sandbox
         .run(&["store", "set", "st", "passphrase=wrong"])
         .ended(0);
+    // The environment would override it.
+    let sandbox = sandbox.without("PLAKAR_PASSPHRASE");
     sandbox
         .run(&["store", "check", "st"])
         .ended(77)

@@ -86,6 +86,7 @@ fn query_flag(key: &str) -> Option<&'static Flag> {
 /// [`Kind::Usage`].
 pub(super) fn pairs(globals: &Globals, section: Section, words: &[String]) -> Result<Vec<Pair>> {
     let mut pairs: Vec<Pair> = Vec::new();
+    warn_of_exposure(globals, words);
     for word in words {
         let no_pair = || Error::usage(format!("{word:?} is not KEY=VALUE"));
         let (key, text) = word.split_once('=').ok_or_else(no_pair)?;
@@ -100,6 +101,21 @@ pub(super) fn pairs(globals: &Globals, section: Section, words: &[String]) -> Re
         }
     }
     Ok(pairs)
+}
+
+/// Warns if somebody types a secret as an argument.
+fn warn_of_exposure(globals: &Globals, words: &[String]) {
+    let keys = words.iter().filter_map(|word| word.split_once('='));
+    let mut exposed = keys.filter(|(key, text)| *text != "-" && schema::is_secret(key));
+    if let Some((key, _)) = exposed.next()
+        && stdin().is_terminal()
+    {
+        let cause = format!(
+            "{key}: the shell history keeps it, and ps showed it to other users; \"{key}=-\" prompts \
+             for it instead"
+        );
+        globals.out.warning(&Error::new(Kind::Denied, cause));
+    }
 }
 
 fn is_repeatable(section: Section, key: &str) -> bool {

@@ -11,7 +11,7 @@ use crate::cli::escape::printable;
 use crate::cli::facts::table;
 use crate::cli::progress::Watch;
 use crate::cli::wording::counted;
-use crate::cli::{Globals, Status, opening};
+use crate::cli::{Globals, Status, cost, opening};
 use crate::error::{Error, Kind, Result};
 use crate::format::config::Config;
 use crate::format::slot::SlotInfo;
@@ -98,7 +98,7 @@ struct Key {
 /// Prints what CONFIG, the key slots and the lists of objects tell, and what snapshots do.
 pub(super) fn print(globals: &Globals, watch: &Arc<Watch>) -> Result<Status> {
     let store = opening::store(globals)?;
-    let locked = Locked::new(store.clone())?;
+    let locked = opening::unchecked(globals, &globals.place()?, store.clone())?;
     let slots = keyring::infos(locked.slots(&**watch)?, &**watch);
     let areas: Result<Vec<Contents>> = Area::ALL
         .iter()
@@ -163,7 +163,7 @@ fn contents(store: &dyn Store, area: Area) -> Result<Contents> {
 }
 
 fn key(info: &SlotInfo) -> Key {
-    let label = printable(info.label.as_bytes());
+    let label = cost::shown_label(&info.label);
     Key {
         label: info.label.clone(),
         memory_kib: info.cost.memory_kib,

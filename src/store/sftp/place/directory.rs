@@ -154,7 +154,8 @@ impl Place {
         let packs = self.area(Area::Packs);
         let fans = self.pool.run(|connection| match fans(connection, &packs) {
             Err(cause) if cause.kind() == Kind::NotFound => {
-                self.must_be_store(connection).map(|()| Vec::new())
+                let there = self.must_be_store(connection).map(|()| Vec::new());
+                there.during(|| self.location.clone())
             }
             fans => fans,
         });
@@ -222,7 +223,10 @@ impl Place {
             objects.extend(wanted.map(|id| object::describe(id, &stat)));
         });
         match read {
-            Err(cause) if cause.kind() == Kind::NotFound => self.must_be_store(connection)?,
+            Err(cause) if cause.kind() == Kind::NotFound => {
+                let there = self.must_be_store(connection);
+                there.during(|| self.location.clone())?
+            }
             read => read?,
         }
         objects.sort_by_key(|object| object.id);

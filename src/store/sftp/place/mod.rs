@@ -85,7 +85,7 @@ impl Place {
 
     /// The error of a place without a CONFIG.
     fn no_store(&self) -> Error {
-        Error::new(Kind::NotFound, "there is no store here").during(self.location.clone())
+        Error::new(Kind::NotFound, "there is no store here")
     }
 
     fn config(&self) -> PathBuf {
