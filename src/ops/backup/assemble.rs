@@ -1,9 +1,8 @@
-//! Building trees: the last stage of a backup.
+//! Builds trees: the last stage of a backup.
 //!
-//! Results come in any order and are put back into that of the walk, in which a
-//! directory's entries stand between its beginning and its end. So the open
-//! directories are a stack, and a directory's tree is complete, and stored, when its
-//! end comes by.
+//! Results arrive in any order and are put back into the order of the walk, in which the entries of a
+//! directory are between its beginning and its end. So the open directories are a stack. The tree of
+//! a directory is complete, and is stored, when its end arrives.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
@@ -18,7 +17,7 @@ use crate::kloset::pipeline::{Trouble, Window};
 use crate::kloset::tree::{ListWriter, TreeWriter};
 use crate::util::Id;
 
-/// A directory whose end has not come by.
+/// A directory whose end has not arrived.
 struct Open {
     entry: Box<Entry>,
     tree: TreeWriter,
@@ -28,20 +27,20 @@ struct Open {
 pub(crate) struct Assembler<'a> {
     kloset: &'a Kloset,
     packer: Packer<'a>,
-    /// Results that came too early.
+    /// Results that arrived before their turn.
     early: BTreeMap<(u64, u32), Done>,
-    /// The batch and part that come next.
+    /// Number of the next batch and part.
     next: (u64, u32),
     open: Vec<Open>,
-    /// Chunks of the file that is being pieced together.
+    /// Chunks so far of the current file.
     chunks: ListWriter,
-    /// Files with several names, for the names that follow.
+    /// Files with several names, for names that come later.
     linked: &'a Linked,
     root: Option<Entry>,
 }
 
 impl<'a> Assembler<'a> {
-    /// An assembler that stores trees with `packer`.
+    /// Creates an assembler that stores trees with `packer`.
     pub(crate) fn new(kloset: &'a Kloset, packer: Packer<'a>, linked: &'a Linked) -> Assembler<'a> {
         Assembler {
             kloset,
@@ -55,7 +54,7 @@ impl<'a> Assembler<'a> {
         }
     }
 
-    /// Takes results until there are no more. In trouble, throws them away.
+    /// Processes results until there are no more. After an error, discards them.
     pub(crate) fn run(&mut self, results: Receiver<Done>, window: &Window, trouble: &Trouble) {
         for done in results {
             if trouble.check().is_ok() {
@@ -65,8 +64,8 @@ impl<'a> Assembler<'a> {
         }
     }
 
-    /// Stores what is open, in trouble too: the next backup then finds it. Returns the root of
-    /// the snapshot if everything below it came by.
+    /// Stores open packs, also after an interrupt, so that the next backup finds the data. Returns
+    /// the root of the snapshot if everything below it arrived.
     pub(crate) fn finish(mut self, trouble: &Trouble) -> Result<Option<Entry>> {
         if !trouble.has_failed() {
             self.packer.flush()?;
@@ -74,7 +73,7 @@ impl<'a> Assembler<'a> {
         Ok(self.root)
     }
 
-    /// Takes every result whose turn it is.
+    /// Processes every result whose turn has come.
     fn take_in_order(&mut self, window: &Window) -> Result<()> {
         while let Some(done) = self.early.remove(&self.next) {
             for step in done.steps {
@@ -89,7 +88,7 @@ impl<'a> Assembler<'a> {
         Ok(())
     }
 
-    /// Takes one step of the walk.
+    /// Processes one step of the walk.
     fn take(&mut self, step: Step<Id>) -> Result<()> {
         match step {
             Step::Enter(entry) => self.open.push(Open {
@@ -111,14 +110,14 @@ impl<'a> Assembler<'a> {
         Ok(())
     }
 
-    /// Appends chunks to the file that is being pieced together.
+    /// Appends chunks to the current file.
     fn append(&mut self, chunks: Vec<Id>) -> Result<()> {
         chunks
             .into_iter()
             .try_for_each(|chunk| self.chunks.push(chunk, &mut self.packer, self.kloset))
     }
 
-    /// Adds an entry to the directory it is in.
+    /// Adds an entry to the innermost directory.
     fn add(&mut self, entry: Entry) -> Result<()> {
         let stray = || {
             Error::new(

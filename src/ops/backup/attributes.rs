@@ -1,16 +1,17 @@
-//! Which of an entry's attributes go into a snapshot, and which of the last one may be used again.
+//! Decides which attributes of an entry are recorded, and which of the last snapshot are reused.
 
 use super::{Options, Switch};
 use crate::error::{Error, Kind};
 use crate::format::entry::Entry;
 use crate::kloset::failures::Failures;
 
-/// Extended attributes of one entry that are recorded, in bytes. Linux lets a file have more
-/// only on XFS; an entry has to fit in a block.
+/// Maximum size of the recorded extended attributes of one entry, in bytes. Linux allows more only on
+/// XFS; an entry must fit in a block.
 const XATTRS_LIMIT_BYTES: usize = 1 << 20;
 
-/// Takes extended attributes away if the user wants none, or if they are too many, which is a
-/// failure. Either is noted in the entry, so that it lasts no longer than its cause.
+/// Removes extended attributes if the user does not want them, or if they are too large, which is a
+/// failure. The entry records either case, so that a later backup reads the attributes once the cause
+/// is gone.
 pub(super) fn trim_xattrs(
     entry: &mut Entry,
     path: &[u8],
@@ -34,7 +35,7 @@ pub(super) fn trim_xattrs(
     }
 }
 
-/// Gives `entry` the attributes of its unchanged `old` self.
+/// Copies the attributes of the unchanged `old` entry to `entry`.
 pub(super) fn reuse_details(
     entry: &mut Entry,
     old: &Entry,
@@ -47,7 +48,7 @@ pub(super) fn reuse_details(
     trim_xattrs(entry, path, options, failures);
 }
 
-/// Whether the attributes of `old` are all that are wanted now.
+/// Whether `old` has all attributes that the options request.
 pub(super) fn has_details(old: &Entry, options: &Options) -> bool {
     !old.details_missing || options.skip_xattrs == Switch::On
 }

@@ -1,4 +1,4 @@
-//! From the walk to the readers: finds are gathered into batches, and batches numbered.
+//! Sends items from the walk to the readers, in numbered batches.
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -7,43 +7,42 @@ use super::steps::{Batch, Find};
 use crate::error::Result;
 use crate::kloset::pipeline::{Trouble, Window, send};
 
-/// Contents after which a batch is handed on: enough neighbours to fill a few blocks.
+/// A batch is sent when it contains this much: enough adjacent data to fill a few blocks.
 pub(super) const BATCH_BYTES: u64 = 4 << 20;
-/// Steps after which a batch is handed on, however little there is to read.
+/// A batch is sent after this many steps, however few bytes they stand for.
 const BATCH_STEPS: usize = 1024;
-/// Directories with files to be read after which a batch is handed on: each is an open
-/// descriptor until they are read, and with the batches that wait and those being read
-/// all must stay well below the 1,024, or even 256, that a process may have where nobody
-/// raised the limit.
+/// A batch is sent after this many directories with files to read. Each directory needs a descriptor
+/// until its files are read. Together with the batches that wait and those being read, the total must
+/// stay well below 1,024, or even 256, the default limits of open files per process.
 const BATCH_DIRECTORIES: usize = 16;
 
-/// What the walk is for.
+/// The purpose of a walk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To hand on what is found.
+    /// Sends the items to readers.
     Backup,
-    /// Only to tell what would be.
+    /// Only reports the items.
     DryRun,
 }
 
-/// Where the walker's finds go.
+/// Collects items of the walk into batches.
 pub(super) struct Out<'a> {
-    /// Nothing in a dry run.
+    /// `None` in a dry run.
     batches: Option<SyncSender<Batch>>,
     window: &'a Window,
     trouble: &'a Trouble,
     number: u64,
     finds: Vec<Find>,
     bytes: u64,
-    /// How often a file in `finds` is in another directory than the one before it.
+    /// Number of files in `finds` whose directory differs from that of the file before.
     directories: usize,
-    /// The address of the directory of the last of them, which `finds` keeps from being
-    /// that of another.
+    /// Address of the directory of the last file. `finds` keeps that directory alive, so no other
+    /// directory can have the same address.
     last_directory: Option<usize>,
 }
 
 impl<'a> Out<'a> {
-    /// To the readers.
+    /// Sends to the readers.
     pub(super) fn new(
         batches: SyncSender<Batch>,
         window: &'a Window,
@@ -55,7 +54,7 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// Nowhere.
+    /// Discards all items.
     pub(super) fn nowhere(window: &'a Window, trouble: &'a Trouble) -> Out<'a> {
         Out {
             batches: None,
@@ -69,7 +68,7 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// What the walk is for.
+    /// The purpose of the walk.
     pub(super) fn purpose(&self) -> Purpose {
         match self.batches {
             Some(_) => Purpose::Backup,
@@ -78,12 +77,12 @@ impl<'a> Out<'a> {
     }
 
     /// # Errors
-    /// When it is time to stop.
+    /// Fails if the backup must stop.
     pub(super) fn check(&self) -> Result<()> {
         self.trouble.check()
     }
 
-    /// Adds to the open batch a find that stands for `bytes` to be read.
+    /// Adds an item that stands for `bytes` of contents to the open batch.
     pub(super) fn push(&mut self, find: Find, bytes: u64) -> Result<()> {
         if self.batches.is_none() {
             return Ok(());
@@ -106,7 +105,7 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// Sends the open batch on, and waits until everything so far is in its tree.
+    /// Sends the open batch, and waits until everything so far is in its tree.
     pub(super) fn drain(&mut self) -> Result<()> {
         match self.batches {
             Some(_) => {
@@ -117,7 +116,7 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// Sends the open batch on.
+    /// Sends the open batch.
     pub(super) fn flush(&mut self) -> Result<()> {
         let Some(batches) = &self.batches else {
             return Ok(());

@@ -1,19 +1,19 @@
-//! Files with several names, so that each is read once, mostly.
+//! Files with several names (hard links), each of which is usually read only once.
 //!
-//! What the assembler finished is kept here until the walk has come by as many names as
-//! the file has, and the walker takes it for a further name that is the same as far as
-//! `lstat` tells. A name for which nothing fitting is here is read like any other file,
-//! whatever the reason: the first name vanished, could not be read or changed, is still on
-//! its way through the pipeline, or there was no room. So this can only save work: reading
-//! again is always right, and what it reads is stored already.
+//! This module keeps the entries that the assembler has finished until the walk has found as many
+//! names as the file has links. The walker uses such an entry for a further name if the metadata of
+//! `lstat` is equal. A name without a suitable entry is read like any other file, whatever the
+//! reason: the first name vanished, could not be read, changed, or is still in the pipeline, or there
+//! was no memory left. So this only saves work: reading the file again is always correct, and its
+//! data is stored already.
 //!
-//! Names that lie close together are thus read twice, the second time mostly from the
-//! kernel's memory; for large files the walker lets the pipeline run empty instead. Names
-//! far apart, as in the generations that rsnapshot makes, find the first one finished.
+//! Names that are close together in the walk are therefore read twice, the second time usually from
+//! the page cache. For large files, the walker lets the pipeline run empty instead. If names are far
+//! apart, as in the generations that rsnapshot creates, the first one is finished in time.
 //!
-//! Memory is bounded. When it is full the files that came first stay, rather than those
-//! that came last: generations are walked one after the other, each in the same order, so
-//! whatever was used longest ago is what is needed next.
+//! Memory is bounded. When it is full, the oldest files are kept and new ones are rejected:
+//! generations are walked one after the other, each in the same order, so the file that was used
+//! longest ago is the one that is needed next.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -23,15 +23,15 @@ use crate::format::cbor::Reader;
 use crate::format::entry::Entry;
 use crate::kloset::pipeline::lock;
 
-/// Memory for files and their places in the table: some 250,000 files of one chunk.
+/// Memory for files and their slots in the table: about 250,000 files of one chunk.
 const LIMIT_BYTES: usize = 64 << 20;
-/// What one file takes beside its entry: key and slot, in a table that is half empty at times.
+/// Memory per file in addition to its entry: key and slot, in a table that can be half empty.
 const SLOT_BYTES: usize = 96;
 
 /// Device and inode.
 type Inode = (u64, u64);
 
-/// Files of which a name was found, and others may follow.
+/// Files of which one name was found, and others may follow.
 #[derive(Default)]
 pub(crate) struct Linked(Mutex<Files>);
 
@@ -43,24 +43,24 @@ struct Files {
 
 /// One file.
 struct File {
-    /// Names that the walk has not come by yet.
+    /// Names that the walk has not found yet.
     names_left: u64,
-    /// The entry of its first name, encoded since that is compact; nothing until it was read.
+    /// The entry of its first name, encoded to save memory; `None` until the file was read.
     entry: Option<Box<[u8]>>,
 }
 
-/// What is known of a file at one of its names.
+/// What is known about a file from its other names.
 pub(super) enum Known {
-    /// Nothing of use.
+    /// Nothing usable.
     Nothing,
-    /// Another name of it is being read, or was in vain.
+    /// Another name is being read, or reading it failed.
     OnItsWay,
     /// The entry of another name.
     Entry(Box<Entry>),
 }
 
 impl Linked {
-    /// What is known of a file that `metadata` was told of, without counting this name.
+    /// What is known about the file with this `metadata`. Does not count this name.
     pub(super) fn look(&self, metadata: &Metadata) -> Known {
         let files = lock(&self.0);
         let Some(file) = files.by_inode.get(&inode(metadata)) else {
@@ -75,7 +75,7 @@ impl Linked {
         }
     }
 
-    /// Counts a name that the walk came by. Files whose names were all seen are forgotten.
+    /// Counts a name that the walk found. Files whose names were all found are forgotten.
     pub(super) fn count(&self, metadata: &Metadata) {
         let files = &mut *lock(&self.0);
         let key = inode(metadata);
@@ -95,7 +95,7 @@ impl Linked {
         }
     }
 
-    /// Keeps the entry of a file that was read, if another of its names may follow.
+    /// Keeps the entry of a file that was read, if further names may follow.
     pub(super) fn keep(&self, entry: &Entry) {
         if entry.metadata.links <= 1 || !entry.is_whole() {
             return;
@@ -114,12 +114,12 @@ impl Linked {
     }
 }
 
-/// What tells a file from others.
+/// The identity of a file.
 fn inode(metadata: &Metadata) -> Inode {
     (metadata.device, metadata.inode)
 }
 
-/// Whether a file was not written to, or replaced, between looks at two of its names.
+/// Whether a file was neither written to nor replaced between the reads of the metadata of two names.
 fn is_same(first: &Metadata, second: &Metadata) -> bool {
     first.kind == second.kind
         && first.size_bytes == second.size_bytes

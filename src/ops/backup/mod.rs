@@ -1,22 +1,22 @@
-//! Making a snapshot.
+//! Creates a snapshot.
 //!
 //! ```text
 //! walk -> batches -> read and cut -> jobs -> hash, look up, compress, seal -> results -> trees -> snapshot
-//! 1 thread          1 to 4 threads          one thread a processor                    this thread
+//! 1 thread          1 to 4 threads          1 thread per processor                    this thread
 //!                                                  `-> packs -> publish: as many threads as
 //!                                                      the store has connections, 1 for a directory
 //! ```
 //!
-//! Every arrow is a bounded channel, so a slow store slows the readers down and memory
-//! does not depend on what is backed up: packs on their way lie in files of the store's, and
-//! what is in memory of each is its table. A batch is what lies next to each other in the
-//! walk, about [`crate::ops::backup::batches::BATCH_BYTES`] of files; readers and workers may finish batches in any order,
-//! and [`assemble`] puts the results back into that of the walk, in which directories
-//! are a stack. What is unchanged since the last snapshot passes through without being read,
-//! and so do further names of files that were read ([`linked`](crate::ops::backup::hardlinks)).
+//! Every arrow is a bounded channel. So a slow store slows the readers down, and memory use does not
+//! depend on the amount of data. Packs in progress are in files of the store; only their tables are
+//! in memory. A batch is a run of adjacent items of the walk with about
+//! [`BATCH_BYTES`](batches::BATCH_BYTES) of file contents. Readers and workers can finish batches in
+//! any order. [`assemble`] restores the order of the walk, in which directories are a stack. Files
+//! that are unchanged since the last snapshot pass through without being read, and so do further
+//! names of files that were read ([`hardlinks`]).
 //!
-//! The snapshot is published last, when all it needs is durable. If anything stops the
-//! backup before that, what was stored is left for the next one to find, and nothing refers to it.
+//! The snapshot is published last, when all data that it references is durable. If the backup stops
+//! before that, the stored data stays for the next backup to find, and nothing references it.
 
 mod assemble;
 mod attributes;
@@ -67,24 +67,24 @@ pub(crate) use assemble::Assembler;
 pub(crate) use previous::OldDirectory;
 pub use previous::{Base, Compare};
 
-/// Decoded blocks of older trees that are kept while walking.
+/// Size of the cache of decoded blocks of older trees during the walk.
 const TREE_CACHE_BYTES: usize = 8 << 20;
-/// Contents in one job. Larger than a batch, so that one batch is mostly one job.
+/// Bytes of contents in one job. Larger than a batch, so that most batches are a single job.
 const BUFFER_BYTES: usize = 5 << 20;
-/// Batches between walker and readers.
+/// Batches queued between the walk and the readers.
 const BATCHES: usize = 4;
 /// Batches that may be finished before one that comes earlier in the walk.
 const WINDOW: u64 = 64;
 /// Finished packs that may wait for a storing thread.
 const PACKS_WAITING: usize = 2;
 
-/// Whether to do something that is off unless asked for.
+/// An option that is off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Switch {
-    /// No.
+    /// The option is off.
     #[default]
     Off,
-    /// Yes.
+    /// The option is on.
     On,
 }
 
@@ -101,62 +101,62 @@ impl Switch {
 /// What to back up, and how.
 #[derive(Default)]
 pub struct Options {
-    /// Absolute paths without links in them, as raw bytes.
+    /// Absolute paths without symbolic links, as raw bytes.
     pub places: Vec<Vec<u8>>,
-    /// What to leave out.
+    /// Patterns of paths to exclude.
     pub excludes: Excludes,
-    /// What the user says of the snapshot.
+    /// The labels of the snapshot.
     pub labels: Labels,
-    /// The time to record instead of now, in nanoseconds since 1970.
+    /// The time to record instead of the current time, in nanoseconds since 1970.
     pub time_ns: Option<i64>,
-    /// zstd level, if not that of the store.
+    /// The zstd level, if it differs from that of the store.
     pub level: Option<i32>,
-    /// Threads that compress.
+    /// Number of threads that compress.
     pub workers: usize,
-    /// Threads that read.
+    /// Number of threads that read.
     pub readers: usize,
-    /// How to tell that a file did not change; nothing to read every file.
+    /// How to detect unchanged files; `None` reads every file.
     pub compare: Option<Compare>,
-    /// Which snapshots may be compared with.
+    /// The snapshots that are trusted as a base.
     pub base: Base,
-    /// Stay on the file system that each place is on.
+    /// Do not cross file system boundaries below each place.
     pub one_file_system: Switch,
-    /// Leave out what is below directories that hold a valid `CACHEDIR.TAG`.
+    /// Exclude the contents of directories that hold a valid `CACHEDIR.TAG`.
     pub exclude_caches: Switch,
-    /// Leave extended attributes out.
+    /// Do not record extended attributes.
     pub skip_xattrs: Switch,
     /// Directories that are never entered, as device and inode: the store, the cache.
     pub skip: Vec<(u64, u64)>,
-    /// The same by their absolute paths, where a source has no inodes.
+    /// The same by absolute paths, for sources without inodes.
     pub skip_paths: Vec<Vec<u8>>,
-    /// The machine this runs on.
+    /// Name of the machine on which the backup runs.
     pub host: String,
-    /// Who runs it.
+    /// Name of the user who runs the backup.
     pub user: String,
     /// Name and version of this program.
     pub program: String,
-    /// Count what there is on a thread of its own if no earlier snapshot tells, for progress.
+    /// If there is no earlier snapshot, count the files in a separate thread to show progress.
     pub scan: Switch,
-    /// Set when the user wants to stop.
+    /// Set when the user requests a stop.
     pub interrupt: Interrupt,
 }
 
-/// How a backup went.
+/// The result of a backup.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// The new snapshot.
+    /// The id of the new snapshot.
     pub snapshot: Id,
     /// Its [`Snapshot::digest`], for [`Base::Created`] of later backups.
     pub digest: Id,
     /// Its [`Snapshot::source_digest`].
     pub source: Id,
-    /// Everything below the root.
+    /// Totals of everything below the root.
     pub totals: Totals,
-    /// Files that were not in the snapshot before.
+    /// Files that were not in the previous snapshot.
     pub files_new: u64,
     /// Files whose contents or metadata changed.
     pub files_changed: u64,
-    /// Files that are as they were.
+    /// Files without changes.
     pub files_unchanged: u64,
     /// Bytes read from the source.
     pub read_bytes: u64,
@@ -164,17 +164,17 @@ pub struct Summary {
     pub new_bytes: u64,
     /// Bytes added to the store.
     pub stored_bytes: u64,
-    /// Items that could not be backed up.
+    /// Number of items that could not be backed up.
     pub errors: u64,
-    /// How long it took.
+    /// Elapsed time of the backup.
     pub duration: Duration,
 }
 
-/// Makes a snapshot of `source`.
+/// Creates a snapshot of `source`.
 ///
 /// # Errors
-/// Whatever keeps the snapshot from being made. Items that fail do not: they are recorded
-/// in it, told to the observer and counted.
+/// Errors that prevent the snapshot. Items that fail are recorded in the snapshot, reported to the
+/// observer and counted instead.
 pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Summary> {
     let started = Instant::now();
     let time_ns = options.time_ns.unwrap_or_else(now_ns);
@@ -231,17 +231,18 @@ pub fn run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Su
     })
 }
 
-/// What a backup has to know of the store before it begins.
+/// The state of the store when a backup begins.
 struct Beginning {
     condemned: Condemned,
-    /// Packs that no index object tells of.
+    /// Packs that no index object mentions.
     orphans: HashSet<Id>,
     previous: Option<Snapshot>,
 }
 
-/// Learns what is in the store. Condemnations are listed before packs: who deletes a condemned pack
-/// takes its condemnation away after it, so a pack that is seen and whose condemnation is
-/// not, is none. Snapshots may be read at the same time, if the store bears it: the last one only saves work.
+/// Reads the state of the store. Condemnations are listed before packs: a program that deletes a
+/// condemned pack removes its condemnation after it, so a pack that is listed, and whose condemnation
+/// was not read, was not condemned when condemnations were read. Snapshots may be read concurrently,
+/// if the store supports it: the previous one only saves work.
 fn begin(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Beginning> {
     let packs = || -> Result<(Condemned, HashSet<Id>)> {
         let condemned = Condemned::hide(kloset)?;
@@ -266,8 +267,8 @@ fn begin(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Begi
     })
 }
 
-/// Tells the observer of everything that a backup with these options would take, without
-/// reading or storing anything.
+/// Reports to the observer every item that a backup with these options would include, without reading
+/// contents or storing anything.
 pub fn dry_run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Result<Summary> {
     let started = Instant::now();
     let blobs = BlobReader::new(kloset, TREE_CACHE_BYTES)?;
@@ -292,7 +293,7 @@ pub fn dry_run(kloset: &Kloset, source: &dyn Source, options: &Options) -> Resul
     })
 }
 
-/// Tells whoever watches how much there will be, as far as the last snapshot tells.
+/// Reports to the observer how much data is expected, based on the last snapshot.
 fn expect(kloset: &Kloset, previous: Option<&Snapshot>) {
     let totals = previous.map(Snapshot::totals).unwrap_or_default();
     let counters = kloset.observer().counters();
@@ -300,7 +301,7 @@ fn expect(kloset: &Kloset, previous: Option<&Snapshot>) {
     add(&counters.expected_bytes, totals.bytes);
 }
 
-/// What every thread of one backup looks at.
+/// The shared state of the threads of one backup.
 struct Pipeline<'a> {
     kloset: &'a Kloset,
     source: &'a dyn Source,
@@ -308,14 +309,14 @@ struct Pipeline<'a> {
     blobs: &'a BlobReader<'a>,
 }
 
-/// What comes out of the pipeline.
+/// The result of the pipeline.
 struct Outcome {
     root: Entry,
     summary: Summary,
 }
 
 impl Pipeline<'_> {
-    /// Runs every stage to the end.
+    /// Runs all stages to completion.
     fn run(
         &self,
         failures: &Failures<'_>,
@@ -361,13 +362,14 @@ struct Stages<'a> {
 }
 
 impl Stages<'_> {
-    /// Runs them; this thread assembles.
+    /// Runs the stages. The calling thread assembles the trees.
     fn run(&self, session: &WriteSession<'_>, previous: Option<Snapshot>) -> Result<Outcome> {
         let Pipeline {
             kloset, options, ..
         } = *self.pipeline;
         let counters = kloset.observer().counters();
-        // One in each hand, and one that is free, or readers could wait for each other.
+        // One for each reader and worker, and one free buffer; otherwise readers could wait for each
+        // other.
         let buffers = Buffers::new(options.workers + options.readers + 1, BUFFER_BYTES);
         let window = Window::new(WINDOW);
         let (batch_sender, batches) = shared_channel(BATCHES);

@@ -1,19 +1,19 @@
-//! Which way from the root to the places that are backed up.
+//! The directories from the root to the places that are backed up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A directory on the way: either everything in it is wanted, or some names only.
+/// A directory on the path to a place: everything in it is included, or only some names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// What is wanted below, by name; empty when everything is.
+    /// The included names in this directory; empty if everything is included.
     pub(super) children: BTreeMap<Vec<u8>, Arc<Plan>>,
-    /// Whether this is a place, so that everything in it is wanted.
+    /// Whether this is a place, so that everything in it is included.
     pub(super) whole: bool,
 }
 
 impl Plan {
-    /// The way to `places`, absolute paths. A place inside of another one adds nothing.
+    /// The plan for `places`, which are absolute paths. A place inside another one adds nothing.
     pub(super) fn new(places: &[Vec<u8>]) -> Plan {
         let mut root = Plan::default();
         for place in places {
@@ -22,7 +22,7 @@ impl Plan {
         root
     }
 
-    /// How many places there are here and below.
+    /// Number of places at and below this directory.
     pub(super) fn places(&self) -> usize {
         match self.whole {
             true => 1,

@@ -1,10 +1,9 @@
-//! What is known from the last snapshot of the same places: files that did not change
-//! since need not be read.
+//! The last snapshot of the same places: files that did not change since are not read.
 //!
-//! The snapshot that is compared with is the base. For every unchanged file the new snapshot
-//! takes the chunks of the base, so the base decides what is recorded. Anyone with the key of the
-//! store can publish a snapshot with the stat data of a machine and other chunks. So the caller
-//! states which snapshots it [trusts](Base).
+//! The snapshot that is compared with is the base. For every unchanged file the new snapshot takes
+//! the chunks of the base, so the base decides what is recorded. Anyone with the key of the store can
+//! publish a snapshot with the stat data of a machine and other chunks. So the caller states which
+//! snapshots it [trusts](Base).
 
 use std::collections::HashSet;
 
@@ -24,12 +23,12 @@ use crate::util::Id;
 pub enum Base {
     /// Snapshots with these [digests](Snapshot::digest): those that this machine created.
     Created(HashSet<Id>),
-    /// Every snapshot of the same places, whoever created it.
+    /// Every snapshot of the same places, regardless of its creator.
     Any,
 }
 
 impl Default for Base {
-    /// No snapshot.
+    /// No snapshot is trusted.
     fn default() -> Base {
         Base::Created(HashSet::new())
     }
@@ -44,12 +43,12 @@ impl Base {
     }
 }
 
-/// How to tell that a file did not change.
+/// How to detect that a file did not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compare {
-    /// Compare inode numbers; some network file systems make new ones up.
+    /// Compare inode numbers. Some network file systems assign new ones.
     pub inode: bool,
-    /// Compare times of the inode's change; some tools touch them for nothing.
+    /// Compare times of inode changes. Some tools change them without changing the file.
     pub ctime: bool,
 }
 
@@ -63,7 +62,7 @@ impl Default for Compare {
 }
 
 impl Compare {
-    /// Whether what was recorded as `old` is as it was, judged by what `lstat` tells.
+    /// Whether `old` and `new` are equal, as far as `lstat` shows.
     pub(super) fn same(self, old: &Metadata, new: &Metadata) -> bool {
         old.kind == new.kind
             && old.size_bytes == new.size_bytes
@@ -75,8 +74,8 @@ impl Compare {
     }
 }
 
-/// The newest trusted snapshot of the same places of the same source. A warning reports that
-/// there are only others.
+/// The newest trusted snapshot of the same places of the same source. If there are only untrusted
+/// ones, a warning reports this.
 pub(super) fn find(
     kloset: &Kloset,
     source: &dyn Source,
@@ -101,7 +100,7 @@ pub(super) fn find(
     Ok(base)
 }
 
-/// Why every file is read although there are snapshots of the same places.
+/// The warning that every file is read although there are snapshots of the same places.
 fn untrusted(newest: Id) -> Error {
     let newest = newest.short();
     Error::new(
@@ -113,7 +112,7 @@ fn untrusted(newest: Id) -> Error {
     )
 }
 
-/// The entries of one directory as they were, looked up in the order of their names.
+/// The entries of one directory in the base, looked up in the order of their names.
 pub(crate) struct OldDirectory<'a> {
     entries: Option<TreeReader<'a>>,
     next: Option<Entry>,
@@ -121,7 +120,7 @@ pub(crate) struct OldDirectory<'a> {
 }
 
 impl<'a> OldDirectory<'a> {
-    /// A directory that was not there.
+    /// A directory that the base does not have.
     pub(crate) fn none(observer: &'a dyn Observer) -> OldDirectory<'a> {
         OldDirectory {
             entries: None,
@@ -130,7 +129,7 @@ impl<'a> OldDirectory<'a> {
         }
     }
 
-    /// The directory as `directory` recorded it.
+    /// The directory that the entry `directory` of the base describes.
     pub(crate) fn new(
         blobs: &'a BlobReader<'a>,
         directory: &Entry,
@@ -145,7 +144,7 @@ impl<'a> OldDirectory<'a> {
         old
     }
 
-    /// What was called `name`. Names must be asked for in ascending order.
+    /// The old entry with the name `name`. Names must be requested in ascending order.
     pub(crate) fn take(&mut self, name: &[u8]) -> Option<Entry> {
         while self
             .next
@@ -160,8 +159,8 @@ impl<'a> OldDirectory<'a> {
         }
     }
 
-    /// Goes to the next entry, and returns the one before. Damaged entries are reported; their
-    /// files are read again, which stores anew whatever was lost.
+    /// Advances to the next entry, and returns the one before. Damaged entries are reported; their
+    /// files are read again, which stores the lost data again.
     fn advance(&mut self) -> Option<Entry> {
         let mut next = None;
         while let Some(entries) = &mut self.entries {
@@ -184,10 +183,11 @@ impl<'a> OldDirectory<'a> {
     }
 }
 
-/// What to record of a directory on the way to the places, which was recorded as `old`. What
-/// else is in there is none of this backup's business. If that is all that changed it stays as
-/// it was, or else nearly every backup, of what did not change, would store the trees on the
-/// way anew: whoever backs up something in a home changes the home all the time.
+/// The metadata to record for a directory on the path to the places, which was recorded as `old`. The
+/// other contents of such a directory are not part of the backup. If only its times changed, the old
+/// times are kept. Otherwise, nearly every backup would store the trees on the path again even if the
+/// places did not change: other files in the parent directory of a place, such as a home directory,
+/// change all the time.
 pub(super) fn on_the_way(new: Metadata, old: &Metadata) -> Metadata {
     let lasting = |it: &Metadata| (it.kind, it.mode, it.uid, it.gid, it.inode, it.btime_ns);
     match lasting(&new) == lasting(old) {
@@ -200,9 +200,10 @@ pub(super) fn on_the_way(new: Metadata, old: &Metadata) -> Metadata {
     }
 }
 
-/// Whether every chunk of the file `old` is still stored, so that a snapshot may refer to it.
+/// Whether every chunk of the file `old` is still stored, so that a snapshot may reference it.
 pub(super) fn is_stored(kloset: &Kloset, blobs: &BlobReader<'_>, old: &Entry) -> Result<bool> {
-    // Only the last chunk is smaller than the smallest; lists could be made to stand for more.
+    // Only the last chunk may be smaller than the minimum. The limit is needed because a malicious
+    // list could expand to more chunks.
     let mut room = old.metadata.size_bytes / u64::from(kloset.config().chunk_minimum) + 1;
     let walked = each_chunk(blobs, &old.content, &mut |id| {
         let stored = room > 0 && kloset.look_up(|index| index.contains(&id))?;
@@ -214,7 +215,7 @@ pub(super) fn is_stored(kloset: &Kloset, blobs: &BlobReader<'_>, old: &Entry) ->
         }
     });
     match walked {
-        // A list that cannot be read is as good as lost.
+        // A list that cannot be read counts as lost.
         Err(error) if error.is_of_one_object() => Ok(false),
         outcome => outcome.map(|()| true),
     }

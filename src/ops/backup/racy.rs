@@ -1,20 +1,20 @@
 //! Files that changed just before they were read.
 //!
-//! The kernel stamps a file with the time of its last tick, so two writes in one tick leave
-//! the same times. A file that is read between them would look unchanged ever after, with
-//! the second write in no snapshot. (Git calls this racily clean.) Two remedies:
+//! The kernel sets the times of a file to the time of its last tick, so two writes within one tick
+//! result in the same times. If a file is read between them, it looks unchanged from then on, and the
+//! second write is in no snapshot. (Git calls this racily clean.) There are two remedies:
 //!
-//! Most file systems keep fractions of a second, and ticks are 10 ms apart at most. Then
-//! reading waits until the last change is a little older than that. Whatever is written
-//! while waiting is read, whatever is written later gets another time. A wait makes all
-//! files older that are there by then, so there are few of them.
+//! Most file systems record fractions of a second, and ticks are at most 10 ms apart. Then the reader
+//! waits until the last change is a little older than that. A write during the wait is read, and a
+//! later write gets another time. One wait suffices for all files that exist by then, so waits are
+//! rare.
 //!
-//! Where times are whole seconds, FAT's even ones, waiting would take too long. The file is
-//! read, and its entry says that it was [recent](crate::format::entry::Entry::recent), so
-//! that the next backup reads it again.
+//! If times are whole seconds (or even seconds, on FAT), waiting would take too long. The file is
+//! read, and its entry is marked as [recent](crate::format::entry::Entry::recent), so that the next
+//! backup reads it again.
 //!
-//! Both go by this machine's clock. If the file system is another one's and its clock is
-//! off by more than these margins, such a change can still be missed.
+//! Both remedies use the clock of this machine. If the file system is on another machine whose clock
+//! differs by more than these margins, such a change can still be missed.
 
 use std::thread;
 use std::time::Duration;
@@ -25,11 +25,11 @@ use crate::util::clock::now_ns;
 const SECOND_NS: i64 = 1_000_000_000;
 /// Twice the longest tick.
 const TICK_NS: i64 = 20_000_000;
-/// What FAT rounds times to.
+/// The resolution of times on FAT.
 const COARSE_NS: i64 = 2 * SECOND_NS;
 
-/// To be called before a file is read that `metadata` was told of: waits a little if that
-/// helps. Returns whether a change that is made while or after it is read might not show.
+/// Must be called before a file is read, with `metadata` of the file. Waits briefly if that helps.
+/// Returns whether a change during or after reading might not be visible in the times.
 pub(super) fn settle(metadata: &Metadata) -> bool {
     let times = [metadata.mtime_ns, metadata.ctime_ns];
     let now_ns = now_ns();
@@ -42,14 +42,14 @@ pub(super) fn settle(metadata: &Metadata) -> bool {
         .any(|time| is_coarse_and_recent(time, now_ns))
 }
 
-/// How long to wait until a change would show in a time that has fractions.
+/// How long to wait until a change would be visible in a time with fractions.
 fn wait_ns(time_ns: i64, now_ns: i64) -> Option<u64> {
     let is_near = time_ns.abs_diff(now_ns) < TICK_NS.unsigned_abs();
     (time_ns % SECOND_NS != 0 && is_near)
         .then(|| (time_ns.saturating_add(TICK_NS) - now_ns).unsigned_abs())
 }
 
-/// Whether a change might not show in a time that has no fractions.
+/// Whether a change might not be visible in a time without fractions.
 fn is_coarse_and_recent(time_ns: i64, now_ns: i64) -> bool {
     time_ns % SECOND_NS == 0 && time_ns.abs_diff(now_ns) <= COARSE_NS.unsigned_abs()
 }

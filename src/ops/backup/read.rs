@@ -1,15 +1,15 @@
-//! Reading and cutting: the second stage of a backup.
+//! Reads and cuts files: the second stage of a backup.
 //!
-//! A reader takes a batch and fills buffers with the contents of its files, back to
-//! back, noting where each chunk begins and ends. A file larger than the room that is
-//! left goes on in the next buffer, with the bytes after its last cut copied over, so
-//! that cuts never depend on how reads fell.
+//! A reader takes a batch and fills buffers with the contents of its files, without gaps, and notes
+//! where each chunk begins and ends. A file that does not fit in the rest of a buffer continues in
+//! the next one, into which the bytes after its last cut are copied. So cuts never depend on the
+//! sizes of reads.
 //!
-//! A stream has no length beforehand and cannot be read twice: it is read until it ends, and
-//! the backup fails if it does not end well, since there is nothing else in it.
+//! A stream has no known length and cannot be read twice. It is read until it ends, and the backup
+//! fails if the producer did not succeed, since there is nothing else in the backup.
 //!
-//! A file that is not the same after reading as before is read once more, and marked as
-//! changed while it was read if it is still not; then its bytes may be a mixture.
+//! A file that changed while it was read is read once more. If it changes again, it is marked as
+//! changed during the backup: its recorded contents may then be a mixture.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,16 +30,16 @@ use crate::kloset::pipeline::{Shared, Trouble, send};
 use crate::kloset::progress::{Counters, add};
 use crate::util::clock::now_ns;
 
-/// One run of data that has no end.
+/// One run of data without an end.
 const EVERYTHING: Range<u64> = 0..u64::MAX;
-/// Bytes asked for at a time: more is no faster, and files below /proc/sys refuse it.
+/// Bytes requested at a time. More is not faster, and files below /proc/sys refuse it.
 const READ_BYTES: usize = 1 << 20;
 /// How often a file that keeps changing is read.
 const ATTEMPTS: u32 = 2;
-/// How long we wait for the next bytes of a stream without looking whether to stop.
+/// How long to wait for data of a stream before checking for an interrupt.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What readers share.
+/// The shared state of readers.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) source: &'a dyn Source,
@@ -61,16 +61,16 @@ pub(super) struct Reader<'a> {
     steps: Vec<Step<Range<usize>>>,
 }
 
-/// Why a file could not be read, and whether the rest of the backup goes on.
+/// Why a file could not be read, and whether the backup continues.
 enum Failure {
-    /// This file only.
+    /// The failure concerns only this file.
     Item(Error),
     /// The backup stops.
     Backup(Error),
 }
 
 impl<'a> Reader<'a> {
-    /// A reader that sends what it read to `jobs`.
+    /// A reader that sends contents to `jobs`.
     pub(super) fn new(context: Context<'a>, jobs: SyncSender<Job>) -> Reader<'a> {
         Reader {
             context,
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads batches until there are no more. In trouble, throws them away.
+    /// Reads batches until there are no more. After an error, discards them.
     pub(super) fn run(mut self, batches: &Shared<Batch>) {
         while let Some(batch) = batches.next() {
             if self.context.trouble.check().is_ok() {
@@ -160,14 +160,15 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Whether it is no failure that the item at `path` is no longer there: nobody asked for it
-    /// by name.
+    /// Whether it is acceptable that the item at `path` no longer exists: the user did not name it
+    /// explicitly.
     fn may_vanish(&self, path: &[u8], error: &Error) -> bool {
         let places = &self.context.options.places;
         error.kind() == Kind::NotFound && !places.iter().any(|place| place == path)
     }
 
-    /// Reads the file until it holds still, and returns the chunks that are in the open buffer.
+    /// Reads the file until it does not change during a read, and returns the chunks in the open
+    /// buffer.
     fn read_file(
         &mut self,
         dir: &Arc<dyn SourceDir>,
@@ -182,7 +183,8 @@ impl<'a> Reader<'a> {
             let held_still = is_same_moment(&entry.metadata, &now);
             (entry.changed, entry.metadata) = (!held_still, now);
             if held_still || attempt == ATTEMPTS {
-                // What lstat says need not be what there is to read: below /proc it is 0.
+                // The size of lstat can differ from the number of readable bytes: below /proc it is
+                // 0.
                 entry.metadata.size_bytes = size_bytes;
                 entry.details = file.details().map_err(item)?;
                 return Ok(chunks);
@@ -193,8 +195,8 @@ impl<'a> Reader<'a> {
         unreachable!("the last attempt returns")
     }
 
-    /// Reads the stream to its end, and returns the chunks that are in the open buffer. The file
-    /// is as long as the stream was, and was last changed when that ended.
+    /// Reads the stream to its end, and returns the chunks in the open buffer. The file gets the
+    /// length of the stream, and the time of its end as modification time.
     fn read_stream(
         &mut self,
         stream: &mut dyn Stream,
@@ -207,7 +209,7 @@ impl<'a> Reader<'a> {
         };
         let mut read_bytes = 0;
         loop {
-            // Whoever wants us to stop may also have ended what the stream comes from.
+            // The interrupt of the user may also have ended the producer of the stream.
             let taken = self.take(stream, &mut cutting);
             self.context.trouble.check().map_err(Failure::Backup)?;
             match taken.map_err(Failure::Backup)? {
@@ -226,7 +228,7 @@ impl<'a> Reader<'a> {
         Ok(cutting.chunks)
     }
 
-    /// Takes what has come of the stream into the buffer.
+    /// Copies available bytes of the stream into the buffer. Returns `None` if there are none yet.
     fn take(&mut self, stream: &mut dyn Stream, cutting: &mut Cutting) -> Result<Option<usize>> {
         if self.buffer.room().is_empty() {
             self.make_room(cutting)?;
@@ -241,8 +243,8 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Reads and cuts everything that is not a hole. Returns the chunks, and the size of the
-    /// file as it was read, holes included.
+    /// Reads and cuts everything except holes. Returns the chunks, and the size of the file as it was
+    /// read, including holes.
     fn read_contents(
         &mut self,
         file: &mut dyn SourceFile,
@@ -296,7 +298,8 @@ impl<'a> Reader<'a> {
         Ok((cutting.chunks, read_bytes))
     }
 
-    /// Reads up to `length` bytes, and cuts what can be cut whatever follows. Returns how many there were.
+    /// Reads up to `length` bytes, and makes the cuts that do not depend on later bytes. Returns the
+    /// number of bytes read.
     fn read_run(
         &mut self,
         file: &mut dyn SourceFile,
@@ -325,7 +328,7 @@ impl<'a> Reader<'a> {
         Ok(length - left)
     }
 
-    /// Sends on what was cut, and keeps the rest of the file at the beginning of the next buffer.
+    /// Sends the chunks so far, and moves the rest of the file to the beginning of the next buffer.
     fn make_room(&mut self, cutting: &mut Cutting) -> Result<()> {
         self.context.trouble.check()?;
         self.steps
@@ -335,7 +338,7 @@ impl<'a> Reader<'a> {
         self.ship(End::More, rest)
     }
 
-    /// Sends the open buffer on, but for its last `keep` bytes, which begin the next one.
+    /// Sends the open buffer except its last `keep` bytes, which begin the next buffer.
     fn ship(&mut self, end: End, keep: usize) -> Result<()> {
         let mut next = self.context.buffers.take();
         let cut = self.buffer.used() - keep;
@@ -357,17 +360,17 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where we are in cutting a file.
+/// The progress of cutting a file.
 struct Cutting {
-    /// Where the next chunk begins in the buffer.
+    /// Offset of the next chunk in the buffer.
     start: usize,
     /// Chunks in the buffer.
     chunks: Vec<Range<usize>>,
 }
 
 impl Cutting {
-    /// Cuts chunks off `bytes` while at least `enough` are left. Given less than the largest
-    /// chunk, what `bytes` end with must be the end of the file.
+    /// Cuts chunks off `bytes` while at least `enough` are left. If `enough` is less than the maximum
+    /// chunk size, the end of `bytes` must be the end of the file.
     fn cut(&mut self, chunker: &Chunker, bytes: &[u8], enough: usize) {
         while bytes.len() - self.start >= enough.max(1) {
             let length = chunker.cut(&bytes[self.start..]);
@@ -377,7 +380,7 @@ impl Cutting {
     }
 }
 
-/// Whether a file was not written to between two looks at it.
+/// Whether a file was not written to between two reads of its metadata.
 fn is_same_moment(before: &Metadata, after: &Metadata) -> bool {
     before.inode == after.inode
         && before.size_bytes == after.size_bytes
@@ -385,7 +388,7 @@ fn is_same_moment(before: &Metadata, after: &Metadata) -> bool {
         && before.ctime_ns == after.ctime_ns
 }
 
-/// The holes and the size of a file of whose `runs` this many bytes could be read. It ends where
+/// The holes and the size of a file if `read_bytes` of its `runs` could be read. The file ends where
 /// reading ended, so that size, holes and content always agree.
 fn what_was_read(runs: &[Range<u64>], size_bytes: u64, read_bytes: u64) -> (Vec<Range<u64>>, u64) {
     let mut left = read_bytes;
@@ -400,7 +403,7 @@ fn what_was_read(runs: &[Range<u64>], size_bytes: u64, read_bytes: u64) -> (Vec<
     (holes_between(runs, size_bytes), size_bytes)
 }
 
-/// What lies between runs of data, up to the end of the file.
+/// The holes between runs of data, up to the end of the file.
 fn holes_between(runs: &[Range<u64>], size_bytes: u64) -> Vec<Range<u64>> {
     let ends = std::iter::once(0).chain(runs.iter().map(|run| run.end));
     let starts = runs

@@ -1,9 +1,9 @@
-//! Counting what there is, ahead of a first backup, so that its progress has a total.
+//! Counts files and bytes before a first backup, so that its progress has a total.
 //!
-//! The scan walks as the backup does, but only lists. It runs on a thread of its own, begins
-//! when the backup has lasted [`DELAY`], so that short ones do not pay for it, and ends
-//! with the backup. The totals are published when all of them are known. What cannot be read is
-//! not counted: the backup reports it.
+//! The scan walks like the backup, but only lists. It runs in a separate thread. It begins when the
+//! backup has lasted [`DELAY`], so that short backups do not pay for it, and ends with the backup.
+//! The totals are published when all of them are known. Items that cannot be read are not counted:
+//! the backup reports them.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -16,10 +16,10 @@ use crate::connector::{FileKind, Item, Source, SourceDir};
 use crate::kloset::progress::{Counters, add};
 use crate::kloset::tree::DEPTH_LIMIT;
 
-/// Backups that are shorter than this are not scanned: the time left would be known too late.
+/// Shorter backups are not scanned: the remaining time would be known too late.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// A directory that the scan is in.
+/// An open directory of the scan.
 struct Frame {
     dir: Arc<dyn SourceDir>,
     items: std::vec::IntoIter<Item>,
@@ -27,7 +27,7 @@ struct Frame {
     path_bytes: usize,
 }
 
-/// Adds to `counters` how much there will be. Ends early when the other end of `stopped` is dropped.
+/// Adds the expected totals to `counters`. Ends early when the other end of `stopped` is dropped.
 pub(super) fn run(
     source: &dyn Source,
     options: &Options,
@@ -43,7 +43,7 @@ pub(super) fn run(
     }
 }
 
-/// How many files there are, and their bytes. Nothing if the scan was stopped.
+/// The number of files, and their total size. `None` if the scan was stopped.
 fn count(source: &dyn Source, options: &Options, stopped: &Receiver<()>) -> Option<(u64, u64)> {
     let (dir, metadata) = source.root().ok()?;
     let scope = Scope::of_root(Plan::new(&options.places), &metadata);
@@ -85,7 +85,7 @@ fn count(source: &dyn Source, options: &Options, stopped: &Receiver<()>) -> Opti
     Some((files, bytes))
 }
 
-/// The frame of an open directory; nothing if it cannot be listed.
+/// The frame of an open directory; `None` if it cannot be listed.
 fn enter(options: &Options, dir: Arc<dyn SourceDir>, scope: Scope, path: &[u8]) -> Option<Frame> {
     let items = scope.items(options, &*dir).ok()?;
     Some(Frame {

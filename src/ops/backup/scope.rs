@@ -1,4 +1,4 @@
-//! What a walk takes of a source: the places, and what is left out of them.
+//! The scope of a walk: the places, and what is excluded from them.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use crate::connector::exclude::is_cache;
 use crate::connector::{FileKind, Item, Metadata, SourceDir};
 use crate::error::Result;
 
-/// What a cache directory keeps of itself when its contents are left out.
+/// The only file that is kept of a cache directory whose contents are excluded.
 const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
 
-/// Where a directory stands to the places that are backed up.
+/// The relation of a directory to the places.
 #[derive(Clone)]
 pub(super) enum Scope {
-    /// On the way to one: only what the plan names is wanted.
+    /// On the path to a place: only the names in the plan are included.
     Way(Arc<Plan>),
-    /// In one that is on this file system and whose path has this many bytes.
+    /// In a place that is on this file system and whose path has this many bytes.
     Inside { device: u64, place_bytes: usize },
 }
 
@@ -32,7 +32,7 @@ impl Scope {
         }
     }
 
-    /// How the item at `path`, called `name` in a directory of this scope, stands to the places.
+    /// The scope of the item at `path`, which has the name `name` in a directory of this scope.
     pub(super) fn of_item(&self, name: &[u8], path: &[u8], metadata: &Metadata) -> Scope {
         let Scope::Way(plan) = self else {
             return self.clone();
@@ -46,7 +46,7 @@ impl Scope {
         }
     }
 
-    /// Whether the user, or good sense, wants the item at `path`, which has this scope, left out.
+    /// Whether the item at `path`, which has this scope, is excluded by an option or always skipped.
     pub(super) fn leaves_out(&self, options: &Options, path: &[u8], metadata: &Metadata) -> bool {
         let is_dir = metadata.kind == FileKind::Directory;
         let identity = (metadata.device, metadata.inode);
@@ -62,13 +62,14 @@ impl Scope {
         }
     }
 
-    /// Whether a directory of this scope is recorded, but not entered: it is on another file system.
+    /// Whether a directory of this scope is recorded but not entered, because it is on another file
+    /// system.
     pub(super) fn is_elsewhere(&self, options: &Options, metadata: &Metadata) -> bool {
         let is_other = matches!(self, Scope::Inside { device, .. } if *device != metadata.device);
         is_other && options.one_file_system == Switch::On
     }
 
-    /// What is wanted of the directory `dir` of this scope, in any order.
+    /// The included items of the directory `dir` of this scope, in any order.
     pub(super) fn items(&self, options: &Options, dir: &dyn SourceDir) -> Result<Vec<Item>> {
         if let Scope::Way(plan) = self {
             let named = |name: &Vec<u8>| Item {

@@ -1,11 +1,11 @@
-//! A source that is gone as a whole: then no snapshot is made. One without all that could not
-//! be reached would look like one of files that were deleted.
+//! Detects that a whole source is unavailable. Then no snapshot is created: a snapshot without the
+//! unreachable files would look as if these files had been deleted.
 
 use crate::connector::Source;
 use crate::error::{Error, Kind, Result};
 
 /// # Errors
-/// [`Kind::Unavailable`] if the source is gone.
+/// [`Kind::Unavailable`] if the source is unavailable.
 pub(super) fn expect(source: &dyn Source) -> Result<()> {
     match source.is_lost() {
         false => Ok(()),
@@ -13,10 +13,10 @@ pub(super) fn expect(source: &dyn Source) -> Result<()> {
     }
 }
 
-/// `error` if it says something of the item at which it showed.
+/// Returns `error` if it concerns only the item for which it occurred.
 ///
 /// # Errors
-/// [`Kind::Unavailable`] if it says that the source is gone.
+/// [`Kind::Unavailable`] if the whole source is unavailable.
 pub(super) fn of_item(source: &dyn Source, error: Error) -> Result<Error> {
     match error.kind() == Kind::Unavailable && source.is_lost() {
         false => Ok(error),

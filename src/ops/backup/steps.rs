@@ -1,4 +1,4 @@
-//! What the stages of a backup hand to each other.
+//! The data that the stages of a backup pass to each other.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,79 +9,79 @@ use crate::format::entry::Entry;
 use crate::kloset::pipeline::{Shared, shared_channel};
 use crate::util::Id;
 
-/// A run of the walk, in its order.
+/// Consecutive items of the walk.
 pub(super) struct Batch {
-    /// Where it comes in the walk, counted from 0.
+    /// Position in the walk, counted from 0.
     pub(super) number: u64,
-    /// What was found.
+    /// The items in the order of the walk.
     pub(super) finds: Vec<Find>,
 }
 
 /// One step of the walk.
 pub(super) enum Find {
-    /// What follows, up to the matching [`Find::Leave`], is in this directory.
+    /// The beginning of a directory: the items up to the matching [`Find::Leave`] are in it.
     Enter(Box<Entry>),
     /// The end of a directory.
     Leave,
-    /// An entry that needs no reading.
+    /// An entry that need not be read.
     Ready(Box<Entry>),
-    /// A file to be read: the directory it is in, its path, and what is known of it.
+    /// A file to read: its directory, its path, and the entry so far.
     Read(Arc<dyn SourceDir>, Vec<u8>, Box<Entry>),
 }
 
-/// Part of a batch after reading: contents, and where they belong.
+/// Part of a batch after reading, with contents.
 pub(super) struct Job {
-    /// Of which batch.
+    /// Number of the batch.
     pub(super) batch: u64,
-    /// Which part of it, counted from 0.
+    /// Number of the part in its batch, counted from 0.
     pub(super) part: u32,
-    /// Whether there are more.
+    /// Whether further parts follow.
     pub(super) end: End,
-    /// Contents of files, back to back.
+    /// Contents of files, without gaps.
     pub(super) buffer: Buffer,
-    /// What they are.
+    /// The steps that refer to the contents.
     pub(super) steps: Vec<Step<Range<usize>>>,
 }
 
 /// Whether a part is the last of its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The next part of the same batch follows.
+    /// Another part of the same batch follows.
     More,
-    /// This was the last.
+    /// This is the last part.
     Batch,
 }
 
 /// Part of a batch after its chunks were stored.
 pub(crate) struct Done {
-    /// Of which batch.
+    /// Number of the batch.
     pub(crate) batch: u64,
-    /// Which part of it.
+    /// Number of the part in its batch.
     pub(crate) part: u32,
-    /// Whether there are more.
+    /// Whether further parts follow.
     pub(crate) end: End,
-    /// What it held, with ids in place of contents.
+    /// The steps, with ids instead of contents.
     pub(crate) steps: Vec<Step<Id>>,
 }
 
-/// One step of the walk after reading: `C` is a chunk, first as a range of the buffer, then as an id.
+/// One step of the walk after reading. `C` is a chunk: first a range of the buffer, then an id.
 pub(crate) enum Step<C> {
-    /// As [`Find::Enter`].
+    /// See [`Find::Enter`].
     Enter(Box<Entry>),
-    /// As [`Find::Leave`].
+    /// See [`Find::Leave`].
     Leave,
-    /// As [`Find::Ready`].
+    /// See [`Find::Ready`].
     Ready(Box<Entry>),
-    /// The next chunks of a file whose end is in a later part.
+    /// The next chunks of a file that ends in a later part.
     Chunks(Vec<C>),
-    /// Forget the chunks of the file so far: it is being read again.
+    /// Discard the chunks of the file so far: it is read again.
     Restart,
-    /// The last chunks of a file, and the file.
+    /// The last chunks of a file, and its entry.
     File(Box<Entry>, Vec<C>),
 }
 
-/// A buffer that is filled once, then handed back for the next job. It takes memory, and is zeroed,
-/// once something is read into it: of files that did not change nothing is.
+/// A buffer that is filled once, then returned for the next job. Its memory is allocated and zeroed
+/// only when something is read into it, which never happens for unchanged files.
 pub(super) struct Buffer {
     bytes: Box<[u8]>,
     capacity: usize,
@@ -98,12 +98,12 @@ impl Buffer {
         }
     }
 
-    /// What was put in.
+    /// The filled part.
     pub(super) fn filled(&self) -> &[u8] {
         &self.bytes[..self.used]
     }
 
-    /// The rest, to be read into.
+    /// The free part, to read into.
     pub(super) fn room(&mut self) -> &mut [u8] {
         if self.bytes.is_empty() {
             self.bytes = vec![0; self.capacity].into_boxed_slice();
@@ -111,17 +111,17 @@ impl Buffer {
         &mut self.bytes[self.used..]
     }
 
-    /// Notes that the first `length` bytes of the room were filled.
+    /// Notes that the first `length` bytes of the free part were filled.
     pub(super) fn advance(&mut self, length: usize) {
         self.used += length;
     }
 
-    /// How many bytes are filled.
+    /// Number of filled bytes.
     pub(super) fn used(&self) -> usize {
         self.used
     }
 
-    /// Appends `bytes`, for which there is room.
+    /// Appends `bytes`, which must fit.
     pub(super) fn fill(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.room()[..bytes.len()].copy_from_slice(bytes);
@@ -130,14 +130,14 @@ impl Buffer {
     }
 }
 
-/// Buffers that are not in use. There are no more than fit in memory: whoever wants one waits.
+/// The unused buffers. Their number is limited to bound memory: a thread that needs one waits.
 pub(super) struct Buffers {
     sender: SyncSender<Buffer>,
     receiver: Shared<Buffer>,
 }
 
 impl Buffers {
-    /// `count` buffers of `capacity` bytes.
+    /// Creates `count` buffers of `capacity` bytes.
     pub(super) fn new(count: usize, capacity: usize) -> Buffers {
         let (sender, receiver) = shared_channel(count);
         for _ in 0..count {
@@ -147,12 +147,12 @@ impl Buffers {
         Buffers { sender, receiver }
     }
 
-    /// An empty buffer, as soon as there is one.
+    /// Takes an empty buffer, and waits for one if necessary.
     pub(super) fn take(&self) -> Buffer {
         self.receiver.next().expect("the sender is in here")
     }
 
-    /// Hands `buffer` back.
+    /// Returns `buffer` for reuse.
     pub(super) fn give_back(&self, mut buffer: Buffer) {
         buffer.used = 0;
         let sent = self.sender.try_send(buffer);

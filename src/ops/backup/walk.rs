@@ -1,11 +1,10 @@
-//! Finding what there is: the first stage of a backup.
+//! Finds the items to back up: the first stage of a backup.
 //!
-//! Depth first, names in ascending order, from the root of the source along the
-//! [`Plan`] to the places, and everywhere inside of them. The directories we are in
-//! are a stack of [`Frame`]s, not a recursion, so that depth costs memory that is
-//! counted. Beside every directory walks its older self, and what did not change is
-//! handed on complete; everything else is asked for its details here or, if it is a
-//! file, handed to the readers.
+//! The walk is depth first, names in ascending order, from the root of the source along the [`Plan`]
+//! to the places, and everywhere inside them. The open directories are a stack of [`Frame`]s instead
+//! of a recursion, so that the memory for nested directories is bounded. Every directory is walked in
+//! parallel with its version in the base. Unchanged items are passed on complete. For all others,
+//! details are read here or, for files, by the readers.
 
 use std::sync::Arc;
 
@@ -32,7 +31,7 @@ use crate::util::printable::printable;
 /// Size from which reading a file twice costs more than letting the pipeline run empty.
 const LARGE_BYTES: u64 = 256 << 20;
 
-/// A directory we are in.
+/// An open directory.
 struct Frame<'a> {
     dir: Arc<dyn SourceDir>,
     items: std::vec::IntoIter<Item>,
@@ -50,17 +49,17 @@ pub(super) struct Walker<'a> {
     failures: &'a Failures<'a>,
     out: Out<'a>,
     frames: Vec<Frame<'a>>,
-    /// Of the item we are at.
+    /// The path of the current item.
     path: Vec<u8>,
     /// Files with several names of which one was found.
     linked: &'a Linked,
-    /// Places that may still be backed up, or were.
+    /// Number of places that may still be backed up, or were backed up.
     places_left: usize,
     summary: Summary,
 }
 
 impl<'a> Walker<'a> {
-    /// A walker that sends what it finds to `out`.
+    /// A walker that sends items to `out`.
     pub(super) fn new(
         pipeline: &Pipeline<'a>,
         failures: &'a Failures<'a>,
@@ -82,10 +81,10 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Walks everything, and returns what was counted.
+    /// Walks everything, and returns the counts.
     ///
     /// # Errors
-    /// What keeps the backup from being made: that no place is there, or an interrupt.
+    /// Errors that prevent the backup: no place exists, or an interrupt.
     pub(super) fn run(mut self, previous: Option<Snapshot>) -> Result<Summary> {
         self.source.expect(Wanted {
             places: self.options.places.clone(),
@@ -119,7 +118,7 @@ impl<'a> Walker<'a> {
         self.enter(dir, Vec::new(), metadata, old, scope)
     }
 
-    /// Deals with one name of the directory we are in.
+    /// Processes one name of the current directory.
     fn visit(&mut self, item: Item) -> Result<()> {
         self.path.push(b'/');
         self.path.extend_from_slice(&item.name);
@@ -144,7 +143,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Goes into a directory, or records why not.
+    /// Enters a directory, or records why this failed.
     fn visit_dir(
         &mut self,
         name: Vec<u8>,
@@ -168,7 +167,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Makes the open directory `dir` the one we are in.
+    /// Makes the open directory `dir` the current one.
     fn enter(
         &mut self,
         dir: Arc<dyn SourceDir>,
@@ -220,7 +219,7 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// Hands a file on: to be read, unless it is known.
+    /// Passes a file on. It is read unless its contents are known.
     fn visit_file(&mut self, name: Vec<u8>, metadata: Metadata, old: Option<Entry>) -> Result<()> {
         let counters = self.kloset.observer().counters();
         let mut entry = self.count(name, metadata);
@@ -243,7 +242,7 @@ impl<'a> Walker<'a> {
         self.out.push(read, size_bytes)
     }
 
-    /// The old entry, if its contents can stand for those of what is there now.
+    /// The old entry, if its contents are those of the current file.
     fn if_reusable<'o>(
         &self,
         old: &'o Option<Entry>,
@@ -257,7 +256,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// The entry of another name of the file we are at, if that was read and nothing changed since.
+    /// The entry of another name of the current file, if that was read and nothing changed since.
     fn other_name(&mut self, metadata: &Metadata) -> Result<Option<Box<Entry>>> {
         if metadata.links <= 1 || metadata.inode == 0 {
             return Ok(None);
@@ -274,7 +273,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Hands on a link, FIFO, socket or device.
+    /// Passes on a link, FIFO, socket or device.
     fn visit_other(&mut self, name: Vec<u8>, metadata: Metadata, old: Option<Entry>) -> Result<()> {
         let mut entry = self.count(name, metadata);
         if let Some(old) = old
@@ -297,7 +296,7 @@ impl<'a> Walker<'a> {
         self.ready(entry)
     }
 
-    /// Counts an item that was there before, or not, and is not as it was.
+    /// Counts an item that is new or has changed.
     fn count_changed(&mut self, entry: &Entry, was_there: bool) {
         match was_there {
             true => self.summary.files_changed += 1,
@@ -306,12 +305,12 @@ impl<'a> Walker<'a> {
         self.tell(if was_there { "changed" } else { "new" }, entry);
     }
 
-    /// Hands on an entry that needs nothing more.
+    /// Passes on an entry that is complete.
     fn ready(&mut self, entry: Entry) -> Result<()> {
         self.out.push(Find::Ready(Box::new(entry)), 0)
     }
 
-    /// Hands on what is known of an item that could not be looked into.
+    /// Passes on the known metadata of an item that could not be read.
     fn ready_with_problem(
         &mut self,
         name: Vec<u8>,
@@ -329,8 +328,8 @@ impl<'a> Walker<'a> {
         self.ready(entry)
     }
 
-    /// Passes over an item of which nothing is known. Counts a failure, unless it was listed and
-    /// is no longer there: then there is nothing to back up.
+    /// Skips an item without any metadata. Counts a failure, unless the item was listed and no longer
+    /// exists: then there is nothing to back up.
     fn without(&mut self, name: &[u8], error: Error) -> Result<()> {
         let error = source_gone::of_item(self.source, error)?;
         let is_listed = matches!(self.frame().scope, Scope::Inside { .. });
@@ -347,7 +346,7 @@ impl<'a> Walker<'a> {
     /// Gives up the places at and below `name`, if there are any.
     ///
     /// # Errors
-    /// When no place is left: then there is nothing to make a snapshot of.
+    /// Fails if no place is left: then there is nothing to back up.
     fn lose_places(&mut self, name: &[u8], error: &Error) -> Result<()> {
         if let Scope::Way(plan) = &self.frame().scope {
             let lost = plan.children.get(name).map_or(0, |child| child.places());
@@ -359,8 +358,8 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// Asks for the attributes of a directory. That they cannot be read is a failure, but what is
-    /// in the directory is backed up.
+    /// Reads the attributes of a directory. If this fails, the failure is counted, but the contents
+    /// of the directory are backed up.
     fn ask_details(&self, entry: &mut Entry, dir: &dyn SourceDir) {
         match dir.own_details() {
             Ok(details) => entry.details = details,
@@ -372,12 +371,12 @@ impl<'a> Walker<'a> {
         trim_xattrs(entry, &self.path, self.options, self.failures);
     }
 
-    /// Takes the attributes of the item as it was in the last snapshot.
+    /// Copies the attributes of the item from the last snapshot.
     fn reuse_details(&self, entry: &mut Entry, old: &Entry) {
         reuse_details(entry, old, &self.path, self.options, self.failures);
     }
 
-    /// Whether all of what was recorded is as it was, as far as `lstat` tells.
+    /// Whether the recorded item is unchanged, as far as `lstat` shows.
     fn is_same(&self, old: &Entry, new: &Metadata) -> bool {
         has_details(old, self.options)
             && self
@@ -386,7 +385,7 @@ impl<'a> Walker<'a> {
                 .is_some_and(|compare| compare.same(&old.metadata, new))
     }
 
-    /// An entry of something that is no directory, which is counted.
+    /// Counts an item that is not a directory, and returns its entry.
     fn count(&mut self, name: Vec<u8>, metadata: Metadata) -> Entry {
         add(&self.kloset.observer().counters().files, 1);
         let entry = self.entry(name, metadata);
@@ -394,7 +393,7 @@ impl<'a> Walker<'a> {
         entry
     }
 
-    /// An entry with everything that `lstat` told.
+    /// An entry with the metadata of `lstat`.
     fn entry(&self, name: Vec<u8>, metadata: Metadata) -> Entry {
         let user = self.source.user_name(metadata.uid);
         let group = self.source.group_name(metadata.gid);
@@ -405,7 +404,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Tells the observer what is done with the item we are at.
+    /// Reports to the observer what is done with the current item.
     fn tell(&self, action: &str, entry: &Entry) {
         let size_bytes = entry.metadata.size_bytes;
         self.kloset.observer().event(&Event::Path {
@@ -415,7 +414,7 @@ impl<'a> Walker<'a> {
         });
     }
 
-    /// The directory we are in.
+    /// The current directory.
     fn frame(&self) -> &Frame<'a> {
         self.frames.last().expect("we are in a directory")
     }

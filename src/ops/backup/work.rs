@@ -1,4 +1,4 @@
-//! Hashing, looking up, compressing, sealing: the third stage of a backup.
+//! Hashes, looks up, compresses and seals chunks: the third stage of a backup.
 
 use std::sync::mpsc::SyncSender;
 
@@ -9,9 +9,9 @@ use crate::kloset::pipeline::{Shared, Trouble, send};
 use crate::kloset::progress::{Counters, add};
 use crate::util::Id;
 
-/// One worker: stores the chunks of jobs until there are no more. In trouble, throws jobs away.
+/// Runs one worker: stores the chunks of jobs until there are no more. After an error, discards jobs.
 ///
-/// What is open is stored also after an interrupt: the next backup then finds it.
+/// Open packs are stored also after an interrupt, so that the next backup finds the data.
 pub(super) fn run(
     mut packer: Packer<'_>,
     jobs: &Shared<Job>,

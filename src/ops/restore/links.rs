@@ -1,8 +1,8 @@
-//! Files with several names: the first is restored as any file is, further ones are made
-//! when all files are in place.
+//! Files with several names (hard links): the first name is restored like any file, further names are
+//! linked when all files are in place.
 //!
-//! Paths are kept as one run of bytes each, relative to the root, since there may be
-//! millions: names have no `/` in them, so joining them by it loses nothing.
+//! Each path is stored as one byte string relative to the root, since there may be millions. Names
+//! contain no `/`, so joining them with `/` loses nothing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,24 +15,24 @@ use crate::format::entry::Entry;
 use crate::kloset::pipeline::lock;
 use crate::util::printable::printable;
 
-/// The name under which a file with several is restored.
+/// The name under which a file with several names is restored.
 pub(super) struct First {
-    /// Where it is below the root.
+    /// Path relative to the root.
     path: Box<[u8]>,
     size_bytes: u64,
     fate: Mutex<Fate>,
 }
 
-/// What became of a first name.
+/// The state of a first name.
 #[derive(Clone)]
 enum Fate {
-    /// It is not restored, or not yet. Whatever has its name is not the file.
+    /// It is not restored, or not yet. A file with this name is not the restored file.
     Missing,
-    /// Something about its own name was in the way: another name may do better.
+    /// Restoring it failed because of its name; another name may succeed.
     Blocked(Arc<Entry>),
-    /// It is restored, as this file where the destination knows.
+    /// It is restored. Contains the identity of the file if the destination provides it.
     Restored(Option<Identity>),
-    /// It is restored, but under this path, which was a further one.
+    /// The file is restored under this path instead, which was a further name.
     Moved(Arc<[u8]>, Option<Identity>),
 }
 
@@ -46,17 +46,17 @@ impl First {
         }
     }
 
-    /// To be called when the file is whole and has its name.
+    /// Must be called when the file is complete and has its name.
     pub(super) fn complete(&self, file: Option<Identity>) {
         *lock(&self.fate) = Fate::Restored(file);
     }
 
-    /// To be called when something else has the name and is kept.
+    /// Must be called when another file with the name exists and is kept.
     pub(super) fn block(&self, entry: &Entry) {
         *lock(&self.fate) = Fate::Blocked(Arc::new(entry.clone()));
     }
 
-    /// To be called when the file, which is to become `entry`, failed with `error`.
+    /// Must be called when restoring the file as `entry` failed with `error`.
     pub(super) fn fail(&self, entry: &Entry, error: &Error) {
         if matches!(error.kind(), Kind::Exists | Kind::Denied) {
             self.block(entry);
@@ -64,32 +64,32 @@ impl First {
     }
 }
 
-/// Another name of a file that is restored under its first one.
+/// A further name of a file that is restored under its first name.
 pub(super) struct Link {
-    /// Where it is below the root.
+    /// Path relative to the root.
     path: Box<[u8]>,
     first: Arc<First>,
 }
 
-/// What a file is to the names that were met before it.
+/// The role of a name of a file with several names.
 pub(super) enum Met {
-    /// The first of several names.
+    /// The first name.
     First(Arc<First>),
-    /// A further one, which was noted.
+    /// A further name, which was recorded.
     Further,
 }
 
-/// The names of files with several, as they are met in the walk.
+/// The names of files with several names, as the walk finds them.
 #[derive(Default)]
 pub(super) struct Names {
-    /// First names by device and inode, and how many names are still to come: what has
-    /// none to come is dropped.
+    /// First names by device and inode, and the number of names that are still expected. A file
+    /// without expected names is dropped.
     open: HashMap<(u64, u64), (Arc<First>, u64)>,
     links: Vec<Link>,
 }
 
 impl Names {
-    /// Notes that the file `entry` has the name `path`.
+    /// Records that the file `entry` has the name `path`.
     pub(super) fn meet(&mut self, entry: &Entry, path: Box<[u8]>) -> Met {
         let file = (entry.metadata.device, entry.metadata.inode);
         let Some((first, to_come)) = self.open.get_mut(&file) else {
@@ -113,7 +113,7 @@ impl Names {
     }
 }
 
-/// Makes `links` below `root`. All files must be in place, or have failed.
+/// Creates `links` below `root`. All files must be in place or have failed.
 pub(super) fn make_all(
     context: &Context<'_>,
     root: &Arc<dyn DestinationDir>,
@@ -131,7 +131,7 @@ pub(super) fn make_all(
     Ok(())
 }
 
-/// Makes `link`, which is at `path` in the snapshot.
+/// Creates `link`, which is at `path` in the snapshot.
 fn make(
     context: &Context<'_>,
     root: &Arc<dyn DestinationDir>,
@@ -183,7 +183,7 @@ fn make(
     Ok(())
 }
 
-/// The directory below `root` that `path` is in, and its name there.
+/// The parent directory of `path` below `root`, and the last name of `path`.
 fn open_parent<'a>(
     root: &Arc<dyn DestinationDir>,
     path: &'a [u8],

@@ -1,23 +1,21 @@
-//! Bringing a snapshot, or a part of one, back.
+//! Restores a snapshot, or a part of one.
 //!
 //! ```text
-//! walk the trees, make directories -> tasks -> decode, write, put attributes on
-//! this thread                                  one thread a processor, or more to hide
-//!                                              the waiting for a store behind a network
-//! then: further names of files, then: directories' attributes, deepest first
+//! walk the trees, create directories -> tasks -> decode, write, set attributes
+//! this thread                                    1 thread per processor, or more to hide
+//!                                                the latency of a remote store
+//! then: further names of files, then: attributes of directories, deepest first
 //! ```
 //!
-//! Trees are walked in the order they were stored in, and a task is a run of
-//! neighbours, so that the block they share is decoded once: by whoever needs it first,
-//! while the others wait for it. A large file is made of several tasks, which write
-//! to it side by side.
+//! Trees are walked in the order in which they were stored, and a task is a run of adjacent items. So
+//! each block is decoded once: by the first worker that needs it, while other workers wait for it. A
+//! large file is split into several tasks, which write to it concurrently.
 //!
-//! Directories get their attributes in a second walk, when nothing will be written into
-//! them any more: earlier a read-only one could not be filled, and its time of change
-//! would not last.
+//! Directories get their attributes in a second walk, when nothing more is written to them: before
+//! that, a read-only directory could not be filled, and its modification time would be overwritten.
 //!
-//! An item that fails is told of and counted, and the others go on. A full disk, or
-//! a store that is gone, stops the restore: no other item would fare better.
+//! An item that fails is reported and counted, and the restore continues. A full disk or an
+//! unavailable store stops the restore, because every other item would fail too.
 
 mod links;
 mod walk;
@@ -44,77 +42,77 @@ use crate::kloset::{Kloset, readers};
 use crate::util::interrupt::Interrupt;
 use crate::util::printable::printable;
 
-/// Decoded blocks that are kept: neighbours in the walk share them.
+/// Size of the cache of decoded blocks: consecutive items share them.
 const CACHE_BYTES: usize = 24 << 20;
-/// Threads that decode and write, as far as they are there only to wait for a store behind a
-/// network: each has open directories and a block in memory.
+/// Maximum number of extra threads that mainly wait for a remote store. Each has open directories and
+/// a block in memory.
 const WORKERS_LIMIT: usize = 8;
 /// Tasks that may wait for a worker.
 const TASKS_WAITING: usize = 4;
 
-/// How to restore.
+/// Options of [`run`].
 pub struct Options {
-    /// Whether owners, modes and attributes are put back.
+    /// Whether owners, modes and attributes are restored.
     pub permissions: Permissions,
-    /// What becomes of files that are there already.
+    /// What to do with existing files.
     pub existing: Existing,
     /// Whether anything is written.
     pub mode: Mode,
-    /// Threads that decode and write.
+    /// Number of threads that decode and write.
     pub workers: usize,
-    /// Set when the user wants to stop.
+    /// Set when the user requests a stop.
     pub interrupt: Interrupt,
 }
 
-/// What becomes of a file that is there already and differs.
+/// What to do with an existing file that differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /// It is replaced.
+    /// Replace it.
     Replace,
-    /// It is kept, with its attributes, as is a directory that is there.
+    /// Keep it and its attributes; the same applies to existing directories.
     Keep,
 }
 
-/// Whether a restore takes place.
+/// Whether a restore writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Files are written.
     Write,
-    /// The observer hears what would be done, and nothing is written.
+    /// Nothing is written; the observer is notified of what would be done.
     DryRun,
 }
 
-/// How a restore went.
+/// The result of a restore.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// Files, links and the like that were written.
+    /// Files, links and other items except directories that were written.
     pub files: u64,
-    /// Those among them that replaced another.
+    /// Items among them that replaced another file.
     pub replaced: u64,
-    /// Files that were there already and were kept, whatever their contents.
+    /// Existing files that were kept, regardless of their contents.
     pub kept: u64,
-    /// Files that were there already, with the same contents.
+    /// Existing files with the same contents.
     pub identical: u64,
-    /// Directories.
+    /// Directories that were restored.
     pub directories: u64,
     /// Bytes written.
     pub bytes: u64,
     /// Items that could not be restored.
     pub errors: u64,
-    /// Whether damaged stored data is among the reasons.
+    /// Whether any of the errors is damage of stored data.
     pub is_damaged: bool,
-    /// What could not be put back of metadata, and on how many items.
+    /// Kinds of metadata that could not be restored, with the number of items affected.
     pub lost: BTreeMap<Lost, u64>,
-    /// How long it took.
+    /// Elapsed time of the restore.
     pub duration: Duration,
 }
 
-/// What every thread of one restore looks at, and counts in.
+/// The shared state of the threads of one restore.
 struct Context<'a> {
     kloset: &'a Kloset,
     blobs: &'a BlobReader<'a>,
     options: &'a Options,
-    /// Where in the snapshot the root of the destination is, for messages.
+    /// The path in the snapshot of the root of the destination, for messages.
     base: Vec<u8>,
     failures: Failures<'a>,
     trouble: Trouble,
@@ -126,19 +124,19 @@ struct Context<'a> {
     bytes: AtomicU64,
     lost: Mutex<BTreeMap<Lost, u64>>,
     is_damaged: AtomicBool,
-    /// Where directories are that were there before and keep their attributes.
+    /// Paths of directories that existed before and keep their attributes.
     kept_directories: Mutex<HashSet<Vec<u8>>>,
-    /// Where directories are that could not be entered: nothing is restored into them.
+    /// Paths of directories that could not be entered: nothing is restored into them.
     refused: Mutex<HashSet<Vec<u8>>>,
     /// Directories that another user could replace before they are finished.
     exposed: Mutex<HashMap<Vec<u8>, Identity>>,
 }
 
-/// Restores what is at `path` in `snapshot`: what is inside of a directory lands in the
-/// destination's root, anything else under its own name.
+/// Restores the entry at `path` in `snapshot`. The contents of a directory are restored into the root
+/// of the destination, any other entry under its own name.
 ///
 /// # Errors
-/// Whatever stops the restore as a whole. Items that fail are counted.
+/// Errors that stop the whole restore. Items that fail are counted instead.
 pub fn run(
     kloset: &Kloset,
     snapshot: &Snapshot,
@@ -214,7 +212,7 @@ fn restore(context: &Context<'_>, entry: &Entry, destination: &dyn Destination) 
     walk::directories(context, entry, root, made, &told)
 }
 
-/// Warns if another user can rename and remove what root restores.
+/// Warns if another user can rename and remove files that root restores.
 fn warn_of_holder(context: &Context<'_>, destination: &dyn Destination, root: &dyn DestinationDir) {
     if let Some(holder) = root.other_holder() {
         let cause = format!("{holder} can rename and remove what is restored there");
@@ -225,15 +223,15 @@ fn warn_of_holder(context: &Context<'_>, destination: &dyn Destination, root: &d
     }
 }
 
-/// Tells whoever watches how much there is.
+/// Reports to the observer how much data is expected.
 fn expect(kloset: &Kloset, totals: Totals) {
     let counters = kloset.observer().counters();
     add(&counters.expected_files, totals.files);
     add(&counters.expected_bytes, totals.bytes);
 }
 
-/// The directory that what is at `path` in `snapshot` was backed up from, or the one that it
-/// was in if it is not a directory.
+/// The directory at `path` in `snapshot` from which it was backed up. If the entry at `path` is not a
+/// directory, the directory that contained it.
 pub fn original_place(kloset: &Kloset, snapshot: &Snapshot, path: &[u8]) -> Result<Vec<u8>> {
     let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
     let entry = select::entry(&blobs, snapshot, path)?;
@@ -241,7 +239,7 @@ pub fn original_place(kloset: &Kloset, snapshot: &Snapshot, path: &[u8]) -> Resu
     Ok(if base.is_empty() { b"/".to_vec() } else { base })
 }
 
-/// The directory that the destination's root stands for: `path` itself, or what it is in.
+/// The directory that corresponds to the root of the destination: `path`, or its parent.
 fn base_of(path: &[u8], entry: &Entry) -> Vec<u8> {
     let mut base = path.to_vec();
     if !entry.is_dir() {
@@ -255,7 +253,7 @@ fn base_of(path: &[u8], entry: &Entry) -> Vec<u8> {
 }
 
 impl Context<'_> {
-    /// The path in the snapshot of what lies at `relative` below the destination's root.
+    /// The path in the snapshot of the item at `relative` below the root of the destination.
     fn path(&self, relative: &[u8]) -> Vec<u8> {
         let mut path = self.base.clone();
         if !relative.is_empty() || path.is_empty() {
@@ -265,17 +263,17 @@ impl Context<'_> {
         path
     }
 
-    /// Whether `path` is a directory that could not be entered, or lies in one.
+    /// Whether `path` is a directory that could not be entered, or is below one.
     fn is_refused(&self, path: &[u8]) -> bool {
         let refused = lock(&self.refused);
         let ends = (1..=path.len()).filter(|end| matches!(path.get(*end), None | Some(b'/')));
         !refused.is_empty() && ends.into_iter().any(|end| refused.contains(&path[..end]))
     }
 
-    /// Takes the value of `result`, or counts the failure of the item at `path`.
+    /// Returns the value of `result`, or counts the failure of the item at `path`.
     ///
     /// # Errors
-    /// Those that no other item would be spared.
+    /// Errors that would affect every other item too.
     fn item<T>(&self, path: &[u8], result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
@@ -290,7 +288,7 @@ impl Context<'_> {
         }
     }
 
-    /// Counts what could not be put back.
+    /// Counts metadata that could not be restored.
     fn lose(&self, lost: Vec<Lost>) {
         if !lost.is_empty() {
             let mut all = lock(&self.lost);
@@ -315,7 +313,7 @@ impl Context<'_> {
         self.tell(path, action, size_bytes);
     }
 
-    /// Tells the observer what is done, or would be done.
+    /// Reports to the observer what is done, or would be done.
     fn tell(&self, path: &[u8], action: Action, size_bytes: u64) {
         let action = match (self.options.mode, action) {
             (Mode::Write, Action::Restored) => "restored",
@@ -339,7 +337,7 @@ impl Context<'_> {
     }
 }
 
-/// Whether `error` stops the restore: no other item would be spared it.
+/// Whether `error` stops the restore, because it would affect every other item too.
 fn stops(error: &Error) -> bool {
     matches!(
         error.kind(),
@@ -350,17 +348,17 @@ fn stops(error: &Error) -> bool {
 /// What was done with a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
-    /// It was written, under a name that was free.
+    /// It was written; no file with its name existed.
     Restored,
-    /// It was written in the place of another.
+    /// It was written and replaced another file.
     Replaced,
-    /// It was there already.
+    /// An identical file existed.
     Identical,
-    /// Something was there already and was kept.
+    /// An existing file was kept.
     Kept,
 }
 
-/// Everything to put back on `entry`.
+/// The attributes to restore for `entry`.
 fn attributes(entry: &Entry) -> Attributes<'_> {
     Attributes {
         metadata: &entry.metadata,
@@ -371,7 +369,7 @@ fn attributes(entry: &Entry) -> Attributes<'_> {
     }
 }
 
-/// The error of an item that the backup could not read either.
+/// The error of an item that the backup could not read.
 fn not_backed_up(entry: &Entry) -> Option<Error> {
     let problem = entry.problem.as_ref()?;
     Some(Error::new(

@@ -1,5 +1,5 @@
-//! The two walks of a restore: the first makes directories and tasks, the second puts
-//! attributes on directories.
+//! The two walks of a restore: the first creates directories and tasks, the second sets the
+//! attributes of directories.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use crate::kloset::pipeline::{lock, send};
 use crate::kloset::progress::add;
 use crate::kloset::tree::{DEPTH_LIMIT, TreeReader, each_chunk};
 
-/// Contents of one task: several blocks, so that few are needed by two workers.
+/// Bytes of contents in one task: several blocks, so that few blocks are needed by two workers.
 const TASK_BYTES: u64 = 4 << 20;
-/// Items of one task.
+/// Maximum number of items in one task.
 const TASK_ITEMS: usize = 512;
-/// Directories of one task: each is an open descriptor until its items are done, and with
-/// the tasks that wait and those at work all must stay well below the 1,024, or
-/// even 256, that a process may have where nobody raised the limit.
+/// Maximum number of directories in one task. Each needs a descriptor until its items are done.
+/// Together with the tasks that wait and those in progress, the total must stay well below 1,024, or
+/// even 256, the default limits of open files per process.
 const TASK_DIRECTORIES: usize = 16;
-/// Files from this size on are restored by several workers at once.
+/// Files of at least this size are restored by several workers concurrently.
 const LARGE_BYTES: u64 = 16 << 20;
 
-/// A directory we are in.
+/// An open directory.
 struct Frame<'a> {
     dir: Arc<dyn DestinationDir>,
     made: Made,
@@ -35,25 +35,25 @@ struct Frame<'a> {
     entries: TreeReader<'a>,
 }
 
-/// The walk that makes directories and tasks.
+/// The walk that creates directories and tasks.
 struct Walk<'a> {
     context: &'a Context<'a>,
     tasks: SyncSender<Task>,
     frames: Vec<Frame<'a>>,
-    /// The names of the directories we are in, without the root.
+    /// The names of the open directories, without the root.
     names: Vec<Vec<u8>>,
     files: Files,
-    /// Of files with several names.
+    /// The names of files with several names.
     linked: Names,
     told: Told,
 }
 
-/// The paths of directories that could not be read in full: the second walk meets the same
-/// errors and need not tell them again.
+/// The paths of directories that could not be read completely. The second walk gets the same errors
+/// and need not report them again.
 pub(super) type Told = HashSet<Vec<u8>>;
 
-/// Restores everything but further names of files and attributes of directories. Returns
-/// the names, and which directories failed.
+/// Restores everything except further names of files and attributes of directories. Returns the
+/// names, and the directories that failed.
 pub(super) fn contents<'a>(
     context: &'a Context<'a>,
     entry: &Entry,
@@ -80,7 +80,7 @@ pub(super) fn contents<'a>(
 }
 
 impl<'a> Walk<'a> {
-    /// Goes through all directories.
+    /// Walks all directories.
     fn run(&mut self) -> Result<()> {
         while let Some(frame) = self.frames.last_mut() {
             self.context.trouble.check()?;
@@ -88,7 +88,7 @@ impl<'a> Walk<'a> {
             let path = self.path();
             match self.context.item(&path, next)? {
                 Some(Some(entry)) => self.visit(entry)?,
-                // The end, or a chunk of the tree that is damaged: what follows it may be intact.
+                // The end, or a damaged chunk of the tree: later chunks may be intact.
                 Some(None) => {
                     self.frames.pop();
                     self.names.pop();
@@ -99,7 +99,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Deals with one entry of the directory we are in.
+    /// Processes one entry of the current directory.
     fn visit(&mut self, entry: Entry) -> Result<()> {
         let frame = self.frames.last().expect("we are in a directory");
         let (dir, made) = (frame.dir.clone(), frame.made);
@@ -120,7 +120,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Opens the directory `entry` in `dir`, and makes it if it is missing.
+    /// Opens the directory `entry` in `dir`, and creates it if it does not exist.
     fn open_or_make(
         &self,
         dir: &dyn DestinationDir,
@@ -145,7 +145,7 @@ impl<'a> Walk<'a> {
         Ok((dir, made))
     }
 
-    /// Makes `dir` the directory we are in.
+    /// Makes `dir` the current directory.
     fn enter(&mut self, dir: Arc<dyn DestinationDir>, made: Made, entry: Entry) {
         if let Some(error) = not_backed_up(&entry) {
             self.context.failures.add(&self.path(), &error);
@@ -157,7 +157,7 @@ impl<'a> Walk<'a> {
         self.frames.push(frame(self.context, dir, made, entry));
     }
 
-    /// Deals with what is not a directory.
+    /// Processes an entry that is not a directory.
     fn leaf(&mut self, dir: &Arc<dyn DestinationDir>, made: Made, entry: Entry) -> Result<()> {
         let relative = self.relative_path_of(&entry);
         let path = self.context.path(&relative);
@@ -193,7 +193,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Hands a large file to the workers, piece by piece.
+    /// Passes a large file to the workers in pieces.
     fn large(&mut self, item: Item) -> Result<()> {
         let context = self.context;
         let Some(file) = LargeFile::start(context, item)? else {
@@ -223,7 +223,7 @@ impl<'a> Walk<'a> {
         file.all_pieces_are_out(context, outcome)
     }
 
-    /// Hands the open task to the workers.
+    /// Passes the open task to the workers.
     fn flush(&mut self) -> Result<()> {
         let files = std::mem::take(&mut self.files);
         match files.len() {
@@ -232,12 +232,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The path in the snapshot of the directory we are in.
+    /// The path of the current directory in the snapshot.
     fn path(&self) -> Vec<u8> {
         self.context.path(&self.names.join(&b'/'))
     }
 
-    /// The path below the root of an entry of the directory we are in.
+    /// The path of an entry of the current directory, relative to the root.
     fn relative_path_of(&self, entry: &Entry) -> Vec<u8> {
         let mut path = self.names.join(&b'/');
         if !path.is_empty() {
@@ -249,7 +249,7 @@ impl<'a> Walk<'a> {
 }
 
 /// # Errors
-/// [`Kind::Unsupported`] if one more directory than `depth` is too many to be in.
+/// [`Kind::Unsupported`] if another directory below `depth` open ones would be too many.
 fn check_depth(depth: usize) -> Result<()> {
     match depth < DEPTH_LIMIT {
         true => Ok(()),
@@ -260,7 +260,7 @@ fn check_depth(depth: usize) -> Result<()> {
     }
 }
 
-/// The directory `dir`, with all of its entries to come.
+/// The directory `dir`, with all of its entries still to be processed.
 fn frame<'a>(
     context: &'a Context<'a>,
     dir: Arc<dyn DestinationDir>,
@@ -276,9 +276,9 @@ fn frame<'a>(
     }
 }
 
-/// Puts attributes on every directory, deepest first, and makes none. The root of the
-/// destination keeps its own if it was there before: restoring into a home must not lock its
-/// owner out. Errors that were `told` are passed over.
+/// Sets the attributes of every directory, deepest first, and creates none. The root of the
+/// destination keeps its attributes if it existed before: restoring into a home directory must not
+/// lock out its owner. Errors in `told` are not reported again.
 pub(super) fn directories(
     context: &Context<'_>,
     entry: &Entry,
@@ -324,7 +324,7 @@ pub(super) fn directories(
     Ok(())
 }
 
-/// Puts its attributes on the directory that lies at `names`.
+/// Sets the attributes of the directory at `names`.
 fn finish(context: &Context<'_>, done: &Frame<'_>, names: &[Vec<u8>]) -> Result<()> {
     let path = context.path(&names.join(&b'/'));
     if lock(&context.kept_directories).contains(&path) {
@@ -337,10 +337,10 @@ fn finish(context: &Context<'_>, done: &Frame<'_>, names: &[Vec<u8>]) -> Result<
     Ok(())
 }
 
-/// Opens the directory `name` in `dir`, which lies at `names`, after it was filled.
+/// Opens the directory `name` in `dir`, which is at `names`, after it was filled.
 ///
 /// # Errors
-/// [`Kind::Failed`] if another user put another directory in its place.
+/// [`Kind::Failed`] if another user replaced it by another directory.
 fn open_again(
     context: &Context<'_>,
     dir: &dyn DestinationDir,
@@ -359,11 +359,11 @@ fn open_again(
     }
 }
 
-/// Takes the value of `result`, or counts the failure of the directory at `names` unless it
-/// was `told` before.
+/// Returns the value of `result`, or counts the failure of the directory at `names` unless `told`
+/// contains it.
 ///
 /// # Errors
-/// Those that no other item would be spared.
+/// Errors that would affect every other item too.
 fn unless_told<T>(
     context: &Context<'_>,
     told: &Told,

@@ -1,4 +1,4 @@
-//! What the workers of a restore do: decode, write, put attributes on.
+//! The workers of a restore: they decode, write and set attributes.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,41 +16,41 @@ use crate::kloset::pipeline::{Shared, lock};
 use crate::kloset::tree::each_chunk;
 use crate::util::Id;
 
-/// Something to restore.
+/// A unit of work for a worker.
 pub(super) enum Task {
-    /// Small files, and what has no contents.
+    /// Small files, and items without contents.
     Files(Files),
     /// Part of a large file.
     Piece(Piece),
 }
 
-/// Neighbours in the walk.
+/// Consecutive items of the walk.
 #[derive(Default)]
 pub(super) struct Files {
     items: Vec<Item>,
-    /// Contents of all of them.
+    /// Total size of their contents.
     pub(super) bytes: u64,
-    /// How often an item is in another directory than the one before it: no fewer than
-    /// there are directories.
+    /// Number of items whose directory differs from that of the item before: at least the number of
+    /// directories.
     pub(super) directories: usize,
 }
 
 /// One file, link or device.
 pub(super) struct Item {
-    /// The directory it goes into.
+    /// The parent directory in the destination.
     pub(super) dir: Arc<dyn DestinationDir>,
-    /// Whether that is new.
+    /// Whether the parent directory is new.
     pub(super) made: Made,
-    /// Where it is in the snapshot.
+    /// The path in the snapshot.
     pub(super) path: Vec<u8>,
-    /// What it is to become.
+    /// The entry to restore.
     pub(super) entry: Entry,
-    /// Set if it is a file with further names.
+    /// Set for the first name of a file with several names.
     pub(super) first: Option<Arc<First>>,
 }
 
 impl Item {
-    /// An item that goes into a directory which may have held it before.
+    /// An item in a directory that may already contain it.
     pub(super) fn existing(
         dir: Arc<dyn DestinationDir>,
         path: Vec<u8>,
@@ -66,7 +66,7 @@ impl Item {
         }
     }
 
-    /// What is there under its name.
+    /// The metadata of an existing file with its name.
     fn there(&self) -> Result<Option<Metadata>> {
         match self.made {
             Made::New => Ok(None),
@@ -74,8 +74,8 @@ impl Item {
         }
     }
 
-    /// What restoring it does if `there` is under its name. `None` if that is kept, which is
-    /// counted.
+    /// The action that restores the item if `there` exists under its name. `None` if the existing
+    /// file is kept; then counts it.
     fn action(&self, context: &Context<'_>, there: Option<&Metadata>) -> Option<Action> {
         if there.is_none() {
             return Some(Action::Restored);
@@ -99,10 +99,10 @@ impl Item {
         self.first.is_some().then(of).flatten()
     }
 
-    /// Takes the value of `outcome`, or counts the failure of the item.
+    /// Returns the value of `outcome`, or counts the failure of the item.
     ///
     /// # Errors
-    /// Those that no other item would be spared.
+    /// Errors that would affect every other item too.
     fn settle<T>(&self, context: &Context<'_>, outcome: Result<T>) -> Result<Option<T>> {
         if let (Err(error), Some(first)) = (&outcome, &self.first) {
             first.fail(&self.entry, error);
@@ -110,7 +110,7 @@ impl Item {
         context.item(&self.path, outcome)
     }
 
-    /// Counts the item, whose restore is complete, as `file` where that is known.
+    /// Counts the item, whose restore is complete. `file` is its identity, if known.
     fn done(&self, context: &Context<'_>, action: Action, file: Option<Identity>) {
         if let Some(first) = &self.first {
             first.complete(file);
@@ -120,7 +120,6 @@ impl Item {
 }
 
 impl Files {
-    /// Adds an item.
     pub(super) fn push(&mut self, item: Item) {
         let last = self.items.last();
         if !last.is_some_and(|last| Arc::ptr_eq(&last.dir, &item.dir)) {
@@ -133,7 +132,7 @@ impl Files {
         self.items.push(item);
     }
 
-    /// How many items there are.
+    /// Number of items.
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }
@@ -142,11 +141,11 @@ impl Files {
 /// A run of chunks of a large file.
 pub(super) struct Piece {
     file: Arc<LargeFile>,
-    /// Where in the content it begins.
+    /// Offset in the content at which the piece begins.
     pub(super) position: u64,
-    /// Where it ends, if the index tells the truth about lengths.
+    /// Offset at which it ends, if the lengths in the index are correct.
     pub(super) end: u64,
-    /// Its chunks.
+    /// The ids of its chunks.
     pub(super) chunks: Vec<Id>,
 }
 
@@ -163,20 +162,20 @@ impl Piece {
     }
 }
 
-/// A file that several workers write to.
+/// A file to which several workers write.
 pub(super) struct LargeFile {
-    /// What it is to become.
+    /// The item to restore.
     pub(super) item: Item,
     action: Action,
     file: Arc<dyn NewFile>,
     layout: Layout,
-    /// Pieces that are not written, and one for whoever makes pieces.
+    /// Number of pieces that are not written, plus one for the thread that creates pieces.
     unfinished: AtomicUsize,
     failed: Mutex<Option<Error>>,
 }
 
 impl LargeFile {
-    /// Starts the file, unless it is there already with the same contents, or failed.
+    /// Starts the file. Returns `None` if it exists with the same contents, or failed.
     pub(super) fn start(context: &Context<'_>, item: Item) -> Result<Option<LargeFile>> {
         let started = start(context, &item);
         let Some(Started::New(action, file, layout)) = item.settle(context, started)? else {
@@ -192,7 +191,7 @@ impl LargeFile {
         }))
     }
 
-    /// To be called when all pieces are on their way, with what became of making them.
+    /// Must be called when all pieces were sent, with the outcome of creating them.
     pub(super) fn all_pieces_are_out(
         &self,
         context: &Context<'_>,
@@ -202,7 +201,7 @@ impl LargeFile {
     }
 
     /// # Errors
-    /// If a piece failed: then the others are not worth writing.
+    /// Fails if a piece failed: then the other pieces need not be written.
     pub(super) fn check(&self) -> Result<()> {
         match lock(&self.failed).is_some() {
             true => Err(Error::new(Kind::Failed, "another part of it failed")),
@@ -210,10 +209,11 @@ impl LargeFile {
         }
     }
 
-    /// Notes that a piece is written, or failed. Whoever notes the last one finishes the file.
+    /// Notes that a piece is written, or failed. The thread that notes the last one finishes the
+    /// file.
     ///
     /// # Errors
-    /// Those that no other item would be spared, at once.
+    /// Errors that would affect every other item too, immediately.
     fn finished_one(&self, context: &Context<'_>, outcome: Result<()>) -> Result<()> {
         let mut stop = Ok(());
         if let Err(error) = outcome {
@@ -248,8 +248,8 @@ impl LargeFile {
     }
 }
 
-/// One worker: does tasks until there are no more. In trouble, throws them away; a large file
-/// that misses a piece then never gets its name.
+/// Runs one worker: processes tasks until there are no more. After an error, discards them; a large
+/// file that lacks a piece then never gets its name.
 pub(super) fn run(context: &Context<'_>, tasks: &Shared<Task>) {
     while let Some(task) = tasks.next() {
         if context.trouble.check().is_ok() {
@@ -261,7 +261,7 @@ pub(super) fn run(context: &Context<'_>, tasks: &Shared<Task>) {
     }
 }
 
-/// Restores neighbours, one after the other.
+/// Restores consecutive items, one after the other.
 fn write_files(context: &Context<'_>, files: Files) -> Result<()> {
     for item in files.items {
         context.trouble.check()?;
@@ -271,7 +271,7 @@ fn write_files(context: &Context<'_>, files: Files) -> Result<()> {
     Ok(())
 }
 
-/// Restores what is not a directory. Returns which file it became, where that is known and
+/// Restores an item that is not a directory. Returns the identity of its file, if it is known and
 /// further names need it.
 pub(super) fn write_item(context: &Context<'_>, item: &Item) -> Result<Option<Identity>> {
     let entry = &item.entry;
@@ -319,14 +319,14 @@ pub(super) fn write_item(context: &Context<'_>, item: &Item) -> Result<Option<Id
 
 /// A file whose restore has begun.
 enum Started {
-    /// It is to be written.
+    /// It must be written.
     New(Action, Arc<dyn NewFile>, Layout),
-    /// It was there already, and is complete or kept.
+    /// It existed, and is complete or kept.
     Kept(Option<Identity>),
 }
 
-/// Starts the file `item`, unless it is there already with the same contents: then only its
-/// attributes are put right.
+/// Starts the file `item`, unless it exists with the same contents: then only its attributes are
+/// corrected.
 fn start(context: &Context<'_>, item: &Item) -> Result<Started> {
     let there = item.there()?;
     let Some(action) = item.action(context, there.as_ref()) else {
@@ -352,7 +352,7 @@ fn write_piece(context: &Context<'_>, piece: &Piece) -> Result<()> {
             let written = write_chunk(context, &*file.file, &file.layout, id, position);
             position += written.map_err(as_damage)?;
         }
-        // Else the next piece was written to the wrong place.
+        // Otherwise the next piece was written to the wrong place.
         match position == piece.end {
             true => Ok(()),
             false => Err(Error::corrupt(
@@ -384,12 +384,12 @@ fn write_chunk(
     })
 }
 
-/// What the contents of `entry` must amount to.
+/// Computes the expected length of the contents of `entry`.
 pub(super) fn length_of(entry: &Entry) -> ContentLength {
     ContentLength::new(&entry.holes, entry.metadata.size_bytes)
 }
 
-/// Puts attributes on `file`, whose contents are right already.
+/// Sets the attributes of `file`, whose contents are correct.
 fn adjust(context: &Context<'_>, item: &Item, file: &mut dyn OldFile) -> Result<Option<Identity>> {
     let entry = &item.entry;
     let lost = file.adjust(&attributes(entry), context.options.permissions)?;
@@ -400,9 +400,9 @@ fn adjust(context: &Context<'_>, item: &Item, file: &mut dyn OldFile) -> Result<
     Ok(file)
 }
 
-/// The file that is there already, if it may be kept and has exactly these contents: then
-/// nothing needs to be decoded, since the ids of its chunks can be computed from what is
-/// there. A file with holes counts as different, so that its holes come back.
+/// The existing file, if it may be kept and has exactly these contents. Nothing needs to be decoded
+/// to find out, since the ids of its chunks can be computed from the existing contents. A file with
+/// holes counts as different, so that its holes are restored.
 fn in_place(
     context: &Context<'_>,
     item: &Item,
@@ -415,7 +415,7 @@ fn in_place(
     if !there.is_some_and(same_size) || !entry.holes.is_empty() || entry.changed {
         return Ok(None);
     }
-    // One that cannot be read, or that another user controls, is replaced.
+    // A file that is unreadable, or that another user controls, is replaced.
     let permissions = context.options.permissions;
     let Ok(mut file) = dir.read(&entry.name, &attributes(entry), permissions) else {
         return Ok(None);
