@@ -150,7 +150,8 @@
 //!
 //! # A full disk
 //!
-//! Maintenance deletes everything it may delete before it writes anything that it cannot do without.
+//! Maintenance deletes everything it may delete before its first necessary write. (The object that
+//! determines the time is stored earlier, but a full store may refuse it: see [`survey`].)
 //! A condemnation needs a few hundred bytes, which the removal of a snapshot has freed. If there is
 //! no space even for that, and the user requests it explicitly ([`Options::is_exclusive`]), packs are
 //! deleted one by one without a condemnation until a condemnation of all of them can be published.
