@@ -1,8 +1,7 @@
-//! The one error of the program.
+//! The error type of the program.
 //!
-//! A [`Kind`] that programs act on, since it decides the exit code and whether
-//! a retry makes sense, and context phrases for people, outermost first. It is
-//! printed once, by `main`:
+//! An error has a [`Kind`] for programs, which determines the exit code and whether a retry makes
+//! sense, and context phrases for users, outermost first. `main` prints it once:
 //!
 //! ```text
 //! plakar: restore /srv/a.txt: read pack 9f2c41d0: block 3 does not authenticate
@@ -10,33 +9,33 @@
 
 use std::{fmt, io};
 
-/// What went wrong, as far as a program cares.
+/// The classification of an error, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Anything that has no kind of its own.
+    /// Any error without a kind of its own.
     Failed,
-    /// The command line is not one we understand.
+    /// Invalid usage: unknown commands, invalid options or arguments.
     Usage,
-    /// Stored bytes are not what was stored.
+    /// Stored data is damaged.
     Corrupt,
     /// A store, snapshot, object or file that does not exist.
     NotFound,
-    /// Something is there already, and must not be replaced.
+    /// The name exists already and must not be replaced.
     Exists,
-    /// No answer, or a connection lost. The only kind worth retrying.
+    /// No response, or a lost connection. The only kind that is worth a retry.
     Unavailable,
-    /// A wrong passphrase, or a permission we do not have.
+    /// A wrong passphrase or a missing permission.
     Denied,
-    /// A format version or configuration we do not know.
+    /// An unknown format version, or an invalid or unknown configuration.
     Unsupported,
-    /// The disk, or a quota, is full.
+    /// The disk or a quota is full.
     NoSpace,
-    /// The user asked us to stop.
+    /// The user requested a stop.
     Interrupted,
 }
 
 impl Kind {
-    /// The exit code that tells this kind to a script, after `sysexits.h`.
+    /// The exit code of this kind, following `sysexits.h`.
     pub fn exit_code(self) -> u8 {
         match self {
             Kind::Failed | Kind::Exists | Kind::NoSpace => 1,
@@ -51,19 +50,19 @@ impl Kind {
     }
 }
 
-/// A kind and the story of how it came about.
+/// An error: its kind, its cause and the context in which it occurred.
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: Kind,
-    /// The cause first, then what was being done, outwards.
+    /// The cause first, then the context, from the innermost to the outermost operation.
     phrases: Vec<String>,
 }
 
-/// The result of everything that can fail.
+/// The result of any operation that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error of `kind` whose cause is told by `cause`.
+    /// Creates an error of `kind` with the message `cause`.
     pub fn new(kind: Kind, cause: impl Into<String>) -> Error {
         Error {
             kind,
@@ -71,24 +70,24 @@ impl Error {
         }
     }
 
-    /// Stored bytes that are not what was stored.
+    /// Creates an error of the kind [`Kind::Corrupt`], for damaged stored data.
     pub fn corrupt(cause: impl Into<String>) -> Error {
         Error::new(Kind::Corrupt, cause)
     }
 
-    /// A command line we do not understand.
+    /// Creates an error of the kind [`Kind::Usage`], for an invalid command line.
     pub fn usage(cause: impl Into<String>) -> Error {
         Error::new(Kind::Usage, cause)
     }
 
-    /// What the error means to a program.
+    /// The kind, by which the caller decides how to proceed.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Whether only the one object or file is concerned that was being read, so that work on the
-    /// others goes on: it is damaged, gone, or cannot be read. What is the matter with the
-    /// whole place, or with the command, is not of one object.
+    /// Whether the error concerns only the object or file that was being read (it is damaged,
+    /// missing or unreadable), so that processing of the others continues. An error of the whole
+    /// store, or of the command, does not concern one object.
     pub fn is_of_one_object(&self) -> bool {
         match self.kind {
             Kind::Unavailable | Kind::Interrupted | Kind::NoSpace | Kind::Usage => false,
@@ -101,7 +100,7 @@ impl Error {
         }
     }
 
-    /// Adds `doing` with its `object`, and drops inner phrases that name nothing but the same
+    /// Adds `doing` with its `object`, and removes inner phrases that consist only of the same
     /// object, so that it is named once.
     pub fn during_at(mut self, doing: &str, object: &str) -> Error {
         let mut place = 0;
@@ -121,7 +120,7 @@ impl Error {
         self
     }
 
-    /// Adds what was being done, further out.
+    /// Adds an operation as outer context.
     pub fn during(mut self, doing: impl Into<String>) -> Error {
         self.phrases.push(doing.into());
         self
@@ -168,18 +167,18 @@ impl From<rustix::io::Errno> for Error {
     }
 }
 
-/// The operating system's words, lower case and without `(os error 2)`.
+/// The message of the operating system, in lower case and without `(os error 2)`.
 fn plain_words(cause: &io::Error) -> String {
     let words = cause.to_string();
     let words = words.split(" (os error").next().unwrap_or_default();
-    // The resolver says in two ways at once what a person wants to know in one.
+    // The message of the resolver states the same fact twice.
     let words = match words.split_once("lookup address information: ") {
         Some((_, why)) => &format!("cannot find the host: {}", why.to_lowercase()),
         None => words,
     };
     let mut letters = words.chars();
     match letters.next() {
-        // Not of `I/O error`, as some systems call it.
+        // A message such as `I/O error` keeps its case.
         Some(first) if letters.as_str().starts_with(char::is_lowercase) => {
             first.to_lowercase().chain(letters).collect()
         }
@@ -187,9 +186,9 @@ fn plain_words(cause: &io::Error) -> String {
     }
 }
 
-/// Adds what was being done to whatever can fail.
+/// Adds context to the error of a result.
 pub trait During<T> {
-    /// Adds `doing`, which is only worded when there is an error.
+    /// Adds `doing` as context. It is evaluated only if there is an error.
     fn during<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T>;
 }
 

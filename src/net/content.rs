@@ -4,10 +4,10 @@ use crate::error::Result;
 
 /// Bytes that can be read from any offset, repeatedly.
 pub trait Content: Sync {
-    /// The total length.
+    /// The total length in bytes.
     fn size_bytes(&self) -> u64;
 
-    /// Appends the bytes at `offset`, which is below the end, to `to`: at least one, at most
+    /// Appends the bytes at `offset`, which is below the end, to `to`: at least one byte, at most
     /// `most`.
     fn append(&self, offset: u64, most: usize, to: &mut Vec<u8>) -> Result<()>;
 }

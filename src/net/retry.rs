@@ -1,23 +1,22 @@
-//! Trying again: what is done about a connection that was lost or refused, for every protocol.
+//! Retries after a lost or refused connection, for all protocols.
 //!
-//! The policy, and why:
+//! The policy and its reasons:
 //!
-//! - Only [`Kind::Unavailable`] is tried again, and only what may be repeated: whoever makes
-//!   the try says so by the [`Failure`] it returns. Everything else would fail once more.
-//! - Until the other side has answered once, three tries within about a second: a host that
-//!   was misspelt, or a server that is not running, is told at once.
-//! - Once it has answered, pauses grow from half a second by doubling, up to a quarter of a
-//!   minute, for about a minute in all: a server that is restarted, or a router, is back by
-//!   then, and a backup of hours goes on. A store that stays away longer is told, since
-//!   somebody may have to look after it.
-//! - Each pause is longer or shorter by up to a quarter, by chance, so that threads and
-//!   machines that were cut off together do not come back together.
-//! - A server that says when to come (`Retry-After`) is believed, up to a minute.
-//! - What is over within a second is not worth a line. Of anything longer the user hears once,
-//!   however many threads wait for the same thing, and again only after it had worked.
-//! - Nobody sleeps longer than a tenth of a second without looking whether the user wants to stop.
+//! - Only [`Kind::Unavailable`] is retried, and only operations that can be repeated: the operation
+//!   reports this by the [`Failure`] that it returns. All other errors would occur again.
+//! - Until the server has responded once, there are three attempts within about one second: a
+//!   misspelled host name, or a server that is not running, is reported promptly.
+//! - After that, the pause starts at half a second and doubles up to 15 seconds, for about one
+//!   minute in total. By then a restarted server or router is available again, and a backup of
+//!   several hours continues. A longer outage is reported, because it may require manual action.
+//! - Each pause varies randomly by up to a quarter, so that threads and hosts that were
+//!   disconnected together do not reconnect simultaneously.
+//! - A delay requested by the server (`Retry-After`) is respected, up to one minute.
+//! - An outage of less than a second is not reported. A longer one is reported once, however many
+//!   threads are waiting, and again only after an operation has succeeded.
+//! - A sleeping thread checks for an interrupt request every tenth of a second.
 //!
-//! Nothing here knows what is tried.
+//! This module does not know the operations that it retries.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,39 +26,39 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Kind, Result};
 use crate::util::interrupt::Interrupt;
 
-/// The longest sleep before the next look at the interrupt.
+/// The longest sleep between two checks of the interrupt flag.
 const NAP: Duration = Duration::from_millis(100);
-/// The longest pause that a server can ask for.
+/// The longest pause that a server can request.
 const LONGEST_WISH: Duration = Duration::from_secs(60);
-/// Shorter pauses are not told.
+/// The shortest pause that is reported.
 const TOLD_FROM: Duration = Duration::from_secs(1);
 
-/// Who hears of a pause.
+/// Receives the report of a pause.
 pub type Notice = Arc<dyn Fn(&Error) + Send + Sync>;
 
-/// Why a try failed, and whether another makes sense.
+/// Why an attempt failed, and whether a retry makes sense.
 #[derive(Debug)]
 pub enum Failure {
-    /// It would fail again, or must not be repeated.
+    /// The error would occur again, or the operation must not be repeated.
     Final(Error),
-    /// Another try may do better.
+    /// A retry may succeed.
     Again {
-        /// What went wrong in this one.
+        /// The error of this attempt.
         error: Error,
-        /// When the other side wants to be asked again. It did answer, then.
+        /// The delay that the server requested. `Some` implies that the server has responded.
         after: Option<Duration>,
     },
 }
 
 impl Failure {
-    /// The error, whatever is made of it.
+    /// Returns the error, whether or not it can be retried.
     pub fn into_error(self) -> Error {
         match self {
             Failure::Final(error) | Failure::Again { error, .. } => error,
         }
     }
 
-    /// The same with what was being done.
+    /// Adds `doing` as outer context to the error.
     pub fn during(self, doing: impl Into<String>) -> Failure {
         match self {
             Failure::Final(error) => Failure::Final(error.during(doing)),
@@ -71,7 +70,7 @@ impl Failure {
     }
 }
 
-/// Of what may be repeated.
+/// For operations that can be repeated.
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match error.kind() {
@@ -81,32 +80,32 @@ impl From<Error> for Failure {
     }
 }
 
-/// How often something is tried, and for how long.
+/// How often and for how long an operation is retried.
 #[derive(Clone, Copy, Debug)]
 pub struct Tries {
-    /// The pause after the first try. Each later one is twice as long.
+    /// The pause after the first attempt. Each further pause is twice as long.
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
-    /// No try begins later than this after the first failure.
+    /// The time after the first failure during which further attempts may start.
     pub patience: Duration,
-    /// How often at most, the first try included.
+    /// The maximum number of attempts, including the first one.
     pub most: u32,
 }
 
-/// How long the other side is waited for.
+/// The timeouts and retry limits for a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// For a connection to each address.
+    /// The timeout for connecting to one address.
     pub connect: Duration,
-    /// For the beginning of an answer. Long, since disks of small servers may have to wake up
-    /// and to write 16 MiB first.
+    /// The timeout for the start of a response. It is long, because the disks of a small server may
+    /// have to spin up and to write 16 MiB first.
     pub answer: Duration,
-    /// For bytes, while many of them are on their way.
+    /// The timeout for bytes during a transfer.
     pub stall: Duration,
-    /// Until the other side has answered once.
+    /// The retries until the server has responded once.
     pub at_first: Tries,
-    /// Afterwards.
+    /// The retries after that.
     pub later: Tries,
 }
 
@@ -133,8 +132,8 @@ impl Default for Patience {
 }
 
 impl Tries {
-    /// The pause before the next try, or none if there is none: `failed` tries took `elapsed`
-    /// since the first failure.
+    /// Returns the pause before the next attempt, or `None` if there is no further attempt.
+    /// `failed` attempts have taken `elapsed` since the first failure.
     fn pause(&self, failed: u32, wish: Option<Duration>, elapsed: Duration) -> Option<Duration> {
         let doubled = self.first_pause * 2u32.saturating_pow((failed - 1).min(16));
         let pause = doubled.min(self.longest_pause);
@@ -143,19 +142,21 @@ impl Tries {
     }
 }
 
-/// Tries things again, as told above. One for each place, shared by its threads.
+/// Retries operations according to the policy of this module. One instance per store or server,
+/// shared by its threads.
 pub struct Retry {
     at_first: Tries,
     later: Tries,
     interrupt: Interrupt,
     notice: Notice,
     has_answered: AtomicBool,
-    /// Whether the user was told of the outage that is on.
+    /// Whether the current outage was reported.
     is_told: Mutex<bool>,
 }
 
 impl Retry {
-    /// Waits as `patience` says and until `interrupt` is set; tells `notice`.
+    /// Creates an instance with the limits of `patience`. Stops when `interrupt` is set, and
+    /// reports pauses to `notice`.
     pub fn new(patience: &Patience, interrupt: Interrupt, notice: Notice) -> Retry {
         Retry {
             at_first: patience.at_first,
@@ -167,10 +168,10 @@ impl Retry {
         }
     }
 
-    /// What `attempt` comes to, tried again as long as that makes sense.
+    /// Runs `attempt` and repeats it according to the policy.
     ///
     /// # Errors
-    /// Those of the last try; [`Kind::Interrupted`] when the user wants to stop.
+    /// The error of the last attempt; [`Kind::Interrupted`] if the user requested a stop.
     pub fn run<T>(&self, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T> {
         let mut failed = 0;
         let mut since = None;
@@ -187,7 +188,8 @@ impl Retry {
                     return Err(error);
                 }
                 Err(Failure::Again { error, after }) => {
-                    // Whoever is asked to stop fails for want of patience only.
+                    // After an interrupt request the attempt failed only because its waits were cut
+                    // short.
                     self.interrupt.check()?;
                     (error, after)
                 }
@@ -216,7 +218,7 @@ impl Retry {
         *self.is_told.lock().unwrap_or_else(PoisonError::into_inner) = false;
     }
 
-    /// Sleeps for about `pause`, in naps.
+    /// Sleeps for about `pause`, with checks for interrupt requests.
     fn wait(&self, error: &Error, pause: Duration) -> Result<()> {
         self.interrupt.check()?;
         self.tell(error, pause);
@@ -231,7 +233,7 @@ impl Retry {
         }
     }
 
-    /// Tells of the pause, unless it is short or somebody has told already.
+    /// Reports the pause, unless it is short or the outage was reported already.
     fn tell(&self, error: &Error, pause: Duration) {
         if pause < TOLD_FROM {
             return;
@@ -245,10 +247,10 @@ impl Retry {
     }
 }
 
-/// `pause`, longer or shorter by up to a quarter.
+/// Varies `pause` randomly by up to a quarter.
 fn by_chance(pause: Duration) -> Duration {
     let mut random = [0; 2];
-    // Without randomness nothing worse happens than that all come back at once.
+    // Without randomness the only consequence is simultaneous reconnects.
     let _ = getrandom::fill(&mut random);
     let part = f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX);
     pause.mul_f64(0.75 + part / 2.0)
@@ -284,7 +286,7 @@ mod tests {
         Error::new(Kind::Unavailable, "connection refused").into()
     }
 
-    /// How many tries it takes to give up.
+    /// Counts the attempts until `retry` gives up.
     fn tries(retry: &Retry, failure: impl Fn() -> Failure) -> u32 {
         let tries = Cell::new(0);
         let attempt = || -> Result<(), Failure> {
@@ -342,7 +344,7 @@ mod tests {
         };
         let (retry, told) = retry(longer);
         retry.run(|| Ok(())).unwrap();
-        // What is told does not depend on how long is slept.
+        // Reports do not depend on the duration of the sleep.
         let error = lost().into_error().during("http://nas:9876");
         for outage in 1..=2 {
             for _thread in 0..3 {

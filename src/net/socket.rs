@@ -1,11 +1,10 @@
-//! A TCP connection on which nothing waits for ever.
+//! A TCP connection in which every wait has a limit.
 //!
-//! A timeout of the system starts anew with each byte, so whoever sends one byte a minute
-//! holds a thread for days. A [`Limit`] does not: it is either a moment until which everything
-//! has to be done, or a pace that has to be kept on the whole. Before each call the socket is
-//! told how long that leaves, and once nothing is left, calls fail with
-//! [`ErrorKind::TimedOut`]. So they do when the user wants to stop, if the socket was told
-//! where that shows.
+//! A timeout of the operating system restarts with each byte, so a peer that sends one byte per
+//! minute could occupy a thread for days. A [`Limit`] does not restart: it is either a deadline or
+//! a minimum average rate. Before each call the remaining time is set as timeout of the socket.
+//! When none remains, calls fail with [`ErrorKind::TimedOut`]. They also fail with it after an
+//! interrupt request, if the socket has an interrupt flag.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -14,34 +13,34 @@ use std::time::{Duration, Instant};
 
 use crate::util::interrupt::Interrupt;
 
-/// How long a request to stop may go unnoticed.
+/// The longest delay before an interrupt request is noticed.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// Until when a socket may be busy with what it does now.
+/// The time limit of the current operation.
 #[derive(Clone, Copy, Debug)]
 pub enum Limit {
-    /// No limit. For nothing that a stranger is at the other end of.
+    /// No limit. Only for trusted peers.
     None,
-    /// Everything is done by then, however little is missing.
+    /// A deadline for the whole operation, regardless of its progress.
     Until(Instant),
-    /// So many bytes a second are moved on the whole, after some grace.
+    /// A minimum average rate, after a grace period.
     Pace {
-        /// When it began.
+        /// The start of the operation.
         since: Instant,
-        /// What is granted beyond the time that the bytes take.
+        /// The time granted in addition to that for the bytes.
         grace: Duration,
-        /// The least there is to be, in bytes a second.
+        /// The minimum rate.
         bytes_per_second: u64,
     },
 }
 
 impl Limit {
-    /// Everything is done `time` from now.
+    /// A deadline `time` from now.
     pub fn within(time: Duration) -> Limit {
         Limit::Until(Instant::now() + time)
     }
 
-    /// A pace that has to be kept from now on.
+    /// A minimum rate, measured from now.
     pub fn pace(grace: Duration, bytes_per_second: u64) -> Limit {
         Limit::Pace {
             since: Instant::now(),
@@ -50,7 +49,7 @@ impl Limit {
         }
     }
 
-    /// How long is left after `moved` bytes; nothing if there is no limit.
+    /// The time that remains after `moved` bytes, or `None` without a limit.
     fn left(self, moved: u64) -> Option<Duration> {
         let until = match self {
             Limit::None => return None,
@@ -68,23 +67,24 @@ impl Limit {
     }
 }
 
-/// After so many bytes a [`Pace`] begins anew. Otherwise a peer that was quick at first could
-/// rest for hours.
+/// The number of bytes after which a [`Pace`] restarts. Otherwise a peer that was fast at first
+/// could pause for hours.
 pub const PACE_WINDOW_BYTES: u64 = 1 << 20;
 
-/// The least rate of a body, measured in windows: only bytes of the body count, not what is
-/// wrapped around them, and not how often some come.
+/// The minimum rate of a body, measured in windows. It counts only bytes of the body, not its
+/// framing, and does not depend on how regularly bytes arrive.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     since: Instant,
-    /// Bytes since then.
+    /// The number of bytes since `since`.
     moved: u64,
     grace: Duration,
     bytes_per_second: u64,
 }
 
 impl Pace {
-    /// A pace from now on: `grace` and the time that bytes take at `bytes_per_second`.
+    /// Starts measuring: the deadline is `grace` plus the time that the bytes take at
+    /// `bytes_per_second`.
     pub fn new(grace: Duration, bytes_per_second: u64) -> Pace {
         Pace {
             since: Instant::now(),
@@ -94,13 +94,13 @@ impl Pace {
         }
     }
 
-    /// Until when the next bytes have to come.
+    /// The deadline for the next bytes.
     pub fn limit(&self) -> Limit {
         let time = Duration::from_secs_f64(self.moved as f64 / self.bytes_per_second.max(1) as f64);
         Limit::Until(self.since + self.grace + time)
     }
 
-    /// Counts `bytes` of the body that came.
+    /// Counts `bytes` received bytes of the body.
     pub fn count(&mut self, bytes: u64) {
         self.moved += bytes;
         if self.moved >= PACE_WINDOW_BYTES {
@@ -109,24 +109,24 @@ impl Pace {
     }
 }
 
-/// A TCP connection and its limit. Closed for good once every clone of the inner stream is.
+/// A TCP connection with a limit. Closed when all clones of the inner stream are dropped.
 #[derive(Debug)]
 pub struct Socket {
     tcp: Arc<TcpStream>,
     limit: Limit,
-    /// Bytes moved since the limit was set.
+    /// The number of bytes transferred since the limit was set.
     moved: u64,
-    /// What the system was told last, so as not to tell it again.
+    /// The timeouts set on the socket, to avoid redundant system calls.
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
-    /// Where it shows that the user wants to stop.
+    /// The interrupt flag that ends waits.
     interrupt: Option<Interrupt>,
 }
 
 impl Socket {
-    /// A connection without a limit yet.
+    /// Wraps a connection. It has no limit yet.
     pub fn new(tcp: TcpStream) -> io::Result<Socket> {
-        // Heads and small bodies are written whole: waiting to fill a packet only delays them.
+        // Heads and small bodies are written at once, so Nagle's algorithm would only delay them.
         tcp.set_nodelay(true)?;
         Ok(Socket {
             tcp: Arc::new(tcp),
@@ -138,32 +138,32 @@ impl Socket {
         })
     }
 
-    /// Waits no longer once `interrupt` is set.
+    /// Ends all waits when `interrupt` is set.
     pub fn stop_on(&mut self, interrupt: &Interrupt) {
         self.interrupt = Some(interrupt.clone());
     }
 
-    /// Sets how long what comes next may take.
+    /// Sets the limit for the following operations.
     pub fn set_limit(&mut self, limit: Limit) {
         self.limit = limit;
         self.moved = 0;
     }
 
-    /// The stream below, by which another thread can shut the connection.
+    /// The underlying stream, with which another thread can shut down the connection.
     pub fn tcp(&self) -> &Arc<TcpStream> {
         &self.tcp
     }
 
-    /// Ends the connection in the directions named. That it has ended already is no error.
+    /// Shuts down the given directions. A connection that is already closed is not an error.
     pub fn shutdown(&self, how: Shutdown) {
         let _ = self.tcp.shutdown(how);
     }
 
-    /// How long the next call may wait.
+    /// The timeout for the next call.
     fn patience(&self) -> io::Result<Option<Duration>> {
         let left = self.limit.left(self.moved);
         let is_over = self.interrupt.as_ref().is_some_and(Interrupt::is_set);
-        // The system knows nothing below a microsecond, and takes 0 for no limit.
+        // The resolution of the system is one microsecond, and 0 means no timeout.
         if is_over || left.is_some_and(|left| left < Duration::from_millis(1)) {
             return Err(ErrorKind::TimedOut.into());
         }
@@ -174,8 +174,8 @@ impl Socket {
     }
 }
 
-/// Whether telling the system anew is worth a call: a limit that only grows nearer is kept to
-/// within a twentieth, and a call that comes back early is made again.
+/// Whether the timeout must be set again. A limit that only comes closer is observed with a
+/// tolerance of one twentieth, and a call that returns early is repeated.
 fn is_far(told: Option<Duration>, wanted: Option<Duration>) -> bool {
     match (told, wanted) {
         (Some(told), Some(wanted)) => told > wanted || told < wanted - wanted / 20,
@@ -184,13 +184,12 @@ fn is_far(told: Option<Duration>, wanted: Option<Duration>) -> bool {
 }
 
 impl Socket {
-    /// Waits until there is something to read, without taking it. Tells whether anything is to
-    /// come at all.
+    /// Waits for bytes without consuming them. Returns false at the end of the stream.
     pub fn await_bytes(&mut self) -> io::Result<bool> {
         self.receive(|tcp| tcp.peek(&mut [0])).map(|read| read > 0)
     }
 
-    /// Lets `call` receive, again and again until it need not wait longer.
+    /// Repeats the receive operation `call` until it succeeds or the limit is reached.
     fn receive(
         &mut self,
         mut call: impl FnMut(&TcpStream) -> io::Result<usize>,
@@ -202,7 +201,7 @@ impl Socket {
                 self.read_timeout = patience;
             }
             match call(&self.tcp) {
-                // Too early by up to a twentieth: patience() tells.
+                // Returned up to one twentieth too early: `patience` checks the limit.
                 Err(cause) if is_again(&cause) => {}
                 outcome => return outcome,
             }
@@ -242,7 +241,7 @@ impl Write for Socket {
     }
 }
 
-/// A call that was interrupted, or waited as long as the system was told.
+/// Whether the call was interrupted or has reached the timeout of the socket.
 fn is_again(cause: &io::Error) -> bool {
     matches!(
         cause.kind(),

@@ -1,9 +1,8 @@
-//! The promises of [`Store`], put to the test: one suite for every store.
+//! Conformance tests for [`Store`]: one suite for all implementations.
 //!
-//! [`run`] is called from a test of each implementation, with a function that
-//! names a new place every time. It panics, saying which promise was broken, so
-//! it belongs in tests alone. What only one kind of store can suffer (a full
-//! disk, a lost connection) is tested beside that store.
+//! A test of each implementation calls [`run`] with a function that returns a new location every
+//! time. [`run`] panics with the violated guarantee, so it belongs in tests only. Errors that are
+//! specific to one kind of store (a full disk, a lost connection) are tested separately.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,17 +13,17 @@ use super::{Area, CONFIG_LIMIT_BYTES, Object, Store};
 use crate::error::{Kind, Result};
 use crate::util::Id;
 
-/// How many threads put at once: more than any store has connections.
+/// The number of concurrent uploads: more than the connections of any store.
 const THREADS: usize = 8;
 
-/// Larger than a pack, and than any buffer on the way.
+/// Larger than a pack, and than any intermediate buffer.
 const LARGE_BYTES: usize = 20 << 20;
 
-/// Puts the stores that `fresh` makes through every promise. Each must be a new
-/// place where nothing is yet.
+/// Tests all guarantees with the stores that `fresh` creates. Each must be at a new, empty
+/// location.
 ///
 /// # Panics
-/// When a promise is broken.
+/// If a guarantee is violated.
 pub fn run(fresh: &dyn Fn() -> Arc<dyn Store>) {
     a_place_is_no_store_before_config(&*fresh());
     preparing_again_is_harmless_until_there_is_a_store(fresh);
@@ -52,7 +51,7 @@ fn prepared(fresh: &dyn Fn() -> Arc<dyn Store>) -> Arc<dyn Store> {
     store
 }
 
-/// Bytes that no store could invent or compress, the same for the same `seed`.
+/// Incompressible bytes, the same for the same `seed`.
 fn bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     let mut hasher = blake3::Hasher::new();
@@ -271,7 +270,7 @@ fn deleted_is_gone_and_can_be_again(store: &dyn Store, area: Area) {
     );
 }
 
-/// Only where it costs little: the largest pack has 256 MiB.
+/// Only for areas with a small limit: a pack may have 256 MiB.
 fn sizes_are_bounded(store: &dyn Store, area: Area) {
     let limit = area.limit_bytes() as usize;
     if limit > LARGE_BYTES {
@@ -285,7 +284,7 @@ fn sizes_are_bounded(store: &dyn Store, area: Area) {
     );
     let over = bytes(6, limit + 1);
     let id = Id::of(&over);
-    // Refused when put, or when read: never handed out.
+    // The object may be rejected by `put` or by `get`, but is never returned.
     if store.put(area, id, &over).is_ok() {
         assert_kind(
             store.get(area, id),
@@ -361,7 +360,8 @@ fn a_large_object_is_whole(store: &dyn Store) {
     }
 }
 
-/// Stores fan out by prefix: objects of all first bytes, and several of some.
+/// Stores may use one directory per prefix: tests objects with all first bytes, and some prefixes
+/// with several objects.
 fn every_prefix_is_listed(store: &dyn Store) {
     for area in [Area::Packs, Area::Index] {
         let mut ids: Vec<Id> = (0..600).map(|n| put(store, area, &bytes(n, 9))).collect();
@@ -372,7 +372,7 @@ fn every_prefix_is_listed(store: &dyn Store) {
     }
 }
 
-/// From an id that is there, one that is not, the last one, and beyond.
+/// After an existing id, a missing one, the last one, and a larger one.
 fn a_listing_goes_on_after_any_id(store: &dyn Store, area: Area, ids: &[Id]) {
     let between = Id::of(b"none of these");
     for after in [ids[0], ids[299], between, ids[599], Id([0xff; 32])] {

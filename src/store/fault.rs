@@ -1,10 +1,9 @@
-//! A store that fails on purpose, in front of any other.
+//! Fault injection: a wrapper for any store that fails on purpose.
 //!
-//! It counts the calls that change something (`prepare`, `put_config`, `put`,
-//! commit of an upload, `delete`) and lets the first so many through. What
-//! becomes of the next is a [`Fault`]. A crash test runs the same work with 0, 1,
-//! 2, ... changes allowed until it succeeds, which breaks it at every place it
-//! can break:
+//! It counts the calls that change the store (`prepare`, `put_config`, `put`, commit of an upload,
+//! `delete`) and lets a given number of them pass. The next one fails as specified by a [`Fault`].
+//! A crash test repeats the same operation with 0, 1, 2, ... changes allowed until it succeeds, so
+//! that it fails once at every possible point:
 //!
 //! ```text
 //! for changes in 0.. {
@@ -14,9 +13,8 @@
 //! }
 //! ```
 //!
-//! Calls are counted by kind too, so that a test can say how many requests some
-//! work may cost; and it can pass for a store behind a network, which is used with
-//! more thought.
+//! It also counts calls by kind, so that a test can limit the number of requests of an operation.
+//! It can also report that it is remote, since callers use remote stores differently.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,39 +23,39 @@ use super::{Area, Distance, Manner, Object, Store, Upload};
 use crate::error::{Error, Kind, Result};
 use crate::util::Id;
 
-/// What becomes of a change that is not let through.
+/// How a change fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection is lost before anything changed: [`Kind::Unavailable`].
+    /// The connection is lost before the change: [`Kind::Unavailable`].
     Unavailable,
-    /// The change takes effect and the answer is lost: [`Kind::Unavailable`].
+    /// The change takes effect, but its response is lost: [`Kind::Unavailable`].
     Late,
-    /// The disk is full and nothing changed: [`Kind::NoSpace`].
+    /// The disk is full and nothing is changed: [`Kind::NoSpace`].
     Full,
-    /// It is not allowed, and nothing changed: [`Kind::Denied`].
+    /// The permission is missing and nothing is changed: [`Kind::Denied`].
     Denied,
 }
 
-/// What becomes of a read that is not let through.
+/// How a read fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadFault {
-    /// No answer: [`Kind::Unavailable`].
+    /// No response: [`Kind::Unavailable`].
     Unavailable,
-    /// The second half is missing. `get` and `get_config` know no better and
-    /// return the first half; `read_at` is [`Kind::Corrupt`].
+    /// The second half is missing. `get` and `get_config` cannot detect this and return the first
+    /// half; `read_at` returns [`Kind::Corrupt`].
     Short,
 }
 
-/// How long a fault lasts.
+/// How long a fault persists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lasting {
-    /// One call fails and the next succeeds, as a retry finds it.
+    /// One call fails and the next succeeds, as seen by a retry.
     Once,
-    /// Every later call fails, as a crash leaves it.
+    /// All further calls fail, as after a crash.
     ForEver,
 }
 
-/// The calls that are counted.
+/// The kinds of calls that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// [`Store::prepare`].
@@ -100,22 +98,22 @@ struct State {
     reads: Plan<ReadFault>,
 }
 
-/// Which of a series of calls fail, and how.
+/// Which calls of a series fail, and how.
 struct Plan<F> {
     seen: AtomicU64,
-    /// How many are let through.
+    /// The number of calls that pass.
     after: u64,
     fault: F,
     lasting: Lasting,
 }
 
 impl FaultStore {
-    /// Lets `changes` changes through and none after them; reads go on.
+    /// Lets `changes` changes pass and fails all later ones. Reads succeed.
     pub fn new(store: &Arc<dyn Store>, changes: u64) -> FaultStore {
         FaultStore::with(store, changes, Fault::Unavailable, Lasting::ForEver)
     }
 
-    /// Lets `changes` changes through, then fails as told.
+    /// Lets `changes` changes pass, then fails with `fault`.
     pub fn with(
         store: &Arc<dyn Store>,
         changes: u64,
@@ -129,8 +127,8 @@ impl FaultStore {
         )
     }
 
-    /// Lets `reads` reads through (`get_config`, `get`, `read_at`, `stat`,
-    /// `list`), then fails as told; changes go on.
+    /// Lets `reads` reads pass (`get_config`, `get`, `read_at`, `stat`, `list`), then fails with
+    /// `fault`. Changes succeed.
     pub fn with_reads(
         store: &Arc<dyn Store>,
         reads: u64,
@@ -144,7 +142,7 @@ impl FaultStore {
         )
     }
 
-    /// Never fails by itself; only counts.
+    /// Injects no faults; only counts.
     pub fn counting(store: &Arc<dyn Store>) -> FaultStore {
         FaultStore::planned(
             store,
@@ -166,7 +164,7 @@ impl FaultStore {
         }
     }
 
-    /// Passes for a store that is behind a network, over so many `connections`.
+    /// Reports to be a remote store with `connections` connections.
     pub fn remote(self, connections: usize) -> FaultStore {
         let distance = Distance::Remote;
         FaultStore {
@@ -178,20 +176,19 @@ impl FaultStore {
         }
     }
 
-    /// How many requests a store behind a network would have had to make: one for each call, and
-    /// one for an upload, when that is committed.
+    /// The number of requests to a remote store: one per call, and one per upload, at its commit.
     pub fn requests(&self) -> u64 {
         let calls = self.state.calls.iter();
         let all: u64 = calls.map(|calls| calls.load(Ordering::SeqCst)).sum();
         all - self.calls(Call::Upload)
     }
 
-    /// How many calls of this kind were made, failed ones included.
+    /// The number of calls of this kind, including failed ones.
     pub fn calls(&self, call: Call) -> u64 {
         self.state.calls[call as usize].load(Ordering::SeqCst)
     }
 
-    /// How many changes were tried, failed ones included.
+    /// The number of attempted changes, including failed ones.
     pub fn changes(&self) -> u64 {
         self.state.changes.seen.load(Ordering::SeqCst)
     }
@@ -211,7 +208,7 @@ impl<F: Copy> Plan<F> {
         Plan::new(u64::MAX, fault, Lasting::ForEver)
     }
 
-    /// What becomes of the next call.
+    /// The fault of the next call, if any.
     fn next(&self) -> Option<F> {
         let nth = self.seen.fetch_add(1, Ordering::SeqCst);
         let fails = match self.lasting {
@@ -238,7 +235,8 @@ impl State {
         }
     }
 
-    /// The fault of the next read, unless it is let through or fails outright.
+    /// The fault of the next read, if it only affects the result. Returns an error if the read
+    /// fails.
     fn read(&self, call: Call) -> Result<Option<ReadFault>> {
         self.count(call);
         match self.reads.next() {

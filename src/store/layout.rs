@@ -1,10 +1,10 @@
-//! What is where in a directory that is a store, on this machine or another.
+//! The layout of a directory that is a store, local or remote.
 //!
 //! ```text
 //! CONFIG
 //! keys/<id>  index/<id>  snapshots/<id>  condemned/<id>
 //! packs/<xx>/<id>        xx: the first two digits of the id
-//! tmp/                   what is being written
+//! tmp/                   temporary files of writers
 //! ```
 
 use std::io;
@@ -16,25 +16,26 @@ use crate::util::Id;
 
 /// The name of the file that makes a directory a store.
 pub(super) const CONFIG: &str = "CONFIG";
-/// Where objects are written before they have their names.
+/// The directory in which objects are written before they are renamed.
 pub(super) const TEMPORARY: &str = "tmp";
-/// For nobody else.
+/// Only the owner can enter the directories.
 pub(super) const DIRECTORY_MODE: u32 = 0o700;
 /// Not 0400: a mounted SMB share turns that into the read-only attribute, and then refuses to
 /// rename or remove the file.
 pub(super) const FILE_MODE: u32 = 0o600;
 
-/// A file in `tmp/` that nobody wrote to for a day is nobody's: an upload is
-/// 256 MiB at most. Should somebody yet own it, their commit fails and nothing else.
+/// The age after which a file in `tmp/` is considered abandoned. An upload has at most 256 MiB, so
+/// it does not pause for a day. If an upload is nevertheless active, its commit fails, without
+/// further consequences.
 pub(super) const STALE: Duration = Duration::from_secs(24 * 3600);
 
-/// Digits in the name of a file in `tmp/`.
+/// The number of digits in the name of a file in `tmp/`.
 const TEMPORARY_DIGITS: usize = 32;
 
-/// A sweep for every so many uploads, so that a server that runs for months sweeps too.
+/// The number of uploads per sweep, so that a server that runs for months sweeps too.
 pub(super) const UPLOADS_PER_SWEEP: u64 = 1024;
 
-/// What file systems and NAS put into a directory that people call empty.
+/// Entries that file systems and NAS create, in a directory that the user considers empty.
 pub(super) const FURNITURE: [&str; 7] = [
     "lost+found",
     "@eaDir",
@@ -45,7 +46,7 @@ pub(super) const FURNITURE: [&str; 7] = [
     ".Spotlight-V100",
 ];
 
-/// The directories below the root of a store that lead to an object, from above.
+/// Returns the directories between the root of a store and an object, outermost first.
 pub(super) fn directories(area: Area, id: Id) -> Vec<String> {
     let mut names = vec![area.name().to_owned()];
     if area == Area::Packs {
@@ -54,7 +55,7 @@ pub(super) fn directories(area: Area, id: Id) -> Vec<String> {
     names
 }
 
-/// A name for a file in `tmp/` that no other writer picks.
+/// Returns a random name for a file in `tmp/`.
 pub(super) fn temporary_name() -> io::Result<String> {
     let mut random = [0; TEMPORARY_DIGITS / 2];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
@@ -66,12 +67,12 @@ pub(super) fn is_temporary(name: &[u8]) -> bool {
     name.len() == TEMPORARY_DIGITS && name.iter().all(is_digit)
 }
 
-/// Where the objects of `area` are.
+/// Returns the directory of `area`.
 pub(super) fn directory(root: &Path, area: Area) -> PathBuf {
     root.join(area.name())
 }
 
-/// Where an object is, or would be.
+/// Returns the path of an object, whether or not it exists.
 pub(super) fn path(root: &Path, area: Area, id: Id) -> PathBuf {
     let name = id.to_string();
     match area {
@@ -80,12 +81,12 @@ pub(super) fn path(root: &Path, area: Area, id: Id) -> PathBuf {
     }
 }
 
-/// Whether `name` is that of one of the directories packs fan out to.
+/// Whether `name` is one of the directories over which packs are distributed.
 pub(super) fn is_fan(name: &[u8]) -> bool {
     name.len() == 2 && name.iter().all(is_digit)
 }
 
-/// Whether `byte` is a hexadecimal digit, as names have them.
+/// Whether `byte` is a lower-case hex digit.
 fn is_digit(byte: &u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }

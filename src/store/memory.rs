@@ -1,9 +1,9 @@
 //! A store in memory, for tests.
 //!
-//! It keeps every promise of [`Store`] but to outlive the process. Clones share
-//! their objects; [`MemoryStore::fork`] does not, so a test can go on from one
-//! state again and again. [`MemoryStore::damage`] and [`MemoryStore::age`] do to
-//! it what disks and time do to others.
+//! It provides all guarantees of [`Store`] for the lifetime of the process. Clones share their
+//! objects. [`MemoryStore::fork`] creates an independent copy, so a test can repeatedly start from
+//! the same state. [`MemoryStore::damage`] and [`MemoryStore::age`] simulate damaged disks and
+//! elapsed time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,18 +39,17 @@ enum Stage {
 }
 
 impl MemoryStore {
-    /// A place where no store is yet.
+    /// Creates a place without a store.
     pub fn new() -> MemoryStore {
         MemoryStore::default()
     }
 
-    /// A copy that goes its own way. Takes memory for names, not for objects.
+    /// Returns an independent copy. Copies names but shares the contents of objects.
     pub fn fork(&self) -> MemoryStore {
         MemoryStore(Arc::new(Mutex::new(self.lock().clone())))
     }
 
-    /// Changes the bytes of an object behind everybody's back, as a bad disk
-    /// does.
+    /// Modifies the bytes of an object without changing its id, like a defective disk.
     ///
     /// # Errors
     /// [`Kind::NotFound`].
@@ -72,7 +71,7 @@ impl MemoryStore {
         }
     }
 
-    /// The object, shared rather than copied.
+    /// Returns the object without copying its contents.
     fn kept(&self, area: Area, id: Id) -> Result<Kept> {
         self.lock()
             .objects
@@ -103,8 +102,7 @@ impl MemoryStore {
         }
     }
 
-    /// Contents are whole between any two statements, so a test that panicked
-    /// while holding them left nothing to fear.
+    /// A poisoned lock is usable: the contents are consistent between any two statements.
     fn lock(&self) -> MutexGuard<'_, Contents> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -202,7 +200,7 @@ impl Store for MemoryStore {
         after: Option<Id>,
         each: &mut dyn FnMut(Object) -> Result<()>,
     ) -> Result<()> {
-        // The names first, and then without the lock: `each` may call us.
+        // Collects the ids first, then releases the lock, because `each` may call this store.
         let contents = self.lock();
         contents.prepared()?;
         let ids: Vec<Id> = contents

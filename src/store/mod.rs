@@ -1,11 +1,10 @@
 //! A store: a flat set of objects that are written once and never changed.
 //!
-//! A store keeps sealed bytes under names that are hashes of those bytes. It
-//! has never heard of keys, snapshots or chunks, which is why a server, a
-//! mirror or a cron job can serve, copy and verify one without a passphrase.
+//! A store keeps sealed bytes under names that are hashes of those bytes. It does not know about
+//! keys, snapshots or chunks. Therefore a server, a mirror or a cron job can serve, copy and verify
+//! a store without a passphrase.
 //!
-//! What every implementation promises is written at [`Store`], and
-//! [`conformance`] puts any of them through it.
+//! [`Store`] documents the guarantees of every implementation, and [`conformance`] tests them.
 
 pub mod conformance;
 pub mod fault;
@@ -27,45 +26,45 @@ use crate::util::Id;
 pub use crate::util::Area;
 pub use settings::{Notice, Settings};
 
-/// The largest CONFIG that is read, in bytes.
+/// The maximum size of CONFIG, in bytes.
 pub const CONFIG_LIMIT_BYTES: u64 = 64 << 10;
 
-/// One object as a listing tells it.
+/// An object as it appears in a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// Its name.
+    /// The name of the object: the hash of its bytes.
     pub id: Id,
-    /// Its length.
+    /// The size in bytes.
     pub size_bytes: u64,
-    /// When it was published, by the store's own clock, in nanoseconds since 1970.
+    /// The time of publication according to the clock of the store, in nanoseconds since 1970.
     pub modified_ns: i64,
 }
 
-/// How a store is best used. What it promises does not depend on it.
+/// How to use a store efficiently. The guarantees do not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Manner {
-    /// Whether a call costs a round trip, so that it pays to remember answers.
+    /// Whether a call costs a round trip, so that caching results is worthwhile.
     pub distance: Distance,
-    /// How many calls are worth making at once. At least 1.
+    /// The number of calls that can usefully be made concurrently. At least 1.
     pub connections: usize,
 }
 
-/// How far away a store is.
+/// The distance to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distance {
-    /// On this machine, or mounted as if it were.
+    /// A local or mounted file system.
     Local,
-    /// Behind a network: a call costs a round trip.
+    /// A remote store: a call costs a round trip.
     Remote,
 }
 
-/// A place that keeps objects. Calls block until done and may be made from
-/// several threads at once. Only [`Kind::Unavailable`] is worth retrying.
+/// A place that keeps objects. Calls block until they finish and can be made from several threads
+/// concurrently. Only [`Kind::Unavailable`] is worth retrying.
 pub trait Store: Send + Sync {
-    /// What to call this store in messages, such as `sftp://nas/backup`. Contains no secret.
+    /// The name of this store in messages, such as `sftp://nas/backup`. Contains no secret.
     fn location(&self) -> &str;
 
-    /// How it is best used.
+    /// How to use this store efficiently.
     fn manner(&self) -> Manner {
         Manner {
             distance: Distance::Local,
@@ -73,70 +72,70 @@ pub trait Store: Send + Sync {
         }
     }
 
-    /// Makes the place ready for a first object: every area, empty.
+    /// Prepares the place for its first object: creates all areas, empty.
     ///
     /// # Errors
-    /// [`Kind::Exists`] when a store, or anything else, is there already. What an
-    /// interrupted creation left (areas, key slots, but no CONFIG) is no obstacle.
+    /// [`Kind::Exists`] if it contains a store or anything else. The remains of an interrupted
+    /// creation (areas and key slots without CONFIG) are accepted.
     fn prepare(&self) -> Result<()>;
 
-    /// Publishes CONFIG, which makes the place a store. All or nothing, durable on return.
+    /// Publishes CONFIG, which makes the place a store. Atomic, and durable on return.
     ///
     /// # Errors
-    /// [`Kind::Exists`] if there is one: it is never replaced.
+    /// [`Kind::Exists`] if there is one: CONFIG is never replaced.
     fn put_config(&self, bytes: &[u8]) -> Result<()>;
 
-    /// The bytes of CONFIG, at most [`CONFIG_LIMIT_BYTES`].
+    /// Reads CONFIG, which has at most [`CONFIG_LIMIT_BYTES`].
     ///
     /// # Errors
     /// [`Kind::NotFound`] if this place is not a store.
     fn get_config(&self) -> Result<Vec<u8>>;
 
-    /// Keeps `bytes` under `(area, id)`.
+    /// Stores `bytes` under `(area, id)`.
     ///
-    /// All or nothing: a reader, even after a power cut, finds the whole object or
-    /// none. On return the object is durable. Putting the same id again keeps
-    /// either copy; ids are hashes of the bytes, so the copies are equal.
+    /// Atomic: even after a power failure, a reader finds the whole object or none. On return the
+    /// object is durable. Putting the same id again keeps either copy; ids are hashes of the bytes,
+    /// so the copies are equal.
     fn put(&self, area: Area, id: Id, bytes: &[u8]) -> Result<()> {
         let mut upload = self.upload(area)?;
         upload.write(bytes)?;
         upload.commit(id)
     }
 
-    /// Starts an object whose bytes, and so whose id, are not all known yet, for
-    /// stores that can take a pack piece by piece instead of having it held in memory.
+    /// Starts an object whose bytes, and therefore whose id, are not completely known yet. The
+    /// store receives the object in pieces, so the caller need not keep a whole pack in memory.
     fn upload(&self, area: Area) -> Result<Box<dyn Upload>>;
 
-    /// The whole object.
+    /// Reads a whole object.
     ///
     /// # Errors
-    /// [`Kind::NotFound`]; [`Kind::Corrupt`] if it is larger than its area allows.
+    /// [`Kind::NotFound`]; [`Kind::Corrupt`] if it exceeds the limit of its area.
     fn get(&self, area: Area, id: Id) -> Result<Vec<u8>>;
 
-    /// Fills `buffer` with the object's bytes from `offset` on.
+    /// Fills `buffer` with the bytes of the object from `offset` on.
     ///
     /// # Errors
-    /// [`Kind::NotFound`]; [`Kind::Corrupt`] if the object ends before the buffer
-    /// is full. A short read is never returned as success.
+    /// [`Kind::NotFound`]; [`Kind::Corrupt`] if the object ends before the buffer is full. A short
+    /// read is never returned as success.
     fn read_at(&self, area: Area, id: Id, offset: u64, buffer: &mut [u8]) -> Result<()>;
 
-    /// What is known of one object without reading it.
+    /// Returns the size and time of an object without reading it.
     ///
     /// # Errors
     /// [`Kind::NotFound`].
     fn stat(&self, area: Area, id: Id) -> Result<Object>;
 
-    /// Every object of `area`, by ascending ids. As [`Store::list_after`].
+    /// Lists all objects of `area`, in ascending order of ids, like [`Store::list_after`].
     fn list(&self, area: Area, each: &mut dyn FnMut(Object) -> Result<()>) -> Result<()> {
         self.list_after(area, None, each)
     }
 
-    /// Every object of `area` whose id is above `after`, by ascending ids, so that a
-    /// listing can be taken in pages. Objects put or deleted meanwhile may or may
-    /// not be among them. Whatever is not named like an object is passed over.
+    /// Lists the objects of `area` whose id is above `after`, in ascending order of ids, so that a
+    /// listing can be split into pages. Objects that are stored or deleted during the listing may
+    /// or may not be included. Entries whose name is not that of an object are skipped.
     ///
     /// # Errors
-    /// Those of `each`, at once.
+    /// An error of `each` is returned immediately.
     fn list_after(
         &self,
         area: Area,
@@ -144,27 +143,27 @@ pub trait Store: Send + Sync {
         each: &mut dyn FnMut(Object) -> Result<()>,
     ) -> Result<()>;
 
-    /// Removes an object. Removing one that is not there is a success, so that an
-    /// interrupted deletion can be repeated.
+    /// Removes an object. Removing a missing object succeeds, so that an interrupted deletion can
+    /// be repeated.
     fn delete(&self, area: Area, id: Id) -> Result<()>;
 }
 
-/// An object on its way into a store. Dropping it without [`Upload::commit`]
-/// leaves nothing behind.
+/// An object that is being written to a store. Dropping it without [`Upload::commit`] leaves
+/// nothing behind.
 pub trait Upload: Send {
-    /// Appends `bytes`.
+    /// Appends `bytes`. After an error the upload cannot be committed.
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
 
-    /// Publishes what was written under `id`, which the caller computed from the
-    /// same bytes. With the promises of [`Store::put`].
+    /// Publishes the written bytes under `id`, which the caller has computed from the same bytes.
+    /// Has the guarantees of [`Store::put`].
     fn commit(self: Box<Self>, id: Id) -> Result<()>;
 }
 
-/// The store at `location`, reached as `settings` say. Nothing is read or written yet: the
-/// place need not exist.
+/// Creates the store for `location` with `settings`. Does not access the place, which may not exist
+/// yet.
 ///
 /// # Errors
-/// [`Kind::Usage`] for a location that no store here can be at.
+/// [`Kind::Usage`] for a location that no kind of store supports.
 pub fn open(location: &Location, settings: &Settings) -> Result<Arc<dyn Store>> {
     match location {
         Location::Path(path) => {

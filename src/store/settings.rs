@@ -1,6 +1,6 @@
-//! How to reach a store: what is configured beside its location, and who is to hear of trouble.
+//! The settings for accessing a store, in addition to its location, and the receiver of warnings.
 //!
-//! A directory needs nothing of it. Nothing here reads a configuration or prints.
+//! A local directory uses none of them. This module neither reads a configuration nor prints.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,29 +12,28 @@ use crate::net::{Trust, ssh};
 use crate::util::interrupt::Interrupt;
 use zeroize::Zeroizing;
 
-/// Who hears of what the user should know although the work goes on: a connection that is
-/// being made again, a server that nobody verified.
+/// Receives warnings that do not stop the operation: a retried connection, an unverified server.
 pub type Notice = Arc<dyn Fn(&Error) + Send + Sync>;
 
-/// How to reach a store. By default nothing is configured and nobody listens.
+/// The settings for accessing a store. By default nothing is configured and warnings are discarded.
 #[derive(Clone)]
 pub struct Settings {
-    /// Set when the user wants to stop: nothing is waited for or tried again then.
+    /// The interrupt flag: when it is set, waits and retries end.
     pub interrupt: Interrupt,
-    /// Who hears of trouble.
+    /// Receives warnings.
     pub notice: Notice,
-    /// Where objects on their way to a remote store may be kept in nameless files, so that
-    /// they can be sent again. Without one, and where that fails, they are kept in memory.
+    /// The directory for unnamed files that buffer objects on their way to a remote store, so that
+    /// they can be sent again. If it is not set or unusable, other directories or memory are used.
     pub spool: Option<PathBuf>,
-    /// Use at most this many connections at once, instead of what the store thinks best.
+    /// The maximum number of concurrent connections. By default the store chooses.
     pub connections: Option<usize>,
-    /// What lets us into a store that is served over HTTP.
+    /// The token for a store that is served over HTTP. Secret.
     pub token: Option<Zeroizing<String>>,
-    /// Which servers to believe.
+    /// How servers are verified.
     pub trust: Trust,
-    /// How long is waited for another machine, and how often it is tried again.
+    /// The timeouts and the retry policy for remote stores.
     pub patience: Patience,
-    /// How to log in to a server of SSH.
+    /// The options for SSH servers.
     pub ssh: ssh::Options,
 }
 
@@ -53,7 +52,7 @@ impl Default for Settings {
     }
 }
 
-/// Tells no secret.
+/// Omits secrets.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")

@@ -1,14 +1,14 @@
-//! An object on its way to a store behind a network, kept so that it can be sent again.
+//! A buffer for an object on its way to a remote store, from which it can be sent again.
 //!
-//! The id of an object is known only once all of it is, and a connection may be lost at any
-//! byte. So what is to be sent is kept: the first bytes in memory, which is all there is of
-//! most objects, and from then on everything in a file without a name. Such a file costs no
-//! memory but what the system has to spare, and is gone with the process, whatever ends it.
+//! The id of an object is known only when it is complete, and the connection may be lost at any
+//! byte. Therefore the object is buffered: the first bytes in memory, which is sufficient for most
+//! objects, and a larger object in an unnamed file. Such a file uses only memory that the system
+//! can spare, and is removed with the process, however the process ends.
 //!
-//! Where no file can be had or written, because a disk is full or may only be read, memory is
-//! used after all: a backup to another machine must not fail for want of a disk here.
+//! If no file can be created or written, because a disk is full or read-only, memory is used
+//! instead: a backup to a remote store must not fail because of the local disk.
 //!
-//! The bytes are sealed already, so nothing is told to whoever can read the disk.
+//! The bytes are already sealed, so a reader of the disk learns nothing.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -20,18 +20,19 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use crate::error::{During, Result};
 use crate::net::content::Content;
 
-/// What is kept in memory before there is a file.
+/// The number of bytes kept in memory before a file is created.
 const MEMORY_BYTES: usize = 256 << 10;
-/// Where files are kept if not where we were told. `/tmp` may be memory, so it comes last.
+/// The directories for files if the configured one is unusable. `/tmp` may be in memory, so it
+/// comes last.
 const DIRECTORIES: [&str; 2] = ["/var/tmp", "/tmp"];
-/// For nobody else.
+/// Only the owner can read the file.
 const FILE_MODE: u32 = 0o600;
 
-/// Bytes that can be sent as often as it takes.
+/// A buffer that can be read repeatedly.
 pub(super) struct Spool {
     kept: Kept,
     size_bytes: u64,
-    /// Where a file may be, best first. Empty once all were tried.
+    /// The directories to try, best first. Empty after they were tried.
     directories: Vec<PathBuf>,
 }
 
@@ -41,7 +42,7 @@ enum Kept {
 }
 
 impl Spool {
-    /// Nothing yet. A file is kept in `directory` if there can be one.
+    /// Creates an empty buffer. A file is created in `directory` if possible.
     pub(super) fn new(directory: Option<&Path>) -> Spool {
         let usual = DIRECTORIES.map(PathBuf::from);
         Spool {
@@ -58,7 +59,7 @@ impl Spool {
     /// Appends `bytes`.
     ///
     /// # Errors
-    /// When what was written to a file can neither be added to nor read back.
+    /// If the file can neither be extended nor read back.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let end = self.size_bytes + bytes.len() as u64;
         if end > MEMORY_BYTES as u64 {
@@ -76,7 +77,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Moves what is in memory to a file, unless none can be had.
+    /// Moves the buffer from memory to a file, if one can be created.
     fn move_to_file(&mut self) {
         if let Kept::Memory(kept) = &mut self.kept {
             let mut directories = std::mem::take(&mut self.directories).into_iter();
@@ -88,7 +89,7 @@ impl Spool {
         }
     }
 
-    /// Takes into memory what is in the file, and adds `bytes`.
+    /// Moves the buffer from the file to memory, and appends `bytes`.
     fn back_to_memory(&mut self, bytes: &[u8]) -> Result<()> {
         if let Kept::File(file) = &self.kept {
             let mut kept = vec![0; usize::try_from(self.size_bytes).unwrap_or(usize::MAX)];
@@ -120,12 +121,12 @@ impl Content for Spool {
     }
 }
 
-/// An empty file in `directory` that has no name, or loses it at once.
+/// Creates an empty file in `directory` without a name, or removes its name immediately.
 fn nameless(directory: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC;
     match openat(CWD, directory, flags, Mode::from_raw_mode(FILE_MODE)) {
         Ok(file) => Ok(File::from(file)),
-        // NFS and many FUSE file systems know no such files.
+        // NFS and many FUSE file systems do not support unnamed files.
         Err(_) => named_and_removed(directory),
     }
 }
@@ -146,7 +147,7 @@ fn named_and_removed(directory: &Path) -> io::Result<File> {
 mod tests {
     use super::*;
 
-    /// What is sent of `spool`, in pieces of at most `most`.
+    /// Reads all of `spool` in pieces of at most `most` bytes.
     fn sent(spool: &Spool, most: usize) -> Vec<u8> {
         let mut sent = Vec::new();
         while (sent.len() as u64) < spool.size_bytes() {
@@ -193,7 +194,7 @@ mod tests {
         spool.directories = vec!["/proc/no/such/directory".into()];
         spool.write(&bytes(MEMORY_BYTES + 1)).unwrap();
         assert!(matches!(spool.kept, Kept::Memory(_)));
-        // Writes to it fail, as on a full disk, and what it has can be read.
+        // The file is read-only: writes fail as on a full disk, and its contents can be read.
         let full = tempfile::NamedTempFile::new().unwrap();
         fs::write(full.path(), bytes(600_000)).unwrap();
         spool.kept = Kept::File(File::open(full.path()).unwrap());

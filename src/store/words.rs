@@ -1,17 +1,17 @@
-//! What areas and objects are called in messages, the same for every store.
+//! The names of areas and objects in messages, the same for every store.
 //!
-//! A person reads `read pack 9f2c41d0: no such file or directory` whichever
-//! store it came from. Nothing here knows how objects are kept.
+//! A message such as `read pack 9f2c41d0: no such file or directory` does not depend on the kind of
+//! store. This module does not know how objects are stored.
 
 use super::Area;
 use crate::util::Id;
 
-/// One object, by kind and the start of its id: `pack 9f2c41d0`.
+/// Names an object by its kind and the start of its id: `pack 9f2c41d0`.
 pub(super) fn object(area: Area, id: Id) -> String {
     format!("{} {}", noun(area), id.short())
 }
 
-/// One object of `area` whose id is not known, or of no interest.
+/// Names an object of `area` without an id.
 pub(super) fn noun(area: Area) -> &'static str {
     match area {
         Area::Keys => "key",
@@ -22,7 +22,7 @@ pub(super) fn noun(area: Area) -> &'static str {
     }
 }
 
-/// That an area has more objects than any of ours, which is `limit`.
+/// The message for an area with more than `limit` objects, the maximum for its kind.
 pub(super) fn too_many(limit: usize) -> String {
     format!("more than {limit} objects are listed")
 }

@@ -11,12 +11,12 @@ pub enum Area {
     Index,
     /// One object per snapshot.
     Snapshots,
-    /// Packs that maintenance intends to delete, and since when.
+    /// Packs that maintenance intends to delete, with the time at which it decided so.
     Condemned,
 }
 
 impl Area {
-    /// Every area, in the order in which a store lays them out.
+    /// All areas, in the order in which they are created.
     pub const ALL: [Area; 5] = [
         Area::Keys,
         Area::Packs,
@@ -25,7 +25,7 @@ impl Area {
         Area::Condemned,
     ];
 
-    /// The directory, and the word in an URL, of this area.
+    /// The name of this area in directories and URLs.
     pub fn name(self) -> &'static str {
         match self {
             Area::Keys => "keys",

@@ -1,8 +1,8 @@
-//! Base64 (RFC 4648, section 4), in which keys are written down, and credentials sent.
+//! Base64 (RFC 4648, section 4), the encoding of keys, fingerprints and credentials.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// `bytes` without padding, as fingerprints are shown.
+/// Encodes `bytes` without padding, as in fingerprints.
 pub fn encode_unpadded(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
@@ -18,7 +18,7 @@ pub fn encode_unpadded(bytes: &[u8]) -> String {
     text
 }
 
-/// `bytes` with padding, as keys are written.
+/// Encodes `bytes` with padding, as in key files.
 pub fn encode(bytes: &[u8]) -> String {
     let mut text = encode_unpadded(bytes);
     while !text.len().is_multiple_of(4) {
@@ -27,7 +27,7 @@ pub fn encode(bytes: &[u8]) -> String {
     text
 }
 
-/// The bytes of `text`, with padding or without; nothing if it is not Base64.
+/// Decodes `text`, with or without padding. Returns `None` if it is not valid Base64.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.trim_end_matches('=').as_bytes();
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
@@ -42,7 +42,7 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// What a letter stands for.
+/// The value of a character of the alphabet.
 fn digit(byte: u8) -> Option<u32> {
     let digit = match byte {
         b'A'..=b'Z' => byte - b'A',
@@ -59,7 +59,7 @@ fn digit(byte: u8) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// RFC 4648, section 10.
+    /// The test vectors of RFC 4648, section 10.
     #[test]
     fn the_test_vectors_hold() {
         for (plain, text) in [

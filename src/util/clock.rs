@@ -1,27 +1,28 @@
-//! The clocks of this machine.
+//! The clocks of the local system.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds since 1970, by this machine's clock; 0 if it stands before that.
+/// The current time in nanoseconds since 1970, or 0 if the clock is set to an earlier time.
 pub fn now_ns() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     i64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Tells how long ago it was started. Nobody can set it, and it goes on while the machine
-/// sleeps, which [`std::time::Instant`] does not: a laptop may be closed for a week.
+/// Measures elapsed time. Unaffected by changes of the system time, and, unlike
+/// [`std::time::Instant`], includes the time during which the system is suspended: a laptop may be
+/// suspended for a week.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Duration);
 
 impl Stopwatch {
-    /// Starts now.
+    /// Starts measuring.
     pub fn start() -> Stopwatch {
         Stopwatch(since_boot())
     }
 
-    /// One that was started so long ago, for tests that cannot wait.
+    /// Returns a stopwatch that was started `ago`, for tests that cannot wait.
     #[cfg(test)]
     pub(crate) fn started(ago: Duration) -> Stopwatch {
         Stopwatch(
@@ -31,13 +32,13 @@ impl Stopwatch {
         )
     }
 
-    /// How long ago that was.
+    /// The time since the start.
     pub fn elapsed(&self) -> Duration {
         since_boot().saturating_sub(self.0)
     }
 }
 
-/// How long this machine has been on, asleep or not.
+/// The time since the system was booted, including suspended time.
 fn since_boot() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);

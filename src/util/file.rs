@@ -20,7 +20,7 @@ pub enum FileKind {
     BlockDevice,
 }
 
-/// The result of `lstat` for an entry, and no more: one system call on a local file system.
+/// The result of `lstat` for an entry and no more: one system call on a local file system.
 ///
 /// Times are nanoseconds since 1970, negative before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,27 +29,27 @@ pub struct Metadata {
     pub kind: FileKind,
     /// Permission bits with setuid, setgid and sticky: the lower 12 bits of `st_mode`.
     pub mode: u32,
-    /// Owner.
+    /// The numeric user id of the owner.
     pub uid: u32,
-    /// Group.
+    /// The numeric id of the group.
     pub gid: u32,
-    /// Length of a file or of a link's target; 0 for anything else.
+    /// The size of a file, or the length of a link target; 0 for anything else.
     pub size_bytes: u64,
-    /// Last change of the contents.
+    /// The time of the last modification of the contents.
     pub mtime_ns: i64,
-    /// Last change of the inode.
+    /// The time of the last change of the inode.
     pub ctime_ns: i64,
-    /// Creation, if the file system records it.
+    /// The creation time, if the file system records it.
     pub btime_ns: Option<i64>,
-    /// Inode number; 0 if there is none.
+    /// The inode number, or 0 if there is none.
     pub inode: u64,
-    /// Device number of its file system; 0 if there is none.
+    /// The device number of the file system, or 0 if there is none.
     pub device: u64,
-    /// Number of hard links; 1 if unknown.
+    /// The number of hard links, or 1 if unknown.
     pub links: u64,
-    /// The device number of a device node, else 0.
+    /// The device number of a device node, otherwise 0.
     pub rdev: u64,
-    /// Bytes allocated on the medium: a file with fewer than its size may have holes.
+    /// The bytes allocated on the medium: a file with fewer than its size may have holes.
     pub allocated_bytes: u64,
 }
 
@@ -57,7 +57,7 @@ pub struct Metadata {
 pub type Identity = (u64, u64);
 
 impl Metadata {
-    /// The identity of the file.
+    /// The device and inode number.
     pub fn identity(&self) -> Identity {
         (self.device, self.inode)
     }
@@ -68,12 +68,13 @@ impl Metadata {
     }
 }
 
-/// Metadata that takes further system calls; read only for new or changed entries.
+/// Metadata that requires additional system calls. Read only for new or changed entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
-    /// Extended attributes by name, sorted; POSIX ACLs and capabilities are among them.
+    /// Extended attributes, sorted by name, including POSIX ACLs and capabilities.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Inode flags as `lsattr` shows them (`FS_IOC_GETFLAGS`), those that can be set again.
+    /// Inode flags as shown by `lsattr` (`FS_IOC_GETFLAGS`), limited to those that can be set
+    /// again.
     pub flags: u32,
     /// The target of a symbolic link.
     pub target: Vec<u8>,

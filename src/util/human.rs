@@ -1,10 +1,10 @@
-//! Sizes, times and durations as people read them.
+//! Human-readable sizes, times and durations.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// A size in IEC units with one decimal: `6.4 KiB`.
+/// Formats a size in IEC units with one decimal: `6.4 KiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
@@ -19,13 +19,13 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// A time in nanoseconds since 1970, as RFC 3339 in UTC to the second.
+/// Formats a time in nanoseconds since 1970 as RFC 3339 in UTC, in whole seconds.
 pub fn time(nanoseconds: i64) -> String {
     let seconds = nanoseconds.div_euclid(1_000_000_000);
     Timestamp::from_second(seconds).map_or_else(|_| format!("@{seconds}"), |time| time.to_string())
 }
 
-/// A duration in at most two units: `0s`, `59s`, `2m5s`, `3h0m`, `2d4h`.
+/// Formats a duration with at most two units: `0s`, `59s`, `2m5s`, `3h0m`, `2d4h`.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -36,7 +36,7 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// The first `limit_bytes` of `text`, or a little less where that would split a letter.
+/// Returns at most `limit_bytes` bytes of `text`, cut at a character boundary.
 pub fn shorten(text: &str, limit_bytes: usize) -> &str {
     let mut end = text.len().min(limit_bytes);
     while !text.is_char_boundary(end) {

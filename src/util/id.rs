@@ -1,25 +1,25 @@
-//! An id: 32 bytes that name an object, a chunk or a snapshot, 64 hex digits in print.
+//! An id: 32 bytes that name an object, a chunk or a snapshot, printed as 64 hex digits.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Kind};
 
-/// How many bytes an id has.
+/// The length of an id in bytes.
 pub const ID_BYTES: usize = 32;
 
-/// Names an object (BLAKE3 of its bytes), a chunk (keyed BLAKE3 of its plain
-/// bytes) or a snapshot (random).
+/// The name of an object (BLAKE3 of its bytes), a chunk (keyed BLAKE3 of its plaintext) or a
+/// snapshot (random).
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(pub [u8; ID_BYTES]);
 
 impl Id {
-    /// The id of an object that consists of `bytes`.
+    /// Computes the id of an object with the contents `bytes`.
     pub fn of(bytes: &[u8]) -> Id {
         Id(*blake3::hash(bytes).as_bytes())
     }
 
-    /// The first eight hex digits, enough for a person to tell two apart.
+    /// The first eight hex digits, which are enough for a user to distinguish ids.
     pub fn short(&self) -> String {
         self.0[..4]
             .iter()
@@ -54,7 +54,7 @@ impl fmt::Debug for Id {
 impl FromStr for Id {
     type Err = Error;
 
-    /// Accepts exactly 64 lower-case hex digits, so that an id has one spelling.
+    /// Accepts exactly 64 lower-case hex digits, so that each id has one spelling.
     fn from_str(text: &str) -> Result<Id, Error> {
         let wrong = || Error::new(Kind::Usage, format!("{text:?} is not an id"));
         let digits = text.as_bytes();
@@ -72,7 +72,6 @@ impl FromStr for Id {
     }
 }
 
-/// The value of a lower-case hex digit.
 fn digit(letter: u8) -> Option<u8> {
     match letter {
         b'0'..=b'9' => Some(letter - b'0'),

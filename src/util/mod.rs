@@ -1,4 +1,4 @@
-//! Vocabulary and small helpers that every layer shares: ids, areas, file metadata, sizes, times, names.
+//! Types and helpers shared by all layers: ids, areas, file metadata, sizes, times, names.
 
 pub mod area;
 pub mod base64;

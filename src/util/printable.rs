@@ -1,15 +1,16 @@
-//! Names for people: file names hold any byte, and a terminal obeys some of them.
+//! Escaping of file names for output: a file name may contain any byte, and a terminal interprets
+//! some of them.
 //!
-//! A user who can name a file that is backed up could move the cursor, recolor or
-//! retitle the terminal of the user who lists it, or show two names as one. Nothing
-//! that a terminal acts on, and nothing that it does not show, is ever printed.
+//! A user who can create a file that is backed up could otherwise move the cursor, recolor or
+//! retitle the terminal of the user who lists it, or make two names look equal. Therefore
+//! characters that a terminal interprets or does not show are never printed.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// `bytes` as one printable line: control characters, invisible characters, characters
-/// that reorder text, and bytes that are not UTF-8 are escaped. A backslash stands for
-/// itself, so printing a printable line again changes nothing.
+/// Returns `bytes` as one printable line. Escapes control characters, invisible characters,
+/// characters that reorder text, and bytes that are not UTF-8. A backslash is not escaped, so a
+/// printable line remains unchanged.
 pub fn printable(bytes: &[u8]) -> String {
     let mut shown = String::with_capacity(bytes.len());
     for part in bytes.utf8_chunks() {
@@ -26,15 +27,15 @@ pub fn printable(bytes: &[u8]) -> String {
     shown
 }
 
-/// The same for a path.
+/// Like [`printable`], for a path.
 pub fn printable_path(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())
 }
 
-/// Whether `letter` is one that a terminal does not show, or that changes how others are
-/// shown: the property `Default_Ignorable_Code_Point` of Unicode, which has the zero-width
-/// characters, the bidirectional controls (UAX #9), variation selectors and tags; line
-/// separators; and annotations.
+/// Whether `letter` is invisible or changes how other characters are displayed: the Unicode
+/// property `Default_Ignorable_Code_Point`, which includes zero-width characters, bidirectional
+/// controls (UAX
+/// #9), variation selectors and tags; line separators; and annotations.
 fn is_invisible(letter: char) -> bool {
     matches!(
         letter,

@@ -1,6 +1,7 @@
-//! Did you mean: the known word that an unknown one is most likely a slip of.
+//! Suggestions: the known word of which an unknown word is most likely a misspelling.
 
-/// ` (did you mean PREFIXword?)` for the closest of `known`, or nothing if none is close.
+/// Returns ` (did you mean PREFIXword?)` for the closest of `known`, or an empty string if none is
+/// close.
 pub fn did_you_mean<'a>(
     unknown: &str,
     known: impl Iterator<Item = &'a str>,
@@ -12,14 +13,15 @@ pub fn did_you_mean<'a>(
     }
 }
 
-/// The closest of `known` within the slips that a word of this length may have. With more slips
-/// a different word becomes a wrong guess, as `init` would become `info`.
+/// Returns the closest of `known` within the number of typos that a word of this length may have.
+/// With more typos allowed, a different word would lead to a wrong suggestion, such as `info` for
+/// `init`.
 fn closest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = match unknown.chars().count() {
         0 | 1 => 0,
         2..=5 => 1,
         6..=12 => 2,
-        // Longer words are not among the known ones; a limit keeps the distance cheap to compute.
+        // No known word is longer. The limit keeps the computation of the distance cheap.
         13..=64 => 3,
         _ => return None,
     };
@@ -30,8 +32,8 @@ fn closest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'
         .map(|(_, word)| word)
 }
 
-/// Optimal string alignment distance: letters inserted, dropped, replaced or
-/// swapped with their neighbour (Boytsov 2011, section 2.2.1).
+/// The optimal string alignment distance: the number of letters inserted, deleted, replaced, or
+/// swapped with their neighbor (Boytsov 2011, section 2.2.1).
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
@@ -63,7 +65,7 @@ mod tests {
         assert_eq!(closest("mr", known()), Some("rm"));
         assert_eq!(closest("frobnicate", known()), None);
         assert_eq!(closest("x", known()), None);
-        // Words of other programs, not slips.
+        // Commands of other programs, not typos.
         for word in ["copy", "list", "init", "clean", "stash", "repack", "report"] {
             assert_eq!(
                 closest(word, ["cat", "ls", "info", "create", "restore"].into_iter()),

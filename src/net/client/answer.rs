@@ -1,4 +1,4 @@
-//! An answer: its head, and its body as it comes.
+//! A response: its head, and its body as a stream.
 
 use super::pool::Lease;
 use super::{PIECE_BYTES, Reply, Wire, lost, not_http, unavailable};
@@ -8,11 +8,11 @@ use crate::net::retry::Failure;
 use crate::net::socket::Pace;
 use crate::util::human;
 
-/// An answer. Has its connection until it is dropped; the connection is kept for the next
-/// request if all of the body was read.
+/// A response. Owns its connection until it is dropped. If the body was read completely, the
+/// connection is then kept for the next request.
 pub struct Answer<'a> {
     lease: Lease<'a>,
-    /// There until it is kept.
+    /// `None` after the connection was returned.
     wire: Option<Wire>,
     response: Response,
     framing: Framing,
@@ -41,17 +41,17 @@ impl<'a> Answer<'a> {
         })
     }
 
-    /// Of the answer; never one that only says to go on, nor one that leads elsewhere.
+    /// The status of the final response; never an interim (1xx) status or a redirect.
     pub fn status(&self) -> u16 {
         self.response.status
     }
 
-    /// The fields of the head.
+    /// The header fields.
     pub fn headers(&self) -> &Headers {
         &self.response.headers
     }
 
-    /// The length of the body, if it is told.
+    /// The length of the body, if the server sent it.
     pub fn size_bytes(&self) -> Option<u64> {
         match self.framing {
             Framing::Length(length) => Some(length),
@@ -59,11 +59,11 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Reads some bytes of the body; none at its end.
+    /// Reads some bytes of the body. Returns 0 at its end.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Unavailable`] if the connection ends, or the body comes too slowly:
-    /// its bytes have a least rate, however often some come.
+    /// [`crate::error::Kind::Unavailable`] if the connection is lost or the body is slower than the
+    /// minimum rate, however regularly bytes arrive.
     pub fn read(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
         let most = into.len().min(PIECE_BYTES);
         let Some(wire) = &mut self.wire else {
@@ -80,11 +80,11 @@ impl<'a> Answer<'a> {
         Ok(read)
     }
 
-    /// Reads until `into[*filled..]` is full, and counts in `filled`, also when it fails.
+    /// Reads until `into[*filled..]` is full. Updates `filled` even if it fails.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Corrupt`] if the body ends before; [`crate::error::Kind::Unavailable`] if the
-    /// connection does.
+    /// [`crate::error::Kind::Corrupt`] if the body ends too early;
+    /// [`crate::error::Kind::Unavailable`] if the connection is lost.
     pub fn fill(&mut self, into: &mut [u8], filled: &mut usize) -> Result<(), Failure> {
         while *filled < into.len() {
             match self.read(&mut into[*filled..])? {
@@ -95,10 +95,10 @@ impl<'a> Answer<'a> {
         Ok(())
     }
 
-    /// Throws away the next `length` bytes.
+    /// Discards the next `length` bytes.
     ///
     /// # Errors
-    /// As [`Answer::fill`].
+    /// The same as [`Answer::fill`].
     pub fn skip(&mut self, length: u64) -> Result<(), Failure> {
         let mut buffer = vec![0; PIECE_BYTES];
         let mut left = length;
@@ -111,10 +111,11 @@ impl<'a> Answer<'a> {
         Ok(())
     }
 
-    /// All of the body, which has at most `limit` bytes. Takes no more memory than what comes.
+    /// Reads the whole body of at most `limit` bytes. Allocates no more memory than the bytes
+    /// received.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Corrupt`] if there are more.
+    /// [`crate::error::Kind::Corrupt`] if the body is longer.
     pub fn all(&mut self, limit: u64) -> Result<Vec<u8>, Failure> {
         let over = || {
             let limit = human::size(limit);

@@ -1,16 +1,16 @@
-//! Requests over HTTP/1.1 (RFC 9110, 9112), on connections that are kept.
+//! An HTTP/1.1 client (RFC 9110, 9112) with persistent connections.
 //!
-//! A [`Client`] asks one server. It makes each request once and says whether another try may
-//! do better; trying again is up to [`super::retry`]. Only a connection that was kept from
-//! before, and turns out to have ended meanwhile, is replaced at once: that is no failure of
-//! the server, and everything asked for here may be repeated.
+//! A [`Client`] sends requests to one server. It sends each request once and reports whether a
+//! retry may succeed; [`super::retry`] does the retries. There is one exception: if a kept
+//! connection turns out to be closed, the request is sent again immediately over a new one. This is
+//! not a failure of the server, and all requests of this program can be repeated.
 //!
-//! No wait is without an end: for a connection, for the beginning of an answer, for a body, which
-//! has a least rate. A body that is sent is watched for an answer that comes early, and such an answer
-//! is read even when sending failed, since it says why. Redirects are not followed: a store is
-//! where it was said to be, and a token is for nobody else.
+//! Every wait has a limit: for a connection, for the start of a response, and for a body, which has
+//! a minimum rate. While a body is sent, the client checks for an early response. It also reads the
+//! response after a failed send, because the response contains the reason. Redirects are not
+//! followed: a store is at its configured location, and a token must not be sent to another server.
 //!
-//! Nothing here knows what is asked for.
+//! This module does not know the purpose of the requests.
 
 mod answer;
 mod origin;
@@ -45,51 +45,51 @@ use crate::util::interrupt::Interrupt;
 
 pub use answer::Answer;
 
-/// Larger bodies are announced first, so that a refusal costs no upload.
+/// Larger bodies are sent with `Expect: 100-continue`, so that a rejection does not cost an upload.
 const EXPECT_FROM_BYTES: u64 = 1 << 20;
-/// How long is waited for the word to go on. Servers that do not know the question stay silent.
+/// The wait for `100 Continue`. Servers that do not support it send nothing.
 const EXPECT_WAIT: Duration = Duration::from_secs(1);
-/// What is sent or read at once, between two looks at the clock.
+/// The number of bytes sent or read between two checks of the clock.
 const PIECE_BYTES: usize = 128 << 10;
-/// Slower than this, in bytes a second, is as good as not at all: 16 MiB would take an hour.
+/// The minimum rate in bytes per second. At a lower rate 16 MiB would take more than an hour.
 const SLOWEST: u64 = 4 << 10;
-/// How long is waited for what a server says that does not take what is sent.
+/// The wait for the response of a server that no longer accepts the body.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(5);
 
 type Wire = Connection<Stream>;
 
-/// What to ask for.
+/// A request.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
-    /// `GET`. Whatever it is may be repeated.
+    /// The method, such as `GET`. The request must be repeatable.
     pub method: &'static str,
-    /// What is asked for, below the path of the client's URL. Begins with a slash.
+    /// The target relative to the path of the client's URL. Begins with a slash.
     pub target: &'a str,
-    /// Further fields.
+    /// Additional header fields.
     pub fields: &'a [(&'a str, &'a str)],
-    /// The body.
+    /// The body, if any.
     pub content: Option<&'a dyn Content>,
 }
 
-/// How to reach a server.
+/// The settings of a client.
 #[derive(Clone)]
 pub struct Setup {
-    /// Which servers to believe.
+    /// How servers are verified.
     pub trust: tls::Trust,
-    /// How long is waited.
+    /// The timeouts and the retry policy.
     pub patience: Patience,
-    /// How many connections there may be at once.
+    /// The maximum number of concurrent connections.
     pub connections: usize,
-    /// What to say in the field `Authorization`.
+    /// The value of the field `Authorization`. Secret.
     pub credentials: Option<Zeroizing<String>>,
-    /// Who hears of what is not as safe as it could be.
+    /// Receives warnings about insecure connections.
     pub notice: Notice,
-    /// Set when nothing is to be waited for any more. What then fails for that looks as if
-    /// there were no answer.
+    /// When set, all waits end. A request that fails for this reason looks as if there were no
+    /// response.
     pub interrupt: Interrupt,
 }
 
-/// Asks one server, from any number of threads.
+/// A client for one server. Can be used from several threads concurrently.
 pub struct Client {
     origin: Origin,
     setup: Setup,
@@ -99,9 +99,9 @@ pub struct Client {
     has_answered: AtomicBool,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 enum Trouble {
-    /// The connection ended before a first byte of an answer.
+    /// The connection ended before the first byte of a response.
     Ended(Failure),
     Other(Failure),
 }
@@ -114,16 +114,17 @@ impl From<Trouble> for Failure {
     }
 }
 
-/// The head of an answer, and the connection on which the rest of it comes.
+/// The head of a response, and the connection from which its body is read.
 struct Reply {
     wire: Wire,
     response: Response,
-    /// Whether all of the request was sent, so that another can follow.
+    /// Whether the request was sent completely, so that the connection can be reused.
     is_sent: bool,
 }
 
 impl Client {
-    /// Asks the server at `url`, over TLS if it begins with `https`.
+    /// Creates a client for the server at `url`; uses TLS if the scheme is `https`. Does not
+    /// connect.
     pub fn new(url: &Url, setup: Setup) -> Client {
         Client {
             origin: Origin::of(url),
@@ -135,19 +136,18 @@ impl Client {
         }
     }
 
-    /// Sends `request` and reads the head of the answer, whatever its status is. Waits until
-    /// there are few enough other answers about.
+    /// Sends `request` and reads the head of the response, whatever its status. Blocks while the
+    /// maximum number of responses is in use.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] when there is no answer; [`Kind::Denied`] when the server's
-    /// certificate is not to be believed; [`Kind::Unsupported`] when it does not speak HTTP,
-    /// or redirects elsewhere.
+    /// [`Kind::Unavailable`] if there is no response; [`Kind::Denied`] if the certificate of the
+    /// server is rejected; [`Kind::Unsupported`] if the server does not speak HTTP or redirects.
     pub fn ask(&self, request: &Request<'_>) -> Result<Answer<'_>, Failure> {
         let mut lease = self.pool.lease();
         if let Some(wire) = lease.idle() {
             match self.exchange(wire, request) {
                 Ok(reply) => return self.answer(lease, reply, request),
-                // It was closed while nobody looked.
+                // The server had closed the idle connection.
                 Err(Trouble::Ended(_)) => {}
                 Err(Trouble::Other(failure)) => return Err(failure),
             }
@@ -172,7 +172,7 @@ impl Client {
         Answer::new(lease, reply, request.method, self.pace())
     }
 
-    /// A new connection, ready for a request.
+    /// Opens a connection.
     fn connect(&self) -> Result<Wire, Failure> {
         let patience = &self.setup.patience;
         let interrupt = &self.setup.interrupt;
@@ -198,7 +198,7 @@ impl Client {
         Ok(Connection::new(Stream::tls(stream)))
     }
 
-    /// Tells, once, what is less safe than it could be about the server at `address`.
+    /// Warns, once, about an insecure connection to the server at `address`.
     fn warn_once(&self, address: &SocketAddr) {
         let has_token = self.setup.credentials.is_some();
         let words = match self.origin.is_tls {
@@ -213,7 +213,7 @@ impl Client {
         }
     }
 
-    /// One request and the head of its answer.
+    /// Sends a request and reads the head of its response.
     fn exchange(&self, mut wire: Wire, request: &Request<'_>) -> Result<Reply, Trouble> {
         let answer = self.setup.patience.answer;
         let size_bytes = request.content.map_or(0, Content::size_bytes);
@@ -244,7 +244,7 @@ impl Client {
         })
     }
 
-    /// The least rate of a body, from now on.
+    /// The minimum rate of a body, measured from now on.
     fn pace(&self) -> Pace {
         Pace::new(self.setup.patience.stall, SLOWEST)
     }
@@ -273,7 +273,8 @@ impl Client {
         wire.write_request(request.method, &target, &fields)
     }
 
-    /// Waits for the word to send the body. Something else may come instead, or nothing.
+    /// Waits for `100 Continue`. Returns a final response if one arrives instead, and `None` if
+    /// nothing arrives.
     fn word_to_go_on(&self, wire: &mut Wire) -> Result<Option<Response>, Trouble> {
         wire.stream().set_limit(Limit::within(EXPECT_WAIT));
         loop {
@@ -287,7 +288,7 @@ impl Client {
         }
     }
 
-    /// Sends a body; an answer that comes before its end ends it.
+    /// Sends a body. Stops if a final response arrives early, and returns it.
     fn send(&self, wire: &mut Wire, content: &dyn Content) -> Result<Option<Response>, Trouble> {
         let mut buffer = Vec::new();
         let (mut offset, end) = (0, content.size_bytes());
@@ -296,7 +297,7 @@ impl Client {
             buffer.clear();
             let piece = content.append(offset, PIECE_BYTES, &mut buffer);
             piece.map_err(|error| Trouble::Other(Failure::Final(error)))?;
-            // The whole piece has to be taken, in the time that it takes.
+            // The piece must be accepted completely within the time that its size allows.
             pace.count(buffer.len() as u64);
             wire.stream().set_limit(pace.limit());
             if wire.has_more() || wire.stream().has_incoming().unwrap_or(true) {
@@ -314,14 +315,14 @@ impl Client {
         Ok(None)
     }
 
-    /// What the server said before sending to it failed for `cause`, if it said anything.
+    /// Reads the response that the server may have sent before the send failed with `cause`.
     fn last_words(&self, wire: &mut Wire, cause: io::Error) -> Result<Response, Trouble> {
         wire.stream().set_limit(Limit::within(LAST_WORDS_WAIT));
         let response = wire.read_response();
         response.map_err(|_| self.no_answer(wire, Wrong::Io(cause)))
     }
 
-    /// What it means that no head of an answer could be read.
+    /// Converts the error of reading the head of a response.
     fn no_answer(&self, wire: &mut Wire, wrong: Wrong) -> Trouble {
         let patience = self.setup.patience.answer;
         let is_tls_alert = !self.origin.is_tls && wire.unread().first() == Some(&TLS_ALERT);
@@ -349,7 +350,7 @@ impl Client {
     }
 }
 
-/// The first byte of an alert in TLS (RFC 8446, section 5.1).
+/// The content type of a TLS alert record, its first byte (RFC 8446, section 5.1).
 const TLS_ALERT: u8 = 0x15;
 
 const UNVERIFIED: &str = "tls_no_verify: nobody verified that this is the server it claims to be";
@@ -362,7 +363,7 @@ fn lost(words: &str) -> Failure {
     Error::new(Kind::Unavailable, words).into()
 }
 
-/// A connection that broke, whatever the system says of how.
+/// Converts the error of a broken connection.
 fn unavailable(cause: io::Error) -> Error {
     let words = match cause.kind() {
         ErrorKind::UnexpectedEof => "the connection ended within an answer".to_owned(),
@@ -372,7 +373,7 @@ fn unavailable(cause: io::Error) -> Error {
     Error::new(Kind::Unavailable, words)
 }
 
-/// What cannot be understood, and would not be the next time.
+/// The error for an invalid response, which a retry would not change.
 fn not_http(wrong: &Wrong) -> Failure {
     let words = match wrong {
         Wrong::Closed | Wrong::Io(_) => "no whole answer".to_owned(),

@@ -1,4 +1,4 @@
-//! Where a server is, and reaching it over TCP.
+//! The address of a server, and connecting to it over TCP.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -10,22 +10,22 @@ use crate::error::{Error, Kind, Result};
 use crate::net::location::Url;
 use crate::util::interrupt::Interrupt;
 
-/// The most addresses of one name that are tried.
+/// The maximum number of addresses tried per host name.
 const ADDRESSES_LIMIT: usize = 8;
-/// How long an address keeps us from the next one. IPv6 that leads nowhere is common.
+/// The timeout of an address while other addresses remain. IPv6 without connectivity is common.
 const NEXT_AFTER: Duration = Duration::from_secs(3);
-/// How long a request to stop may go unnoticed.
+/// The longest delay before an interrupt request is noticed.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// A server, and the path below which it is asked.
+/// A server and the path prefix of its requests.
 pub(super) struct Origin {
     pub(super) is_tls: bool,
-    /// A name or an address.
+    /// A host name or an address.
     pub(super) host: String,
     port: u16,
-    /// What the field `Host` says.
+    /// The value of the field `Host`.
     pub(super) authority: String,
-    /// What every target begins with: nothing, or `/path`.
+    /// The prefix of every request target: empty, or `/path`.
     pub(super) prefix: String,
     shown: String,
 }
@@ -35,7 +35,7 @@ impl Origin {
         let is_tls = url.scheme == "https";
         let usual = if is_tls { 443 } else { 80 };
         let port = url.port.unwrap_or(usual);
-        // A zone means something on this machine only (RFC 6874, section 4).
+        // A zone id is only meaningful on the local host (RFC 6874, section 4).
         let host = url.host.split('%').next().unwrap_or_default();
         let mut authority = match host.contains(':') {
             true => format!("[{host}]"),
@@ -54,12 +54,12 @@ impl Origin {
         }
     }
 
-    /// A connection to the first address that takes one, each tried for up to `patience`.
+    /// Connects to the first address that accepts, with a timeout of `patience` for each.
     ///
-    /// A thread of its own looks the name up and connects, since neither can be stopped.
+    /// A separate thread resolves the name and connects, because neither can be interrupted.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`]: of the last address. [`Kind::Interrupted`].
+    /// [`Kind::Unavailable`], with the error of the last address; [`Kind::Interrupted`].
     pub(super) fn connect(&self, patience: Duration, interrupt: &Interrupt) -> Result<TcpStream> {
         let (sender, receiver) = mpsc::channel();
         let place = (self.host.clone(), self.port);
@@ -77,7 +77,7 @@ impl Origin {
     }
 }
 
-/// A connection to the first address of `place`, a host and a port, that takes one.
+/// Connects to the first address of `place`, a host and a port, that accepts.
 fn connect(place: &(String, u16), patience: Duration) -> Result<TcpStream> {
     let addresses = (place.0.as_str(), place.1).to_socket_addrs();
     let unknown = |cause| Error::new(Kind::Unavailable, Error::from(cause).to_string());
@@ -106,14 +106,15 @@ fn words(cause: std::io::Error) -> String {
     }
 }
 
-/// What to call it in messages.
+/// Formats the server for messages.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
     }
 }
 
-/// `path` with what cannot be in a request written as `%20`. What is written so already stays.
+/// Percent-encodes the characters of `path` that are not allowed in a request. Existing percent
+/// encodings are kept.
 fn escaped(path: &str) -> String {
     let mut escaped = String::new();
     for byte in path.bytes() {

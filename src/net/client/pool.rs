@@ -1,12 +1,12 @@
-//! Connections: how many there are at once, and those that wait for a next request.
+//! A connection pool: limits the number of connections and keeps idle ones for reuse.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Wire;
 
-/// Servers and routers forget connections on which nothing happens. This is below what any of
-/// them is known to take for that.
+/// The maximum idle time of a connection. Servers and routers drop idle connections; no common one
+/// does so earlier than this.
 const IDLE_LIMIT: Duration = Duration::from_secs(20);
 
 /// The connections to one server.
@@ -18,15 +18,15 @@ pub(super) struct Pool {
 
 struct State {
     in_use: usize,
-    /// Those that wait, and since when; the last one was used last.
+    /// Idle connections with the start of their idle time, the most recently used one last.
     idle: Vec<(Instant, Wire)>,
 }
 
-/// The right to have one connection.
+/// The right to use one connection.
 pub(super) struct Lease<'a>(&'a Pool);
 
 impl Pool {
-    /// At most `most` connections at once, at least one.
+    /// Creates a pool of at most `most` connections. 0 is treated as 1.
     pub(super) fn new(most: usize) -> Pool {
         Pool {
             most: most.max(1),
@@ -38,8 +38,8 @@ impl Pool {
         }
     }
 
-    /// Waits until there may be another connection. Whoever has one gives it back before it
-    /// asks for a second, or everybody could wait for each other.
+    /// Waits until another connection is allowed. A thread must return its lease before it requests
+    /// a second one; otherwise threads could wait for each other.
     pub(super) fn lease(&self) -> Lease<'_> {
         let is_full = |state: &mut State| state.in_use >= self.most;
         let state = self.freed.wait_while(self.lock(), is_full);
@@ -47,19 +47,19 @@ impl Pool {
         Lease(self)
     }
 
-    /// Whole between any two statements.
+    /// A poisoned lock is usable: the state is consistent between any two statements.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Lease<'_> {
-    /// A connection that was kept, if there is one that seems to live.
+    /// Takes an idle connection that appears to be alive.
     pub(super) fn idle(&mut self) -> Option<Wire> {
         let mut state = self.0.lock();
         state.idle.retain(|(since, _)| since.elapsed() < IDLE_LIMIT);
         while let Some((_, mut wire)) = state.idle.pop() {
-            // Nothing is due on it: what lies there is its end.
+            // No response is pending, so any available bytes mean that the connection has ended.
             if !wire.has_more() && !wire.stream().is_stirring() {
                 return Some(wire);
             }
@@ -67,7 +67,7 @@ impl Lease<'_> {
         None
     }
 
-    /// Keeps `wire`, on which all was read, for a next request.
+    /// Keeps `wire` for a later request. Its last response must have been read completely.
     pub(super) fn keep(&mut self, wire: Wire) {
         let mut state = self.0.lock();
         state.idle.retain(|(since, _)| since.elapsed() < IDLE_LIMIT);

@@ -1,4 +1,4 @@
-//! What HTTP goes over: TCP, or TLS over it.
+//! The transport of HTTP: TCP, or TLS over TCP.
 
 use std::io::{self, Read, Write};
 
@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::net::socket::{Limit, Socket};
 use crate::net::tls::client as tls;
 
-/// A connection, in clear or over TLS.
+/// A connection, with or without TLS.
 #[derive(Debug)]
 pub(super) struct Stream {
     over: Over,
@@ -42,17 +42,17 @@ impl Stream {
         }
     }
 
-    /// Sets how long what comes next may take.
+    /// Sets the limit for the following operations.
     pub(super) fn set_limit(&mut self, limit: Limit) {
         self.socket().set_limit(limit);
     }
 
-    /// Whether the other side has closed, as far as was read.
+    /// Whether the end of the stream was read.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// Whether something lies at the socket: bytes, an end, or an error.
+    /// Whether the socket is readable: bytes, an end of file, or an error are pending.
     pub(super) fn is_stirring(&mut self) -> bool {
         let tcp = self.socket().tcp().clone();
         let mut ends = [PollFd::new(&*tcp, PollFlags::IN | PollFlags::RDHUP)];
@@ -60,11 +60,11 @@ impl Stream {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        // What cannot be told is taken for trouble.
+        // If poll fails, the state is unknown, and the connection is assumed to be broken.
         poll(&mut ends, Some(&at_once)).map_or(true, |count| count > 0)
     }
 
-    /// Whether there is something to be read for us, not only for TLS.
+    /// Whether application data is available, as opposed to records that concern only TLS.
     pub(super) fn has_incoming(&mut self) -> io::Result<bool> {
         if !self.is_stirring() {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! Servers that answer what a test tells them to, for tests of what asks.
+//! Scripted servers for tests of the client.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,20 +9,20 @@ use std::time::Duration;
 use crate::net::location::{Location, Url};
 use crate::net::retry::{Patience, Tries};
 
-/// What is done about one request.
+/// The reaction to one request.
 pub(crate) enum Step {
-    /// Reads all of it and writes this.
+    /// Reads the request and sends this response.
     Answer(Vec<u8>),
-    /// Reads the head alone and writes this.
+    /// Reads only the head of the request and sends this response.
     Early(Vec<u8>),
-    /// Reads the head and waits until the other side closes.
+    /// Reads the head and waits until the client closes the connection.
     Hang,
-    /// Reads the head and writes the first; then the second every 20 ms, a thousand times or
-    /// until the other side closes.
+    /// Reads the head and sends the first bytes; then the second bytes every 20 ms, a thousand
+    /// times or until the client closes the connection.
     Drip(Vec<u8>, Vec<u8>),
 }
 
-/// A server that is done once its script is.
+/// A server that ends with its script.
 pub(crate) struct Script {
     port: u16,
     requests: Arc<Mutex<Vec<String>>>,
@@ -30,7 +30,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// Takes one connection after the other. On each it does the steps given, then closes.
+    /// Accepts one connection after another. Performs the given steps on each, then closes it.
     pub(crate) fn new(connections: Vec<Vec<Step>>) -> Script {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -39,7 +39,7 @@ impl Script {
         let thread = thread::spawn(move || {
             for steps in connections {
                 let (mut tcp, _) = listener.accept().unwrap();
-                // A client that never comes back would hang the test.
+                // Without a timeout, a client that sends nothing would hang the test.
                 tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
                 for step in steps {
                     play(&mut tcp, step, &seen);
@@ -53,7 +53,7 @@ impl Script {
         }
     }
 
-    /// One connection for each answer.
+    /// Uses one connection per response.
     pub(crate) fn answers(answers: &[&[u8]]) -> Script {
         let each = answers
             .iter()
@@ -69,7 +69,7 @@ impl Script {
         }
     }
 
-    /// The heads of the requests that came, once the script was played to its end.
+    /// Waits for the end of the script and returns the heads of the requests.
     pub(crate) fn played(mut self) -> Vec<String> {
         self.thread.take().unwrap().join().unwrap();
         self.requests.lock().unwrap().clone()
@@ -86,7 +86,7 @@ fn play(tcp: &mut TcpStream, step: Step, seen: &Mutex<Vec<String>>) {
         Step::Answer(answer) => {
             let mut body = Vec::new();
             tcp.take(length).read_to_end(&mut body).unwrap();
-            // The other side may have heard enough.
+            // The client may have closed the connection already.
             let _ = tcp.write_all(&answer);
         }
         Step::Early(answer) => tcp.write_all(&answer).unwrap(),
@@ -110,7 +110,7 @@ fn head(tcp: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Little, for servers that answer at once or never.
+/// Short timeouts, for servers that respond immediately or never.
 pub(crate) fn impatience() -> Patience {
     let tries = |most| Tries {
         first_pause: Duration::from_millis(1),
@@ -127,7 +127,7 @@ pub(crate) fn impatience() -> Patience {
     }
 }
 
-/// An answer with `fields`, its length told.
+/// Builds a response with `fields` and a `Content-Length`.
 pub(crate) fn answer(status: u16, fields: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let head = format!("HTTP/1.1 {status} Words\r\nContent-Length: {length}\r\n{fields}\r\n");

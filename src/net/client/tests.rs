@@ -42,7 +42,7 @@ fn put(client: &Client, bytes: &[u8]) -> Result<u16, Failure> {
     Ok(answer.status())
 }
 
-/// The kind and the words, and whether another try makes sense.
+/// Returns the kind and the message of a failure, and whether it can be retried.
 fn failed<T>(outcome: Result<T, Failure>) -> (Kind, String, bool) {
     let failure = outcome.err().unwrap();
     let again = matches!(failure, Failure::Again { .. });
@@ -71,7 +71,7 @@ fn a_connection_is_kept_and_says_who_is_asked() {
 #[test]
 fn a_kept_connection_that_ended_is_replaced_at_once() {
     let ok = |body: &[u8]| Step::Answer(answer(200, "", body));
-    // Closed before it is asked, and when it is asked.
+    // Closed before and after the second request.
     for cut in [vec![ok(b"1")], vec![ok(b"1"), Step::Answer(Vec::new())]] {
         let script = Script::new(vec![cut, vec![ok(b"2")]]);
         let client = client(&script);
@@ -99,7 +99,7 @@ fn connections_that_break_may_be_tried_again() {
         let (kind, words, again) = failed(get(&client(&script)));
         assert_eq!((kind, again), (Kind::Unavailable, true), "{cut}: {words}");
         script.played();
-        // Nobody listens any more.
+        // The listener is closed now.
     }
     let script = Script::new(Vec::new());
     let client = client(&script);
@@ -124,7 +124,7 @@ fn who_does_not_answer_is_not_waited_for() {
 fn a_body_that_drips_is_given_up() {
     let length = |bytes| format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n");
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
-    // A byte of a body at a time, and one in so many bytes that are none.
+    // A body that arrives one byte at a time, and a body with one byte per long chunk extension.
     let wrapped = format!("1;{}\r\nx\r\n", "x".repeat(200));
     for (head, piece) in [(length(1000), "x".to_owned()), (chunked, wrapped)] {
         let script = Script::new(vec![vec![Step::Drip(head.into(), piece.into())]]);
@@ -207,7 +207,7 @@ fn a_large_body_waits_for_the_word_and_comes_without_it() {
 
 #[test]
 fn what_a_server_says_before_it_stops_listening_is_heard() {
-    // More than the buffers of both sides take, and too little to be announced.
+    // More than the buffers of both sides hold, but too little for `Expect: 100-continue`.
     let body = vec![7; EXPECT_FROM_BYTES as usize - 1];
     let refused = || Step::Early(answer(413, "", b"no"));
     for _ in 0..20 {

@@ -1,35 +1,37 @@
-//! Where a body ends, and reading it to there (RFC 9112, sections 6 and 7).
+//! The framing of message bodies, and reading them (RFC 9112, sections 6 and 7).
 
 use std::io::{self, Read, Write};
 
 use super::{Connection, Headers, Request, Response, Wrong};
 
-/// The longest line before a chunk: a length of 16 digits, and extensions that nobody uses.
+/// The maximum length of the line before a chunk: a length of 16 digits, and chunk extensions,
+/// which are not used in practice.
 const CHUNK_LINE_LIMIT_BYTES: usize = 256;
-/// CR and LF.
+/// The length of CR LF.
 const LINE_END_BYTES: usize = 2;
-/// The most trailer fields after the last chunk, which are thrown away.
+/// The maximum number of trailer fields after the last chunk. They are discarded.
 const TRAILER_LIMIT_LINES: usize = 32;
-/// The longest of these.
+/// The maximum length of a trailer field.
 const TRAILER_LIMIT_BYTES: usize = 4 << 10;
 
-/// How a message tells where its body ends.
+/// How the end of a body is determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// After so many bytes.
+    /// After this number of bytes.
     Length(u64),
-    /// After a chunk of no bytes.
+    /// After a chunk of zero bytes.
     Chunked,
-    /// With the connection. Only answers.
+    /// At the end of the connection. Only for responses.
     UntilClose,
 }
 
 impl Framing {
-    /// How the body of `request` ends. Without a word about it there is none.
+    /// Determines the framing of the body of `request`. Without a length there is no body.
     ///
     /// # Errors
-    /// What a proxy in front of us could understand otherwise is [`Wrong::Malformed`]: two lengths, a
-    /// length and a coding, a coding in HTTP/1.0. [`Wrong::Coding`] is one that is not known.
+    /// [`Wrong::Malformed`] for a request that a proxy might interpret differently: two lengths, a
+    /// length together with a transfer coding, or a transfer coding in HTTP/1.0. [`Wrong::Coding`]
+    /// for an unknown transfer coding.
     pub fn of_request(request: &Request) -> Result<Framing, Wrong> {
         match declared(&request.headers, request.minor)? {
             Some(framing) => Ok(framing),
@@ -37,10 +39,10 @@ impl Framing {
         }
     }
 
-    /// How the body of `response` ends, which answers a request with `method`.
+    /// Determines the framing of the body of `response` to a request with `method`.
     ///
     /// # Errors
-    /// As [`Framing::of_request`].
+    /// The same as [`Framing::of_request`].
     pub fn of_response(response: &Response, method: &str) -> Result<Framing, Wrong> {
         let has_none = method == "HEAD" || matches!(response.status, 100..200 | 204 | 304);
         match declared(&response.headers, response.minor)? {
@@ -51,7 +53,7 @@ impl Framing {
     }
 }
 
-/// What the fields say of the body.
+/// Determines the framing from the header fields.
 fn declared(headers: &Headers, minor: u8) -> Result<Option<Framing>, Wrong> {
     let length = headers.only("content-length")?;
     match (headers.only("transfer-encoding")?, length) {
@@ -66,14 +68,15 @@ fn declared(headers: &Headers, minor: u8) -> Result<Option<Framing>, Wrong> {
     }
 }
 
-/// A length in decimal digits and nothing else.
+/// Parses a length that consists only of decimal digits.
 pub fn number(text: &str) -> Result<u64, Wrong> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = is_number.then(|| text.parse().ok()).flatten();
     number.ok_or(Wrong::Malformed("a length is not a number"))
 }
 
-/// A body that is being read. Borrows nothing, so that answers can be written meanwhile.
+/// The state of a body that is being read. Borrows nothing, so that responses can be written
+/// meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub struct Body {
     state: State,
@@ -81,20 +84,20 @@ pub struct Body {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// So many bytes are left.
+    /// The number of remaining bytes.
     Left(u64),
-    /// So many bytes of the chunk are left.
+    /// The number of remaining bytes of the current chunk.
     InChunk(u64),
-    /// The line end of a chunk comes.
+    /// The line end after a chunk follows.
     AfterChunk,
-    /// A line with the length of the next chunk comes.
+    /// The line with the length of the next chunk follows.
     BeforeChunk,
     UntilClose,
     Ended,
 }
 
 impl Body {
-    /// A body of which nothing was read.
+    /// Creates the state before the first byte.
     pub fn new(framing: Framing) -> Body {
         let state = match framing {
             Framing::Length(0) => State::Ended,
@@ -105,12 +108,12 @@ impl Body {
         Body { state }
     }
 
-    /// Whether all of it was read, so that a next message can follow.
+    /// Whether the body was read completely, so that another message can follow.
     pub fn is_ended(&self) -> bool {
         matches!(self.state, State::Ended)
     }
 
-    /// How many bytes are still to come, where that is known.
+    /// The number of remaining bytes, if it is known.
     pub fn left(&self) -> Option<u64> {
         match self.state {
             State::Ended => Some(0),
@@ -119,8 +122,8 @@ impl Body {
         }
     }
 
-    /// Reads what stands before the next bytes, so that a buffer for these need not be had
-    /// before they come. Tells whether there are any.
+    /// Reads the framing before the next bytes, so that the caller can allocate a buffer after they
+    /// have arrived. Returns whether bytes follow.
     pub fn begin<S: Read + Write>(
         &mut self,
         connection: &mut Connection<S>,
@@ -138,7 +141,7 @@ impl Body {
         }
     }
 
-    /// Reads some bytes; none when the body has ended.
+    /// Reads some bytes. Returns 0 at the end of the body.
     ///
     /// # Errors
     /// [`Wrong::Io`] with `UnexpectedEof` if the connection ends before the body does.
@@ -170,7 +173,7 @@ impl Body {
     }
 }
 
-/// Reads some of the `left` bytes, at least one.
+/// Reads at least one of the `left` remaining bytes.
 fn read_within<S: Read + Write>(
     connection: &mut Connection<S>,
     left: u64,
@@ -183,10 +186,10 @@ fn read_within<S: Read + Write>(
     }
 }
 
-/// Reads the line before a chunk, and after the last one the trailer.
+/// Reads the line before a chunk, and after the last chunk the trailer.
 fn next_chunk<S: Read + Write>(connection: &mut Connection<S>) -> Result<State, Wrong> {
     let line = connection.read_line(CHUNK_LINE_LIMIT_BYTES)?;
-    // Such as a CR in an extension, which others take for the end of the line.
+    // For example a CR in an extension, which other parsers may treat as the end of the line.
     if line
         .iter()
         .any(|byte| byte.is_ascii_control() && *byte != b'\t')
@@ -205,7 +208,7 @@ fn next_chunk<S: Read + Write>(connection: &mut Connection<S>) -> Result<State, 
     }
 }
 
-/// Reads the line end that closes a chunk.
+/// Reads the line end after a chunk.
 fn end_chunk<S: Read + Write>(connection: &mut Connection<S>) -> Result<(), Wrong> {
     match connection.read_line(LINE_END_BYTES - 1)?.is_empty() {
         true => Ok(()),
@@ -213,7 +216,7 @@ fn end_chunk<S: Read + Write>(connection: &mut Connection<S>) -> Result<(), Wron
     }
 }
 
-/// Throws away the fields after the last chunk, up to the empty line.
+/// Discards the trailer fields up to the empty line.
 fn skip_trailer<S: Read + Write>(connection: &mut Connection<S>) -> Result<(), Wrong> {
     for _ in 0..TRAILER_LIMIT_LINES {
         let line = connection.read_line(TRAILER_LIMIT_BYTES)?;

@@ -1,19 +1,19 @@
-//! Heads of messages: the first line and the fields.
+//! Message heads: the first line and the header fields.
 //!
-//! `httparse` splits them; what may be in them is checked here. Names of fields are compared
-//! in lower case. What is not ASCII in a value is of no use to anyone and refused.
+//! `httparse` splits them, and this module validates them. Field names are compared in lower case.
+//! Values with characters outside ASCII are rejected, because no field needs them.
 
 use super::{FIELDS_LIMIT, HEAD_LIMIT_BYTES, Wrong};
 
-/// The fields of a head, in order.
+/// The header fields, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(String, String)>);
 
 impl Headers {
-    /// The value of the only field `name`, in lower case; nothing if there is none.
+    /// Returns the value of the field `name` (in lower case), or `None` if it is missing.
     ///
     /// # Errors
-    /// [`Wrong::Malformed`] if there are several.
+    /// [`Wrong::Malformed`] if the field occurs more than once.
     pub fn only(&self, name: &str) -> Result<Option<&str>, Wrong> {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
@@ -22,19 +22,19 @@ impl Headers {
         }
     }
 
-    /// The first value of `name`, for fields of which it does not matter.
+    /// Returns the first value of `name`, for fields where duplicates do not matter.
     pub fn first(&self, name: &str) -> Option<&str> {
         self.all(name).next()
     }
 
-    /// Every value of `name`.
+    /// Returns all values of `name`, which must be in lower case.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         debug_assert!(name.bytes().all(|byte| !byte.is_ascii_uppercase()));
         let ours = self.0.iter().filter(move |(known, _)| known == name);
         ours.map(|(_, value)| value.as_str())
     }
 
-    /// Whether the list in the fields `name` has `word`, whatever its case.
+    /// Whether the comma-separated list in the fields `name` contains `word`, ignoring case.
     pub fn lists(&self, name: &str, word: &str) -> bool {
         let mut words = self.all(name).flat_map(|value| value.split(','));
         words.any(|listed| listed.trim().eq_ignore_ascii_case(word))
@@ -58,47 +58,47 @@ impl Headers {
 /// The head of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// As it was sent: `GET`.
+    /// The method as it was sent, such as `GET`.
     pub method: String,
-    /// What is asked for, as it was sent: nothing in it is decoded.
+    /// The request target as it was sent, without any decoding.
     pub target: String,
-    /// 0 or 1, of HTTP/1.
+    /// The minor version of HTTP/1: 0 or 1.
     pub minor: u8,
-    /// The fields.
+    /// The header fields.
     pub headers: Headers,
 }
 
-/// The head of an answer.
+/// The head of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// From 100 to 999.
+    /// The status, from 100 to 999.
     pub status: u16,
-    /// 0 or 1, of HTTP/1.
+    /// The minor version of HTTP/1: 0 or 1.
     pub minor: u8,
-    /// The fields.
+    /// The header fields.
     pub headers: Headers,
 }
 
 impl Request {
-    /// Whether the connection is to be kept after the answer.
+    /// Whether the connection stays open after the response.
     pub fn is_kept(&self) -> bool {
         is_kept(self.minor, &self.headers)
     }
 }
 
 impl Response {
-    /// Whether the connection is to be kept after the body.
+    /// Whether the connection stays open after the body.
     pub fn is_kept(&self) -> bool {
         is_kept(self.minor, &self.headers)
     }
 
-    /// Whether it only says to go on.
+    /// Whether this is an interim (1xx) response.
     pub fn is_interim(&self) -> bool {
         (100..200).contains(&self.status)
     }
 }
 
-/// Whether both sides may use the connection again (RFC 9112, section 9.3).
+/// Whether the connection is persistent (RFC 9112, section 9.3).
 fn is_kept(minor: u8, headers: &Headers) -> bool {
     match minor {
         0 => headers.lists("connection", "keep-alive"),
@@ -106,7 +106,8 @@ fn is_kept(minor: u8, headers: &Headers) -> bool {
     }
 }
 
-/// The head of a request that `bytes` begin with, and its length; nothing if it is not whole.
+/// Parses the head of a request at the start of `bytes`. Returns it with its length, or `None` if
+/// it is incomplete.
 pub fn parse_request(bytes: &[u8]) -> Result<Option<(Request, usize)>, Wrong> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_LIMIT];
     let mut request = httparse::Request::new(&mut fields);
@@ -124,14 +125,15 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(Request, usize)>, Wrong> {
         minor: request.version.unwrap_or_default(),
         headers,
     };
-    // One host, so that nothing in front of us can think of another (RFC 9112, section 3.2).
+    // Exactly one host, so that no proxy can choose a different one (RFC 9112, section 3.2).
     match request.headers.only("host")? {
         None if request.minor > 0 => Err(Wrong::Malformed("no Host")),
         _ => Ok(Some((request, length))),
     }
 }
 
-/// The head of an answer that `bytes` begin with, and its length; nothing if it is not whole.
+/// Parses the head of a response at the start of `bytes`. Returns it with its length, or `None` if
+/// it is incomplete.
 pub fn parse_response(bytes: &[u8]) -> Result<Option<(Response, usize)>, Wrong> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_LIMIT];
     let mut response = httparse::Response::new(&mut fields);
@@ -150,8 +152,8 @@ pub fn parse_response(bytes: &[u8]) -> Result<Option<(Response, usize)>, Wrong> 
     }
 }
 
-/// Checks that every line of a head ends with CR and LF. `httparse` accepts LF alone, as
-/// RFC 9112, section 2.2, allows; a proxy that does not would see another message.
+/// Checks that every line of a head ends with CR LF. `httparse` also accepts LF alone, which RFC
+/// 9112, section 2.2, allows; but a proxy that does not would see a different message.
 fn check_line_ends(head: &[u8]) -> Result<(), Wrong> {
     let mut lines = head.split_inclusive(|byte| *byte == b'\n');
     match lines.all(|line| line.ends_with(b"\r\n") && !line[..line.len() - 2].contains(&b'\r')) {
@@ -160,7 +162,7 @@ fn check_line_ends(head: &[u8]) -> Result<(), Wrong> {
     }
 }
 
-/// What `httparse` says, in our words.
+/// Converts the result of `httparse`.
 fn whole(outcome: httparse::Result<usize>) -> Result<Option<usize>, Wrong> {
     use httparse::{Error as E, Status};
     match outcome {
@@ -174,7 +176,7 @@ fn whole(outcome: httparse::Result<usize>) -> Result<Option<usize>, Wrong> {
     }
 }
 
-/// What is too long about a head that did not end: its first line, or all of it.
+/// Determines which part of an unterminated head is too long: its first line or the whole head.
 pub fn too_long(bytes: &[u8]) -> Wrong {
     match bytes
         .iter()
@@ -186,7 +188,7 @@ pub fn too_long(bytes: &[u8]) -> Wrong {
     }
 }
 
-/// The usual words for a status (RFC 9110, section 15; RFC 6585; RFC 4918).
+/// The standard reason phrase of a status (RFC 9110, section 15; RFC 6585; RFC 4918).
 pub fn reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",

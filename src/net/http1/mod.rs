@@ -1,14 +1,15 @@
-//! Messages of HTTP/1.1 (RFC 9110, 9112), parsed and written once for client and server.
+//! HTTP/1.1 messages (RFC 9110, 9112), shared by the client and the server.
 //!
-//! [`head`] understands heads, [`body`] finds where bodies end. A [`Connection`] holds the
-//! bytes that were read too far: the beginning of a body, or of the next request of a client
-//! that does not wait for answers. It never reads ahead of what it is asked for, so such a
-//! client is held back by TCP, not kept in memory.
+//! [`head`] parses message heads, [`body`] handles body framing. A [`Connection`] buffers the bytes
+//! read beyond a head: the start of a body, or of the next request of a client that uses
+//! pipelining. It never reads more than requested, so TCP flow control holds back such a client,
+//! and its requests do not accumulate in memory.
 //!
-//! Everything that two parsers could understand differently is refused rather than guessed at,
-//! so that no proxy can be made to see other requests than we do.
+//! Anything that two parsers could interpret differently is rejected. This prevents request
+//! smuggling: a proxy always sees the same requests as this parser.
 //!
-//! Nothing here knows what is asked for, nor how long it may take: that is set at the socket.
+//! This module knows neither the purpose of the messages nor their time limits, which are set on
+//! the socket.
 
 pub mod body;
 pub mod head;
@@ -18,27 +19,27 @@ use std::io::{self, Read, Write};
 pub use body::{Body, Framing};
 pub use head::{Headers, Request, Response};
 
-/// The most that the head of a message may have, and what is read at once beyond it.
+/// The maximum length of a message head, and of the bytes buffered beyond it.
 pub const HEAD_LIMIT_BYTES: usize = 16 << 10;
-/// The most header fields that a message may have.
+/// The maximum number of header fields of a message.
 pub const FIELDS_LIMIT: usize = 64;
 
-/// Why a message is not one.
+/// Why a message could not be read.
 #[derive(Debug)]
 pub enum Wrong {
-    /// The other side closed, or was idle for too long, before a first byte.
+    /// The peer closed the connection, or was idle for too long, before the first byte.
     Closed,
-    /// The connection broke, or what came took too long.
+    /// The connection broke, or the message arrived too slowly.
     Io(io::Error),
-    /// The target of a request is too long.
+    /// The request target is too long.
     LongTarget,
-    /// The head is too long, or has too many fields.
+    /// The head is too long or has too many fields.
     LongHead,
-    /// It is not HTTP/1.0 or HTTP/1.1.
+    /// The protocol is not HTTP/1.0 or HTTP/1.1.
     Version,
-    /// A coding that is not known.
+    /// The transfer coding is unknown.
     Coding,
-    /// Anything else, in a few words.
+    /// Any other error, with its description.
     Malformed(&'static str),
 }
 
@@ -48,17 +49,18 @@ impl From<io::Error> for Wrong {
     }
 }
 
-/// A connection on which messages come and go.
+/// A connection that carries messages in both directions.
 #[derive(Debug)]
 pub struct Connection<S> {
     stream: S,
-    /// What was read and not yet taken: `buffer[start..]`. Holds no memory while idle.
+    /// The bytes that were read but not consumed are `buffer[start..]`. Empty while idle, to save
+    /// memory.
     buffer: Vec<u8>,
     start: usize,
 }
 
 impl<S: Read + Write> Connection<S> {
-    /// A connection on which nothing was read yet.
+    /// Creates a connection with an empty buffer.
     pub fn new(stream: S) -> Connection<S> {
         Connection {
             stream,
@@ -67,17 +69,17 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
-    /// The stream below.
+    /// The underlying stream.
     pub fn stream(&mut self) -> &mut S {
         &mut self.stream
     }
 
-    /// Whether bytes of a next message were read already.
+    /// Whether bytes of the next message are buffered.
     pub fn has_more(&self) -> bool {
         self.start < self.buffer.len()
     }
 
-    /// What was read and not yet understood.
+    /// The bytes that were read but not consumed.
     pub fn unread(&self) -> &[u8] {
         &self.buffer[self.start..]
     }
@@ -85,15 +87,15 @@ impl<S: Read + Write> Connection<S> {
     /// Reads the head of a request.
     ///
     /// # Errors
-    /// [`Wrong::Closed`] if none comes.
+    /// [`Wrong::Closed`] if the connection ends before a request.
     pub fn read_request(&mut self) -> Result<Request, Wrong> {
         self.read_head(head::parse_request)
     }
 
-    /// Reads the head of an answer, those that only say to go on left out.
+    /// Reads the head of a final response, and skips interim (1xx) responses.
     ///
     /// # Errors
-    /// [`Wrong::Closed`] if none comes.
+    /// [`Wrong::Closed`] if the connection ends before a response.
     pub fn read_response(&mut self) -> Result<Response, Wrong> {
         loop {
             let response = self.read_any_response()?;
@@ -103,17 +105,18 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
-    /// Reads the head of an answer, which may be one that only says to go on.
+    /// Reads the head of a response, which may be an interim (1xx) response.
     pub fn read_any_response(&mut self) -> Result<Response, Wrong> {
         self.read_head(head::parse_response)
     }
 
-    /// Reads until `parse` finds a whole head.
+    /// Reads until `parse` finds a complete head.
     fn read_head<T>(
         &mut self,
         parse: impl Fn(&[u8]) -> Result<Option<(T, usize)>, Wrong>,
     ) -> Result<T, Wrong> {
-        // Parsed again only when a line has ended, or dripping bytes would cost their square.
+        // Parsing is repeated only after a complete line; otherwise a slow sender would cause
+        // quadratic costs.
         let mut is_new_line = true;
         loop {
             let unread = &self.buffer[self.start..];
@@ -131,13 +134,13 @@ impl<S: Read + Write> Connection<S> {
             match self.fill()? {
                 0 if before == 0 => return Err(Wrong::Closed),
                 0 => return Err(Wrong::Malformed("it ends within a head")),
-                // The first bytes tell at once what is no HTTP at all.
+                // The first bytes are parsed immediately, to reject other protocols early.
                 _ => is_new_line = before == 0 || self.buffer[before..].contains(&b'\n'),
             }
         }
     }
 
-    /// Reads what comes into the buffer, up to the length of a head.
+    /// Reads into the buffer, up to the maximum length of a head.
     fn fill(&mut self) -> io::Result<usize> {
         self.buffer.drain(..self.start);
         self.start = 0;
@@ -149,7 +152,7 @@ impl<S: Read + Write> Connection<S> {
         outcome
     }
 
-    /// Marks `length` bytes of the buffer as taken, and gives its memory back when all are.
+    /// Consumes `length` bytes of the buffer, and frees its memory when all are consumed.
     fn take(&mut self, length: usize) {
         self.start += length;
         if self.start >= self.buffer.len() {
@@ -158,7 +161,7 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
-    /// Reads up to `into.len()` bytes, those in the buffer first.
+    /// Reads up to `into.len()` bytes, buffered ones first.
     fn read_some(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if !self.has_more() {
             return self.stream.read(into);
@@ -170,7 +173,7 @@ impl<S: Read + Write> Connection<S> {
         Ok(length)
     }
 
-    /// Reads one line of at most `limit` bytes, without its end.
+    /// Reads one line of at most `limit` bytes. Returns it without the line end.
     fn read_line(&mut self, limit: usize) -> Result<Vec<u8>, Wrong> {
         loop {
             let unread = &self.buffer[self.start..];
@@ -189,7 +192,7 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
-    /// Writes the head of a request: its line, its fields, and an empty line.
+    /// Writes the head of a request: the request line, the fields, and an empty line.
     pub fn write_request(
         &mut self,
         method: &str,
@@ -199,12 +202,12 @@ impl<S: Read + Write> Connection<S> {
         self.write_head(format!("{method} {target} HTTP/1.1\r\n"), fields, &[])
     }
 
-    /// Writes the head of an answer.
+    /// Writes the head of a response.
     pub fn write_response(&mut self, status: u16, fields: &[(&str, &str)]) -> io::Result<()> {
         self.write_whole_response(status, fields, &[])
     }
 
-    /// Writes the head of an answer and a body that is short, at once.
+    /// Writes the head of a response together with a short body.
     pub fn write_whole_response(
         &mut self,
         status: u16,
@@ -215,7 +218,7 @@ impl<S: Read + Write> Connection<S> {
         self.write_head(format!("HTTP/1.1 {status} {reason}\r\n"), fields, body)
     }
 
-    /// Writes a first line, fields and a body at once, so that they are one packet.
+    /// Writes the first line, the fields and the body in one call, so that they fit in one packet.
     fn write_head(
         &mut self,
         mut head: String,
@@ -223,7 +226,7 @@ impl<S: Read + Write> Connection<S> {
         body: &[u8],
     ) -> io::Result<()> {
         for (name, value) in fields {
-            // A field is made by us. A line end in it would be a way to add others.
+            // A line end in a generated value would inject another field.
             if value.contains(['\r', '\n', '\0']) {
                 return Err(io::Error::other("a field of two lines"));
             }

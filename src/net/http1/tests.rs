@@ -2,7 +2,7 @@ use std::io::Cursor;
 
 use super::*;
 
-/// Bytes that come in pieces of `step`, and what was written.
+/// A stream that delivers its bytes in pieces of `step`, and records what is written.
 struct Fake {
     incoming: Cursor<Vec<u8>>,
     step: usize,
@@ -44,7 +44,7 @@ fn refused(text: &str) -> String {
     }
 }
 
-/// All of a body, read in pieces of `step` into a buffer of 3.
+/// Reads a whole body into a buffer of 3 bytes.
 fn body(connection: &mut Connection<Fake>, framing: Framing) -> Result<Vec<u8>, Wrong> {
     let (mut body, mut bytes, mut buffer) = (Body::new(framing), Vec::new(), [0; 3]);
     loop {

@@ -1,7 +1,7 @@
-//! TLS at the side that proves who it is.
+//! The server side of TLS, which presents a certificate.
 //!
-//! The provider of ciphers is named here and not set for the process, so that no other part
-//! can take it for theirs. No client is asked for a certificate: tokens tell who it is.
+//! The cryptographic provider is passed explicitly instead of being set for the process, so that no
+//! other part uses it by accident. Clients present no certificate: they authenticate by tokens.
 
 use std::io::{self, BufRead, Read, Write};
 use std::path::Path;
@@ -17,10 +17,10 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use crate::error::{During, Error, Kind, Result};
 use crate::net::socket::{Limit, Socket};
 
-/// The one protocol that is spoken inside (RFC 7301).
+/// The only application protocol offered (RFC 7301).
 const PROTOCOL: &[u8] = b"http/1.1";
 
-/// A certificate with its key, ready for any number of connections.
+/// A certificate with its private key, for any number of connections.
 #[derive(Clone, Debug)]
 pub struct Identity {
     config: Arc<ServerConfig>,
@@ -28,11 +28,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads a chain of certificates, ours first, and the key of ours, both in PEM.
+    /// Reads a certificate chain, the certificate of the server first, and its private key, both in
+    /// PEM.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] for a file that holds no such thing, and for a key that is not
-    /// that of the certificate.
+    /// [`Kind::Unsupported`] if a file contains no certificate or key, or if the key does not
+    /// belong to the certificate; the errors of reading the files.
     pub fn read(certificates: &Path, key: &Path) -> Result<Identity> {
         let chain = read_chain(certificates).during(|| certificates.display().to_string())?;
         let secret = PrivateKeyDer::from_pem_file(key).map_err(|cause| wrong(cause, "key"));
@@ -57,7 +58,7 @@ impl Identity {
         })
     }
 
-    /// Whether the certificate is for `host`, a name or an address.
+    /// Whether the certificate is valid for `host`, a name or an address.
     pub fn is_for(&self, host: &str) -> bool {
         let certificate = self.certificate.as_ref();
         let parsed = certificate.map(ParsedCertificate::try_from);
@@ -78,7 +79,7 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     }
 }
 
-/// Why there is no `what` in a file.
+/// Converts the error of a file without a `what` in PEM.
 fn wrong(cause: pem::Error, what: &str) -> Error {
     match cause {
         pem::Error::Io(cause) => cause.into(),
@@ -86,11 +87,11 @@ fn wrong(cause: pem::Error, what: &str) -> Error {
     }
 }
 
-/// A connection whose bytes are encrypted on the wire.
+/// An encrypted connection.
 pub struct Stream(StreamOwned<ServerConnection, Socket>);
 
 impl Stream {
-    /// Agrees on keys with the client at the other end of `socket`, within `limit`.
+    /// Performs the handshake with the client at the other end of `socket`, within `limit`.
     pub fn accept(identity: &Identity, mut socket: Socket, limit: Limit) -> io::Result<Stream> {
         let connection = ServerConnection::new(identity.config.clone());
         let mut connection = connection.map_err(io::Error::other)?;
@@ -103,22 +104,21 @@ impl Stream {
         Ok(Stream(StreamOwned::new(connection, socket)))
     }
 
-    /// The socket below.
+    /// The underlying socket.
     pub fn socket(&mut self) -> &mut Socket {
         &mut self.0.sock
     }
 
-    /// Waits until there is something to read, without taking it. Tells whether anything is
-    /// to come at all.
+    /// Waits for bytes without consuming them. Returns false at the end of the stream.
     pub fn await_bytes(&mut self) -> io::Result<bool> {
         self.0.fill_buf().map(|bytes| !bytes.is_empty())
     }
 
-    /// Tells the client that nothing else comes, which it cannot know by the end of the
-    /// connection: anybody on the way can cut that.
+    /// Sends a close notification. Without it the client could not distinguish the end of the
+    /// stream from a connection that an attacker has cut.
     pub fn close(&mut self) {
         self.0.conn.send_close_notify();
-        // It may be gone already.
+        // The client may have disconnected already.
         let _ = self.0.conn.complete_io(&mut self.0.sock);
     }
 }

@@ -1,10 +1,10 @@
-//! Listings, page by page.
+//! Paginated listings.
 //!
-//! A page is one object of JSON a line, by ascending ids. Whether there is another is told by
-//! a `Link` to it (RFC 8288); where it begins is known without, so that a server behind a path
-//! of a proxy need not know that path. Ids that do not ascend are a lie that would make
-//! listings endless, or tell objects twice. So are more objects than an area can have, and a
-//! listing in a great many short pages.
+//! A page has one JSON object per line, in ascending order of ids. A `Link` header (RFC 8288) shows
+//! whether another page follows. The start of the next page is derived from the last id, so a
+//! server behind a path of a proxy need not know that path. Ids that do not ascend are rejected:
+//! they would make a listing endless or repeat objects. Also rejected are more objects than an area
+//! can have, and listings with very many short pages.
 
 use serde::Deserialize;
 
@@ -15,21 +15,21 @@ use crate::net::retry::Failure;
 use crate::store::{Area, Object, words};
 use crate::util::Id;
 
-/// The most objects of a page, by the protocol.
+/// The maximum number of objects per page, defined by the protocol.
 const PAGE_LIMIT: usize = 10_000;
-/// A page with fewer objects than this is short, unless it is the last.
+/// A page with fewer objects is short, unless it is the last one.
 const SHORT_PAGE: usize = 100;
-/// The most short pages of a listing. Each costs a request, so that a server which listed one
-/// object at a time would keep the client busy for days.
+/// The maximum number of short pages per listing. Each page costs a request, so a server that lists
+/// one object per page could keep the client busy for days.
 const SHORT_PAGES_LIMIT: usize = 1000;
-/// The longest line. Ours have up to 140 letters.
+/// The maximum length of a line. A plakar server sends at most 140 characters.
 const LINE_LIMIT_BYTES: usize = 512;
-/// What is read at once.
+/// The number of bytes read at once.
 const BUFFER_BYTES: usize = 64 << 10;
-/// No object is as large, whatever somebody put into a store: 1 PiB. Sums of sizes stay sums.
+/// The maximum size of a listed object, 1 PiB, far beyond any real object. Prevents overflows when
+/// sizes are added.
 const SIZE_LIMIT_BYTES: u64 = 1 << 50;
 
-/// One line.
 #[derive(Deserialize)]
 struct Line<'a> {
     id: &'a str,
@@ -37,13 +37,12 @@ struct Line<'a> {
     modified_ns: i64,
 }
 
-/// One page.
 struct Page {
     objects: Vec<Object>,
     has_next: bool,
 }
 
-/// Tells `each` of every object of `area` above `after`.
+/// Calls `each` for every object of `area` with an id above `after`.
 pub(super) fn list(
     peer: &Peer,
     area: Area,
@@ -74,7 +73,7 @@ pub(super) fn list(
     }
 }
 
-/// The page that begins above `after`. An empty one is the last.
+/// Reads the page with the ids above `after`. An empty page is the last one.
 fn page(peer: &Peer, area: Area, after: Option<Id>) -> Result<Page, Failure> {
     let target = match after {
         None => format!("/resources/{}", area.name()),
@@ -113,7 +112,7 @@ impl Page {
     }
 }
 
-/// The object that `line` tells.
+/// Parses a line.
 fn object(line: &[u8]) -> Option<Object> {
     let line: Line<'_> = serde_json::from_slice(line).ok()?;
     Some(Object {
@@ -123,12 +122,12 @@ fn object(line: &[u8]) -> Option<Object> {
     })
 }
 
-/// `size_bytes`, unless nothing can be as large.
+/// Returns `size_bytes`, unless it exceeds the maximum.
 pub(super) fn checked_size(size_bytes: u64) -> Option<u64> {
     (size_bytes <= SIZE_LIMIT_BYTES).then_some(size_bytes)
 }
 
-/// Tells `each` of every line of the body of `answer`, one at a time.
+/// Calls `each` for every line of the body of `answer`.
 fn read_lines(
     answer: &mut Answer<'_>,
     mut each: impl FnMut(&[u8]) -> Result<(), Failure>,
@@ -138,7 +137,7 @@ fn read_lines(
     loop {
         match answer.read(&mut buffer[filled..])? {
             0 if filled == 0 => return Ok(()),
-            // Without its end it may be half of one.
+            // A line without a line end may be truncated.
             0 => return Err(Error::corrupt("its listing ends within a line").into()),
             read => filled += read,
         }

@@ -1,18 +1,19 @@
-//! A store that `plakar server` serves over HTTP or HTTPS (kloset-http(5)).
+//! A store served by `plakar server` over HTTP or HTTPS (kloset-http(5)).
 //!
-//! An object is sent whole, with its name, so the server checks it against that name before
-//! anybody can see it; it is kept here until then, to be sent again when the connection is
-//! lost ([`super::spool`]). Everything that is asked for may be repeated: objects never change,
-//! putting one twice is one object, and deleting what is gone is a success. CONFIG alone has no
-//! name that its bytes prove. If publishing it is tried again because an answer was lost, and
-//! there is one by then, it is read back and compared.
+//! An object is sent as a whole together with its id, and the server verifies the id before it
+//! publishes the object. Until then the object is buffered locally, so that it can be sent again
+//! after a lost connection ([`super::spool`]). All requests can be repeated: objects never change,
+//! storing an object twice yields one object, and deleting a missing object succeeds. The exception
+//! is CONFIG, which has no id. If publishing CONFIG is retried after a lost response and the server
+//! has a CONFIG by then, it is read and compared.
 //!
-//! The server is not trusted: what it claims of lengths and names is checked before memory is
-//! taken for it, what it says is shortened and made printable. That its objects are what they
-//! are named is for whoever opens them to check, as with every store.
+//! The server is not trusted: lengths and ids are checked before memory is allocated, and text is
+//! shortened and made printable. As for every store, the caller verifies that the bytes of an
+//! object match its id.
 //!
-//! An answer holds a connection, and there are few. So a page of a listing is taken whole
-//! before anybody hears of an object in it, and may then ask for more.
+//! A response occupies a connection, and the number of connections is small. Therefore a page of a
+//! listing is read completely before the caller receives its objects, so that the caller can send
+//! further requests meanwhile.
 
 mod listing;
 mod refusal;
@@ -35,17 +36,17 @@ use crate::net::location::Url;
 use crate::net::retry::{Failure, Retry};
 use crate::util::{Id, human};
 
-/// What the locations of these stores begin with.
+/// The URL schemes of these stores.
 pub(super) const SCHEMES: [&str; 2] = ["http", "https"];
-/// How many connections keep a server busy. Each costs the server a thread.
+/// The number of connections that keeps a server busy. Each uses a thread of the server.
 const CONNECTIONS: usize = 4;
-/// The longest token. Ours have 64 letters.
+/// The maximum length of a token. Those that plakar generates have 64 characters.
 const TOKEN_LIMIT_BYTES: usize = 4 << 10;
 
-/// A store behind HTTP.
+/// A store reached over HTTP.
 pub(super) struct HttpStore(Arc<Peer>);
 
-/// The server, and how it is asked.
+/// The server and the state of the client, shared with uploads.
 struct Peer {
     location: String,
     client: Client,
@@ -56,10 +57,10 @@ struct Peer {
 }
 
 impl HttpStore {
-    /// The store at `url`. Nothing is asked yet.
+    /// Creates a store at `url`. Does not connect.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for a user in the URL, or a token that cannot be one.
+    /// [`Kind::Usage`] for a user in the URL or a malformed token.
     pub(super) fn new(url: &Url, settings: &Settings) -> Result<HttpStore> {
         if url.user.is_some() {
             let words = "a server knows tokens, no users: configure auth_token";
@@ -89,7 +90,7 @@ impl HttpStore {
     }
 }
 
-/// What the field `Authorization` says (RFC 6750, section 2.1).
+/// Returns the value of the field `Authorization` (RFC 6750, section 2.1).
 fn credentials(token: &str) -> Result<Zeroizing<String>> {
     let is_plain = token.bytes().all(|letter| letter.is_ascii_graphic());
     match is_plain && (1..=TOKEN_LIMIT_BYTES).contains(&token.len()) {
@@ -98,25 +99,25 @@ fn credentials(token: &str) -> Result<Zeroizing<String>> {
     }
 }
 
-/// What is asked for to get at an object.
+/// Returns the request target of an object.
 fn target(area: Area, id: Id) -> String {
     format!("/resources/{}/{id}", area.name())
 }
 
 impl Peer {
-    /// Makes one request, once. The answer has one of the statuses `expected`.
+    /// Sends one request without retries. The response has one of the statuses `expected`.
     fn ask(&self, request: &Request<'_>, expected: &[u16]) -> Result<Answer<'_>, Failure> {
         let answer = self.client.ask(request)?;
         refusal::accepted(answer, expected, self.has_token)
     }
 
-    /// Makes `attempt` until it succeeds, or no more makes sense.
+    /// Repeats `attempt` until it succeeds or a retry makes no sense.
     fn run<T>(&self, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T> {
         let attempt = || attempt().map_err(|failure| failure.during(self.location.as_str()));
         self.retry.run(attempt)
     }
 
-    /// Makes one request until it is answered, where nothing but the status matters.
+    /// Sends a request, with retries, of which only the status of the response matters.
     fn call(&self, request: &Request<'_>, expected: &[u16]) -> Result<u16> {
         self.run(|| self.ask(request, expected).map(|answer| answer.status()))
     }
@@ -131,7 +132,7 @@ impl Peer {
         Ok(())
     }
 
-    /// The whole object. What came before a connection was lost is not asked for again.
+    /// Reads a whole object. After a lost connection, continues after the bytes received.
     fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
         let target = target(area, id);
         let (mut bytes, mut filled) = (None::<Vec<u8>>, 0);
@@ -145,7 +146,7 @@ impl Peer {
                     return Ok(());
                 };
                 bounded(size_bytes, area)?;
-                // Memory of zeros costs nothing before it is filled.
+                // Zeroed memory uses no pages before it is filled.
                 let bytes = bytes.insert(vec![0; size_bytes as usize]);
                 answer.fill(bytes, &mut filled)
             }
@@ -153,7 +154,7 @@ impl Peer {
         Ok(bytes.unwrap_or_default())
     }
 
-    /// Fills `into[*filled..]`, where `into` is what the object has from `offset` on.
+    /// Fills `into[*filled..]`, where `into` corresponds to the object from `offset` on.
     fn fetch(
         &self,
         target: &str,
@@ -180,7 +181,7 @@ impl Peer {
                 Some((first, last)) if first == start && last + 1 < end => return Err(short()),
                 _ => return Err(refusal::lie("it sends another part than was asked for")),
             },
-            // All of it: who is in between does not know ranges.
+            // The whole object: a proxy does not support ranges.
             _ if answer.size_bytes().is_some_and(|size| size < end) => return Err(short()),
             _ => answer.skip(start)?,
         }
@@ -216,7 +217,7 @@ impl Peer {
             self.ask(&request, &[201]).map(|answer| answer.status())
         });
         match outcome {
-            // Perhaps ours, of a try whose answer was lost.
+            // Possibly published by an earlier attempt whose response was lost.
             Err(error) if error.kind() == Kind::Exists && tries > 1 => {
                 match self.get_config().is_ok_and(|found| found == bytes) {
                     true => Ok(()),
@@ -235,7 +236,7 @@ impl Peer {
     }
 }
 
-/// A request without fields or a body.
+/// Returns a request without fields and body.
 fn bare<'a>(method: &'static str, target: &'a str) -> Request<'a> {
     Request {
         method,
@@ -245,8 +246,10 @@ fn bare<'a>(method: &'static str, target: &'a str) -> Request<'a> {
     }
 }
 
+/// Checks the size of an object to be read.
+///
 /// # Errors
-/// [`Kind::Corrupt`] for an object that is larger than its area allows.
+/// [`Kind::Corrupt`] if it exceeds the limit of its area.
 fn bounded(size_bytes: u64, area: Area) -> Result<(), Failure> {
     let limit = area.limit_bytes();
     if size_bytes <= limit {
@@ -257,8 +260,7 @@ fn bounded(size_bytes: u64, area: Area) -> Result<(), Failure> {
     Err(Failure::Final(Error::corrupt(words)))
 }
 
-/// The first and the last byte that `answer` has, as a part of the whole
-/// (RFC 9110, section 14.4).
+/// Returns the offsets of the first and last byte of a partial response (RFC 9110, section 14.4).
 fn content_range(answer: &Answer<'_>) -> Option<(u64, u64)> {
     let range = answer.headers().only("content-range").ok()??;
     let (range, _whole) = range.strip_prefix("bytes ")?.split_once('/')?;
@@ -319,7 +321,7 @@ impl Store for HttpStore {
         if buffer.is_empty() {
             return self.0.stat(area, id).map(drop).during(doing);
         }
-        // Also keeps the sum from running over.
+        // Also prevents an overflow of the sum.
         let end = offset.saturating_add(buffer.len() as u64);
         if end > area.limit_bytes() {
             return Err(Error::corrupt(format!("it ends before byte {end}")).during(doing()));
@@ -351,8 +353,10 @@ impl Store for HttpStore {
     }
 }
 
+/// Checks the size of an object to be stored.
+///
 /// # Errors
-/// For what is larger than its area allows.
+/// If it exceeds the limit of its area.
 fn bounded_upload(size_bytes: u64, area: Area) -> Result<()> {
     let limit = area.limit_bytes();
     match size_bytes <= limit {
@@ -364,13 +368,13 @@ fn bounded_upload(size_bytes: u64, area: Area) -> Result<()> {
     }
 }
 
-/// An object that is kept here until its name is known.
+/// An object that is buffered locally until its id is known.
 struct HttpUpload {
     peer: Arc<Peer>,
     area: Area,
     spool: Spool,
-    /// Why a write failed. The object then lacks bytes and must not be sent, even if the
-    /// caller goes on to commit.
+    /// The error of a failed write. The object then lacks bytes and must not be sent, even if the
+    /// caller continues to commit.
     broken: Option<Error>,
 }
 

@@ -1,8 +1,8 @@
-//! Answers that are not what was asked for, as errors.
+//! Conversion of unexpected responses into errors.
 //!
-//! A server of ours says what went wrong by a word in `Kloset-Error` and a line in the body.
-//! What has no `Kloset-Protocol` was said by somebody else: a proxy in front of the server,
-//! whose status is all there is to go by, or a web server that has nothing to do with us.
+//! A plakar server reports an error by a word in `Kloset-Error` and a line in the body. A response
+//! without `Kloset-Protocol` is from another program: a proxy in front of the server, of which only
+//! the status is meaningful, or an unrelated web server.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::net::client::Answer;
 use crate::net::retry::Failure;
 use crate::util::human;
 
-/// The protocol that is spoken here.
+/// The supported version of the protocol.
 const PROTOCOL: &str = "1";
-/// The longest body of an error that is read.
+/// The maximum length of an error body.
 const BODY_LIMIT_BYTES: u64 = 4 << 10;
-/// How much of it is told.
+/// The maximum number of bytes of it in a message.
 const WORDS_LIMIT_BYTES: usize = 200;
 
-/// `answer` if its status is one of `expected`.
+/// Returns `answer` if its status is one of `expected`, and an error otherwise.
 pub(super) fn accepted<'a>(
     mut answer: Answer<'a>,
     expected: &[u16],
@@ -36,12 +36,12 @@ pub(super) fn accepted<'a>(
     }
 }
 
-/// What no honest server says.
+/// The error for a response that a correct server never sends.
 pub(super) fn lie(words: &str) -> Failure {
     Failure::Final(Error::corrupt(words))
 }
 
-/// What our server refuses, in its words.
+/// Converts an error reported by a plakar server.
 fn refusal(answer: &mut Answer<'_>, has_token: bool) -> Failure {
     let status = answer.status();
     let word = answer.headers().first("kloset-error").map(str::to_owned);
@@ -54,7 +54,8 @@ fn refusal(answer: &mut Answer<'_>, has_token: bool) -> Failure {
         Some("denied") => Kind::Denied,
         Some("unsupported") => Kind::Unsupported,
         Some("no-space") => Kind::NoSpace,
-        // A command line was never seen by the server: we asked for nonsense.
+        // The kind `usage` concerns an invalid request of this client, not the command line of the
+        // user.
         Some("failed" | "usage") => Kind::Failed,
         _ => kind_of(status),
     };
@@ -73,7 +74,7 @@ fn refusal(answer: &mut Answer<'_>, has_token: bool) -> Failure {
     failure(kind, words, answer)
 }
 
-/// What somebody in front of our server says, or somebody who has nothing to do with it.
+/// Converts a response of a proxy or of an unrelated server.
 fn foreign(answer: &Answer<'_>) -> Failure {
     let status = answer.status();
     let who = match answer.headers().first("server").map(printable) {
@@ -108,14 +109,15 @@ fn failure(kind: Kind, words: String, answer: &Answer<'_>) -> Failure {
     }
 }
 
-/// When the server wants to be asked again. A date, which nobody sends with these, is no wish.
+/// The delay that the server requests. A date instead of a number is ignored, since no server sends
+/// one with these statuses.
 fn wish(answer: &Answer<'_>) -> Duration {
     let wish = answer.headers().first("retry-after");
     let seconds = wish.and_then(|wish| wish.parse().ok());
     Duration::from_secs(seconds.unwrap_or(0))
 }
 
-/// What a status means that nothing more is known of.
+/// The kind for a status without further information.
 fn kind_of(status: u16) -> Kind {
     match status {
         401 | 403 | 407 => Kind::Denied,
@@ -129,7 +131,7 @@ fn kind_of(status: u16) -> Kind {
     }
 }
 
-/// `text` as it may be shown: short, and without anything that a terminal would obey.
+/// Shortens `text` and replaces characters that a terminal could interpret.
 fn printable(text: &str) -> String {
     let shown = |letter: char| match letter {
         ' '..='~' => letter,

@@ -7,7 +7,7 @@ fn store(script: &Script) -> HttpStore {
     store_with(script, None).0
 }
 
-/// The store, and what its user hears.
+/// Returns a store and the warnings that it reports.
 fn store_with(script: &Script, token: Option<&str>) -> (HttpStore, Arc<Mutex<Vec<String>>>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let heard = told.clone();
@@ -20,12 +20,12 @@ fn store_with(script: &Script, token: Option<&str>) -> (HttpStore, Arc<Mutex<Vec
     (HttpStore::new(&script.url(), &settings).unwrap(), told)
 }
 
-/// What a server of ours answers.
+/// Builds a response of a plakar server.
 fn ours(status: u16, fields: &str, body: &[u8]) -> Vec<u8> {
     answer(status, &format!("Kloset-Protocol: 1\r\n{fields}"), body)
 }
 
-/// What `call` fails with, when the server answers `answers`, one after the other.
+/// Returns the error of `call` if the server sends `answers`, one after another.
 fn fails<T>(answers: &[&[u8]], call: impl Fn(&HttpStore) -> Result<T>) -> (Kind, String) {
     let script = Script::answers(answers);
     let store = store(&script);
@@ -103,7 +103,7 @@ fn listings_that_lie_are_refused() {
         assert!(words.starts_with("list packs: URL: "), "{words}");
         assert!(words.contains(expected), "{words}");
     }
-    // A page that begins where the one before did would never end.
+    // A repeated page would lead to an endless listing.
     let again = ours(200, next, one.as_bytes());
     assert!(
         fails(&[&again, &again], listed)
@@ -112,7 +112,7 @@ fn listings_that_lie_are_refused() {
     );
 }
 
-/// One object for each of `numbers`, by ascending ids.
+/// Builds one line per number, with ascending ids.
 fn lines(numbers: std::ops::Range<u32>) -> String {
     let id = |number: u32| {
         let mut id = [0; 32];
@@ -313,7 +313,7 @@ fn config_whose_answer_was_lost_is_read_back() {
         );
         script.played();
     }
-    // Without a lost answer, one that is there is not ours, whatever it says.
+    // If no response was lost, an existing CONFIG is from another client, whatever its contents.
     let script = Script::new(vec![vec![Step::Answer(there)]]);
     let error = store(&script).put_config(b"ours").unwrap_err();
     assert_eq!(error.kind(), Kind::Exists);

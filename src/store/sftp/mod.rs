@@ -1,18 +1,18 @@
-//! A store in a directory of a server that speaks SFTP, laid out as one on this machine is
-//! ([`super::layout`]): it can be mounted, copied and served as such.
+//! A store in a directory on an SFTP server. It has the same layout as a local one
+//! ([`super::layout`]), so the directory can be mounted, copied and served as a local store.
 //!
-//! An object is written to `tmp/`, synced where the server can, and renamed, which replaces
-//! nothing. Then it is synced once more, by which servers on common file systems make the new
-//! name durable too: SFTP cannot sync a directory.
+//! An object is written to `tmp/`, synced if the server supports it, and renamed without replacing
+//! an existing file. Then the file is synced again, which on common file systems makes the new name
+//! durable as well: SFTP cannot sync a directory.
 //!
-//! Every call is work for [`Pool::run`], done again when its connection is lost. So each finds
-//! what an attempt before it did: an object that is there, and as long, was stored.
+//! Every call runs in [`Pool::run`] and is repeated after a lost connection. Therefore it accepts
+//! the results of an earlier attempt: an existing object of the same size counts as stored.
 //!
-//! The protocol has no word for a name that is taken or a disk that is full, only `failure`.
-//! What it was is found out afterwards. Times of objects are in whole seconds.
+//! The protocol reports an existing name and a full disk by the same status, `failure`; the cause
+//! is determined afterwards. The times of objects are in whole seconds.
 //!
-//! Only regular files are objects, as in a directory. Each is looked at before it is opened,
-//! since a server that opens a FIFO never answers again.
+//! Only regular files are objects, as in a local directory. The file type is checked before a file
+//! is opened, since a server that opens a FIFO never responds again.
 
 mod object;
 mod place;
@@ -29,14 +29,14 @@ use crate::net::ssh::Endpoint;
 use crate::net::ssh::pool::{CONNECTIONS, Pool};
 use crate::util::{Id, human};
 
-/// A store on a server.
+/// A store on an SFTP server.
 pub(super) struct SftpStore {
     place: Arc<Place>,
     settings: Settings,
 }
 
 impl SftpStore {
-    /// The store at `url`, which need not exist yet. Nothing is connected to.
+    /// Creates a store at `url`, which may not exist yet. Does not connect.
     pub(super) fn new(url: &Url, settings: &Settings) -> SftpStore {
         let endpoint = Endpoint::new(url, &settings.ssh, &settings.interrupt, &settings.notice);
         let connections = settings.connections.unwrap_or(CONNECTIONS);
@@ -126,8 +126,10 @@ impl Store for SftpStore {
     }
 }
 
+/// Checks the size of an object to be stored.
+///
 /// # Errors
-/// For an object that nobody would read.
+/// [`Kind::Failed`] if readers would reject the object because of its size.
 fn check_size(area: Area, size_bytes: u64) -> Result<()> {
     let limit = area.limit_bytes();
     match size_bytes <= limit {
@@ -139,14 +141,14 @@ fn check_size(area: Area, size_bytes: u64) -> Result<()> {
     }
 }
 
-/// An object that is kept here until its id is known.
+/// An object that is buffered locally until its id is known.
 struct SftpUpload {
     place: Arc<Place>,
     area: Area,
     spool: Spool,
     size_bytes: u64,
-    /// Why a write failed. What is kept then lacks bytes and must not be stored, even if the
-    /// caller goes on to commit.
+    /// The error of a failed write. The buffered object then lacks bytes and must not be stored,
+    /// even if the caller continues to commit.
     broken: Option<Error>,
 }
 

@@ -1,4 +1,4 @@
-//! Files of a server that are objects: regular, of a bounded size, and nothing else.
+//! Files on the server that are objects: only regular files of limited size.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use crate::net::ssh::sftp::{Connection, File, Open, Stat};
 use crate::store::Object;
 use crate::util::{Id, human};
 
-/// What is known of a regular file.
+/// Returns the metadata of a regular file.
 ///
 /// # Errors
-/// [`Kind::Corrupt`](crate::error::Kind::Corrupt) for anything else.
+/// [`Kind::Corrupt`](crate::error::Kind::Corrupt) for any other file type.
 pub(super) fn stat(connection: &mut Connection, path: &Path) -> Result<Stat> {
     let stat = connection.lstat(path)?;
     match stat.is_file() {
@@ -25,7 +25,7 @@ pub(super) fn open(connection: &mut Connection, path: &Path) -> Result<(File, St
     Ok((connection.open(path, Open::Read)?, stat))
 }
 
-/// All of a regular file, whose size is looked at before memory is taken.
+/// Reads a whole regular file. Its size is checked before memory is allocated.
 pub(super) fn read_all(
     connection: &mut Connection,
     path: &Path,
@@ -46,12 +46,12 @@ pub(super) fn read_all(
     }
 }
 
-/// The error of an object that lacks bytes before `end`.
+/// The error for an object that ends before `end`.
 pub(super) fn short(end: u64) -> Error {
     Error::corrupt(format!("it ends before byte {end}"))
 }
 
-/// The object as a listing tells it.
+/// Returns the listing entry of an object.
 pub(super) fn describe(id: Id, stat: &Stat) -> Object {
     Object {
         id,

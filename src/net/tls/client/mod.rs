@@ -1,20 +1,20 @@
-//! The client's side of TLS: whom to believe, and a stream over it.
+//! The client side of TLS: verification of the server, and a stream.
 //!
-//! A server is believed for one reason, the first of these that is configured:
+//! The first of these settings that is configured determines the verification:
 //!
-//! | what | why |
+//! | setting | a server is accepted if |
 //! |---|---|
-//! | [`Trust::no_verify`] | none: anyone is |
-//! | [`Trust::pin`] | its public key is the one whose SHA-256 is given, whatever else the certificate says |
-//! | [`Trust::ca`] | an authority in the file signed its certificate for this name, or the file has that very certificate |
-//! | nothing | as before, for the authorities of the system, or the built-in ones where it has none |
+//! | [`Trust::no_verify`] | always |
+//! | [`Trust::pin`] | the SHA-256 of its public key equals the pin, whatever else the certificate contains |
+//! | [`Trust::ca`] | an authority in the file signed its certificate for this name, or the file contains it |
+//! | none | as above, with the authorities of the system, or the built-in ones if it has none |
 //!
-//! That the server holds the private key is verified in every case: rustls checks the signature
-//! of the handshake. Revocation is not looked up, as in every command-line client: who has lost
-//! a key changes the pin or the authority.
+//! In every case the server must have the private key: rustls verifies the signature of the
+//! handshake. Revocation is not checked, as in other command-line clients: after the loss of a key,
+//! the user changes the pin or the authority.
 //!
-//! Why a certificate is refused is told together with the pin that would accept it, so that
-//! whoever runs the server can compare the two.
+//! The error for a rejected certificate includes the pin that would accept it, so that the operator
+//! of the server can compare both.
 
 mod pin;
 mod stream;
@@ -39,13 +39,14 @@ use crate::util::human;
 pub use pin::Pin;
 pub use stream::{Stream, handshake};
 
-/// A file of authorities is read into memory. Those of whole systems have a quarter of this.
+/// The maximum size of a file of authorities, which is read into memory. The file of a whole system
+/// has a quarter of this.
 const CA_LIMIT_BYTES: u64 = 2 << 20;
 
-/// What a client needs to know, made once for all of its connections.
+/// Creates the configuration that all connections of a client share.
 ///
 /// # Errors
-/// [`Kind::Usage`] for a pin that is none; whatever keeps [`Trust::ca`] from being read.
+/// [`Kind::Usage`] for a malformed pin; the errors of reading [`Trust::ca`].
 pub fn config(trust: &Trust) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Verifier {
@@ -61,15 +62,15 @@ pub fn config(trust: &Trust) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-/// Why a server is believed.
+/// How a server is verified.
 #[derive(Debug)]
 enum Reason {
     Anyone,
     Pin(Pin),
     Authorities {
         usual: Arc<WebPkiServerVerifier>,
-        /// Those that were given, and not those of the system: one of them may be the
-        /// server's own.
+        /// The certificates of the configured file, without those of the system: one of them may be
+        /// the certificate of the server itself.
         given: Vec<CertificateDer<'static>>,
     },
 }
@@ -94,10 +95,10 @@ impl Reason {
     }
 }
 
-/// The authorities of the system, or the built-in ones where it has none.
+/// Returns the authorities of the system, or the built-in ones if the system has none.
 fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    // A certificate that cannot be read is one that vouches for nobody.
+    // A certificate that cannot be parsed is skipped.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -105,7 +106,7 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-/// The certificates in the file at `path`.
+/// Reads the certificates in the file at `path`.
 fn given(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>)> {
     if fs::metadata(path)?.len() > CA_LIMIT_BYTES {
         let limit = human::size(CA_LIMIT_BYTES);
@@ -125,7 +126,7 @@ fn given(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>)> {
     }
 }
 
-/// Believes servers for one reason.
+/// Verifies servers according to `reason`.
 #[derive(Debug)]
 struct Verifier {
     reason: Reason,
@@ -188,8 +189,8 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether a certificate is refused for nothing but being one of an authority, which is what
-/// `openssl req -x509` makes. Its dates were found right by then.
+/// Whether a certificate is rejected only because it is that of an authority, as `openssl req
+/// -x509` creates it. Its dates have already been verified.
 fn is_own_authority(cause: &TlsError) -> bool {
     match cause {
         TlsError::InvalidCertificate(CertificateError::Other(OtherError(cause))) => {
@@ -199,13 +200,13 @@ fn is_own_authority(cause: &TlsError) -> bool {
     }
 }
 
-/// A refusal in our words, which come out at [`handshake`].
+/// Wraps a message so that [`handshake`] can return it.
 fn refused(words: String) -> TlsError {
     let error = Error::new(Kind::Denied, words);
     TlsError::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
 }
 
-/// Why a certificate was refused, and what can be done about it.
+/// Explains why a certificate was rejected, and how to accept it.
 fn reasons(cause: &TlsError, is_given: bool, seen: &Pin) -> String {
     use CertificateError as C;
     let TlsError::InvalidCertificate(cause) = cause else {
@@ -218,7 +219,7 @@ fn reasons(cause: &TlsError, is_given: bool, seen: &Pin) -> String {
         }
         C::NotValidForName => "is for another name".to_owned(),
         C::NotValidForNameContext { presented, .. } => names(presented),
-        // One of the same name and another key.
+        // An authority with the same name but another key.
         C::UnknownIssuer | C::BadSignature if is_given => {
             "is not signed by an authority in tls_ca".to_owned()
         }
@@ -235,9 +236,9 @@ fn reasons(cause: &TlsError, is_given: bool, seen: &Pin) -> String {
     format!("the server's certificate {why}: {hint}set tls_pin={seen} if that is its key")
 }
 
-/// `is for nas.lan and 2 other names`.
+/// Formats names: `is for nas.lan and 2 other names`.
 fn names(presented: &[String]) -> String {
-    // What a certificate says can be anything.
+    // A certificate may contain arbitrary characters.
     let clean = |name: &String| -> String {
         let letters = name.chars().filter(char::is_ascii_graphic);
         letters.take(80).collect()

@@ -1,8 +1,8 @@
-//! A pin: the SHA-256 of a public key, as it stands in a certificate (RFC 7469, section 2.4).
+//! A pin: the SHA-256 of the public key in a certificate (RFC 7469, section 2.4).
 //!
-//! It stays the same when a certificate is renewed for the same key. What others write is
-//! understood: hex in either case, with colons, after `sha256:`, or as curl has it,
-//! `sha256//` and base64.
+//! It remains the same when a certificate is renewed for the same key. Several formats are
+//! accepted: hex in either case, with or without colons, with or without the prefix `sha256:`; and
+//! the format of curl, `sha256//` and base64.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,18 +15,18 @@ use rustls::server::ParsedCertificate;
 use crate::error::{Error, Kind};
 use crate::util::base64;
 
-/// How long a SHA-256 is.
+/// The length of a SHA-256 hash.
 const PIN_BYTES: usize = 32;
 
-/// A SHA-256 of a SubjectPublicKeyInfo.
+/// The SHA-256 of a SubjectPublicKeyInfo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pin([u8; PIN_BYTES]);
 
 impl Pin {
-    /// The pin of the key in `certificate`.
+    /// Computes the pin of the key in `certificate`.
     ///
     /// # Errors
-    /// When it is no certificate.
+    /// If the certificate cannot be parsed.
     pub fn of(certificate: &CertificateDer<'_>) -> Result<Pin, TlsError> {
         let key = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
         let mut pin = [0; PIN_BYTES];
@@ -35,7 +35,7 @@ impl Pin {
     }
 }
 
-/// In lower-case hex.
+/// Formats the pin in lower-case hex.
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -57,7 +57,7 @@ impl FromStr for Pin {
     }
 }
 
-/// The bytes that pairs of hex digits stand for, colons left out.
+/// Decodes pairs of hex digits. Colons are ignored.
 fn hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.bytes().filter(|letter| *letter != b':');
     let digits: Option<Vec<u32>> = digits.map(|digit| char::from(digit).to_digit(16)).collect();
@@ -66,8 +66,8 @@ fn hex(text: &str) -> Option<Vec<u8>> {
     Some(pairs.map(|pair| ((pair[0] << 4) | pair[1]) as u8).collect())
 }
 
-/// The bytes of base64, padding optional, and spelled as it would be written: two spellings of
-/// one pin would be nothing to worry about, but a slip is.
+/// Decodes base64 with optional padding. Only the canonical encoding is accepted: a second encoding
+/// of the same pin would be harmless, but a typo is not.
 fn from_base64(text: &str) -> Option<Vec<u8>> {
     let letters = text.strip_suffix('=').unwrap_or(text);
     base64::decode(letters).filter(|bytes| base64::encode_unpadded(bytes) == letters)
@@ -82,7 +82,7 @@ mod tests {
         let pin = Pin(std::array::from_fn(|n| (n * 7 + 3) as u8));
         let hex = pin.to_string();
         let pairs: Vec<&str> = (0..PIN_BYTES).map(|n| &hex[2 * n..2 * n + 2]).collect();
-        // By `xxd -r -p | base64`.
+        // Encoded by `xxd -r -p | base64`.
         let coded = "AwoRGB8mLTQ7QklQV15lbHN6gYiPlp2kq7K5wMfO1dw=";
         for spelling in [
             hex.clone(),

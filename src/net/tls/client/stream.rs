@@ -1,8 +1,8 @@
-//! Bytes over TLS.
+//! A byte stream over TLS.
 //!
-//! Not the stream that comes with rustls: that one has to write what is left to be written
-//! before it reads. A server that refuses an upload says why and closes, and what it said is
-//! still to be read after a write has failed.
+//! The stream of rustls writes pending data before it reads. That is unsuitable here: a server that
+//! rejects an upload sends a response and closes the connection, and this response must be readable
+//! after a write has failed.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -21,17 +21,18 @@ pub struct Stream {
     socket: Socket,
 }
 
-/// Greets the server called `host` on `socket`, whose limit holds for it.
+/// Performs the handshake with the server `host` over `socket`, within the limit of the socket.
 ///
 /// # Errors
-/// [`Kind::Denied`] for a server that is not believed; [`Kind::Unsupported`] for one that does
-/// not speak TLS, or none that we do; [`Kind::Unavailable`] when the connection is lost.
+/// [`Kind::Denied`] if the certificate is rejected; [`Kind::Unsupported`] if the server does not
+/// speak TLS or has no version or cipher in common; [`Kind::Unavailable`] if the connection is
+/// lost.
 pub fn handshake(
     config: &Arc<ClientConfig>,
     host: &str,
     mut socket: Socket,
 ) -> Result<Stream, Error> {
-    // The zone of a link-local address is no part of it.
+    // The zone of a link-local address is not part of the name.
     let name = host.split('%').next().unwrap_or_default().to_owned();
     let no_name = |_| Error::usage(format!("{host} is no name that a certificate can be for"));
     let name = ServerName::try_from(name).map_err(no_name)?;
@@ -45,7 +46,7 @@ pub fn handshake(
             return Err(lost(ErrorKind::UnexpectedEof.into()));
         }
         if let Err(cause) = tls.process_new_packets() {
-            // Says to the other side why, if it still listens.
+            // Sends an alert with the reason, if the server still reads.
             let _ = tls.write_tls(&mut socket);
             return Err(in_words(&cause));
         }
@@ -64,7 +65,7 @@ fn lost(cause: io::Error) -> Error {
     Error::new(Kind::Unavailable, words)
 }
 
-/// What rustls says, in our words.
+/// Converts an error of rustls.
 fn in_words(cause: &TlsError) -> Error {
     let unsupported = |words: String| Error::new(Kind::Unsupported, words);
     match cause {
@@ -89,27 +90,27 @@ fn in_words(cause: &TlsError) -> Error {
 }
 
 impl Stream {
-    /// The socket below.
+    /// The underlying socket.
     pub fn socket(&mut self) -> &mut Socket {
         &mut self.socket
     }
 
-    /// Whether bytes for us have come, once what lies at the socket was understood. Waits if
-    /// nothing lies there.
+    /// Processes the bytes available at the socket, and waits if there are none. Returns whether
+    /// application data can be read.
     pub fn take_in(&mut self) -> io::Result<bool> {
         self.receive()?;
         let state = self.tls.process_new_packets().map_err(io::Error::other)?;
         Ok(state.plaintext_bytes_to_read() > 0 || state.peer_has_closed())
     }
 
-    /// Reads what has come for TLS, and understands it.
+    /// Reads and processes TLS records.
     fn receive(&mut self) -> io::Result<()> {
         self.tls.read_tls(&mut self.socket)?;
         self.tls.process_new_packets().map_err(io::Error::other)?;
         Ok(())
     }
 
-    /// Writes what TLS has to say.
+    /// Writes the pending TLS records.
     fn send(&mut self) -> io::Result<()> {
         while self.tls.wants_write() {
             self.tls.write_tls(&mut self.socket)?;
@@ -119,15 +120,15 @@ impl Stream {
 }
 
 impl Read for Stream {
-    /// An end that was not announced, as whoever cuts the connection makes one, is
-    /// [`ErrorKind::UnexpectedEof`].
+    /// Returns [`ErrorKind::UnexpectedEof`] if the stream ends without a close notification,
+    /// because an attacker may have cut the connection.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.tls.reader().read(into) {
                 Err(cause) if cause.kind() == ErrorKind::WouldBlock => self.receive()?,
                 outcome => return outcome,
             }
-            // Answers to changes of keys. Whether they can be sent shows at the next write.
+            // Sends responses to key updates. An error shows at the next write.
             let _ = self.send();
         }
     }

@@ -1,4 +1,4 @@
-//! How the directory of a store is made, kept, and listed.
+//! Creation, maintenance and listing of the directory of a store.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,14 +14,14 @@ use crate::store::{Area, Object, words};
 use crate::util::Id;
 use crate::util::printable::{printable, printable_path};
 
-/// The most packs of one directory, four times its part of all that there may be. Ids are
-/// evenly spread.
+/// The maximum number of packs in one directory: four times its share of the maximum for the area.
+/// Ids are uniformly distributed.
 const FAN_LIMIT: usize = (1 << 24) / 64;
-/// The most entries of a directory that is not full of objects.
+/// The maximum number of entries in a directory without objects.
 const ENTRIES_LIMIT: usize = 100_000;
 
 impl Place {
-    /// As [`crate::store::Store::prepare`].
+    /// See [`crate::store::Store::prepare`].
     pub(in super::super) fn prepare(&self) -> Result<()> {
         self.pool.run(|connection| {
             if self.make_root(connection)? == Made::Existed {
@@ -40,7 +40,7 @@ impl Place {
         })
     }
 
-    /// Makes the root, and what is missing above it.
+    /// Creates the root directory and its missing parents.
     fn make_root(&self, connection: &mut Connection) -> Result<Made> {
         let mut missing = vec![self.root.as_path()];
         let mut made = Made::Existed;
@@ -60,9 +60,9 @@ impl Place {
         Ok(made)
     }
 
-    /// Whether a store may be created beside an entry: what an interrupted creation left,
-    /// yes. Objects without a CONFIG are a store that lost it, and a new one in its place
-    /// would in time sweep them away.
+    /// Checks whether a store may be created in a directory with the entry `name`. The remains of
+    /// an interrupted creation are accepted. Objects without a CONFIG are not: they belong to a
+    /// store that has lost its CONFIG, and a new store would eventually delete them as garbage.
     fn tolerate(&self, connection: &mut Connection, name: &[u8], stat: &Stat) -> Result<()> {
         let is = |known: &str| name == known.as_bytes();
         if is(CONFIG) {
@@ -94,10 +94,10 @@ impl Place {
         Ok(())
     }
 
-    /// Makes a directory of the layout that is missing.
+    /// Creates a missing directory of the layout.
     ///
-    /// Not one in the root when CONFIG is missing too: the disk was then taken away, and what
-    /// we wrote below its mount point would be found by nobody.
+    /// A directory in the root is not created if CONFIG is missing as well: the disk was then
+    /// unmounted, and objects written below its mount point would be lost.
     pub(super) fn restore_directory(
         &self,
         connection: &mut Connection,
@@ -116,8 +116,10 @@ impl Place {
         }
     }
 
+    /// Checks that CONFIG exists.
+    ///
     /// # Errors
-    /// [`Kind::NotFound`] if this place is none.
+    /// [`Kind::NotFound`] if this is not a store.
     fn must_be_store(&self, connection: &mut Connection) -> Result<()> {
         match connection.lstat(&self.config()) {
             Err(cause) if cause.kind() == Kind::NotFound => Err(self.no_store()),
@@ -129,7 +131,8 @@ impl Place {
         layout::directory(&self.root, area)
     }
 
-    /// The objects of `area`, which is not fanned out, above `after`.
+    /// Lists the objects of `area` above `after`. Not for packs, which are distributed over several
+    /// directories.
     pub(in super::super) fn list_area(
         &self,
         area: Area,
@@ -143,8 +146,8 @@ impl Place {
         listed.during(doing)?.into_iter().try_for_each(each)
     }
 
-    /// The packs above `after`. A directory takes four round trips, so as many are read at
-    /// once as there are connections.
+    /// Lists the packs above `after`. Reading a directory takes four round trips, so as many
+    /// directories as there are connections are read concurrently.
     pub(in super::super) fn list_packs(
         &self,
         after: Option<Id>,
@@ -161,7 +164,7 @@ impl Place {
         });
         let mut fans = fans.during(doing)?;
         fans.sort();
-        // A directory whose last possible id is not above `after` need not be read.
+        // Directories with only ids up to `after` are skipped.
         let first = after.map(|after| packs.join(&after.to_string()[..2]));
         fans.retain(|fan| first.as_ref().is_none_or(|first| fan >= first));
         let (mut count, limit) = (0, Area::Packs.limit_objects());
@@ -178,7 +181,7 @@ impl Place {
         Ok(())
     }
 
-    /// What is in each of `fans`, in their order.
+    /// Lists the directories `fans` concurrently. Returns the results in the same order.
     fn list_at_once(&self, fans: &[PathBuf], after: Option<Id>) -> Vec<Result<Vec<Object>>> {
         let list = |fan: &PathBuf| {
             let run =
@@ -198,8 +201,8 @@ impl Place {
         })
     }
 
-    /// The objects of `area` above `after` in one of its directories, by ascending ids. One
-    /// that is missing is empty, as long as there is a store at all.
+    /// Lists the objects of `area` above `after` in one directory, in ascending order. A missing
+    /// directory counts as empty, provided that the store exists.
     fn objects(
         &self,
         connection: &mut Connection,
@@ -217,7 +220,7 @@ impl Place {
                 .ok()
                 .and_then(|name| name.parse().ok());
             let path = joined(directory, name);
-            // A pack in the directory of another prefix would not be found by its id.
+            // A pack in the directory of another prefix could not be found by its id.
             let is_found = |id: &Id| stat.is_file() && path == layout::path(&self.root, area, *id);
             let wanted = id.filter(|id| is_found(id) && after.is_none_or(|after| *id > after));
             objects.extend(wanted.map(|id| object::describe(id, &stat)));
@@ -233,12 +236,12 @@ impl Place {
         Ok(objects)
     }
 
-    /// Removes the leftovers of killed writers: regular files with a name that plakar generates
-    /// and that were not written to for long, by the clock that dated `newest`. Those that cannot
-    /// be removed are left to a later sweep.
+    /// Removes the remains of killed writers: regular files with a name that plakar generates and
+    /// that were not modified for a long time, according to the clock that set the time of
+    /// `newest`. Files that cannot be removed are left to a later sweep.
     ///
-    /// The protocol has no call that refuses links in the middle of a path, so `tmp` is checked
-    /// before. If it is a link, nothing is removed.
+    /// The protocol has no call that rejects symbolic links in the middle of a path, so `tmp` is
+    /// checked before. If it is a symbolic link, nothing is removed.
     pub(super) fn sweep(&self, connection: &mut Connection, newest: &mut File) -> Result<()> {
         let now = u64::from(connection.stat_open(newest)?.mtime_seconds);
         let directory = self.root.join(TEMPORARY);
@@ -260,14 +263,14 @@ impl Place {
     }
 }
 
-/// Whether something was there already.
+/// Whether a directory existed before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Made {
     New,
     Existed,
 }
 
-/// The directories that packs fan out to.
+/// Returns the directories over which packs are distributed.
 fn fans(connection: &mut Connection, packs: &Path) -> Result<Vec<PathBuf>> {
     let mut fans = Vec::new();
     connection.read_dir(packs, ENTRIES_LIMIT, &mut |name, stat| {
@@ -278,13 +281,13 @@ fn fans(connection: &mut Connection, packs: &Path) -> Result<Vec<PathBuf>> {
     Ok(fans)
 }
 
-/// Makes a directory, or finds it made.
+/// Creates a directory unless it exists.
 fn make_directory(connection: &mut Connection, path: &Path) -> Result<Made> {
     let cause = match connection.mkdir(path, DIRECTORY_MODE) {
         Ok(()) => return Ok(Made::New),
         Err(cause) => cause,
     };
-    // An account that may only read is told that it may not, though the directory is there.
+    // For a read-only account the error may be `permission denied` even if the directory exists.
     let may_exist = is_failure(&cause) || matches!(cause.kind(), Kind::Exists | Kind::Denied);
     if may_exist && connection.stat(path).is_ok_and(|stat| stat.is_dir()) {
         return Ok(Made::Existed);

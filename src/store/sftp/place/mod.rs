@@ -1,7 +1,7 @@
-//! The directory of a store on a server: how objects get into it, and out.
+//! The directory of a store on a server: storing, reading and deleting objects.
 //!
-//! This file knows paths, the order in which things are made durable, and nothing of what
-//! messages call an object. How the directory is made and listed is in `directory.rs`.
+//! This file handles paths and the order of writes and syncs; it does not know how messages name an
+//! object. Creation and listing of the directory are in `directory.rs`.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -20,38 +20,39 @@ use crate::util::Id;
 
 mod directory;
 
-/// Objects up to this size are sent without a look whether they are there: that costs as much
-/// as sending them.
+/// Objects up to this size are sent without a check whether they exist: the check costs as much as
+/// sending them.
 const SMALL_BYTES: u64 = 256 << 10;
 
-/// Of how many objects it is remembered that they are regular files.
+/// The number of objects remembered as regular files.
 const SEEN: usize = 64;
 
-/// Which upload sweeps: not the first two, which are all that creating a store takes.
+/// The upload that runs a sweep. The first two are excluded, because creating a store has only two.
 const SWEEPING_UPLOAD: u64 = 2;
 
 /// The directory, shared by the store and its uploads.
 pub(super) struct Place {
     location: String,
-    /// Absolute, or relative to where the server puts us.
+    /// Absolute, or relative to the login directory.
     root: PathBuf,
     pool: Pool,
-    /// How many uploads were started, to sweep now and then.
+    /// The number of uploads started, which determines when to sweep.
     uploads: AtomicU64,
-    /// How many objects were deleted. A file that was opened before the last one may be gone.
+    /// The number of objects deleted. A file opened before the last deletion may be gone.
     deletions: AtomicU64,
-    /// Objects that are regular files, the one looked at last in front.
+    /// Objects that are known to be regular files, the most recent one first.
     seen: Mutex<VecDeque<PathBuf>>,
 }
 
-/// A file without its name.
+/// A file that does not have its final name yet.
 struct Temporary {
     path: PathBuf,
     file: File,
 }
 
 impl Place {
-    /// The directory at `url`, which need not exist yet, reached through `pool`.
+    /// Creates the place for the directory at `url`, which may not exist yet, reached through
+    /// `pool`.
     pub(super) fn new(url: &Url, pool: Pool) -> Place {
         let root = match url.path.as_str() {
             "" => ".",
@@ -67,23 +68,23 @@ impl Place {
         }
     }
 
-    /// What the user called it.
+    /// The location as the user specified it.
     pub(super) fn location(&self) -> &str {
         &self.location
     }
 
-    /// How many calls are worth making at once.
+    /// The number of calls that can usefully be made concurrently.
     pub(super) fn connections(&self) -> usize {
         self.pool.connections()
     }
 
-    /// What is being done with `object`. Named with the place, since what goes wrong most
-    /// often here is that its disk is full.
+    /// The context of errors while storing `object`. Includes the location, because the most
+    /// frequent error is a full disk.
     pub(super) fn storing(&self, object: &str) -> String {
         format!("store {object} in {}", self.location)
     }
 
-    /// The error of a place without a CONFIG.
+    /// The error for a directory without CONFIG.
     fn no_store(&self) -> Error {
         Error::new(Kind::NotFound, "there is no store here")
     }
@@ -92,7 +93,7 @@ impl Place {
         self.root.join(CONFIG)
     }
 
-    /// As [`crate::store::Store::put_config`].
+    /// See [`crate::store::Store::put_config`].
     pub(super) fn put_config(&self, bytes: &[u8]) -> Result<()> {
         let config = self.config();
         let mut attempts = 0;
@@ -100,7 +101,7 @@ impl Place {
             attempts += 1;
             match connection.lstat(&config) {
                 Err(cause) if cause.kind() == Kind::NotFound => {}
-                // Published by an attempt whose answer was lost.
+                // Published by an earlier attempt whose response was lost.
                 Ok(_) if attempts > 1 && is_equal(connection, &config, bytes)? => return Ok(()),
                 Ok(_) => return Err(taken()),
                 Err(cause) => return Err(cause),
@@ -113,7 +114,7 @@ impl Place {
         })
     }
 
-    /// As [`crate::store::Store::get_config`].
+    /// See [`crate::store::Store::get_config`].
     pub(super) fn get_config(&self) -> Result<Vec<u8>> {
         let read = (self.pool)
             .run(|connection| object::read_all(connection, &self.config(), CONFIG_LIMIT_BYTES));
@@ -123,10 +124,10 @@ impl Place {
         }
     }
 
-    /// Stores an object, unless it is there already.
+    /// Stores an object, unless it exists.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] if it is there in another size.
+    /// [`Kind::Corrupt`] if it exists with another size.
     pub(super) fn publish(&self, area: Area, id: Id, content: &dyn Content) -> Result<()> {
         let path = layout::path(&self.root, area, id);
         self.pool.run(|connection| {
@@ -138,8 +139,8 @@ impl Place {
         })
     }
 
-    /// Writes `content`, makes it durable, and names it. Nothing is left behind if that fails,
-    /// unless the connection does.
+    /// Writes `content` to a temporary file, makes it durable, and renames it. On failure the
+    /// temporary file is removed, unless the connection is lost.
     fn write(
         &self,
         connection: &mut Connection,
@@ -149,14 +150,14 @@ impl Place {
         let mut temporary = self.temporary(connection)?;
         let uploads = self.uploads.fetch_add(1, Ordering::Relaxed);
         if uploads % UPLOADS_PER_SWEEP == SWEEPING_UPLOAD {
-            // Housekeeping: that it failed is no reason not to store.
+            // Maintenance: its failure must not prevent storing the object.
             let _ = self.sweep(connection, &mut temporary.file);
         }
         let written = fill(connection, &mut temporary.file, content);
         let outcome =
             written.and_then(|()| self.name(connection, &temporary, path, content.size_bytes()));
         let outcome = match outcome {
-            // Now for the name.
+            // Makes the new name durable.
             Ok(Published::Now) => connection
                 .sync(&mut temporary.file)
                 .map(|()| Published::Now),
@@ -165,14 +166,14 @@ impl Place {
         let is_named = matches!(outcome, Ok(Published::Now));
         let closed = connection.close(temporary.file);
         if !is_named {
-            // The error is that of before.
+            // The error returned is the earlier one.
             let _ = connection.remove(&temporary.path);
             return outcome;
         }
         closed.and(outcome)
     }
 
-    /// A new file in `tmp/`.
+    /// Creates a file in `tmp/`.
     fn temporary(&self, connection: &mut Connection) -> Result<Temporary> {
         let directory = self.root.join(TEMPORARY);
         let path = directory.join(layout::temporary_name()?);
@@ -190,7 +191,7 @@ impl Place {
         }
     }
 
-    /// What it means that no file could be made: CONFIG is on the same file system.
+    /// Finds the cause if no file could be created, with CONFIG, which is on the same file system.
     fn explain(&self, connection: &mut Connection, cause: Error) -> Error {
         if !is_failure(&cause) {
             return cause;
@@ -203,7 +204,7 @@ impl Place {
         explained
     }
 
-    /// Gives a file its name, unless there is one of that name and as long.
+    /// Renames a file to its final name, unless a file with that name and the same size exists.
     fn name(
         &self,
         connection: &mut Connection,
@@ -222,8 +223,8 @@ impl Place {
         }
         match outcome {
             Ok(()) => Ok(Published::Now),
-            // Another thread or machine stored the same object meanwhile, or an attempt whose
-            // answer was lost.
+            // Another thread or host has stored the same object meanwhile, or an earlier attempt
+            // whose response was lost.
             Err(cause) if is_failure(&cause) || cause.kind() == Kind::Exists => {
                 match holds(connection, path, size_bytes)? {
                     true => Ok(Published::Before),
@@ -234,7 +235,7 @@ impl Place {
         }
     }
 
-    /// As [`crate::store::Store::get`].
+    /// See [`crate::store::Store::get`].
     pub(super) fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
         let path = layout::path(&self.root, area, id);
         let limit = area.limit_bytes();
@@ -242,7 +243,7 @@ impl Place {
             .run(|connection| object::read_all(connection, &path, limit))
     }
 
-    /// As [`crate::store::Store::stat`].
+    /// See [`crate::store::Store::stat`].
     pub(super) fn stat(&self, area: Area, id: Id) -> Result<Object> {
         let path = layout::path(&self.root, area, id);
         let stat = self
@@ -251,11 +252,11 @@ impl Place {
         Ok(object::describe(id, &stat))
     }
 
-    /// As [`crate::store::Store::read_at`]. Packs stay open for a while, since a restore reads
+    /// See [`crate::store::Store::read_at`]. Packs stay open for some time, since a restore reads
     /// many blocks of each.
     pub(super) fn read_at(&self, area: Area, id: Id, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let path = layout::path(&self.root, area, id);
-        // Who deletes makes everybody look again.
+        // A deletion changes the key, so that all threads open their files again.
         let key = path.join(self.deletions.load(Ordering::Relaxed).to_string());
         self.pool.run_near(Some(&key), |connection| {
             let mut file = match connection.take_kept(&key) {
@@ -263,7 +264,7 @@ impl Place {
                 None => self.open(connection, &key, &path)?,
             };
             let end = offset.saturating_add(buffer.len() as u64);
-            // Also keeps offsets below what the protocol can express.
+            // Also limits offsets to the range of the protocol.
             let read = match end <= area.limit_bytes() {
                 true => {
                     connection.seek(&mut file, offset)?;
@@ -282,8 +283,8 @@ impl Place {
         })
     }
 
-    /// Opens the object at `path` for reading. The threads of a restore read the same pack over
-    /// several connections, and look at it once.
+    /// Opens the object at `path` for reading. During a restore several connections read the same
+    /// pack; its file type is checked only once.
     fn open(&self, connection: &mut Connection, key: &Path, path: &Path) -> Result<File> {
         if self.seen().iter().any(|seen| seen == key) {
             return connection.open(path, Open::Read);
@@ -295,12 +296,12 @@ impl Place {
         Ok(file)
     }
 
-    /// What it holds is whole between any two statements.
+    /// A poisoned lock is usable: the state is consistent between any two statements.
     fn seen(&self) -> MutexGuard<'_, VecDeque<PathBuf>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes an object.
+    /// Removes an object. A missing object is not an error.
     pub(super) fn delete(&self, area: Area, id: Id) -> Result<()> {
         let path = layout::path(&self.root, area, id);
         let outcome = self.pool.run(|connection| connection.remove(&path));
@@ -312,12 +313,12 @@ impl Place {
     }
 }
 
-/// By whom an object was named.
+/// When an object was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Published {
-    /// By us.
+    /// By this call.
     Now,
-    /// By somebody else, or by us before.
+    /// Earlier: by another writer, or by an earlier attempt of this call.
     Before,
 }
 
@@ -325,16 +326,16 @@ fn taken() -> Error {
     Error::new(Kind::Exists, "there is one already")
 }
 
-/// Whether the file at `path` has `bytes`.
+/// Whether the file at `path` contains exactly `bytes`.
 fn is_equal(connection: &mut Connection, path: &Path, bytes: &[u8]) -> Result<bool> {
     let there = object::read_all(connection, path, CONFIG_LIMIT_BYTES)?;
     Ok(there == bytes)
 }
 
-/// Whether the object is there, and of this size.
+/// Whether the object exists with this size.
 ///
 /// # Errors
-/// [`Kind::Corrupt`] if it is there in another size.
+/// [`Kind::Corrupt`] if it exists with another size.
 fn holds(connection: &mut Connection, path: &Path, size_bytes: u64) -> Result<bool> {
     let there = match object::stat(connection, path) {
         Err(cause) if cause.kind() == Kind::NotFound => return Ok(false),
