@@ -1,25 +1,24 @@
-//! Owner, mode, extended attributes and times, put on in the one order that is right.
+//! Sets owner, mode, extended attributes and times, in the only correct order.
 //!
-//! 1. *Contents* come first: every write clears setuid and capabilities and moves the
-//!    time of modification.
-//! 2. *Owner*: changing it clears setuid, setgid and capabilities too. Where it is
-//!    refused, the file must not run with the rights of somebody it was never given
-//!    to, so setuid (for the user) and setgid (for the group) are then left out.
-//! 3. *Extended attributes*: `security.capability` survives from here on. `user.*`
-//!    needs the permission to write, which a read-only mode would take from an
-//!    ordinary user. ACLs go with them: the group bits of a mode *are* the mask of
-//!    an ACL (POSIX 1003.1e), so the recorded mode put on afterwards changes
-//!    nothing. And only now is it known whether the ACL was refused: then the group
-//!    bits, wider than what the owning group had, must be narrowed.
-//! 4. *Mode*, with setuid and setgid.
+//! 1. *Contents* come first: every write clears setuid and capabilities and changes the
+//!    modification time.
+//! 2. *Owner*: a change clears setuid, setgid and capabilities as well. If the change is refused,
+//!    the file must not run with the rights of a user or group that it was not restored to, so
+//!    setuid (for the user) or setgid (for the group) is omitted.
+//! 3. *Extended attributes*: `security.capability` persists from here on. `user.*` requires write
+//!    permission, which a read-only mode would deny to an ordinary user. ACLs are set in this step:
+//!    the group bits of a mode *are* the mask of an ACL (POSIX 1003.1e), so setting the recorded
+//!    mode afterwards does not change the ACL. Only now is it known whether the ACL was refused; if
+//!    so, the group bits are wider than the permissions of the owning group, and must be reduced.
+//! 4. *Mode*, including setuid and setgid.
 //! 5. *Times*.
-//! 6. The *name*, by the caller: under it nobody ever sees less than all of the above.
-//! 7. *Inode flags*, see [`super::flags`]: immutable forbids all the others.
+//! 6. The *name*, set by the caller: a file never appears under it without all of the above.
+//! 7. *Inode flags*, see [`super::flags`]: the immutable flag prevents all other changes.
 //!
-//! What we are not allowed to do, or the file system cannot keep, is [`Lost`] and
-//! told; anything else (a full disk, a broken one) is an error. What is right already
-//! is left alone where the node was there before, so that its time of change tells
-//! of changes. Nothing here knows names or directories.
+//! Attributes that the process may not set, or that the file system does not support, are reported
+//! as [`Lost`]; anything else (a full or defective disk) is an error. On a node that existed
+//! before, attributes that are already correct are not set, so that its change time indicates real
+//! changes. This module does not know names or directories.
 
 use std::os::fd::BorrowedFd;
 
@@ -37,54 +36,54 @@ const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
 const GROUP_BITS: u32 = 0o070;
 
-/// An access ACL, as `setxattr` takes it.
+/// The access ACL, as `setxattr` names it.
 const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
-/// The ACL a directory gives to what is made in it.
+/// The default ACL, which a directory passes on to new entries.
 pub(super) const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
 
-/// Whether something was done, or refused in a way that is [`Lost`] rather than an error.
+/// Whether an attribute was set, or was refused in a way that is [`Lost`] and not an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Given {
-    /// Done.
+    /// The attribute was set.
     Yes,
-    /// Not for us, or not on this file system.
+    /// Not permitted, or not supported by the file system.
     No,
 }
 
-/// A user and a group.
+/// The numeric ids of a user and a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     pub(super) uid: u32,
     pub(super) gid: u32,
 }
 
-/// Extended attributes that are there before ours are put on.
+/// Whether a node has extended attributes before those of the snapshot are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Inherited {
-    /// None: nothing needs to be listed.
+    /// None: they need not be listed.
     Nothing,
-    /// Some, perhaps: the parent has a default ACL, or the node is not new.
+    /// Possibly: the parent has a default ACL, or the node is not new.
     Perhaps,
 }
 
-/// What is known of a node before its attributes are put on: every call this saves
-/// is saved a million times in a restore of a million files.
+/// The known state of a node before its attributes are set. Each system call avoided is avoided a
+/// million times in a restore of a million files.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Before {
-    /// Its owner, if known.
+    /// The owner, if known.
     pub(super) owner: Option<Owner>,
-    /// Whether it is new: nobody minds what changes the time of its own change.
+    /// Whether the node is new: its change time need not be preserved then.
     pub(super) made: Made,
-    /// Its mode, if known.
+    /// The mode, if known.
     pub(super) mode: Option<u32>,
     /// Whether it may have extended attributes.
     pub(super) xattrs: Inherited,
-    /// The mode it is to have under [`Permissions::Skip`]; `None` to leave it alone.
+    /// The mode to set under [`Permissions::Skip`]; `None` keeps the current one.
     pub(super) plain_mode: Option<u32>,
 }
 
-/// Puts on owner, extended attributes, mode and times, in this order.
+/// Sets owner, extended attributes, mode and times, in this order.
 pub(super) fn put(
     node: Node<'_>,
     before: &Before,
@@ -102,7 +101,7 @@ pub(super) fn put(
     Ok(lost)
 }
 
-/// Steps 2 to 4.
+/// Steps 2 to 4 of the module documentation.
 fn put_permissions(
     node: Node<'_>,
     before: &Before,
@@ -115,7 +114,7 @@ fn put_permissions(
     }
     let acl = put_xattrs(node, before, attributes, lost)?;
     if attributes.metadata.kind == FileKind::Symlink {
-        return Ok(()); // Linux has no mode on links.
+        return Ok(()); // Symbolic links have no mode on Linux.
     }
     let wanted = attributes.metadata.mode & MODE_BITS;
     let mode = wanted & owner.allowed_bits() & acl.allowed_bits();
@@ -130,7 +129,7 @@ fn put_permissions(
     Ok(())
 }
 
-/// The mode that a new node gets from the umask.
+/// Sets the mode that a new node gets from the umask.
 fn put_plain_mode(node: Node<'_>, before: &Before, lost: &mut Vec<Lost>) -> Result<()> {
     let Some(mode) = before.plain_mode else {
         return Ok(());
@@ -141,7 +140,7 @@ fn put_plain_mode(node: Node<'_>, before: &Before, lost: &mut Vec<Lost>) -> Resu
     Ok(())
 }
 
-/// Whose the entry is to be: a name that is known here wins over the number.
+/// Returns the owner to set. A name that is known locally takes precedence over the number.
 pub(super) fn resolve_owner(attributes: &Attributes<'_>) -> Owner {
     let names = Names::shared();
     Owner {
@@ -156,14 +155,15 @@ pub(super) fn resolve_owner(attributes: &Attributes<'_>) -> Owner {
     }
 }
 
-/// Which half of the ownership a node was given.
+/// Which parts of the ownership were set.
 struct Ownership {
     user: Given,
     group: Given,
 }
 
 impl Ownership {
-    /// Everything but the bits that would lend the rights of an owner it was not given.
+    /// The permitted mode bits: all except those that would grant the rights of an owner that was
+    /// not set.
     fn allowed_bits(&self) -> u32 {
         let setuid = if self.user == Given::No { SETUID } else { 0 };
         let setgid = if self.group == Given::No { SETGID } else { 0 };
@@ -171,8 +171,8 @@ impl Ownership {
     }
 }
 
-/// Gives the node to `owner`; if that is refused, at least to the group, which an
-/// ordinary user may do for groups of their own.
+/// Sets the owner. If that is refused, sets at least the group, which an ordinary user may do for
+/// their own groups.
 fn put_owner(node: Node<'_>, before: &Before, owner: Owner) -> Result<Ownership> {
     let both = Ownership {
         user: Given::Yes,
@@ -182,7 +182,7 @@ fn put_owner(node: Node<'_>, before: &Before, owner: Owner) -> Result<Ownership>
     {
         return Ok(both);
     }
-    // Refused or not, what counts is whose it is now.
+    // Whether or not it was refused, the resulting owner is what matters.
     let _ = attempt(node.chown(None, owner.gid))?;
     let now = stat_fd(node.fd())?;
     Ok(Ownership {
@@ -191,16 +191,16 @@ fn put_owner(node: Node<'_>, before: &Before, owner: Owner) -> Result<Ownership>
     })
 }
 
-/// What became of an access ACL.
+/// The result of setting an access ACL.
 enum Acl {
-    /// It is on, or there was none.
+    /// The ACL is set, or there was none.
     Kept,
-    /// It was refused; these are the permissions it gave to the owning group, `0` to `7`.
+    /// The ACL was refused. Contains its permissions for the owning group, `0` to `7`.
     Refused(u32),
 }
 
 impl Acl {
-    /// With the ACL gone the group bits no longer are a mask but the owning group's own.
+    /// Without the ACL the group bits are not a mask but the permissions of the owning group.
     fn allowed_bits(&self) -> u32 {
         match self {
             Acl::Kept => MODE_BITS,
@@ -209,7 +209,7 @@ impl Acl {
     }
 }
 
-/// Puts on the extended attributes, and takes away those that do not belong.
+/// Sets the extended attributes, and removes those that are not in the snapshot.
 fn put_xattrs(
     node: Node<'_>,
     before: &Before,
@@ -236,8 +236,8 @@ fn put_xattrs(
     Ok(acl)
 }
 
-/// Puts on one. A file system that keeps them in one block says "no space" when that
-/// block is full: only with the disk itself full is it an error.
+/// Sets one extended attribute. A file system that stores them in one block reports "no space" when
+/// that block is full. This is an error only if the disk itself is full.
 fn put_xattr(node: Node<'_>, name: &[u8], value: &[u8]) -> Result<Given> {
     let doing = || format!("set extended attribute {}", printable(name));
     match node.set_xattr(name, value) {
@@ -246,13 +246,13 @@ fn put_xattr(node: Node<'_>, name: &[u8], value: &[u8]) -> Result<Given> {
     }
 }
 
-/// Whether the file system has room for an ordinary user's next block.
+/// Whether an ordinary user can allocate a block on the file system.
 fn has_space(fd: BorrowedFd<'_>) -> bool {
     fstatvfs(fd).is_ok_and(|usage| usage.f_bavail > 0)
 }
 
-/// Removes what was inherited or there before and is not among ours, as far as it
-/// grants something or is a user's: labels of the system (SELinux) stay.
+/// Removes inherited or earlier attributes that are not in the snapshot, if they grant rights or
+/// are user attributes. System labels (SELinux) are kept.
 fn remove_others(node: Node<'_>, attributes: &Attributes<'_>) -> Result<Given> {
     let mut all = Given::Yes;
     let Ok(names) = node.list_xattrs() else {
@@ -272,7 +272,7 @@ fn remove_others(node: Node<'_>, attributes: &Attributes<'_>) -> Result<Given> {
     Ok(all)
 }
 
-/// Attributes that grant rights or that users set.
+/// Whether the attribute grants rights or is a user attribute.
 fn is_ours_to_remove(name: &[u8]) -> bool {
     name == ACL_ACCESS
         || name == ACL_DEFAULT
@@ -280,8 +280,8 @@ fn is_ours_to_remove(name: &[u8]) -> bool {
         || name.starts_with(b"user.")
 }
 
-/// Sets the mode unless it is right already. The kernel drops setgid without a word
-/// for a group we are not in, so those two bits are looked at again.
+/// Sets the mode unless it is already correct. The kernel silently drops setgid if the process is
+/// not a member of the group, so setuid and setgid are verified.
 fn put_mode(node: Node<'_>, before: Option<u32>, mode: u32) -> Result<Given> {
     if before == Some(mode) {
         return Ok(Given::Yes);
@@ -293,7 +293,7 @@ fn put_mode(node: Node<'_>, before: Option<u32>, mode: u32) -> Result<Given> {
     Ok(given)
 }
 
-/// Sets the time of modification, unless that of what was there before is right already.
+/// Sets the modification time, unless the node existed before and its time is correct.
 fn put_mtime(node: Node<'_>, before: &Before, mtime_ns: i64) -> Result<Given> {
     if before.made == Made::Existed && stat_fd(node.fd())?.mtime_ns == mtime_ns {
         return Ok(Given::Yes);
@@ -301,7 +301,7 @@ fn put_mtime(node: Node<'_>, before: &Before, mtime_ns: i64) -> Result<Given> {
     attempt(node.set_mtime(mtime_ns))
 }
 
-/// Tells a refusal, which loses one attribute, from an error, which loses the entry.
+/// Distinguishes a refusal, which loses one attribute, from an error, which loses the entry.
 pub(super) fn attempt(result: rustix::io::Result<()>) -> Result<Given> {
     match result {
         Ok(()) => Ok(Given::Yes),
@@ -310,7 +310,7 @@ pub(super) fn attempt(result: rustix::io::Result<()>) -> Result<Given> {
     }
 }
 
-/// We may not, or it cannot be done here. `NOENT` is `/proc` not being mounted.
+/// Not permitted or not supported. `NOENT` means that `/proc` is not mounted.
 fn is_refusal(errno: Errno) -> bool {
     matches!(
         errno,
@@ -328,12 +328,12 @@ fn is_refusal(errno: Errno) -> bool {
     )
 }
 
-/// What happened, as a [`Given`].
+/// Converts a boolean.
 fn given_if(is_so: bool) -> Given {
     if is_so { Given::Yes } else { Given::No }
 }
 
-/// Whose permissions an entry of an ACL holds.
+/// The kind of an ACL entry.
 #[derive(Clone, Copy)]
 enum Tag {
     Owner = 1,
@@ -342,8 +342,8 @@ enum Tag {
     Others = 32,
 }
 
-/// The permissions, `0` to `7`, that `acl` has for `tag`. The form is that of Linux'
-/// `posix_acl_xattr.h`: a version of 4 bytes, then entries of tag, permissions and id.
+/// Returns the permissions, `0` to `7`, that `acl` grants to `tag`. The format is that of
+/// `posix_acl_xattr.h` of Linux: a version of 4 bytes, then entries with tag, permissions and id.
 fn acl_permissions(acl: &[u8], tag: Tag) -> Option<u32> {
     let entries = acl.get(4..)?.chunks_exact(8);
     let entry = entries
@@ -352,14 +352,14 @@ fn acl_permissions(acl: &[u8], tag: Tag) -> Option<u32> {
     Some(u32::from(entry[2]) & 7)
 }
 
-/// The mode that a default ACL gives to what is made below it; it stands in for the umask.
+/// The mode that a default ACL gives to new entries; it replaces the umask.
 pub(super) fn acl_mode(acl: &[u8]) -> u32 {
     let of = |tag| acl_permissions(acl, tag);
     let group = of(Tag::Mask).or(of(Tag::OwningGroup)).unwrap_or(0);
     of(Tag::Owner).unwrap_or(0) << 6 | group << 3 | of(Tag::Others).unwrap_or(0)
 }
 
-/// What is known of a node that was there before, from what `lstat` says of it.
+/// Returns the state of an existing node, from its `lstat` metadata.
 pub(super) fn existing(metadata: &Metadata, plain_mode: Option<u32>) -> Before {
     let owner = Owner {
         uid: metadata.uid,

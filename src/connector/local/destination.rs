@@ -1,16 +1,17 @@
-//! The local file system as destination: [`LocalDestination`].
+//! The local file system as a destination: [`LocalDestination`].
 //!
-//! A restore may land in a directory that others write to, so nothing here trusts a
-//! name twice. The root is the user's path and may lead through links; below it every
-//! call is relative to an open directory and follows none (see [`super::directory`]).
-//! New things get their name when they are whole ([`super::draft`]) and their metadata
-//! in an order that never lends rights ([`super::attributes`]).
+//! The target directory of a restore may be writable by other users, so a name is never resolved
+//! twice on trust. The path of the root is specified by the user and may contain symbolic links.
+//! Below the root every call is relative to an open directory and follows no links (see
+//! [`super::directory`]). New entries get their final name when they are complete
+//! ([`super::draft`]), and their metadata in an order that never grants excessive rights
+//! ([`super::attributes`]).
 //!
-//! What an ordinary user may not do is told as [`Lost`]; the entry is restored all the
-//! same. Only devices, which are nothing but their numbers, are an error then.
+//! Attributes that an ordinary user may not set are reported as [`Lost`], and the entry is restored
+//! anyway. The exception is a device node, which consists only of its numbers: it is an error.
 //!
-//! Nothing is synced: a restore that is cut short by the power is run again, and finds
-//! by times and sizes what was finished.
+//! Nothing is synced: after a power failure the restore is run again, and recognizes completed
+//! files by time and size.
 
 use std::any::Any;
 use std::os::fd::{AsFd, OwnedFd};
@@ -37,14 +38,14 @@ use crate::connector::{
 use crate::error::{Error, Kind, Result};
 use crate::util::printable::printable_path;
 
-/// A directory of this machine, which need not exist yet.
+/// A local directory, which may not exist yet.
 pub struct LocalDestination {
     path: PathBuf,
     location: String,
 }
 
 impl LocalDestination {
-    /// The directory at `path`. Nothing is made or looked at yet.
+    /// Creates a destination for the directory at `path`. Does not access it.
     pub fn new(path: impl Into<PathBuf>) -> LocalDestination {
         let path = path.into();
         let location = printable_path(&path);
@@ -75,7 +76,7 @@ impl Destination for LocalDestination {
     }
 }
 
-/// An open directory below the root, or the root.
+/// The open root directory or a directory below it.
 struct LocalDir {
     directory: Arc<Directory>,
     is_finished: AtomicBool,
@@ -83,7 +84,7 @@ struct LocalDir {
 }
 
 impl LocalDir {
-    /// Wraps an open directory, which `other_holder` controls.
+    /// Wraps an open directory that `other_holder` controls.
     fn shared(directory: Directory, other_holder: Option<String>) -> Arc<dyn DestinationDir> {
         Arc::new(LocalDir {
             other_holder,
@@ -92,7 +93,7 @@ impl LocalDir {
         })
     }
 
-    /// Wraps an open directory that is not changed, and so not closed again.
+    /// Wraps an open directory that is not changed, so its mode need not be restored.
     fn shared_finished(directory: Directory) -> Arc<dyn DestinationDir> {
         Arc::new(LocalDir {
             other_holder: None,
@@ -101,7 +102,7 @@ impl LocalDir {
         })
     }
 
-    /// Makes what `attributes` describe under the free name `name`.
+    /// Creates the node that `metadata` describes under the unused name `name`.
     fn make_node(&self, name: &[u8], target: &[u8], metadata: &Metadata) -> rustix::io::Result<()> {
         let kind = match metadata.kind {
             FileKind::Symlink => return symlinkat(target, &*self.directory, name),
@@ -120,8 +121,8 @@ impl LocalDir {
         )
     }
 
-    /// Holds what was just made, making sure that it is: nobody else's file that was put
-    /// in its place, not one with other names, and not another device.
+    /// Opens a node that was just created and verifies that it is the same: not a file that another
+    /// user put in its place, not a file with other names, and not another device.
     fn hold_made(&self, draft: &Draft, made: &Metadata) -> Result<(OwnedFd, Before)> {
         let how = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(&*self.directory, draft.current_name(), how, Mode::empty())?;
@@ -132,8 +133,8 @@ impl LocalDir {
         if !is_same || !is_own(&self.directory, &metadata) {
             return Err(Error::new(Kind::Failed, "it was replaced while being made"));
         }
-        // Another process may be at the other end of a FIFO or socket. Without its own
-        // permissions, only its owner gets access.
+        // Another process may connect to a FIFO or socket. Until it gets its permissions, only its
+        // owner has access.
         let plain = self.directory.before_of_new(PRIVATE_FILE);
         let is_link = made.kind == FileKind::Symlink;
         let plain_mode = plain.plain_mode.filter(|_| !is_link);
@@ -148,8 +149,9 @@ impl LocalDir {
         ))
     }
 
-    /// Links `old` of `from` under `name`, or under a temporary name that is put over it. Another
-    /// user may have replaced `old`, so what was linked is checked before it is published.
+    /// Creates a hard link to `old` in `from` under `name`, or under a temporary name that is then
+    /// renamed. Another user may have replaced `old`, so the linked file is checked before it is
+    /// published.
     fn make_link(
         &self,
         name: &[u8],
@@ -165,14 +167,14 @@ impl LocalDir {
             return Err(Error::new(Kind::Failed, cause));
         }
         draft.publish()?;
-        // Renaming one name of an inode over another leaves both where they are.
+        // If both names refer to the same inode, rename does nothing and both names remain.
         if draft.current_name() != name {
             let _ = unlinkat(&*self.directory, draft.current_name(), AtFlags::empty());
         }
         Ok(())
     }
 
-    /// Whether `name` is a name already of `file` or, if that is not known, of `old` in `from`.
+    /// Whether `name` already refers to `file` or, if that is not known, to `old` in `from`.
     fn is_linked(
         &self,
         name: &[u8],
@@ -269,7 +271,7 @@ impl DestinationDir for LocalDir {
         let mut lost = attributes::put(Node::Path(fd.as_fd()), &before, attributes, permissions)?;
         draft.publish()?;
         if permissions == Permissions::Restore && attributes.flags != 0 {
-            lost.push(Lost::Flags); // Only what can be opened takes flags.
+            lost.push(Lost::Flags); // Flags require an open file descriptor.
         }
         Ok(lost)
     }
@@ -297,7 +299,7 @@ impl DestinationDir for LocalDir {
         Ok((Made::New, Vec::new()))
     }
 
-    /// Checks the directory again: it was opened by name since it was entered.
+    /// Checks the directory again, because it was opened by name since it was entered.
     fn finish(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Vec<Lost>> {
         if permissions == Permissions::Restore {
             check_directory(&self.directory, attributes)?;
@@ -323,18 +325,18 @@ impl DestinationDir for LocalDir {
 }
 
 impl Drop for LocalDir {
-    /// A directory that was opened up and never finished is closed again: one that was there
-    /// before, or that a strict umask closed.
+    /// Restores the original mode of a directory that was never finished: an existing one, or one
+    /// that a strict umask made inaccessible.
     fn drop(&mut self) {
         let directory = &*self.directory;
         if !self.is_finished.load(Ordering::Acquire) && directory.is_closed_to_its_owner() {
-            // It was ours a moment ago; nobody is left to be told.
+            // The process owned the directory before; the error cannot be reported from here.
             let _ = rustix::fs::fchmod(directory, Mode::from_raw_mode(directory.metadata.mode));
         }
     }
 }
 
-/// Links, lifting the lock of an immutable file for it.
+/// Creates a hard link, and temporarily clears the flags of an immutable file if necessary.
 fn link_unlocked(
     from: &Directory,
     old: &[u8],
@@ -346,7 +348,7 @@ fn link_unlocked(
     })
 }
 
-/// Refuses what is not the name of an entry: a snapshot may come from anybody.
+/// Rejects a name that is not a single path component: a snapshot may come from an attacker.
 fn check_name(name: &[u8]) -> Result<()> {
     let is_special = matches!(name, b"" | b"." | b"..");
     if is_special || name.iter().any(|&byte| byte == b'/' || byte == 0) {
@@ -355,7 +357,7 @@ fn check_name(name: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Why an ordinary user has no devices.
+/// Explains why an ordinary user cannot restore device nodes.
 fn explain_device(error: Error, kind: FileKind) -> Error {
     let is_device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
     if is_device && error.kind() == Kind::Denied {

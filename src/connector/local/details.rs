@@ -1,12 +1,12 @@
-//! Extended attributes and inode flags: what `lstat` does not tell.
+//! Extended attributes and inode flags: metadata that `lstat` does not report.
 //!
-//! Attributes are recorded as the kernel lists them, whatever their name space, since
-//! what is left out cannot be restored: POSIX ACLs (`system.posix_acl_*`), capabilities
-//! and labels (`security.*`) are attributes like any other. Two sorts are left out:
-//! those we may not read, and those that are [views](VIEWS) of something else.
+//! Attributes of all name spaces are recorded as the kernel lists them: POSIX ACLs
+//! (`system.posix_acl_*`), capabilities and labels (`security.*`) are attributes like any other,
+//! and an attribute that is omitted cannot be restored. Two kinds are omitted: those that the
+//! process may not read, and those that are [views](VIEWS) of other data.
 //!
-//! Every buffer has the size of the kernel's own limit, so no attribute that grows
-//! between two calls can make us ask again. It must not know what the attributes mean.
+//! Every buffer has the maximum size of the kernel, so an attribute that grows between two calls
+//! does not require a retry. This module does not know the meaning of the attributes.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -21,27 +21,26 @@ use crate::connector::{Details, FileKind};
 use crate::error::{During, Result};
 use crate::util::printable::printable;
 
-/// Attributes by name, sorted.
+/// Attributes, sorted by name.
 pub(super) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// The longest value and the longest list of names that Linux hands out
-/// (`XATTR_SIZE_MAX` and `XATTR_LIST_MAX` of `linux/limits.h`).
+/// The maximum size of a value and of a list of names in Linux (`XATTR_SIZE_MAX` and
+/// `XATTR_LIST_MAX` of `linux/limits.h`).
 const MAX_XATTR_BYTES: usize = 64 << 10;
 
-/// Where the kernel's answer goes: on the stack, never cleared, since most files have no
-/// attributes and should not pay for those that do.
+/// The buffer for results of the kernel. It is on the stack and not cleared, since most files have
+/// no attributes and should not pay for those that do.
 type Buffer = [MaybeUninit<u8>; MAX_XATTR_BYTES];
 
-/// Attributes that some kernels list but nobody stored: where AFS, Ceph and Lustre keep
-/// a file and what it adds up to, and the protocol of a socket. They cannot be set, or
-/// would tie the file to a place it no longer has.
+/// Attributes that some kernels list although they are not stored: the placement and the statistics
+/// of a file in AFS, Ceph and Lustre, and the protocol of a socket. They cannot be set, or would
+/// bind the file to its former placement.
 const VIEWS: [&[u8]; 4] = [b"afs.", b"ceph.", b"lustre.", b"system.sockprotoname"];
 
-/// The inode flags that a user or root can set again, as `chattr(1)` names them.
+/// The inode flags that a user or root can set again, with their letters in `chattr(1)`.
 ///
-/// Left out are those that tell how the file system stores the inode (extents, index,
-/// inline data, huge, verity, encrypted), and case folding, which only an empty
-/// directory takes.
+/// Excluded are flags that describe how the file system stores the inode (extents, index, inline
+/// data, huge, verity, encrypted), and case folding, which can only be set on an empty directory.
 pub(super) const SETTABLE_FLAGS: u32 = 0x0000_0001 // s  zero when deleted
     | 0x0000_0002 // u  can be undeleted
     | 0x0000_0004 // c  compressed
@@ -59,7 +58,7 @@ pub(super) const SETTABLE_FLAGS: u32 = 0x0000_0001 // s  zero when deleted
     | 0x0200_0000 // x  direct access
     | 0x2000_0000; // P  project is inherited
 
-/// Attributes and flags of an open file or directory.
+/// Returns attributes and flags of an open file or directory.
 pub(super) fn details_of_open(file: BorrowedFd<'_>) -> Result<Details> {
     let xattrs = xattrs(&Inode::Open(file))?;
     Ok(Details {
@@ -69,8 +68,8 @@ pub(super) fn details_of_open(file: BorrowedFd<'_>) -> Result<Details> {
     })
 }
 
-/// Attributes of a directory that we may not read, only pass through. Opened that way it
-/// does not answer about flags.
+/// Returns the attributes of a directory that the process may search but not read. The kernel does
+/// not report flags for its `O_PATH` descriptor.
 pub(super) fn details_of_passed(dir: BorrowedFd<'_>) -> Result<Details> {
     Ok(Details {
         xattrs: xattrs(&Inode::Passed(dir))?,
@@ -78,8 +77,8 @@ pub(super) fn details_of_passed(dir: BorrowedFd<'_>) -> Result<Details> {
     })
 }
 
-/// Attributes of what must not be opened, and where it points if it is a link. Such an
-/// inode has no flags that could be asked for.
+/// Returns the attributes of an entry that must not be opened, and the target of a symbolic link.
+/// Its flags cannot be read.
 pub(super) fn details_of_unopened(
     dir: BorrowedFd<'_>,
     name: &[u8],
@@ -98,21 +97,21 @@ pub(super) fn details_of_unopened(
     })
 }
 
-/// Whose attributes to read.
+/// The inode whose attributes are read.
 pub(super) enum Inode<'a> {
     /// An open file or directory.
     Open(BorrowedFd<'a>),
-    /// A directory opened only to be passed through (`O_PATH`).
+    /// A directory opened with `O_PATH`, for searching only.
     Passed(BorrowedFd<'a>),
-    /// A name in an open directory: a link, device, FIFO or socket, which must not be
-    /// opened to be asked.
+    /// A name in an open directory: a symbolic link, device, FIFO or socket, which must not be
+    /// opened.
     Named(BorrowedFd<'a>, &'a [u8]),
 }
 
-/// The extended attributes of `inode`, sorted by name.
+/// Reads the extended attributes of `inode`, sorted by name.
 ///
-/// None where the file system has none, or, for an inode that is not open, where `/proc`
-/// is not mounted: there is no other way to ask.
+/// Returns none if the file system does not support them, or if `/proc` is not mounted and the
+/// inode is not open: there is no other way to read them.
 pub(super) fn xattrs(inode: &Inode<'_>) -> Result<Xattrs> {
     let asked = Asked::new(inode);
     let mut buffer: Buffer = [MaybeUninit::uninit(); MAX_XATTR_BYTES];
@@ -129,7 +128,7 @@ pub(super) fn xattrs(inode: &Inode<'_>) -> Result<Xattrs> {
     Ok(xattrs)
 }
 
-/// The values of the attributes in `names`, each of which ends in a zero byte.
+/// Reads the values of the attributes in `names`, which are zero-terminated.
 fn values(asked: &Asked<'_>, names: &[u8]) -> Result<Xattrs> {
     let mut xattrs = Xattrs::new();
     let mut buffer: Buffer = [MaybeUninit::uninit(); MAX_XATTR_BYTES];
@@ -152,17 +151,18 @@ fn values(asked: &Asked<'_>, names: &[u8]) -> Result<Xattrs> {
     Ok(xattrs)
 }
 
-/// Removed since it was listed, or not for us to read, or listed without being there.
+/// The attribute was removed since it was listed, or may not be read, or is listed but not present.
 fn is_unreadable(cause: Errno) -> bool {
     [Errno::NODATA, Errno::ACCESS, Errno::PERM, Errno::NOTSUP].contains(&cause)
 }
 
-/// How to ask: by descriptor, or by a path through `/proc` where there is none to read from.
+/// How the attributes are read: by descriptor, or by a path in `/proc` if no readable descriptor
+/// exists.
 enum Asked<'a> {
     File(BorrowedFd<'a>),
-    /// Follows the magic link to the directory itself.
+    /// A path whose magic link is followed to the directory itself.
     Followed(Vec<u8>),
-    /// Stops at the last name.
+    /// A path whose last component is not followed.
     Unfollowed(Vec<u8>),
 }
 
@@ -198,8 +198,8 @@ impl<'a> Asked<'a> {
         Ok(value)
     }
 
-    /// Whether `cause` means that there are no attributes to have. For a path that
-    /// includes `/proc` not being there.
+    /// Whether `cause` means that there are no attributes. For a path this includes a missing
+    /// `/proc`.
     fn has_none(&self, cause: Errno) -> bool {
         let by_path = !matches!(self, Asked::File(_));
         let no_path = [Errno::NOENT, Errno::NOTDIR, Errno::ACCESS, Errno::PERM];
@@ -207,13 +207,13 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The path under which the kernel shows the open directory `dir` to this process.
+/// Returns the path of the open directory `dir` in `/proc`.
 fn proc_path(dir: BorrowedFd<'_>) -> Vec<u8> {
     format!("/proc/self/fd/{}", dir.as_raw_fd()).into_bytes()
 }
 
-/// The flags of an open file or directory that can be [set again](SETTABLE_FLAGS); 0
-/// where the file system has none.
+/// Returns the flags of an open file or directory that can be [set again](SETTABLE_FLAGS), or 0 if
+/// the file system does not support flags.
 pub(super) fn flags(file: impl AsFd) -> Result<u32> {
     match ioctl_getflags(file) {
         Ok(flags) => Ok(flags.bits() & SETTABLE_FLAGS),

@@ -1,13 +1,13 @@
-//! [`Directory`]: an open directory of a destination, and what new files in it start with.
+//! [`Directory`]: an open directory of a destination, and the initial attributes of new files in
+//! it.
 //!
-//! Everything below is reached through its descriptor, one name at a time, and no
-//! call follows a link: a directory that is swapped for a link while we work leads
-//! nowhere else.
+//! Everything below it is accessed through its descriptor, one name at a time, and no call follows
+//! a symbolic link: replacing a directory by a link during the restore does not redirect it.
 //!
-//! It also knows what spares a call for each file: whose a new file will be, and
-//! which permissions are open to it. On a file system that maps owners (a squashed
-//! NFS, an id-mapped mount) that is not the user we are, so it is trusted only where
-//! a directory we have just made came out as expected.
+//! It also caches facts that save a system call per file: the owner and the effective permissions
+//! of a new file. On a file system that maps owners (NFS with squashing, an id-mapped mount) this
+//! owner is not the user of the process. Therefore the assumption is used only if a directory that
+//! was just created had the expected owner.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
@@ -25,16 +25,16 @@ use crate::connector::{Attributes, Identity, Made, Metadata, Permissions};
 use crate::error::{Error, Kind, Result};
 
 const SETGID: u32 = 0o2000;
-/// The owner may list, change and enter.
+/// Read, write and search permission for the owner.
 const OWNER_ALL: u32 = 0o700;
-/// What a plain `mkdir` asks for, and the umask takes from.
+/// The mode that a plain `mkdir` requests, before the umask is applied.
 const PLAIN_DIRECTORY: u32 = 0o777;
-/// The longest default ACL we look at: 8,000 entries.
+/// The maximum length of a default ACL that is read: 8,000 entries.
 const ACL_LIMIT_BYTES: usize = 65536;
-/// The mode of what is made, until its attributes are put on: nobody else's business.
+/// The mode of a new file until its attributes are set: accessible only to its owner.
 pub(super) const PRIVATE_FILE: u32 = 0o600;
 
-/// How a directory is opened: never through a link.
+/// The flags for opening a directory: never through a symbolic link.
 const HOW: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
@@ -43,21 +43,21 @@ const HOW: OFlags = OFlags::RDONLY
 /// An open directory.
 pub(super) struct Directory {
     fd: OwnedFd,
-    /// What it was like when it was opened, before it was opened up.
+    /// Its metadata when it was opened, before its mode was extended.
     pub(super) metadata: Metadata,
     pub(super) made: Made,
-    /// Whose a new file in it will be, if that is certain.
+    /// The owner of a new file in it, if certain.
     owner_of_new: Option<Owner>,
-    /// The permissions its default ACL leaves to new files; `None` without one.
+    /// The permissions that its default ACL leaves to new files; `None` without a default ACL.
     acl_mode: Option<u32>,
-    /// Whether another user can put another directory in its place while root restores.
+    /// Whether another user can replace it by another directory while root restores.
     is_exposed: bool,
-    /// The user that a file created in it belongs to, once that is known.
+    /// The user that owns new files in it, once known.
     maker: OnceLock<u32>,
 }
 
 impl Directory {
-    /// Takes an open directory, which was just `made` in `parent` or existed.
+    /// Wraps an open directory, which was just `made` in `parent` or existed before.
     pub(super) fn new(fd: OwnedFd, made: Made, parent: Option<&Directory>) -> Result<Directory> {
         let metadata = stat_fd(&fd)?;
         let acl_mode = match (made, parent) {
@@ -81,8 +81,8 @@ impl Directory {
         })
     }
 
-    /// Makes the directory `name`, private until it gets its permissions if it does, or
-    /// opens the one that is there if it may get `attributes`.
+    /// Creates the directory `name`, with mode 0700 if its permissions are set later, or opens the
+    /// existing one if it may get `attributes`.
     pub(super) fn enter(
         &self,
         name: &[u8],
@@ -106,8 +106,7 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Opens the directory `name` as [`Directory::enter`] does, if it is there, but changes
-    /// nothing.
+    /// Opens the directory `name` like [`Directory::enter`] if it exists, but changes nothing.
     pub(super) fn look(
         &self,
         name: &[u8],
@@ -125,21 +124,22 @@ impl Directory {
         Ok(Some(directory))
     }
 
-    /// Takes an open directory in which nothing is created, not even to learn who owns it.
+    /// Wraps an open directory in which nothing is created, not even to determine the owner of new
+    /// files.
     pub(super) fn for_looking(fd: OwnedFd) -> Result<Directory> {
         let directory = Directory::new(fd, Made::Existed, None)?;
         directory.maker.get_or_init(|| geteuid().as_raw());
         Ok(directory)
     }
 
-    /// Which directory it is, if another one could be put in its place.
+    /// Returns the identity of the directory if another user could replace it.
     pub(super) fn exposed_identity(&self) -> Option<Identity> {
         self.is_exposed.then(|| self.metadata.identity())
     }
 
-    /// The user that a file created in this directory belongs to. A file system that maps
-    /// owners can make this another user than the one who runs. Found out once, with a file
-    /// that is held open: no other user can put another one in its place.
+    /// Returns the user that owns new files in this directory. On a file system that maps owners
+    /// this may not be the user of the process. Determined once, with a temporary file that is kept
+    /// open, so that no other user can replace it.
     pub(super) fn maker(&self) -> u32 {
         *self.maker.get_or_init(|| {
             let how = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -154,8 +154,8 @@ impl Directory {
         })
     }
 
-    /// Opens the directory `name`, which was just `made` or existed. One that does not let
-    /// its owner in is opened up.
+    /// Opens the directory `name`, which was just `made` or existed before. If its mode denies
+    /// access to its owner, extends the mode.
     pub(super) fn open(&self, name: &[u8], made: Made) -> Result<Directory> {
         let fd = match openat(&self.fd, name, HOW, Mode::empty()) {
             Err(Errno::ACCESS) => self.open_closed(name)?,
@@ -171,8 +171,8 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Opens the directory `name`, which does not even let us list it, as its owner.
-    /// Its mode is left as `enter` finds it, so that it is the one remembered.
+    /// Opens the directory `name`, which its owner may not list. The mode is changed only for the
+    /// opening, so that `enter` sees and remembers the original one.
     fn open_closed(&self, name: &[u8]) -> Result<OwnedFd> {
         let path = openat(&self.fd, name, HOW | OFlags::PATH, Mode::empty())?;
         let mode = stat_fd(&path)?.mode;
@@ -183,13 +183,13 @@ impl Directory {
         Ok(fd)
     }
 
-    /// Whether `enter` opened it up, so that its mode has to be given back.
+    /// Whether `enter` extended the mode, so that it must be restored.
     pub(super) fn is_closed_to_its_owner(&self) -> bool {
         self.metadata.mode & OWNER_ALL != OWNER_ALL && self.metadata.uid == geteuid().as_raw()
     }
 
-    /// What is known of a file just made in it with [`PRIVATE_FILE`], which without its
-    /// own permissions is to have `plain_mode` as far as umask or default ACL allow.
+    /// Returns the state of a file just created in it with [`PRIVATE_FILE`]. Without recorded
+    /// permissions it will get `plain_mode`, reduced by the umask or the default ACL.
     pub(super) fn before_of_new(&self, plain_mode: u32) -> Before {
         Before {
             owner: self.owner_of_new,
@@ -200,7 +200,7 @@ impl Directory {
         }
     }
 
-    /// What is known of this directory itself.
+    /// Returns the state of this directory itself.
     pub(super) fn before_of_itself(&self) -> Before {
         let owner = Owner {
             uid: self.metadata.uid,
@@ -229,12 +229,12 @@ impl Directory {
         }
     }
 
-    /// The mode a plain `mkdir` would have given it, with the setgid it inherited.
+    /// The mode that a plain `mkdir` would have set, with the setgid bit that it inherited.
     fn plain_mode(&self) -> u32 {
         (PLAIN_DIRECTORY & self.open_bits()) | (self.metadata.mode & SETGID)
     }
 
-    /// Whether new files get an ACL from it.
+    /// Whether new files inherit an ACL from it.
     fn inherited(&self) -> Inherited {
         if self.acl_mode.is_some() {
             Inherited::Perhaps
@@ -243,7 +243,7 @@ impl Directory {
         }
     }
 
-    /// The permission bits that are left to new files: a default ACL replaces the umask.
+    /// The permission bits that new files can have: a default ACL replaces the umask.
     fn open_bits(&self) -> u32 {
         self.acl_mode.unwrap_or(!umask() & 0o777)
     }
@@ -255,11 +255,11 @@ impl AsFd for Directory {
     }
 }
 
-/// Whose a file made in the new directory `metadata` will be.
+/// Returns the owner of a file created in the new directory `metadata`, if certain.
 ///
-/// The user is the one the directory came out with. The group is the directory's if
-/// that is setgid, else ours or, on a mount with `grpid`, the directory's: certain
-/// only when these are the same.
+/// The user is that of the directory. The group is that of the directory if it has setgid,
+/// otherwise that of the process or, on a mount with `grpid`, that of the directory. It is certain
+/// only if these are equal.
 fn owner_of_new(metadata: &Metadata) -> Option<Owner> {
     let is_group_certain = metadata.mode & SETGID != 0 || metadata.gid == getegid().as_raw();
     let is_certain = is_group_certain && metadata.uid == geteuid().as_raw();
@@ -269,7 +269,7 @@ fn owner_of_new(metadata: &Metadata) -> Option<Owner> {
     })
 }
 
-/// The permissions the default ACL of `fd` leaves to new files, if it has one.
+/// Returns the permissions that the default ACL of `fd` leaves to new files, if it has one.
 fn default_acl_mode(fd: BorrowedFd<'_>) -> Option<u32> {
     let length = fgetxattr_query(fd, ACL_DEFAULT).ok()?;
     let mut acl = vec![0; length.min(ACL_LIMIT_BYTES)];
@@ -277,7 +277,7 @@ fn default_acl_mode(fd: BorrowedFd<'_>) -> Option<u32> {
     Some(acl_mode(acl.get(..length)?))
 }
 
-/// In the words of somebody who restores.
+/// Explains the error in terms of the restore.
 fn not_a_directory(errno: Errno, made: Made) -> Error {
     match errno {
         Errno::NOTDIR | Errno::LOOP => Error::new(
@@ -291,15 +291,15 @@ fn not_a_directory(errno: Errno, made: Made) -> Error {
     }
 }
 
-/// The process's umask, asked for once. `umask` itself can only be asked by changing it,
-/// so the kernel's account of the process is read; where there is none, it is changed
-/// for a moment to the strictest value, which can only make files of other threads more private.
+/// Returns the umask of the process, determined once. The `umask` call can read it only by changing
+/// it, so it is read from `/proc`. If that is not available, it is briefly set to the strictest
+/// value, which at most makes files of other threads more private.
 fn umask() -> u32 {
     static UMASK: OnceLock<u32> = OnceLock::new();
     *UMASK.get_or_init(|| umask_told().unwrap_or_else(umask_changed))
 }
 
-/// From the line `Umask:\t0022`.
+/// Parses the line `Umask:\t0022`.
 fn umask_told() -> Option<u32> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let octal = status
@@ -308,7 +308,7 @@ fn umask_told() -> Option<u32> {
     u32::from_str_radix(octal.trim(), 8).ok()
 }
 
-/// By changing it and changing it back.
+/// Reads the umask by changing it and changing it back.
 fn umask_changed() -> u32 {
     let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
     rustix::process::umask(mask);

@@ -1,20 +1,19 @@
-//! [`Draft`]: a name being given to something new, all or nothing.
+//! [`Draft`]: the atomic creation of an entry under its name.
 //!
-//! What replaces an existing entry, and any large file, is made under a temporary
-//! name in the same directory, `.plakar-XXXXXXXX.tmp`, and renamed when it is whole:
-//! a crash leaves the old version and a temporary file, never a half-written one.
+//! An entry that replaces another one, and any large file, is created under a temporary name in the
+//! same directory, `.plakar-XXXXXXXX.tmp`, and renamed when it is complete. A crash leaves the old
+//! version and a temporary file, never a partial file.
 //!
-//! A *small* file whose name is free is made under that name at once, since the
-//! rename is a quarter of the cost of such a file (3 of 11 us on ext4) and
-//! protects nothing that was there. A crash in the microseconds between making and
-//! finishing leaves a short file of mode 0600 with today's time, which no later
-//! restore takes for the finished one. `O_EXCL` sees to it that a link under that
-//! name is not followed.
+//! A *small* file whose name is unused is created directly under its name. The rename would take a
+//! quarter of the time for such a file (3 of 11 us on ext4), and there is no old version to
+//! protect. A crash in the microseconds between creation and completion leaves a truncated file
+//! with mode 0600 and the current time, which no later restore mistakes for a complete one.
+//! `O_EXCL` ensures that a symbolic link with that name is not followed.
 //!
-//! A draft dropped before it is published is removed. Killed restores leave their
-//! temporary names behind; a later restore neither reads nor removes them, as it
-//! cannot tell them from those of one still running. To remove them by hand:
-//! `find DIR -name '.plakar-????????.tmp' -delete`.
+//! A draft that is dropped before it is published is removed. A killed restore leaves its temporary
+//! files behind. A later restore neither reads nor removes them, because they could belong to a
+//! restore that is still running. To remove them manually: `find DIR -name '.plakar-????????.tmp'
+//! -delete`.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::AsFd;
@@ -30,31 +29,31 @@ use super::stat::stat_at;
 use crate::connector::FileKind;
 use crate::error::{Error, Kind, Result};
 
-/// How many temporary names are tried before giving up: they are as good as random,
-/// so a second one is hardly ever needed.
+/// The maximum number of temporary names tried. The names are random, so a second attempt is rarely
+/// needed.
 const TRIES: u32 = 100;
 
-/// Under which name something is made.
+/// The name under which an entry is created.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Under {
-    /// Its own if that is free, else a temporary one.
+    /// Its final name if that is unused, otherwise a temporary name.
     OwnName,
-    /// A temporary one.
+    /// A temporary name.
     TemporaryName,
 }
 
-/// Something new that will be called `name`.
+/// A new entry whose final name is `name`.
 pub(super) struct Draft {
     pub(super) directory: Arc<Directory>,
     pub(super) name: Vec<u8>,
-    /// What it is called until then, if not `name`.
+    /// The temporary name, unless it was created under `name`.
     temporary: Option<Vec<u8>>,
     is_published: AtomicBool,
 }
 
 impl Draft {
-    /// Has `make` make it, and tells what that returned. `make` is given a name and must
-    /// fail with `EEXIST` if that is taken.
+    /// Calls `make` to create the entry, and returns its result. `make` gets the name and must fail
+    /// with `EEXIST` if it is in use.
     ///
     /// # Errors
     /// [`Kind::Exists`] if `name` is a directory.
@@ -81,12 +80,12 @@ impl Draft {
         Ok((draft(Some(temporary)), made))
     }
 
-    /// What it is called now.
+    /// The current name of the entry.
     pub(super) fn current_name(&self) -> &[u8] {
         self.temporary.as_deref().unwrap_or(&self.name)
     }
 
-    /// Gives it its name, replacing what is there unless it is a directory.
+    /// Renames the entry to its final name. Replaces anything except a directory.
     pub(super) fn publish(&self) -> Result<()> {
         if let Some(temporary) = &self.temporary {
             let directory = self.directory.as_fd();
@@ -104,13 +103,13 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if !self.is_published.load(Ordering::Acquire) {
-            // Nobody is left to be told: what stays has the name of a temporary file.
+            // The error cannot be reported from here. The remaining file has a temporary name.
             let _ = unlinkat(&*self.directory, self.current_name(), AtFlags::empty());
         }
     }
 }
 
-/// Has `make` make something under a name that is free.
+/// Calls `make` with an unused temporary name.
 pub(super) fn make_temporary<T>(
     make: impl Fn(&[u8]) -> rustix::io::Result<T>,
 ) -> Result<(Vec<u8>, T)> {
@@ -127,7 +126,7 @@ pub(super) fn make_temporary<T>(
     ))
 }
 
-/// A name nobody else uses: counted from a random start.
+/// Returns a name that is not in use: a counter with a random start.
 fn temporary_name() -> Vec<u8> {
     static START: OnceLock<u64> = OnceLock::new();
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -145,7 +144,7 @@ fn refuse_directory(directory: &Directory, name: &[u8]) -> Result<()> {
     }
 }
 
-/// In the words of somebody who restores.
+/// Explains the error in terms of the restore.
 pub(super) fn is_directory() -> Error {
     Error::new(
         Kind::Exists,

@@ -1,6 +1,6 @@
-//! An open regular file of this machine: its bytes, and where its holes are.
+//! An open local regular file: its contents and its holes.
 //!
-//! It must not know how files are found. See `source.rs` for the system calls it makes.
+//! This module does not know how files are found. `source.rs` lists the system calls.
 
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,31 +14,31 @@ use super::stat::stat_fd;
 use crate::connector::{Details, FileKind, Metadata, SourceFile};
 use crate::error::{During, Error, Kind, Result};
 
-/// The most runs of data we report. Each costs 16 bytes of memory and as much in the
-/// snapshot, so a hostile file of alternating blocks and holes costs a mebibyte, not
-/// a gigabyte. Beyond it the smallest holes are read as the zeros they stand for.
+/// The maximum number of data ranges reported. Each takes 16 bytes in memory and in the snapshot,
+/// so a malicious file of alternating blocks and holes takes one mebibyte and not one gigabyte.
+/// Beyond the limit the smallest holes are read as zeros.
 const MAX_RUNS: usize = 1 << 16;
 
-/// The smallest hole that file systems make: where merging runs begins.
+/// The smallest hole of common file systems, the start value for merging ranges.
 const SMALLEST_HOLE_BYTES: u64 = 4096;
 
 /// A regular file, open for reading.
 pub(super) struct LocalFile {
     fd: OwnedFd,
-    /// What it was when it was opened.
+    /// The metadata when it was opened.
     opened: Metadata,
     position: u64,
 }
 
 impl LocalFile {
-    /// Opens the regular file `name` of `dir`, as [`crate::connector::SourceDir::open_file`]
-    /// promises. The second value tells what became of `atime`.
+    /// Opens the regular file `name` of `dir` with the guarantees of
+    /// [`crate::connector::SourceDir::open_file`]. The second value is the `atime` mode in effect.
     pub(super) fn open(
         dir: BorrowedFd<'_>,
         name: &[u8],
         atime: Atime,
     ) -> Result<(LocalFile, Atime)> {
-        // Without O_NONBLOCK opening a FIFO waits for somebody to write to it.
+        // Without O_NONBLOCK, opening a FIFO blocks until another process opens it for writing.
         let (fd, atime) =
             match open_keeping_atime(dir, name, OFlags::NONBLOCK | OFlags::NOCTTY, atime) {
                 Err(Errno::LOOP | Errno::NXIO) => return Err(not_a_file()),
@@ -74,9 +74,9 @@ impl SourceFile for LocalFile {
             let got = retry_on_intr(|| read(&self.fd, &mut buffer[filled..])).during(|| "read")?;
             filled += got;
             self.position += got as u64;
-            // A short read up to the size it was opened with is the end of it: a small
-            // file is spared the call that would only say so again. Files of `/proc`
-            // have size 0 and are read until there is no more.
+            // A short read up to the original size is the end of the file. This saves a small file
+            // the call that would only confirm it. Files in `/proc` have size 0 and are read until
+            // a read returns nothing.
             if got == 0 || (filled < buffer.len() && self.position == self.opened.size_bytes) {
                 break;
             }
@@ -98,7 +98,7 @@ impl SourceFile for LocalFile {
             return Ok(everything());
         }
         let runs = find_runs(self.fd.as_fd(), size_bytes);
-        // Looking for holes moved the file's position.
+        // The search for holes has moved the file offset.
         seek(&self.fd, SeekFrom::Start(self.position)).during(|| "seek")?;
         match runs {
             Ok(runs) => Ok(runs),
@@ -108,7 +108,7 @@ impl SourceFile for LocalFile {
     }
 }
 
-/// The runs of data in the first `size_bytes` of `file`, with `lseek(2)`.
+/// Returns the data ranges in the first `size_bytes` of `file`, with `lseek(2)`.
 fn find_runs(file: BorrowedFd<'_>, size_bytes: u64) -> Result<Vec<Range<u64>>, Errno> {
     let mut runs = Runs::default();
     let mut offset = 0;
@@ -121,7 +121,7 @@ fn find_runs(file: BorrowedFd<'_>, size_bytes: u64) -> Result<Vec<Range<u64>>, E
         if start >= size_bytes {
             break;
         }
-        // The file may shrink or fill up as we look: whatever the kernel says, go on.
+        // The file may be truncated or filled meanwhile: continue with any result.
         let end = match seek(file, SeekFrom::Hole(start)) {
             Ok(end) if end > start => end.min(size_bytes),
             Ok(_) | Err(Errno::NXIO) => size_bytes,
@@ -133,10 +133,10 @@ fn find_runs(file: BorrowedFd<'_>, size_bytes: u64) -> Result<Vec<Range<u64>>, E
     Ok(runs.list)
 }
 
-/// Runs of data in order, never more than [`MAX_RUNS`].
+/// Data ranges in order, at most [`MAX_RUNS`].
 struct Runs {
     list: Vec<Range<u64>>,
-    /// Holes below this are not worth a run of their own.
+    /// Smaller holes are not kept as holes.
     smallest_hole_bytes: u64,
 }
 
@@ -150,8 +150,8 @@ impl Default for Runs {
 }
 
 impl Runs {
-    /// Appends `run`. When there are too many, holes are filled in, smallest first,
-    /// until half of the runs are left.
+    /// Appends `run`. If there are too many ranges, fills holes, smallest first, until at most half
+    /// of the ranges remain.
     fn push(&mut self, run: Range<u64>) {
         self.list.push(run);
         if self.list.len() <= MAX_RUNS {
@@ -171,7 +171,7 @@ impl Runs {
     }
 }
 
-/// What was listed as a regular file is something else by now.
+/// The error for an entry that is no longer a regular file.
 fn not_a_file() -> Error {
     Error::new(Kind::Failed, "not a regular file").during("open")
 }
@@ -184,7 +184,7 @@ mod tests {
     fn too_many_runs_lose_their_smallest_holes_and_no_data() {
         let mut runs = Runs::default();
         let total = MAX_RUNS as u64 + 1;
-        // Blocks 4 KiB apart, but for one hole of a gibibyte half way.
+        // Blocks at a distance of 4 KiB, except for one hole of one gibibyte in the middle.
         let start = |n: u64| n * 8192 + if n < total / 2 { 0 } else { 1 << 30 };
         for n in 0..total {
             runs.push(start(n)..start(n) + 4096);

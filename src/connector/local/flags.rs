@@ -1,9 +1,8 @@
-//! Inode flags: what `chattr` sets, the last thing put on an entry.
+//! Inode flags as set by `chattr`, the last attribute set on an entry.
 //!
-//! An immutable or append-only inode refuses every other change, being renamed,
-//! replaced or linked among them. So its flags are set when it has its name, and
-//! [`unlocked`] lifts them for a moment where a second name or a newer version of
-//! the file has to pass.
+//! An immutable or append-only inode refuses all other changes, including rename, replacement and
+//! hard links. Therefore its flags are set after it has its final name, and [`unlocked`]
+//! temporarily clears them to add a hard link or to replace the file by a newer version.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -15,11 +14,11 @@ use super::node::Node;
 use crate::connector::{Attributes, Lost, Made, Permissions};
 use crate::error::{During, Result};
 
-/// What holds an inode fast.
+/// The flags that prevent changes of an inode.
 const LOCKS: IFlags = IFlags::IMMUTABLE.union(IFlags::APPEND);
 
-/// The flags a user may set. The others describe how the file system keeps the
-/// inode (extents, inline data) and must stay as they are.
+/// The flags that a user may set. The others describe how the file system stores the inode
+/// (extents, inline data) and must be kept.
 const SETTABLE: IFlags = LOCKS
     .union(IFlags::COMPRESSED)
     .union(IFlags::DIRSYNC)
@@ -34,8 +33,8 @@ const SETTABLE: IFlags = LOCKS
     .union(IFlags::TOPDIR)
     .union(IFlags::UNRM);
 
-/// Puts the flags of `attributes` on the open file or directory `fd`, which was `made` by us
-/// and has none of its own, or existed.
+/// Sets the flags of `attributes` on the open file or directory `fd`, which either was just created
+/// (and has no flags) or existed, according to `made`.
 pub(super) fn put(
     fd: BorrowedFd<'_>,
     attributes: &Attributes<'_>,
@@ -51,8 +50,8 @@ pub(super) fn put(
     Ok(())
 }
 
-/// Puts attributes on a file or directory that has its name; one that was there before
-/// may be locked by its flags, which are lifted for it.
+/// Sets attributes on a file or directory that has its final name. If it existed before, it may be
+/// locked by its flags, which are cleared first.
 pub(super) fn put_on(
     file: impl AsFd,
     made: Made,
@@ -69,17 +68,17 @@ pub(super) fn put_on(
     Ok(lost)
 }
 
-/// Sets the flags `wanted` and clears the others.
+/// Sets the flags `wanted` and clears the other settable ones.
 ///
-/// Locking an inode needs a capability that even root may lack: the other flags are
-/// then set without the locks.
+/// Locking an inode requires a capability that even root may lack. In that case the other flags are
+/// set without the locks.
 fn set(fd: BorrowedFd<'_>, wanted: u32, made: Made) -> Result<Given> {
     let wanted = IFlags::from_bits_retain(wanted) & SETTABLE;
     if wanted.is_empty() && made == Made::New {
         return Ok(Given::Yes);
     }
     let Ok(now) = ioctl_getflags(fd) else {
-        // No flags on this file system; then only those asked for are missing.
+        // The file system does not support flags: only requested flags are missing.
         return Ok(if wanted.is_empty() {
             Given::Yes
         } else {
@@ -97,7 +96,8 @@ fn set(fd: BorrowedFd<'_>, wanted: u32, made: Made) -> Result<Given> {
     Ok(Given::No)
 }
 
-/// Lifts the locks of `fd`, if it has any and we may, and tells what its flags were.
+/// Clears the locks of `fd`, if it has any and the process may clear them. Returns the previous
+/// flags.
 pub(super) fn lift(fd: BorrowedFd<'_>) -> Option<IFlags> {
     let flags = ioctl_getflags(fd)
         .ok()
@@ -107,8 +107,8 @@ pub(super) fn lift(fd: BorrowedFd<'_>) -> Option<IFlags> {
         .map(|()| flags)
 }
 
-/// Does `act`, which needs the file `name` in `dir` to be free of locks. Costs nothing
-/// unless it is refused; the flags are put back, as the file may have other names.
+/// Runs `act`, which requires that the file `name` in `dir` is not locked. Has no cost unless `act`
+/// is refused. The flags are restored afterwards, since the file may have other names.
 pub(super) fn unlocked(
     dir: BorrowedFd<'_>,
     name: &[u8],
@@ -123,7 +123,7 @@ pub(super) fn unlocked(
     let file = openat(dir, name, how, Mode::empty()).map_err(|_| refused)?;
     let flags = lift(file.as_fd()).ok_or(refused)?;
     let outcome = act();
-    // A lock we just lifted can be set again; where not, the act has still been done.
+    // A lock that was just cleared can be set again; if not, `act` has succeeded nevertheless.
     let _ = ioctl_setflags(&file, flags);
     outcome
 }

@@ -1,4 +1,4 @@
-//! The local file system as source and destination.
+//! The local file system as a source and as a destination.
 
 mod attributes;
 mod destination;

@@ -1,11 +1,11 @@
-//! Names of users and groups, and their numbers.
+//! Names of users and groups, and their numeric ids.
 //!
-//! Read once from `/etc/passwd` and `/etc/group`, then immutable, so that any number of
-//! threads look names up without a lock. Users that only LDAP, NIS or another service of
-//! NSS knows are recorded by number alone: a static binary has no NSS, and asking a
-//! directory server about each of a million files would be no favour to anyone.
+//! They are read once from `/etc/passwd` and `/etc/group` and then immutable, so threads look them
+//! up without a lock. Users known only to LDAP, NIS or another NSS service are recorded by number:
+//! a static binary has no NSS, and querying a directory server for each of a million files would
+//! overload it.
 //!
-//! It must not know what the names are for.
+//! This module does not know the purpose of the names.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,25 +13,25 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-/// The most we read of either file. A site with a million local users needs 64 MB; a
-/// file longer than this is not one of users.
+/// The maximum number of bytes read from either file. A site with a million local users needs 64
+/// MB.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// The users and groups of this machine.
+/// The local users and groups.
 pub(super) struct Names {
     users: Table,
     groups: Table,
 }
 
 impl Names {
-    /// Those of this machine, read at the first call.
+    /// Returns the local users and groups, which are read at the first call.
     pub(super) fn shared() -> &'static Names {
         static NAMES: OnceLock<Names> = OnceLock::new();
         NAMES.get_or_init(Names::of_this_machine)
     }
 
-    /// Reads `/etc/passwd` and `/etc/group`. A file that is missing or cannot be read
-    /// knows nobody: names are a courtesy, the numbers are recorded in any case.
+    /// Reads `/etc/passwd` and `/etc/group`. A missing or unreadable file counts as empty: names
+    /// are optional, and the numbers are always recorded.
     fn of_this_machine() -> Names {
         Names {
             users: Table::read(Path::new("/etc/passwd")),
@@ -39,29 +39,29 @@ impl Names {
         }
     }
 
-    /// What user `uid` is called.
+    /// Returns the name of the user `uid`.
     pub(super) fn user(&self, uid: u32) -> Option<Arc<str>> {
         self.users.names.get(&uid).cloned()
     }
 
-    /// What group `gid` is called.
+    /// Returns the name of the group `gid`.
     pub(super) fn group(&self, gid: u32) -> Option<Arc<str>> {
         self.groups.names.get(&gid).cloned()
     }
 
-    /// The number of the user called `name`.
+    /// Returns the numeric id of the user `name`.
     pub(super) fn uid(&self, name: &str) -> Option<u32> {
         self.users.ids.get(name).copied()
     }
 
-    /// The number of the group called `name`.
+    /// Returns the numeric id of the group `name`.
     pub(super) fn gid(&self, name: &str) -> Option<u32> {
         self.groups.ids.get(name).copied()
     }
 }
 
-/// One of the two files. Where a number or a name occurs twice the first line wins, as
-/// in `getpwuid(3)` and `getpwnam(3)`.
+/// One of the two files. If a number or a name occurs more than once, the first line wins, as in
+/// `getpwuid(3)` and `getpwnam(3)`.
 #[derive(Default)]
 struct Table {
     names: HashMap<u32, Arc<str>>,
@@ -69,7 +69,7 @@ struct Table {
 }
 
 impl Table {
-    /// The table in the file `path`, empty if that cannot be read.
+    /// Reads the file `path`. Returns an empty table if it cannot be read.
     fn read(path: &Path) -> Table {
         let mut text = Vec::new();
         match File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut text)) {
@@ -78,7 +78,7 @@ impl Table {
         }
     }
 
-    /// The table that `text` spells out.
+    /// Parses the lines of `text`.
     fn parse(text: &[u8]) -> Table {
         let mut table = Table::default();
         for line in text.split(|&byte| byte == b'\n') {
@@ -91,8 +91,8 @@ impl Table {
     }
 }
 
-/// Name and number of `name:password:number:...`. Comments and the `+` and `-` lines
-/// that refer to NIS are nobody.
+/// Parses `name:password:number:...`. Comments, and lines with `+` or `-` that refer to NIS, are
+/// skipped.
 fn parse_line(line: &[u8]) -> Option<(Arc<str>, u32)> {
     let mut fields = std::str::from_utf8(line).ok()?.split(':');
     let name = fields.next().filter(|name| !name.is_empty())?;

@@ -1,10 +1,10 @@
 //! [`LocalNewFile`], a file being restored, and [`LocalOldFile`], one being compared.
 //!
-//! Blocks are never allocated ahead: what is not written stays a hole, and a hole at
-//! the end comes from setting the length when everything else is written.
+//! Blocks are never preallocated: ranges that are not written remain holes, and a hole at the end
+//! is created by setting the length after everything else is written.
 //!
-//! A plain new file of ours costs five calls: `openat`, `pwrite64`, `fchmod`,
-//! `utimensat`, `close`; and `renameat` if it is large or replaces another.
+//! A plain new file owned by the user takes five system calls: `openat`, `pwrite64`, `fchmod`,
+//! `utimensat`, `close`; plus `renameat` if it is large or replaces another file.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -25,21 +25,21 @@ use super::trust::may_adopt;
 use crate::connector::{Attributes, FileKind, Identity, Lost, Made, NewFile, OldFile, Permissions};
 use crate::error::{During, Error, Kind, Result};
 
-/// Up to this size a file with a free name is made under it. It is one chunk of
-/// contents at most, so written in one go.
+/// The maximum size of a file that is created directly under an unused name. Such a file has at
+/// most one chunk, so its contents are written at once.
 const SMALL_BYTES: u64 = 1 << 20;
 
-/// A file under a temporary name, or a free one.
+/// A file under a temporary name or an unused final name.
 pub(super) struct LocalNewFile {
     file: File,
     draft: Draft,
     size_bytes: u64,
-    /// The end of the last part, as far as parts were written.
+    /// The end of the last range written so far.
     written_end: AtomicU64,
 }
 
 impl LocalNewFile {
-    /// Makes it, empty and private.
+    /// Creates the file, empty and with mode 0600.
     pub(super) fn create(
         directory: &Arc<Directory>,
         name: &[u8],
@@ -98,15 +98,15 @@ impl NewFile for LocalNewFile {
     }
 }
 
-/// A file that was there before, open for reading.
+/// An existing file, open for reading.
 pub(super) struct LocalOldFile {
     file: File,
     directory: Arc<Directory>,
 }
 
 impl LocalOldFile {
-    /// Opens the regular file `name`, if it may get `attributes`. Anything else, a FIFO that
-    /// nobody writes to among it, is an error and never a hang.
+    /// Opens the regular file `name`, provided that it may get `attributes`. Any other file type,
+    /// such as a FIFO without a writer, is an error and never blocks.
     pub(super) fn open(
         directory: &Arc<Directory>,
         name: &[u8],
@@ -128,7 +128,7 @@ impl LocalOldFile {
         Ok(old)
     }
 
-    /// What is known of it, if it may get `attributes`.
+    /// Returns the state of the file, provided that it may get `attributes`.
     fn before(&self, attributes: &Attributes<'_>, permissions: Permissions) -> Result<Before> {
         let found = stat_fd(&self.file)?;
         match may_adopt(&self.directory, &found, attributes, permissions) {
@@ -155,7 +155,7 @@ impl OldFile for LocalOldFile {
         Ok(filled)
     }
 
-    /// Checks the file again: it may have got another name while it was compared.
+    /// Checks the file again: it may have got another hard link during the comparison.
     fn adjust(
         &mut self,
         attributes: &Attributes<'_>,
@@ -170,7 +170,7 @@ impl OldFile for LocalOldFile {
     }
 }
 
-/// In the words of somebody who restores.
+/// Explains the error in terms of the restore.
 fn not_regular() -> Error {
     Error::new(
         Kind::Exists,

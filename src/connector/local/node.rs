@@ -1,13 +1,13 @@
-//! [`Node`]: the thing whose metadata is being set, held by a descriptor.
+//! [`Node`]: an open descriptor of the inode whose metadata is set.
 //!
-//! Metadata is never set through a name, since whoever may write to the directory
-//! could put another file under that name between two calls. A file or directory
-//! is held open and the `f...` calls are used. Links, FIFOs, sockets and devices
-//! cannot be opened without being followed, waited for or rung, so they are held
-//! with `O_PATH` and reached through `/proc/self/fd`, which leads to the very inode
-//! even when that is a symbolic link.
+//! Metadata is never set through a name, since a user with write permission for the directory could
+//! replace the file between two calls. A file or directory is kept open, and the `f...` calls are
+//! used. Symbolic links, FIFOs, sockets and devices cannot be opened without following, blocking or
+//! triggering them. They are opened with `O_PATH` and accessed through `/proc/self/fd`, which
+//! refers to the inode itself even if it is a symbolic link.
 //!
-//! This file knows system calls, not which of them a restore needs or forgives.
+//! This module implements system calls. It does not know which of them a restore needs, or which
+//! errors it tolerates.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -16,20 +16,20 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, Result};
 
-/// The number that `chown` takes for "leave it as it is", so nobody's.
+/// The number that `chown` interprets as "do not change", so it cannot be an owner.
 const NOBODY: u32 = u32::MAX;
 
-/// Something whose metadata can be set.
+/// An inode whose metadata can be set.
 #[derive(Clone, Copy)]
 pub(super) enum Node<'a> {
     /// A file or directory opened for reading or writing.
     Open(BorrowedFd<'a>),
-    /// Anything, opened with `O_PATH`.
+    /// Any inode, opened with `O_PATH`.
     Path(BorrowedFd<'a>),
 }
 
 impl<'a> Node<'a> {
-    /// The descriptor that holds it.
+    /// The descriptor of the inode.
     pub(super) fn fd(self) -> BorrowedFd<'a> {
         match self {
             Node::Open(fd) | Node::Path(fd) => fd,
@@ -48,7 +48,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Changes the 12 permission bits.
+    /// Sets the 12 permission bits.
     pub(super) fn chmod(self, mode: u32) -> Result<()> {
         let mode = Mode::from_raw_mode(mode);
         match self {
@@ -57,7 +57,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Changes the time of modification and leaves that of the last access alone.
+    /// Sets the modification time and keeps the access time.
     pub(super) fn set_mtime(self, mtime_ns: i64) -> Result<()> {
         let times = Timestamps {
             last_access: Timespec {
@@ -72,7 +72,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Sets an extended attribute, whether it is there already or not.
+    /// Sets an extended attribute, whether or not it exists.
     pub(super) fn set_xattr(self, name: &[u8], value: &[u8]) -> Result<()> {
         match self {
             Node::Open(fd) => fs::fsetxattr(fd, name, value, XattrFlags::empty()),
@@ -80,9 +80,9 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Whether it has just this extended attribute.
+    /// Whether the inode has this extended attribute with this value.
     pub(super) fn has_xattr(self, name: &[u8], value: &[u8]) -> bool {
-        // One byte more, or a longer value would look the same.
+        // One byte more than the value, to detect longer values.
         let mut found = vec![0; value.len() + 1];
         let length = match self {
             Node::Open(fd) => fs::fgetxattr(fd, name, &mut found[..]),
@@ -91,7 +91,6 @@ impl<'a> Node<'a> {
         length.is_ok_and(|length| found[..length] == *value)
     }
 
-    /// Removes an extended attribute.
     pub(super) fn remove_xattr(self, name: &[u8]) -> Result<()> {
         match self {
             Node::Open(fd) => fs::fremovexattr(fd, name),
@@ -99,7 +98,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The names of all extended attributes, each ended by a NUL.
+    /// Returns the names of all extended attributes, each terminated by NUL.
     pub(super) fn list_xattrs(self) -> Result<Vec<u8>> {
         let mut names = Vec::new();
         match self {
@@ -118,12 +117,13 @@ impl<'a> Node<'a> {
     }
 }
 
-/// The path that leads to the inode `fd` holds, a link included.
+/// Returns the path in `/proc` of the inode `fd`, which may be a symbolic link.
 pub(super) fn proc_path(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
-/// Seconds rounded down and nanoseconds upwards from there, as times before 1970 want it.
+/// Converts a time. Seconds are rounded down, so that nanoseconds are positive for times before
+/// 1970.
 fn timespec(time_ns: i64) -> Timespec {
     let nanoseconds = time_ns.rem_euclid(1_000_000_000);
     Timespec {

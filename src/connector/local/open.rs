@@ -1,29 +1,29 @@
-//! Opening for reading: a name in an open directory, never through a link, and without
-//! a trace in its access time where the kernel lets us.
+//! Opening entries of an open directory for reading, never through a symbolic link, and without
+//! changing the access time if the kernel permits.
 //!
-//! It must not know what is opened, or what for.
+//! This module knows neither the type nor the purpose of the entries.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
-/// Whether to ask for access times to be left alone (`O_NOATIME`), which the kernel
-/// refuses to all but the owner and root.
+/// Whether to preserve access times (`O_NOATIME`), which the kernel permits only to the owner and
+/// root.
 ///
-/// Every directory is tried. A file is tried unless that failed for its directory or for
-/// a file before it there, so that reading other people's files costs one failing call
-/// a directory and not one a file.
+/// It is tried for every directory. It is tried for a file unless it has failed for its directory
+/// or for an earlier file in it. Therefore reading files of another user costs one failed call per
+/// directory and not one per file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Atime {
-    /// Ask for it.
+    /// Try to preserve them.
     Keep,
-    /// Don't bother: it was refused.
+    /// Do not try: it was refused before.
     Update,
 }
 
-/// Opens `name` for reading, never following a link; the second value tells what became
-/// of `atime`.
+/// Opens `name` for reading and never follows a symbolic link. The second value is the `atime` mode
+/// in effect.
 pub(super) fn open_keeping_atime(
     dir: BorrowedFd<'_>,
     name: &[u8],

@@ -1,19 +1,19 @@
-//! The local file system as source.
+//! The local file system as a source.
 //!
 //! | step | system calls |
 //! |---|---|
-//! | list a directory | `getdents` into 32 KiB on the stack, one `statx` an entry, in inode order |
+//! | list a directory | `getdents` into 32 KiB on the stack, one `statx` per entry, in inode order |
 //! | read a small file | `openat`, `statx`, `read`, `statx`, `close` |
-//! | its details | `flistxattr`, `ioctl`, and one `fgetxattr` an attribute |
+//! | its details | `flistxattr`, `ioctl`, and one `fgetxattr` per attribute |
 //!
-//! What makes it safe while somebody else changes the tree: every name is resolved in
-//! the directory that was opened before it, without following a link; a file is opened
-//! so that a FIFO cannot make us wait, and is looked at once it is open, not before. A
-//! device put in a file's place is opened and closed again, no more.
+//! Concurrent changes of the tree by other users are safe. Every name is resolved in a directory
+//! that is already open, without following symbolic links. A file is opened such that a FIFO cannot
+//! block, and its type is checked after the opening, not before. If a device has replaced a file,
+//! it is only opened and closed.
 //!
-//! Access times are left alone where the kernel lets us (`open.rs`).
+//! Access times are preserved if the kernel permits (`open.rs`).
 //!
-//! It must not know which files are wanted, nor what becomes of their bytes.
+//! This module knows neither which files are selected nor what happens to their contents.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,20 +32,20 @@ use crate::connector::{Details, FileKind, Item, Metadata, Source, SourceDir, Sou
 use crate::error::{During, Error, Kind, Result};
 use crate::util::printable::printable;
 
-/// What one `getdents` fills: as much as the C library asks for, some 600 names.
+/// The buffer for one `getdents` call, about 600 names: the same size as in the C library.
 const LISTING_BYTES: usize = 32 << 10;
 
-/// Files of this machine.
+/// The local file system.
 pub struct LocalSource {
     host: String,
     names: &'static Names,
 }
 
 impl LocalSource {
-    /// The files of this machine, under the name it has now.
+    /// Creates the source. The origin is the current host name.
     ///
     /// # Errors
-    /// [`Kind::Failed`] if that name is not UTF-8.
+    /// [`Kind::Failed`] if the host name is not UTF-8.
     pub fn new() -> Result<LocalSource> {
         let uname = rustix::system::uname();
         let host = uname.nodename().to_str();
@@ -81,23 +81,22 @@ impl Source for LocalSource {
     }
 }
 
-/// What a directory was opened for.
+/// The access with which a directory was opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reach {
-    /// Listing and passing through.
+    /// Listing and searching.
     List,
-    /// Passing through only: we may search it but not read it, as with a `/home` of mode 0711.
+    /// Searching only: the directory is not readable, such as a `/home` with mode 0711.
     Pass,
 }
 
-/// An open directory of this machine.
+/// An open local directory.
 struct LocalDir {
     fd: OwnedFd,
     reach: Reach,
-    /// Whether files in it are worth asking [`Atime::Keep`] for.
+    /// Whether [`Atime::Keep`] is worth trying for its files.
     keeps_atime: AtomicBool,
-    /// Whether the position of `fd` has been used: threads that list the same directory
-    /// must not share it.
+    /// Whether the offset of `fd` was used: threads that list the same directory must not share it.
     listed: AtomicBool,
 }
 
@@ -119,7 +118,7 @@ impl LocalDir {
         })
     }
 
-    /// Names and inode numbers of everything in it.
+    /// Returns the names and inode numbers of all entries.
     fn listing(&self) -> Result<Vec<(u64, Vec<u8>)>> {
         let is_first = !self.listed.swap(true, Ordering::Relaxed);
         if is_first && self.reach == Reach::List {
@@ -146,8 +145,8 @@ impl LocalDir {
 impl SourceDir for LocalDir {
     fn items(&self) -> Result<Vec<Item>> {
         let mut listing = self.listing().during(|| "list")?;
-        // Inodes lie on the medium in the order of their numbers, names in that of a
-        // hash: asking in the former order spares a cold disk most of its seeks.
+        // On disk, inodes are ordered by number, but directories list names in hash order. Calling
+        // `statx` in inode order avoids most seeks on a disk that is not cached.
         listing.sort_unstable_by_key(|&(inode, _)| inode);
         let items = listing.into_iter().map(|(_, name)| {
             let metadata = stat_at(&self.fd, &name).during(|| "stat");
@@ -190,7 +189,7 @@ impl SourceDir for LocalDir {
     }
 }
 
-/// Reads the open directory `dir` from where it stands to its end.
+/// Reads the open directory `dir` from its current offset to its end.
 fn list(dir: impl AsFd) -> Result<Vec<(u64, Vec<u8>)>> {
     let mut buffer = [MaybeUninit::uninit(); LISTING_BYTES];
     let mut entries = RawDir::new(dir, &mut buffer);
@@ -205,12 +204,12 @@ fn list(dir: impl AsFd) -> Result<Vec<(u64, Vec<u8>)>> {
     Ok(listing)
 }
 
-/// Whether `item` was removed between being listed and being looked at.
+/// Whether `item` was deleted between its listing and its `lstat`.
 fn has_vanished(item: &Item) -> bool {
     matches!(&item.metadata, Err(error) if error.kind() == Kind::NotFound)
 }
 
-/// Opens a directory that we may not read, so that what lies below it can be reached.
+/// Opens a directory that is not readable, to access the entries below it.
 fn open_to_pass(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(dir, name, flags, Mode::empty()) {
@@ -219,12 +218,12 @@ fn open_to_pass(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
     }
 }
 
-/// The kernel says no more about a link that was not followed.
+/// The kernel does not distinguish these cases for a link that is not followed.
 fn not_a_directory() -> Error {
     Error::new(Kind::Failed, "not a directory, or a symbolic link to one").during("open")
 }
 
-/// Refuses what is not one name in one directory.
+/// Rejects a name that is not a single path component.
 fn check_name(name: &[u8]) -> Result<()> {
     let is_name = !name.is_empty() && name != b"." && name != b"..";
     if is_name && !name.iter().any(|&byte| byte == b'/' || byte == 0) {

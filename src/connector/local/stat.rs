@@ -1,5 +1,5 @@
-//! [`Metadata`] from `statx`, which tells the time of creation and times past 2038 on
-//! 32-bit machines, in one call.
+//! [`Metadata`] from `statx`, which in one call also returns the creation time, and times after
+//! 2038 on 32-bit systems.
 
 use std::os::fd::AsFd;
 
@@ -8,26 +8,26 @@ use rustix::fs::{AtFlags, Statx, StatxFlags, StatxTimestamp, makedev, statx};
 use crate::connector::{FileKind, Metadata};
 use crate::error::{Error, Kind, Result};
 
-/// Permission bits, setuid, setgid and sticky.
+/// Permission bits with setuid, setgid and sticky.
 pub(super) const MODE_BITS: u32 = 0o7777;
 
-/// What `lstat` says of `name` in the open directory `dir`.
+/// Returns the result of `lstat` for `name` in the open directory `dir`.
 pub(super) fn stat_at(dir: impl AsFd, name: &[u8]) -> Result<Metadata> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     metadata(&statx(dir, name, flags, wanted())?)
 }
 
-/// What `fstat` says of an open file or directory.
+/// Returns the result of `fstat` for an open file or directory.
 pub(super) fn stat_fd(file: impl AsFd) -> Result<Metadata> {
     metadata(&statx(file, c"", AtFlags::EMPTY_PATH, wanted())?)
 }
 
-/// The fields we read.
+/// The fields to request.
 fn wanted() -> StatxFlags {
     StatxFlags::BASIC_STATS | StatxFlags::BTIME
 }
 
-/// The kernel's answer in our words.
+/// Converts the result of `statx`.
 fn metadata(stat: &Statx) -> Result<Metadata> {
     let mode = u32::from(stat.stx_mode);
     let has_btime = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
@@ -52,7 +52,7 @@ fn metadata(stat: &Statx) -> Result<Metadata> {
     })
 }
 
-/// Which kind of file the format bits of `mode` stand for.
+/// Returns the file type in `mode`.
 fn kind(mode: u32) -> Result<FileKind> {
     use rustix::fs::FileType as T;
     match T::from_raw_mode(mode) {
@@ -70,7 +70,7 @@ fn kind(mode: u32) -> Result<FileKind> {
     }
 }
 
-/// Nanoseconds since 1970, saturating at the years 1677 and 2262.
+/// Converts a time to nanoseconds since 1970, limited to the years 1677 to 2262.
 fn nanoseconds(time: &StatxTimestamp) -> i64 {
     time.tv_sec
         .saturating_mul(1_000_000_000)

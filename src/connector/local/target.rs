@@ -1,9 +1,9 @@
-//! The way to the target of a restore, one directory at a time.
+//! Opens the target of a restore, one path component at a time.
 //!
-//! The path is the user's and may lead through symbolic links. For root that is dangerous
-//! where other users can write: a link that one of them puts on the way would direct the
-//! whole restore into any directory. So root follows only links that belong to root. Each
-//! component is opened before it is checked, and the next one is opened relative to it.
+//! The user specifies the path, which may contain symbolic links. For root this is dangerous where
+//! other users can write: a link placed on the way by another user could redirect the whole restore
+//! into any directory. Therefore root follows only links that are owned by root. Each component is
+//! opened before it is checked, and the next one is opened relative to it.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -20,27 +20,28 @@ use crate::connector::{FileKind, Made};
 use crate::error::{Error, Kind, Result};
 use crate::util::printable::printable;
 
-/// Symbolic links that are followed on one path, as in the kernel.
+/// The maximum number of symbolic links on one path, the same as in the kernel.
 const LINKS_LIMIT: usize = 40;
-/// What a plain `mkdir` asks for; the umask applies.
+/// The mode that a plain `mkdir` requests, before the umask is applied.
 const PLAIN_DIRECTORY: u32 = 0o777;
-/// How a component is opened: to be checked, not followed. Only with `O_DIRECTORY` does this
-/// mount a file system that is mounted on demand.
+/// The flags for opening a component to check it, without following a link. Only together with
+/// `O_DIRECTORY` does this trigger an automount.
 const STEP: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The open target.
 pub(super) struct Target {
     pub(super) fd: OwnedFd,
     pub(super) made: Made,
-    /// Who else controls it or a directory above it, if the restore runs as root.
+    /// The user who controls it or a directory above it, other than root, if the restore runs as
+    /// root.
     pub(super) other_holder: Option<String>,
 }
 
-/// A walk along the path.
+/// The state of the traversal.
 struct Walk {
     /// The directory reached so far.
     at: OwnedFd,
-    /// Components that are still to come.
+    /// The remaining components.
     rest: VecDeque<OsString>,
     missing: Missing,
     made: Made,
@@ -48,22 +49,22 @@ struct Walk {
     other_holder: Option<String>,
 }
 
-/// Opens the directory `path`, and creates it and its parents where missing.
+/// Opens the directory `path`. Creates it and its missing parents.
 ///
 /// # Errors
-/// [`Kind::Exists`] if it, or something on the way, is not a directory; [`Kind::Failed`] for a
-/// symbolic link that root does not follow.
+/// [`Kind::Exists`] if a component is not a directory; [`Kind::Failed`] for a symbolic link that
+/// root does not follow.
 pub(super) fn open_or_make(path: &Path) -> Result<Target> {
     let found = open_target(path, Missing::Create)?;
     found.ok_or_else(|| Error::new(Kind::NotFound, "no such directory"))
 }
 
-/// The same, but creates nothing: `None` if it is missing.
+/// Like [`open_or_make`], but creates nothing. Returns `None` if the directory is missing.
 pub(super) fn open_existing(path: &Path) -> Result<Option<Target>> {
     open_target(path, Missing::Stop)
 }
 
-/// What to do where the path ends.
+/// What to do with a missing component.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {
     Create,
@@ -94,8 +95,8 @@ fn open_target(path: &Path, missing: Missing) -> Result<Option<Target>> {
 }
 
 impl Walk {
-    /// Goes on to `name`, a directory, a link or a name that is free. False if it is missing and
-    /// stays so.
+    /// Moves to `name`, which may be a directory, a symbolic link, or an unused name. Returns false
+    /// if it is missing and is not to be created.
     fn step(&mut self, name: &OsStr) -> Result<bool> {
         self.made = Made::Existed;
         let found = match openat(&self.at, name, STEP | OFlags::DIRECTORY, Mode::empty()) {
@@ -121,14 +122,14 @@ impl Walk {
             FileKind::Symlink => self.follow(name, &found)?,
             _ => return Err(Error::new(Kind::Exists, "it is not a directory")),
         }
-        // Who may write to a new directory is the choice of the user, in the umask.
+        // The permissions of a new directory are the choice of the user, through the umask.
         if self.made == Made::Existed {
             self.note_holder()?;
         }
         Ok(true)
     }
 
-    /// Creates the directory `name`, unless another process is faster.
+    /// Creates the directory `name`, unless another process has just created it.
     fn make(&mut self, name: &OsStr) -> Result<OwnedFd> {
         match mkdirat(&self.at, name, Mode::from_raw_mode(PLAIN_DIRECTORY)) {
             Ok(()) => self.made = Made::New,
@@ -138,13 +139,14 @@ impl Walk {
         Ok(openat(&self.at, name, STEP, Mode::empty())?)
     }
 
-    /// Puts the target of the link `name`, which is open as `link`, before the rest.
+    /// Inserts the target of the link `name`, which is open as `link`, before the remaining
+    /// components.
     fn follow(&mut self, name: &OsStr, link: &OwnedFd) -> Result<()> {
         self.links += 1;
         if self.links > LINKS_LIMIT {
             return Err(Errno::LOOP.into());
         }
-        // What a link in /proc leads to need not have a path. No user can write there.
+        // The target of a link in /proc may have no path. No user can create links there.
         if fstatfs(link)?.f_type == PROC_SUPER_MAGIC {
             let how = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             self.at = openat(&self.at, name, how, Mode::empty())?;
@@ -161,7 +163,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Notes who else controls the directory reached.
+    /// Records the user who controls the current directory.
     fn note_holder(&mut self) -> Result<()> {
         if self.other_holder.is_none() {
             self.other_holder = other_holder(&stat_fd(&self.at)?);
@@ -170,14 +172,14 @@ impl Walk {
     }
 }
 
-/// The directory that `path` starts in.
+/// Opens the directory in which `path` starts.
 fn start_of(path: &Path) -> Result<OwnedFd> {
     let how = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let start = if path.is_absolute() { c"/" } else { c"." };
     Ok(openat(CWD, start, how, Mode::empty())?)
 }
 
-/// The names that `path` consists of, `..` among them.
+/// Splits `path` into its components, including `..`.
 fn components(path: &Path) -> VecDeque<OsString> {
     path.components()
         .filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir))

@@ -1,17 +1,17 @@
-//! Which existing files and directories a restore may keep.
+//! Decides which existing files and directories a restore may keep.
 //!
-//! A restore that runs as root sets owners, modes and privileges. It must not set them on an
-//! inode that another user controls: that user may hold the file open or mapped for writing,
-//! have further names for it, or have filled the directory. So an existing file is kept only
-//! if keeping it gives another user nothing, and is replaced by a new one otherwise. An
-//! existing directory of another user is never taken over.
+//! A restore as root sets owners, modes and privileges. It must not set them on an inode that
+//! another user controls: that user may have the file open or mapped for writing, may have other
+//! names for it, or may have filled the directory. Therefore an existing file is kept only if this
+//! gives another user no advantage; otherwise it is replaced by a new one. An existing directory of
+//! another user is never taken over.
 //!
-//! Every check reads the metadata of an open descriptor, and the caller uses that descriptor
-//! afterwards. A check of a name would say nothing about the file that has the name later.
+//! Every check uses the metadata of an open descriptor, and the caller then uses the same
+//! descriptor. A check of a name would be meaningless for the file that has the name later.
 //!
-//! Some file systems map owners: on an NFS export with `root_squash`, files that root creates
-//! belong to another user, and root cannot change owners. Where new files do not belong to
-//! root, the rules for an ordinary user apply.
+//! Some file systems map owners: on an NFS export with `root_squash`, files created by root belong
+//! to another user, and root cannot change owners. If new files do not belong to root, the rules
+//! for an ordinary user apply.
 
 use rustix::fs::fchmod;
 use rustix::process::geteuid;
@@ -23,12 +23,12 @@ use crate::error::{During, Error, Kind, Result};
 
 const ROOT: u32 = 0;
 const SETUID_AND_SETGID: u32 = 0o6000;
-/// Users other than the owner may write. If there is a POSIX ACL, the group bits are its
-/// mask, which limits every named user and group.
+/// Write permission for users other than the owner. With a POSIX ACL the group bits are its mask,
+/// which limits every named user and group.
 const OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// Whether the file in `dir` that `found` describes may be kept and get `attributes`.
+/// Whether the file in `dir` with the metadata `found` may be kept and get `attributes`.
 pub(super) fn may_adopt(
     dir: &Directory,
     found: &Metadata,
@@ -49,8 +49,8 @@ pub(super) fn may_adopt(
     user != ROOT && may_user_adopt(user, found, attributes, permissions)
 }
 
-/// The rule for root: only the rightful owner, or root, can reach the file for writing, now
-/// or through a descriptor that was opened with the present permissions.
+/// The rule for root: only the correct owner, or root, can write to the file, now or through a
+/// descriptor that was opened with the current permissions.
 fn may_root_adopt(
     dir: &Directory,
     found: &Metadata,
@@ -72,9 +72,8 @@ fn may_root_adopt(
         && (holder.uid == ROOT || holder.uid == found.uid)
 }
 
-/// The rule for an ordinary user, who cannot give a file to another user: no one who may
-/// write to the file now loses that permission, and the file has no names beyond those that
-/// were backed up.
+/// The rule for an ordinary user, who cannot change the owner of a file: every user who can write
+/// to the file now keeps that permission, and the file has no more names than were backed up.
 fn may_user_adopt(
     user: u32,
     found: &Metadata,
@@ -91,18 +90,18 @@ fn may_user_adopt(
         && found.mode & OTHERS_WRITE & !allowed == 0
 }
 
-/// Whether the file is to run with rights other than those of the user who runs it.
+/// Whether the file will run with rights other than those of the user who runs it.
 fn gives_privilege(attributes: &Attributes<'_>) -> bool {
     attributes.metadata.mode & SETUID_AND_SETGID != 0
         || (attributes.xattrs.iter()).any(|(name, _)| name == b"security.capability")
 }
 
-/// Checks that root may put `attributes` on the open directory `dir`: it belongs to root or
-/// already to the right owner.
+/// Checks that root may set `attributes` on the open directory `dir`: it belongs to root or already
+/// to the correct owner.
 ///
 /// # Errors
-/// [`Kind::Exists`] if it belongs to another user. This includes a directory that another
-/// user put in the place of a new one.
+/// [`Kind::Exists`] if it belongs to another user. This includes a directory that another user put
+/// in the place of a new one.
 pub(super) fn check_directory(dir: &Directory, attributes: &Attributes<'_>) -> Result<()> {
     let uid = dir.metadata.uid;
     let is_right = !geteuid().is_root()
@@ -121,8 +120,8 @@ pub(super) fn check_directory(dir: &Directory, attributes: &Attributes<'_>) -> R
     }
 }
 
-/// Removes the write permissions of `dir` that it is not to have, before anything is restored
-/// into it: until then other users could replace what is restored.
+/// Removes write permissions of `dir` that `attributes` does not contain, before anything is
+/// restored into it: until then other users could replace restored entries.
 pub(super) fn close_directory(dir: &mut Directory, attributes: &Attributes<'_>) -> Result<()> {
     let mut kept = attributes.metadata.mode;
     if dir.metadata.gid != resolve_owner(attributes).gid {
@@ -139,20 +138,20 @@ pub(super) fn close_directory(dir: &mut Directory, attributes: &Attributes<'_>) 
     Ok(())
 }
 
-/// Whether something that was just created in `dir` and then opened by name is what was
-/// created: it belongs to the user that new files there belong to.
+/// Whether a node that was just created in `dir`, and then opened by name, is the one that was
+/// created: it belongs to the user that owns new files there.
 pub(super) fn is_own(dir: &Directory, found: &Metadata) -> bool {
     found.uid == geteuid().as_raw() || found.uid == dir.maker()
 }
 
-/// Whether root follows a symbolic link on the way to the target. A link of another user
-/// could lead to any directory of the system.
+/// Whether root follows a symbolic link on the way to the target. A link of another user could lead
+/// to any directory of the system.
 pub(super) fn may_follow(link: &Metadata) -> bool {
     !geteuid().is_root() || link.uid == ROOT
 }
 
-/// Who, other than root, can rename and remove what root restores below the directory that
-/// `found` describes.
+/// Returns the user, other than root, who can rename and remove the files that root restores below
+/// the directory with the metadata `found`.
 pub(super) fn other_holder(found: &Metadata) -> Option<String> {
     if !geteuid().is_root() {
         return None;
