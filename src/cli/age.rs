@@ -1,11 +1,11 @@
-//! Ages as people write them: `30d`, `2h30m`, `a month`, `2 weeks 3 days`.
+//! Parses ages such as `30d`, `2h30m`, `a month`, `2 weeks 3 days`.
 //!
-//! Months and years go by the calendar: a month before 31 March is the last of February.
+//! Months and years follow the calendar: one month before 31 March is the last day of February.
 
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
-/// The units, each with every way to write it.
+/// Each unit with all its spellings.
 const UNITS: [(Unit, &[&str]); 7] = [
     (Unit::Year, &["y", "yr", "yrs", "year", "years"]),
     (Unit::Month, &["mo", "month", "months"]),
@@ -27,8 +27,8 @@ enum Unit {
     Second,
 }
 
-/// The moment that lies the age `text` before `now`; nothing if that is no age, or one
-/// that goes back further than there is a calendar.
+/// The time that is the age `text` before `now`. `None` if `text` is not an age, or if the result
+/// is before the earliest date of the calendar.
 pub(super) fn before(text: &str, now: Timestamp) -> Option<Timestamp> {
     let span = span(text)?;
     let civil = TimeZone::UTC.to_datetime(now).checked_sub(span).ok()?;
@@ -36,7 +36,7 @@ pub(super) fn before(text: &str, now: Timestamp) -> Option<Timestamp> {
     Some(zoned.timestamp())
 }
 
-/// How long `text` says: one or more counts, each with a unit that is not there twice.
+/// Parses one or more counts. Each has a unit, and no unit may occur twice.
 fn span(text: &str) -> Option<Span> {
     let mut words = words(text).into_iter();
     let mut seen = Vec::new();
@@ -65,7 +65,6 @@ fn span(text: &str) -> Option<Span> {
     (!seen.is_empty()).then_some(span)
 }
 
-/// The unit called `word`.
 fn unit(word: &str) -> Option<Unit> {
     let mut units = UNITS.iter();
     units
@@ -73,7 +72,8 @@ fn unit(word: &str) -> Option<Unit> {
         .map(|(unit, _)| *unit)
 }
 
-/// Runs of digits and runs of other letters, with blanks, commas and a last `ago` left out.
+/// Splits `text` into runs of digits and runs of other characters. Drops blanks, commas and a final
+/// `ago`.
 fn words(text: &str) -> Vec<&str> {
     let text = text.trim();
     let text = text.strip_suffix(" ago").unwrap_or(text);
@@ -81,13 +81,13 @@ fn words(text: &str) -> Vec<&str> {
     parts.flat_map(runs).collect()
 }
 
-/// `part` cut where digits begin or end.
+/// Splits `part` at each boundary between digits and other characters.
 fn runs(part: &str) -> Vec<&str> {
     let is_digit = |at: usize| part.as_bytes()[at].is_ascii_digit();
     let cuts = (1..part.len()).filter(|at| is_digit(*at) != is_digit(at - 1));
     let mut found = Vec::new();
     let mut start = 0;
-    // A digit is one byte and never part of another letter, so no cut splits one.
+    // A digit is one byte and never part of a multi-byte character, so no cut splits a character.
     for end in cuts.chain([part.len()]) {
         found.push(&part[start..end]);
         start = end;
@@ -135,13 +135,14 @@ mod tests {
             ("a year", "2024-02-29T23:59:59Z", "2023-02-28T23:59:59Z"),
             ("4 years", "2024-02-29T23:59:59Z", "2020-02-29T23:59:59Z"),
             ("a month", "2026-01-31T00:00:00Z", "2025-12-31T00:00:00Z"),
-            // The month first, then the day: not 30 March less a month.
+            // The month is subtracted first, then the day: the result is not 30 March minus a
+            // month.
             (
                 "1 month 1 day",
                 "2025-03-31T00:00:00Z",
                 "2025-02-27T00:00:00Z",
             ),
-            // No hour is lost or doubled where clocks in some country jump.
+            // Arithmetic is in UTC: daylight saving time neither drops nor repeats an hour.
             ("1d", "2026-03-29T12:00:00Z", "2026-03-28T12:00:00Z"),
             ("24h", "2026-10-25T12:00:00Z", "2026-10-24T12:00:00Z"),
         ] {

@@ -1,9 +1,9 @@
-//! What one command was given: its flags and its arguments.
+//! The parsed command line of one command: its flags and its arguments.
 //!
-//! Values stay as the operating system gave them, so that a path that is not
-//! UTF-8 arrives whole; [`Args::text`] and [`Args::number`] are for the flags
-//! whose values are words and numbers. Asking for a flag that is not in the
-//! command's table is a programmer's mistake and panics in a debug build.
+//! Values are kept as the operating system passed them, so that a path that is not UTF-8 is
+//! preserved. [`Args::text`] and [`Args::number`] are for flags whose values are words and numbers.
+//! Querying a flag that is not in the command's table is a programming mistake and panics in a
+//! debug build.
 
 use std::ffi::{OsStr, OsString};
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use lexopt::ValueExt;
 use super::table::{Command, Flag};
 use crate::error::{Error, Result};
 
-/// What a flag was set to.
+/// The setting of one flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// `-flag` or `-flag=true`.
@@ -24,7 +24,7 @@ pub enum Setting {
     Value(OsString),
 }
 
-/// The flags given out of some tables, in order.
+/// The flags given, in order, and the tables that define them.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub(super) tables: Vec<&'static [Flag]>,
@@ -32,7 +32,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Nothing given yet out of `tables`.
+    /// Settings without any flags; `tables` define the flags that exist.
     pub fn new(tables: impl IntoIterator<Item = &'static [Flag]>) -> Settings {
         Settings {
             tables: tables.into_iter().collect(),
@@ -40,17 +40,17 @@ impl Settings {
         }
     }
 
-    /// Every flag there is.
+    /// All flags that the tables define.
     pub fn flags(&self) -> impl Iterator<Item = &'static Flag> + use<'_> {
         self.tables.iter().flat_map(|table| table.iter())
     }
 
-    /// Whether the switch `name` is on. The last one given wins.
+    /// Whether the switch `name` is on. The last occurrence wins.
     pub fn is_on(&self, name: &str) -> bool {
         self.last(name) == Some(&Setting::On)
     }
 
-    /// The value of `name`. The last one given wins.
+    /// The value of `name`. The last occurrence wins.
     pub fn value(&self, name: &str) -> Option<&OsStr> {
         match self.last(name)? {
             Setting::Value(value) => Some(value),
@@ -58,7 +58,7 @@ impl Settings {
         }
     }
 
-    /// Every value given for `name`, in order.
+    /// All values given for `name`, in order.
     pub fn values<'a, 'n>(
         &'a self,
         name: &'n str,
@@ -69,12 +69,13 @@ impl Settings {
         })
     }
 
-    /// The value of `name`, which must be text.
+    /// The value of `name` as text. Fails with a usage error if it is not UTF-8.
     pub fn text(&self, name: &str) -> Result<Option<String>> {
         self.convert(name, |value| value.string())
     }
 
-    /// The value of `name`, which must be a number that fits.
+    /// The value of `name` as a number. Fails with a usage error if it is not a number or out of
+    /// range.
     pub fn number<T: FromStr<Err = std::num::ParseIntError>>(
         &self,
         name: &str,
@@ -82,7 +83,7 @@ impl Settings {
         self.convert(name, |value| value.parse::<T>())
     }
 
-    /// The value of `name` as `convert` understands it.
+    /// The value of `name`, converted by `convert`.
     fn convert<T>(
         &self,
         name: &str,
@@ -95,12 +96,12 @@ impl Settings {
         converted.map_err(|cause| Error::usage(cause.to_string()).during(format!("-{name}")))
     }
 
-    /// What was given last for `name`.
+    /// The last occurrence of `name`.
     fn last(&self, name: &str) -> Option<&Setting> {
         self.of(name).last()
     }
 
-    /// Everything given for `name`.
+    /// All occurrences of `name`.
     fn of<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a Setting> + use<'a, 'n> {
         debug_assert!(
             self.flags().any(|flag| flag.name == name),
@@ -111,15 +112,15 @@ impl Settings {
     }
 }
 
-/// The flags and arguments of one command. Derefs to its [`Settings`].
+/// The flags and arguments of one command. Dereferences to its [`Settings`].
 #[derive(Clone, Debug)]
 pub struct Args {
-    /// The commands that a subcommand belongs to, the outermost first.
+    /// The parent commands of a subcommand, outermost first.
     pub(super) parents: Vec<&'static Command>,
     pub(super) command: &'static Command,
     pub(super) settings: Settings,
     pub(super) arguments: Vec<OsString>,
-    /// How many of the arguments stand before `--`, if there was one.
+    /// The number of arguments before `--`, if `--` was given.
     pub(super) before_dashes: Option<usize>,
 }
 
@@ -132,7 +133,7 @@ impl std::ops::Deref for Args {
 }
 
 impl Args {
-    /// `command` with nothing given.
+    /// `command` without flags and arguments.
     pub(super) fn none(command: &'static Command) -> Args {
         Args {
             parents: Vec::new(),
@@ -143,30 +144,30 @@ impl Args {
         }
     }
 
-    /// How the command is called: `check`, `key add`, `server token add`.
+    /// The full name of the command: `check`, `key add`, `server token add`.
     pub fn path(&self) -> String {
         let commands = self.parents.iter().chain([&self.command]);
         let names: Vec<&str> = commands.map(|command| command.name).collect();
         names.join(" ")
     }
 
-    /// The command that this is a subcommand of.
+    /// The name of the direct parent command, if this is a subcommand.
     pub fn parent(&self) -> Option<&'static str> {
         self.parents.last().map(|parent| parent.name)
     }
 
-    /// What the command takes, as help shows it.
+    /// The synopsis of the command, as shown in help.
     pub fn synopsis(&self) -> &'static str {
         self.command.synopsis
     }
 
-    /// What is left when flags are taken out.
+    /// The arguments that are not flags or values of flags.
     pub fn arguments(&self) -> &[OsString] {
         &self.arguments
     }
 
-    /// The arguments before `--` and those after it, if there was one: for a command that
-    /// takes the words of another.
+    /// The arguments before and after `--`, if `--` was given. For a command that takes the command
+    /// line of another command.
     pub fn around_dashes(&self) -> Option<(&[OsString], &[OsString])> {
         let before = self.before_dashes?;
         Some(self.arguments.split_at(before))
@@ -185,7 +186,7 @@ impl Args {
         self.at_most(0).map(|_| ())
     }
 
-    /// The arguments, of which there may be `limit`.
+    /// The arguments, at most `limit` of them. More are a usage error.
     pub fn at_most(&self, limit: usize) -> Result<&[OsString]> {
         match self.arguments.get(limit) {
             Some(extra) => Err(self.usage(format!("unexpected argument {extra:?}"))),
@@ -193,7 +194,7 @@ impl Args {
         }
     }
 
-    /// The arguments, of which there must be at least one; `what` names it.
+    /// The arguments, at least one. Otherwise a usage error that names the missing `what`.
     pub fn at_least_one(&self, what: &str) -> Result<&[OsString]> {
         match self.arguments.is_empty() {
             true => Err(self.usage(format!("needs {what}"))),
@@ -201,12 +202,12 @@ impl Args {
         }
     }
 
-    /// A complaint about how this command was called.
+    /// A usage error in the context of this command.
     pub fn usage(&self, cause: impl Into<String>) -> Error {
         Error::usage(cause).during(self.path())
     }
 
-    /// What to answer when a subcommand was wanted and none was named.
+    /// The error if a subcommand is required and none was given.
     pub(super) fn wanted_subcommand(&self) -> Error {
         let names = self.command.subcommands.iter().map(|command| command.name);
         let names: Vec<&str> = names.collect();

@@ -1,4 +1,4 @@
-//! Times as people write them, in UTC, and as JSON has them.
+//! Parses dates and times, in UTC, and formats them for JSON and diffs.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -7,26 +7,26 @@ use jiff::tz::TimeZone;
 use super::age;
 use crate::error::{Error, Result};
 
-/// Ways to write a time without a zone, in the terms of `strptime(3)`.
+/// Formats of a time without a time zone, in the syntax of `strptime(3)`.
 const FORMS: [&str; 3] = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S"];
-/// Ways to write a day, whose first moment is meant.
+/// Formats of a date. It stands for the first moment of that day.
 const DAYS: [&str; 2] = ["%Y-%m-%d", "%Y/%m/%d"];
 
-/// Nanoseconds since 1970 of the time that `text` tells: RFC 3339,
-/// `YYYY-mm-dd[ HH:MM[:SS]]` or `YYYY/mm/dd`.
+/// Parses a time in RFC 3339, `YYYY-mm-dd[ HH:MM[:SS]]` or `YYYY/mm/dd`. Returns nanoseconds since
+/// 1970.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`].
+/// [`crate::error::Kind::Usage`] for any other format, and for a time out of range.
 pub fn parse(text: &str) -> Result<i64> {
     let known = "RFC 3339, YYYY-mm-dd[ HH:MM[:SS]] or YYYY/mm/dd";
     nanoseconds(moment(text), text, known)
 }
 
-/// The same, or `now`, `today`, `yesterday`, which begin at midnight, or an age back from
-/// `now_ns`: `30d`, `2h30m`, `a month`.
+/// Like [`parse`], but also accepts `now`, `today` and `yesterday` (the latter two mean midnight),
+/// and an age before `now_ns`: `30d`, `2h30m`, `a month`.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`].
+/// [`crate::error::Kind::Usage`] for any other format, and for a time out of range.
 pub fn parse_from(text: &str, now_ns: i64) -> Result<i64> {
     let known = "RFC 3339, YYYY-mm-dd[ HH:MM[:SS]], YYYY/mm/dd, today, yesterday, \
                  or an age such as 30d, 2h30m or 3 months";
@@ -36,7 +36,8 @@ pub fn parse_from(text: &str, now_ns: i64) -> Result<i64> {
     nanoseconds(found.or_else(|| age::before(text, now)), text, known)
 }
 
-/// `moment` in nanoseconds since 1970. `known` are the ways in which `text` may tell it.
+/// `moment` in nanoseconds since 1970. `known` lists the accepted formats of `text` for the error
+/// message.
 fn nanoseconds(moment: Option<Timestamp>, text: &str, known: &str) -> Result<i64> {
     let unknown = || Error::usage(format!("{text:?} is no time we know: {known}"));
     let nanoseconds = moment.ok_or_else(unknown)?.as_nanosecond();
@@ -44,7 +45,7 @@ fn nanoseconds(moment: Option<Timestamp>, text: &str, known: &str) -> Result<i64
     i64::try_from(nanoseconds).map_err(too_far)
 }
 
-/// The moment that a word for the present tells.
+/// The time of a word such as `now` or `today`.
 fn near(text: &str, now: Timestamp) -> Option<Timestamp> {
     let today = TimeZone::UTC.to_datetime(now).date();
     let day = match text {
@@ -57,7 +58,7 @@ fn near(text: &str, now: Timestamp) -> Option<Timestamp> {
     midnight.ok().map(|midnight| midnight.timestamp())
 }
 
-/// The moment that `text` tells.
+/// Parses an absolute time.
 fn moment(text: &str) -> Option<Timestamp> {
     if let Ok(moment) = text.parse() {
         return Some(moment);
@@ -73,20 +74,20 @@ fn moment(text: &str) -> Option<Timestamp> {
     zoned.ok().map(|zoned| zoned.timestamp())
 }
 
-/// RFC 3339 in UTC with as many digits of the second as matter, for JSON.
+/// RFC 3339 in UTC, for JSON. Trailing zeros of the fraction are omitted.
 pub fn precise(nanoseconds: i64) -> String {
     let moment = Timestamp::from_nanosecond(i128::from(nanoseconds));
     moment.map_or_else(|_| nanoseconds.to_string(), |moment| moment.to_string())
 }
 
-/// As `diff -u` has it, in UTC: `2026-01-14 06:45:32.000000000 +0000`.
+/// The format of `diff -u`, in UTC: `2026-01-14 06:45:32.000000000 +0000`.
 pub fn in_diff(nanoseconds: i64) -> String {
     let moment = Timestamp::from_nanosecond(i128::from(nanoseconds));
     let form = |moment: Timestamp| moment.strftime("%Y-%m-%d %H:%M:%S.%9f +0000").to_string();
     moment.map_or_else(|_| nanoseconds.to_string(), form)
 }
 
-/// The present second, as a part of a file's name: RFC 3339 without colons.
+/// The current time in seconds, for use in a file name: RFC 3339 without colons.
 pub fn now_in_name() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H-%M-%SZ").to_string()
 }

@@ -1,7 +1,7 @@
-//! The environment: read here, once, and nowhere else.
+//! The environment variables. Only this module reads them, once.
 //!
-//! A passphrase is not kept with the rest: [`passphrase`] reads it when it is
-//! wanted, into memory that is wiped.
+//! Passphrases are not stored with the others: [`passphrase`] reads one when it is needed, into
+//! memory that is wiped.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,10 +12,10 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
 
-/// What the environment says.
+/// The environment variables that plakar uses.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    /// `HOME`.
+    /// `HOME`: the home directory.
     pub home: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`, if absolute.
     pub config_home: Option<PathBuf>,
@@ -23,17 +23,17 @@ pub struct Environment {
     pub cache_home: Option<PathBuf>,
     /// `XDG_DATA_HOME`, if absolute.
     pub data_home: Option<PathBuf>,
-    /// `PLAKAR_REPOSITORY`: the store, where none is named.
+    /// `PLAKAR_REPOSITORY`: the store to use if the command line names none.
     pub repository: Option<OsString>,
     /// `PLAKAR_TAGS`: tags of new snapshots, separated by commas.
     pub tags: Option<OsString>,
-    /// `TERM`.
+    /// `TERM`: the terminal type.
     pub terminal: Option<OsString>,
-    /// `MANPAGER`, else `PAGER`: a line for the shell that shows long text.
+    /// `MANPAGER`, else `PAGER`: a shell command that displays long text.
     pub pager: Option<OsString>,
-    /// `SSH_AUTH_SOCK`: where an agent of SSH listens.
+    /// `SSH_AUTH_SOCK`: the socket of the SSH agent.
     pub agent: Option<PathBuf>,
-    /// `LOGNAME`, else `USER`.
+    /// `LOGNAME`, else `USER`: the name of the user.
     pub user: Option<String>,
 }
 
@@ -55,10 +55,10 @@ impl Environment {
         }
     }
 
-    /// `name` in the home directory.
+    /// The path of `name` in the home directory.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] without `HOME`, as in some units of systemd.
+    /// [`Kind::Unsupported`] if `HOME` is not set, as in some systemd units.
     pub fn in_home(&self, name: &str) -> Result<PathBuf> {
         let home = self.home.as_ref();
         let missing = || {
@@ -71,27 +71,26 @@ impl Environment {
     }
 }
 
-/// The words the process was started with, its own name left out.
+/// The arguments of the process, without the program name.
 pub(super) fn words() -> impl Iterator<Item = OsString> {
     env::args_os().skip(1)
 }
 
-/// The passphrase that `variable` holds, if it is set and not empty.
+/// The passphrase in the variable, if the variable is set and not empty.
 pub(super) fn passphrase(variable_name: &str) -> Option<Zeroizing<Vec<u8>>> {
     variable(variable_name).map(|value| Zeroizing::new(value.into_vec()))
 }
 
-/// A variable that is set and not empty.
+/// The value of a variable that is set and not empty.
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// A variable that holds text.
+/// The value of a variable, if it is UTF-8.
 fn text(name: &str) -> Option<String> {
     variable(name).and_then(|value| value.into_string().ok())
 }
 
-/// A variable that holds a path.
 fn path(name: &str) -> Option<PathBuf> {
     variable(name).map(PathBuf::from)
 }

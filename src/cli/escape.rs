@@ -1,14 +1,14 @@
-//! Names on the way out: as a line for people ([`printable`]), or for programs in JSON,
-//! where [`JsonPath`] keeps every byte.
+//! Formats file names for output: as one line for people ([`printable`]), or in JSON for programs,
+//! where [`JsonPath`] preserves every byte.
 
 use serde::Serialize;
 
 pub use crate::util::printable::{printable, printable_path};
 
-/// A path as JSON has it: text, and the bytes in hex where text cannot tell them.
+/// A path in JSON: text, and also the bytes in hex if the path is not UTF-8.
 #[derive(Debug, Serialize)]
 pub struct JsonPath {
-    /// The path; what is not UTF-8 is replaced by U+FFFD.
+    /// The path as text. Bytes that are not UTF-8 are replaced by U+FFFD.
     pub path: String,
     /// The bytes of the path in hex, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,9 +1,9 @@
-//! Facts as people read them: a name, and what belongs to it in a column.
+//! Name and value pairs for people, with the values aligned in a column.
 
-/// The column in which values begin.
+/// The column where values begin.
 const VALUE_COLUMN: usize = 14;
 
-/// One line for each of `rows`. Values must be printable.
+/// Formats one line for each of `rows`. Values must already be printable.
 pub fn table(rows: &[(&str, String)]) -> String {
     let line = |(name, value): &(&str, String)| {
         let named = format!(

@@ -1,8 +1,7 @@
-//! What every command is given: the options of the program, the streams, the
-//! store, and the request to stop.
+//! The context of every command: the global options, the output, the store and the interrupt flag.
 //!
-//! A command asks here for what it needs and never looks at the environment
-//! itself. Nothing is opened before it is asked for.
+//! Commands get these from here and never read the environment themselves. Nothing is opened before
+//! it is needed.
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, stderr};
@@ -19,15 +18,15 @@ use crate::error::{Error, Result};
 use crate::kloset::kdf_limit::Limit;
 use crate::util::interrupt::Interrupt;
 
-/// More threads than this help no disk, and each takes memory.
+/// More threads do not make any disk faster, and each thread uses memory.
 const CONCURRENCY_LIMIT: u32 = 256;
 
-/// The options of the program, parsed.
+/// The parsed global options.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many threads each kind of work may use: 1 to [`CONCURRENCY_LIMIT`].
+    /// The maximum number of threads for each kind of work: 1 to [`CONCURRENCY_LIMIT`].
     pub concurrency: u32,
-    /// Where to read the passphrase.
+    /// The file that contains the passphrase.
     pub keyfile: Option<PathBuf>,
     /// The highest cost of a key slot that is tried.
     pub kdf_limit: Limit,
@@ -41,26 +40,26 @@ pub struct Options {
     data_dir: Option<PathBuf>,
 }
 
-/// What every command is given.
+/// The context of every command.
 pub struct Globals {
-    /// The options of the program.
+    /// The parsed global options.
     pub options: Options,
-    /// What the environment says.
+    /// The environment variables.
     pub environment: Environment,
-    /// Where everything is printed.
+    /// The destination of all output.
     pub out: Arc<Output>,
-    /// Set when the user asks us to stop. Look at it between two steps.
+    /// Set when the user interrupts the command. Long work must check it between two steps.
     pub interrupt: Interrupt,
-    /// What the configuration says, as far as it was asked for.
+    /// The parts of the configuration that were read so far.
     pub(super) read: Read,
     store: Option<OsString>,
 }
 
 impl Options {
-    /// Reads the options out of what was given.
+    /// Parses the global options.
     ///
     /// # Errors
-    /// [`Kind::Usage`].
+    /// [`Kind::Usage`] for an invalid value.
     pub fn from(settings: &Settings) -> Result<Options> {
         let path = |name| settings.value(name).map(PathBuf::from);
         let traced = settings.text("trace")?.unwrap_or_default();
@@ -82,13 +81,13 @@ impl Options {
         })
     }
 
-    /// The output that these options ask for, on the standard streams.
+    /// The output with the format and verbosity of these options, on the standard streams.
     pub fn output(&self, interrupt: &Interrupt) -> Output {
         Output::standard(self.format, self.verbosity, interrupt)
     }
 }
 
-/// The number given, or one for each processor we may run on.
+/// The value of `-concurrency`, or the number of processors available to this process.
 fn concurrency(settings: &Settings) -> Result<u32> {
     let usual = || std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
     let count = settings.number("concurrency")?.unwrap_or_else(usual);
@@ -114,7 +113,7 @@ fn verbosity(settings: &Settings) -> Verbosity {
     }
 }
 
-/// Hidden on request. Whether there is a terminal is for [`Globals::watch`] to find out.
+/// Progress is hidden on request. [`Globals::watch`] checks whether there is a terminal.
 fn progress(settings: &Settings) -> Progress {
     match settings.is_on("no-progress") || verbosity(settings) < Verbosity::Normal {
         true => Progress::Hidden,
@@ -122,7 +121,7 @@ fn progress(settings: &Settings) -> Progress {
     }
 }
 
-/// Whether each path is told, which `-json` does not change.
+/// Whether each path is printed. `-json` does not change this.
 fn paths(settings: &Settings) -> Paths {
     match settings.is_on("stdio") {
         true => Paths::Shown,
@@ -131,7 +130,7 @@ fn paths(settings: &Settings) -> Paths {
 }
 
 impl Globals {
-    /// Puts together what a command is given. `store` is what followed `at`.
+    /// Creates the context. `store` is the argument of `at`.
     pub fn new(
         options: Options,
         environment: Environment,
@@ -149,22 +148,22 @@ impl Globals {
         }
     }
 
-    /// What the user calls the store: what followed `at`, else `PLAKAR_REPOSITORY`.
+    /// The store as named by the user: the argument of `at`, else `PLAKAR_REPOSITORY`.
     pub(super) fn store_word(&self) -> Option<&OsString> {
         self.store.as_ref().or(self.environment.repository.as_ref())
     }
 
-    /// Watches long work; its paths are told with `-stdio`.
+    /// A progress display for long work. Prints paths only with `-stdio`.
     pub fn watch(&self) -> Arc<Watch> {
         self.watch_with(self.options.paths)
     }
 
-    /// Watches work whose paths are the result.
+    /// A progress display for work whose result is a list of paths.
     pub fn watch_result(&self) -> Arc<Watch> {
         self.watch_with(Paths::Result)
     }
 
-    /// Progress is drawn where somebody looks.
+    /// Draws progress only on a terminal.
     fn watch_with(&self, paths: Paths) -> Arc<Watch> {
         let progress = match self.options.format {
             Format::Json => self.options.progress,
@@ -172,7 +171,7 @@ impl Globals {
             Format::Human if self.has_terminal() => self.options.progress,
             Format::Human => Progress::Hidden,
         };
-        // A line that is drawn among results on the same terminal only tears them apart.
+        // A progress line between results on the same terminal would break them up.
         let progress = match paths {
             Paths::Result => Progress::Hidden,
             Paths::Hidden | Paths::Shown => progress,
@@ -180,7 +179,7 @@ impl Globals {
         Arc::new(Watch::new(self.out.clone(), paths, progress))
     }
 
-    /// Whether a line on standard error can be drawn over.
+    /// Whether standard error is a terminal on which a line can be overwritten.
     fn has_terminal(&self) -> bool {
         let is_dumb = self
             .environment
@@ -190,8 +189,7 @@ impl Globals {
         !is_dumb && stderr().is_terminal()
     }
 
-    /// Says what `part` of the program does, if `-trace` asks for it. `text` is only
-    /// worded when it does.
+    /// Prints a trace message of `part` if `-trace` selects it. `text` is called only in that case.
     pub fn trace(&self, part: &str, text: impl FnOnce() -> String) {
         let is_wanted = |wanted: &String| wanted == part || wanted == "all";
         if self.options.traced.iter().any(is_wanted) {
@@ -199,7 +197,7 @@ impl Globals {
         }
     }
 
-    /// Where configuration is: `-configdir`, or `plakar` in the XDG directory.
+    /// The configuration directory: `-configdir`, or `plakar` in the XDG configuration directory.
     pub fn config_dir(&self) -> Result<PathBuf> {
         self.directory(
             &self.options.config_dir,
@@ -208,7 +206,7 @@ impl Globals {
         )
     }
 
-    /// Where caches are: `-cachedir`, or `plakar` in the XDG directory.
+    /// The cache directory: `-cachedir`, or `plakar` in the XDG cache directory.
     pub fn cache_dir(&self) -> Result<PathBuf> {
         self.directory(
             &self.options.cache_dir,
@@ -217,7 +215,7 @@ impl Globals {
         )
     }
 
-    /// Where data of this machine is: `-datadir`, or `plakar` in the XDG directory.
+    /// The directory for data of this machine: `-datadir`, or `plakar` in the XDG data directory.
     pub fn data_dir(&self) -> Result<PathBuf> {
         self.directory(
             &self.options.data_dir,
@@ -226,7 +224,8 @@ impl Globals {
         )
     }
 
-    /// What an option says, else `plakar` in what the environment says, else in the home.
+    /// The value of `option`, else `plakar` in the XDG directory, else the default in the home
+    /// directory.
     fn directory(
         &self,
         option: &Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! Snapshots printed in groups: a heading for people, a member of each object for programs.
+//! Prints snapshots in groups: a heading for each group in text, a field of each object in JSON.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::wording::counted;
 use crate::error::Result;
 use crate::ops::query::{Field, Group, Value};
 
-/// A line about a snapshot, and the group that it is in.
+/// The line of one snapshot, and its group.
 #[derive(Serialize)]
 struct Grouped<T> {
     #[serde(flatten)]
@@ -26,8 +26,8 @@ impl<T: fmt::Display> fmt::Display for Grouped<T> {
     }
 }
 
-/// Prints every member of `groups` as the result `kind` that `line` makes of it. `field` is
-/// what the groups have in common, if they were asked for.
+/// Prints all members of `groups` as results of type `kind`; `line` formats one member. `field` is
+/// the field by which they are grouped, or `None` without grouping.
 pub fn print<M, T: Serialize + fmt::Display>(
     globals: &Globals,
     field: Option<Field>,
@@ -56,7 +56,7 @@ pub fn print<M, T: Serialize + fmt::Display>(
     Ok(())
 }
 
-/// What people call a group: `origin alpha`, `tag a, b`, `name (none)`.
+/// The heading of a group: `origin alpha`, `tag a, b`, `name (none)`.
 pub fn name(field: Field, value: &Value) -> String {
     let items = match value.is_empty() {
         true => "(none)".to_owned(),
@@ -65,7 +65,7 @@ pub fn name(field: Field, value: &Value) -> String {
     format!("{} {items}", field.name())
 }
 
-/// The items of `value`, fit to be printed.
+/// The items of `value` in printable form.
 fn items(value: &Value) -> Vec<String> {
     value.iter().map(|item| printable(item)).collect()
 }

@@ -1,18 +1,18 @@
-//! Help, rendered from the tables: usage, what it is for, flags, where to read on.
+//! Renders help from the tables: usage, description, flags, and references to the manual.
 //!
-//! No line is wider than 80 columns. Help knows no command by name.
+//! Lines are at most 80 columns wide. This module knows no command by name.
 
 use super::table::{Command, Flag, GLOBAL_FLAGS, Times};
 
-/// No line is wider than this.
+/// The maximum width of a line.
 const WIDTH_COLUMNS: usize = 80;
-/// Where descriptions begin, unless a flag is longer.
+/// The column where descriptions begin, unless a flag is longer.
 const ABOUT_COLUMN: usize = 20;
 
-/// Where the names of flags and subcommands that take several lines go on.
+/// The indentation of continuation lines of long names.
 const NAME_INDENT: usize = 8;
 
-/// Help on the whole program.
+/// Help for the whole program, with all `commands`.
 pub fn program(commands: &[Command]) -> String {
     let mut text = String::from("usage: plakar [OPTIONS] [at STORE] COMMAND [FLAGS] [ARGUMENTS]\n");
     text.push_str("\nDeduplicated, compressed, end-to-end encrypted snapshots of files.\n");
@@ -31,7 +31,7 @@ pub fn program(commands: &[Command]) -> String {
     text
 }
 
-/// Help on one command; `path` is how it is called, such as `key add`.
+/// Help for one command; `path` is its full name, such as `key add`.
 pub fn command(path: &str, command: &Command) -> String {
     let usage = format!("usage: plakar [OPTIONS] [at STORE] {path}");
     let mut text = wrapped(
@@ -65,12 +65,12 @@ pub fn command(path: &str, command: &Command) -> String {
     text + "\n" + &wrapped(String::new(), &more, 0)
 }
 
-/// The names of a command as a listing shows them.
+/// The name and synonyms of a command, for a list of commands.
 fn names(command: &Command) -> String {
     command.names().collect::<Vec<_>>().join(", ")
 }
 
-/// A flag and what it does.
+/// A flag with its description.
 fn flag_row(flag: &Flag) -> String {
     let names: Vec<String> = flag.names().map(|name| format!("-{name}")).collect();
     let value = flag
@@ -87,7 +87,7 @@ fn flag_row(flag: &Flag) -> String {
     )
 }
 
-/// `name` and, from a common column on, `about`.
+/// `name`, and `about` in a common column.
 fn row(name: &str, about: &str) -> String {
     let head = format!("  {name}");
     if head.chars().count() + 2 <= ABOUT_COLUMN {
@@ -97,8 +97,8 @@ fn row(name: &str, about: &str) -> String {
     wrapped(format!("{head}{:ABOUT_COLUMN$}", ""), about, ABOUT_COLUMN)
 }
 
-/// `text` after `head`, whose last line is `indent` columns or none, broken between
-/// words; later lines are indented by `indent`.
+/// Appends `text` to `head`, breaking lines between words. The last line of `head` must be `indent`
+/// columns wide, or `head` must be empty. Later lines are indented by `indent`.
 fn wrapped(head: String, text: &str, indent: usize) -> String {
     let mut column = if head.is_empty() { 0 } else { indent };
     let mut out = head;
@@ -117,7 +117,7 @@ fn wrapped(head: String, text: &str, indent: usize) -> String {
     out + "\n"
 }
 
-/// `words` with a capital first.
+/// `words` with the first letter capitalized.
 fn capitalised(words: &str) -> String {
     let mut letters = words.chars();
     match letters.next() {

@@ -1,11 +1,11 @@
-//! Whether a store is the one that this machine knows, and what it remembers of it.
+//! Checks whether a store is the one that this machine knows, and records data about known stores.
 //!
-//! Someone who can write to the place of a store can replace all of it, for example by one that
-//! is not encrypted. Each location is remembered with the key of the store that was opened
-//! there, as ssh remembers the keys of servers. Another key is refused before a passphrase is
-//! read or asked for. A store that is opened for the first time is accepted.
+//! An attacker who can write to the location of a store can replace the whole store, for example by
+//! an unencrypted one. Therefore the key of the store is recorded for each location when a store is
+//! opened, as ssh records host keys. If the key has changed, the store is rejected before a
+//! passphrase is read or requested. A store that is opened for the first time is trusted.
 //!
-//! A record that cannot be read or written costs a warning, and never the command.
+//! If a record cannot be read or written, a warning is printed and the command continues.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -23,10 +23,10 @@ use crate::net::location::{Location, Url};
 use crate::ops::backup::Summary;
 use crate::util::Id;
 
-/// The ports that a URL need not mention.
+/// Default ports, which a URL may omit.
 const USUAL_PORTS: [(&str, u16); 3] = [("http", 80), ("https", 443), ("sftp", 22)];
 
-/// The record of this machine.
+/// The known stores of this machine.
 ///
 /// # Errors
 /// [`Kind::Unsupported`] without a home directory.
@@ -34,7 +34,7 @@ pub fn record(globals: &Globals) -> Result<KnownStores> {
     Ok(KnownStores::new(&globals.data_dir()?))
 }
 
-/// What `config` says of the identity of its store.
+/// The identity of the store that has `config`.
 fn identity(config: &Config) -> Identity {
     Identity {
         store_id: config.store_id.clone(),
@@ -43,10 +43,10 @@ fn identity(config: &Config) -> Identity {
     }
 }
 
-/// Compares the store at `place`, whose CONFIG is `config`, with the one known there.
+/// Compares the store at `place`, whose CONFIG is `config`, with the recorded one.
 ///
 /// # Errors
-/// [`Kind::Denied`] if its key is another one, or is no longer a secret.
+/// [`Kind::Denied`] if the key differs from the recorded one, or is no longer a secret.
 pub(super) fn check(globals: &Globals, place: &Place, config: &Config) -> Result<()> {
     let Ok(record) = record(globals) else {
         return Ok(());
@@ -68,7 +68,7 @@ pub(super) fn check(globals: &Globals, place: &Place, config: &Config) -> Result
     Ok(())
 }
 
-/// Siblings have the same key, and may take the place of each other: disks that are used in turn.
+/// Sibling stores have the same key and may replace each other, such as disks that are rotated.
 fn has_same_key(known: &Identity, found: &Identity) -> bool {
     (&known.key_id, known.encrypted) == (&found.key_id, found.encrypted)
 }
@@ -88,7 +88,7 @@ fn replaced(location: &str, known: &Identity, found: &Identity) -> Error {
     Error::new(Kind::Denied, cause).during(format!("open store {location}"))
 }
 
-/// Remembers the store at `place`, which was opened or created and has the CONFIG `config`.
+/// Records the store at `place`, which was opened or created and has the CONFIG `config`.
 pub(super) fn remember(globals: &Globals, place: &Place, config: &Config) {
     let Ok(record) = record(globals) else {
         return;
@@ -105,10 +105,10 @@ pub(super) fn remember(globals: &Globals, place: &Place, config: &Config) {
     }
 }
 
-/// Forgets which store was at `place`. Returns whether that was known.
+/// Removes the record of the store at `place`. Returns whether there was one.
 ///
 /// # Errors
-/// When the record cannot be changed.
+/// If the record cannot be changed.
 pub(super) fn forget(globals: &Globals, place: &Place) -> Result<bool> {
     let record = record(globals)?;
     let mut was_known = false;
@@ -118,7 +118,7 @@ pub(super) fn forget(globals: &Globals, place: &Place) -> Result<bool> {
     Ok(was_known)
 }
 
-/// The digests of the snapshots that this machine created in the store of `config`.
+/// The digests of the snapshots that this machine created in the store that has `config`.
 pub(super) fn created(globals: &Globals, config: &Config) -> HashSet<Id> {
     let created = record(globals).and_then(|record| record.created(&config.store_id));
     created.unwrap_or_else(|error| {
@@ -128,7 +128,7 @@ pub(super) fn created(globals: &Globals, config: &Config) -> HashSet<Id> {
     })
 }
 
-/// Remembers that this machine made the backup `done` in the store of `config`.
+/// Records that this machine created the backup `done` in the store that has `config`.
 pub(super) fn add_created(globals: &Globals, config: &Config, done: &Summary) {
     let added = record(globals)
         .and_then(|record| record.add_created(&config.store_id, done.source, done.digest));
@@ -137,8 +137,8 @@ pub(super) fn add_created(globals: &Globals, config: &Config, done: &Summary) {
     }
 }
 
-/// The names under which the store at `place` is remembered, without secrets. A path has two if
-/// there are symbolic links in it: neither may lead to another store unnoticed.
+/// The names under which the store at `place` is recorded, without secrets. A path with symbolic
+/// links has two: neither may lead to a different store unnoticed.
 fn spellings(place: &Place) -> Vec<String> {
     let paths = match &place.location {
         Location::Url(url) => return vec![of_url(url, place).to_string()],
@@ -150,7 +150,8 @@ fn spellings(place: &Place) -> Vec<String> {
     names
 }
 
-/// `path` from the root, as it is spelt; nothing if only the file system knows where it leads.
+/// `path` as an absolute path, with symbolic links unresolved. `None` if only the file system can
+/// resolve it.
 fn absolute(path: &[u8]) -> Option<PathBuf> {
     let absolute = std::path::absolute(Path::new(OsStr::from_bytes(path))).ok()?;
     let is_clear = absolute
@@ -163,7 +164,7 @@ fn canonical(path: &[u8]) -> Option<PathBuf> {
     fs::canonicalize(Path::new(OsStr::from_bytes(path))).ok()
 }
 
-/// `url` with what is configured for `place`, in one spelling.
+/// `url` in normalized form, with the configured values of `place`.
 fn of_url(url: &Url, place: &Place) -> Url {
     let configured = match place.value("port") {
         Some(Value::Number(number)) => u16::try_from(*number).ok(),

@@ -1,29 +1,31 @@
-//! What the system lets this process have, and what others may have of this process.
+//! Sets the resource limits of this process, and protects its memory.
 //!
-//! Backup and restore hold one descriptor for each directory they are in. The usual
-//! limit of 1024 is there for programs that use `select(2)`, and is meant to be raised
-//! by those that do not.
+//! Backup and restore hold one file descriptor for each level of nested directories. The default
+//! soft limit of 1024 exists for programs that use `select(2)`; other programs are expected to
+//! raise it.
 
 use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior, setrlimit};
 
-/// Disables core dumps, which would contain keys and passphrases. A program that plakar starts
-/// may raise the limit again for itself.
+/// Disables core dumps, which would contain keys and passphrases. A program that plakar starts can
+/// raise the limit again for itself.
 ///
-/// The limit alone is not enough: the kernel ignores it where a program receives the dumps
-/// (core(5)). A process that is not dumpable cannot be traced by others of its user either.
+/// The limit alone is not sufficient: the kernel ignores it if core dumps are piped to a program
+/// (core(5)). A process that is not dumpable also cannot be traced by other processes of the same
+/// user.
 pub(super) fn forbid_dumps() {
     let mut limit = getrlimit(Resource::Core);
     limit.current = Some(0);
-    // Both always succeed where they are known; an old kernel without them runs plakar anyway.
+    // Both calls succeed if the kernel supports them. On an old kernel without them, plakar runs
+    // anyway.
     let _ = setrlimit(Resource::Core, limit);
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// Raises the number of descriptors we may have open to the most we are allowed.
+/// Raises the limit of open file descriptors to the hard limit.
 pub(super) fn raise() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // Without it, only very deep trees suffer, and say so.
+    // If this fails, only very deep trees are affected, and they report an error.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 

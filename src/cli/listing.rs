@@ -1,4 +1,4 @@
-//! Snapshots and entries as a line each, or an object: what `ls` and `info` print.
+//! Formats snapshots and entries as one line or one JSON object each, for `ls` and `info`.
 
 use std::fmt;
 
@@ -11,38 +11,38 @@ use crate::format::entry::Entry;
 use crate::kloset::snapshot::Snapshot;
 use crate::util::human;
 
-/// How a snapshot's id is shown.
+/// How to show the id of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ids {
-    /// Enough of it for a person.
+    /// An abbreviated id, for people.
     Short,
-    /// All of it.
+    /// The full id.
     Full,
 }
 
-/// Which labels are shown at the end of the line. `-json` always has all of them.
+/// Which labels to show at the end of the line. `-json` always includes all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Labels {
-    /// None.
+    /// No labels.
     Hidden,
-    /// The tags.
+    /// The tags only.
     Tags,
     /// Name, category, environment, perimeter, job and tags.
     All,
 }
 
-/// How the line of a snapshot looks.
+/// The format of the line of a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
-    /// How the id is shown.
+    /// How to show the id.
     pub ids: Ids,
-    /// Which labels are shown.
+    /// Which labels to show.
     pub labels: Labels,
-    /// How wide the column of the host is, in characters; there is none of 0.
+    /// The width of the host column in characters. 0 omits the column.
     pub host_columns: usize,
 }
 
-/// One snapshot.
+/// The line of one snapshot, for text and JSON.
 #[derive(Serialize)]
 pub struct SnapshotLine {
     snapshot: String,
@@ -69,7 +69,7 @@ pub struct SnapshotLine {
 }
 
 impl SnapshotLine {
-    /// The line of `snapshot`.
+    /// The line of `snapshot` in the format `look`.
     pub fn new(snapshot: &Snapshot, look: Look) -> SnapshotLine {
         let totals = snapshot.totals();
         let labels = snapshot.labels.clone();
@@ -102,7 +102,7 @@ impl SnapshotLine {
     }
 }
 
-/// `TIME ID SIZE DURATION [HOST] ROOTS`, and labels.
+/// Formats `TIME ID SIZE DURATION [HOST] ROOTS`, then the labels.
 fn shown(snapshot: &Snapshot, look: Look) -> String {
     let id = match look.ids {
         Ids::Short => snapshot.id.short(),
@@ -121,7 +121,7 @@ fn shown(snapshot: &Snapshot, look: Look) -> String {
     format!("{columns} {host}{}{labels}", roots.join(", "))
 }
 
-/// The names of the columns, above them.
+/// The heading of the columns.
 pub fn heading(look: Look) -> String {
     let columns = match look.ids {
         Ids::Short => columns(["TIME", "SNAPSHOT", "SIZE", "DURATION"]),
@@ -131,12 +131,12 @@ pub fn heading(look: Look) -> String {
     format!("{columns} {host}PATHS")
 }
 
-/// The columns that every line has.
+/// Formats the columns that every line has.
 fn columns([time, id, size, took]: [&str; 4]) -> String {
     format!("{time:<20} {id:>10} {size:>9}{took:>10}")
 }
 
-/// The host whose files were backed up, in a column.
+/// Formats the column of the host whose files were backed up.
 fn host_column(host: &str, columns: usize) -> String {
     match columns {
         0 => String::new(),
@@ -144,12 +144,12 @@ fn host_column(host: &str, columns: usize) -> String {
     }
 }
 
-/// The host whose files are in `snapshot`.
+/// The host whose files are in `snapshot`, in printable form.
 pub fn host(snapshot: &Snapshot) -> String {
     printable(snapshot.origin.as_bytes())
 }
 
-/// ` job=nightly tags=a,b`: the labels that are not empty.
+/// Formats the labels that are not empty: ` job=nightly tags=a,b`.
 fn labels(snapshot: &Snapshot, which: Labels) -> String {
     let labels = &snapshot.labels;
     let all = [
@@ -177,13 +177,13 @@ impl fmt::Display for SnapshotLine {
     }
 }
 
-/// One entry of a snapshot.
+/// The line of one entry of a snapshot, for text and JSON.
 #[derive(Serialize)]
 pub struct EntryLine {
     #[serde(flatten)]
     path: JsonPath,
     kind: &'static str,
-    /// As `chmod` takes it.
+    /// In octal, as for `chmod`.
     mode: String,
     uid: u32,
     gid: u32,
@@ -202,7 +202,7 @@ pub struct EntryLine {
 }
 
 impl EntryLine {
-    /// The line of `entry`, which is at `path`; people see `name`.
+    /// The line of `entry`, which is at `path`. The text form shows `name` instead of `path`.
     pub fn new(entry: &Entry, path: &[u8], name: &[u8]) -> EntryLine {
         let text = |name: &Option<std::sync::Arc<str>>| name.as_ref().map(ToString::to_string);
         let metadata = &entry.metadata;
@@ -224,7 +224,7 @@ impl EntryLine {
     }
 }
 
-/// The size to show: of a directory, that of everything below it.
+/// The size to show. For a directory, the total of everything below it.
 fn size_bytes(entry: &Entry) -> u64 {
     match entry.is_dir() {
         true => entry.below.bytes,
@@ -232,10 +232,10 @@ fn size_bytes(entry: &Entry) -> u64 {
     }
 }
 
-/// The names of the columns of entries, above them.
+/// The heading of the columns of entries.
 pub const ENTRY_HEADING: &str = "TIME                 MODE           USER    GROUP       SIZE NAME";
 
-/// `TIME MODE USER GROUP SIZE NAME[ -> TARGET]`.
+/// Formats `TIME MODE USER GROUP SIZE NAME[ -> TARGET]`.
 fn shown_entry(entry: &Entry, name: &[u8]) -> String {
     let metadata = &entry.metadata;
     let owner = |name: &Option<std::sync::Arc<str>>, id: u32| match name {
@@ -264,7 +264,7 @@ impl fmt::Display for EntryLine {
     }
 }
 
-/// The letter that `ls` has for a kind of file, and the word that we have.
+/// The letter that `ls -l` uses for a file type, and the word that plakar uses.
 pub fn kind(kind: FileKind) -> (char, &'static str) {
     match kind {
         FileKind::File => ('-', "file"),
@@ -277,10 +277,10 @@ pub fn kind(kind: FileKind) -> (char, &'static str) {
     }
 }
 
-/// A mode as `ls` shows it, such as `drwxr-sr-x`.
+/// A mode in the format of `ls -l`, such as `drwxr-sr-x`.
 pub fn mode(file_kind: FileKind, mode: u32) -> String {
     let mut letters: Vec<char> = std::iter::once(kind(file_kind).0).collect();
-    // Three bits each for owner, group and others; and the special bit that shows with them.
+    // Three bits each for owner, group and others, and the special bit that is shown with them.
     for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
         let bits = mode >> shift;
         let is_special = mode & special != 0;

@@ -1,21 +1,21 @@
-//! The command line: it alone prints, prompts and reads the environment.
+//! The command line. Only this module prints, prompts and reads the environment.
 //!
-//! From the words of the user to an exit code:
+//! From the arguments of the process to an exit code:
 //!
-//! 1. [`parse`] understands the words with the help of the [`table`]s;
-//! 2. [`globals`] puts together what every command is given;
-//! 3. one file in [`commands`] parses its own flags, calls one function of the
-//!    core and prints what it answers through [`output`];
-//! 4. [`main`] prints the error there may be, once, and tells the exit code.
+//! 1. [`parse`] parses the arguments according to the [`table`]s;
+//! 2. [`globals`] collects the context of every command;
+//! 3. one file in [`commands`] parses its own flags, calls one function of the core and prints the
+//!    result through [`output`];
+//! 4. [`main`] prints the error, if any, once, and returns the exit code.
 //!
-//! | file | what it is |
+//! | file | contents |
 //! |---|---|
-//! | [`table`], [`parse`], [`args`], [`suggest`], `peers`, [`help`], [`complete`] | flags and commands as data; words understood by them; help and completions made from them |
-//! | [`globals`], `configured`, `environment`, `signals`, `limits`, [`threads`] | what comes from outside: options, names, variables, requests to stop |
-//! | [`opening`], [`known`], [`selection`], [`query`], [`places`], [`tags`], [`date`], `age`, [`size`], [`cost`] | what commands are given, understood |
+//! | [`table`], [`parse`], [`args`], [`suggest`], `peers`, [`help`], [`complete`] | flags and commands as data; their parser; help and completions |
+//! | [`globals`], `configured`, `environment`, `signals`, `limits`, [`threads`] | external input: options, configuration, variables, signals |
+//! | [`opening`], [`known`], [`selection`], [`query`], [`places`], [`tags`], [`date`], `age`, [`size`], [`cost`] | arguments of commands, parsed |
 //! | [`manual`], `pager` | the manual pages, as text |
-//! | [`output`], [`listing`], [`grouping`], [`facts`], [`escape`], [`progress`], [`wording`], [`status`] | what goes out |
-//! | [`passphrase`], `terminal`, `strength` | the one thing that is asked |
+//! | [`output`], [`listing`], [`grouping`], [`facts`], [`escape`], [`progress`], [`wording`], [`status`] | output |
+//! | [`passphrase`], `terminal`, `strength` | passphrase prompts |
 
 mod age;
 pub mod args;
@@ -75,7 +75,7 @@ use args::Settings;
 use output::{Format, Output, Verbosity};
 use parse::{Invocation, parse};
 
-/// Runs the command that the process was started with.
+/// Runs the command that the arguments of the process select.
 pub fn main() -> ExitCode {
     let began = Instant::now();
     limits::forbid_dumps();
@@ -103,15 +103,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints the error a command ended with and tells its exit code.
+/// Prints the error that ended the command and returns its exit code.
 fn failed(out: &Output, error: &Error) -> ExitCode {
-    // What was printed before the error comes first; a second error would only hide it.
+    // Output printed before the error comes first. An error of the flush would only hide the first
+    // error.
     let _ = out.flush();
     out.fatal(error);
     ExitCode::from(error.kind().exit_code())
 }
 
-/// Puts together what the command is given, and runs it.
+/// Creates the context of the command and runs it.
 fn run(
     options: Options,
     invocation: Invocation,
@@ -138,14 +139,14 @@ fn run(
     (args.command.run)(&globals, args)
 }
 
-/// What the words come down to.
+/// The action that the command line selects.
 enum Asked {
     Help(String),
     Command(Args),
     Nothing,
 }
 
-/// `-help` and `-version` win over the command.
+/// `-help` and `-version` take precedence over the command.
 fn asked_for(settings: &Settings, args: Option<Args>) -> Asked {
     match args {
         Some(args) if settings.is_on("help") => {
@@ -158,14 +159,14 @@ fn asked_for(settings: &Settings, args: Option<Args>) -> Asked {
     }
 }
 
-/// What happens when no command is named: snapshots are listed, if there is a store
-/// to list them of.
+/// The default if no command is named: list the snapshots if a store is known, otherwise print
+/// help.
 fn usual_command(globals: &Globals) -> Args {
     let listing = Command::find(COMMANDS, "ls").filter(|_| globals.has_store());
     Args::none(listing.unwrap_or(&commands::help::COMMAND))
 }
 
-/// How long ago `began` was, to the millisecond below a minute.
+/// The time since `began`, in milliseconds if it is below a minute.
 fn took(began: Instant) -> String {
     let elapsed = began.elapsed();
     match elapsed.as_secs() {

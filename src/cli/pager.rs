@@ -1,8 +1,7 @@
-//! Long text for a person at a terminal, a screen at a time.
+//! Displays long text on a terminal through a pager.
 //!
-//! The pager takes the place of this process: what is typed and every signal are then its
-//! own, and there is nothing for us to wait for. It reads from memory, since nobody is left
-//! who could fill a pipe.
+//! The pager replaces this process: it handles keys and signals itself, and plakar does not have to
+//! wait for it. It reads from a memory file, because no process remains that could write to a pipe.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,19 +14,19 @@ use super::environment::Environment;
 use crate::error::Result;
 use crate::util::child;
 
-/// Tried in this order where the environment names no pager.
+/// Tried in this order if the environment names no pager.
 const USUAL: &[&str] = &["less", "more"];
 
-/// Whether a person reads standard output, who can turn pages.
+/// Whether input and output are a terminal that can run a pager.
 pub(super) fn is_wanted(environment: &Environment) -> bool {
     let is_dumb = environment.terminal.as_deref() == Some(OsStr::new("dumb"));
     std::io::stdout().is_terminal() && std::io::stdin().is_terminal() && !is_dumb
 }
 
-/// Lets a pager show `text`, and comes back only if there is none.
+/// Replaces this process by a pager that shows `text`. Returns only if no pager can be started.
 ///
 /// # Errors
-/// When the text cannot be handed over.
+/// If the memory file cannot be created or written.
 pub(super) fn show(text: &str, environment: &Environment) -> Result<()> {
     let mut file = File::from(memfd_create("manual", MemfdFlags::CLOEXEC)?);
     file.write_all(text.as_bytes())?;

@@ -1,13 +1,13 @@
-//! Command names of other backup programs, and what plakar has instead.
+//! Command names of other backup programs, and the equivalents in plakar.
 //!
-//! A user of restic, borg, bupstash or tar types the name that is familiar, which is
-//! often nearer in spelling to the wrong command of plakar than to the right one.
+//! A user of restic, borg, bupstash or tar may type a command name of that program. Its spelling is
+//! often closer to an unrelated command of plakar than to the right one.
 
 use super::suggest::did_you_mean;
 use super::table::Command;
 use crate::error::Error;
 
-/// What commands of other programs are called here, by their name there.
+/// Commands of other programs, and their names in plakar.
 const COMMANDS_OF_PEERS: &[(&str, &str)] = &[
     ("add", "plakar backup"),
     ("browse", "plakar ls"),
@@ -54,7 +54,7 @@ const COMMANDS_OF_PEERS: &[(&str, &str)] = &[
     ("vacuum", "plakar maintenance"),
 ];
 
-/// What plakar does not have, and what to do.
+/// Features that plakar does not have, and the alternative.
 const ABSENT: &[(&str, &str)] = &[
     ("break-lock", NO_LOCKS),
     ("mount", NO_MOUNT),
@@ -66,8 +66,8 @@ const NO_LOCKS: &str = "plakar has no locks, and an interrupted run leaves nothi
 const NO_MOUNT: &str =
     "snapshots cannot be mounted yet: use plakar ls, plakar cat or plakar restore";
 
-/// The error for a `word` that is not one of `commands`, a `what` such as `subcommand`, with
-/// what may have been meant.
+/// The error for a `word` that is not one of `commands`, with a suggestion. `what` is the type of
+/// the word, such as `subcommand`.
 pub(super) fn unknown(word: &str, commands: &[Command], what: &str) -> Error {
     let is_top = what == "command";
     let among = |peers: &[(&str, &'static str)]| {

@@ -1,8 +1,8 @@
-//! The places that a backup is given: of this machine, or of one server of SFTP.
+//! The paths that a backup reads: local ones, or those of one SFTP server.
 //!
-//! A place of this machine is a path, `fs:` or `file:` and a path, or `@source[:path]`; it need not be UTF-8.
-//! Links in it are followed, the last name included: whoever names a link to a directory wants
-//! what is in that. What is recorded is the path that no link is in.
+//! A local place is a path, a path after `fs:` or `file:`, or `@source[:path]`; it need not be
+//! UTF-8. Symbolic links are followed, including the last component: a user who names a link to a
+//! directory wants its contents. The snapshot records the path without links.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -18,11 +18,11 @@ use crate::connector::{LocalSource, Source};
 use crate::error::{During, Error, Result};
 use crate::net::location::Location;
 
-/// What `words` name, with what is configured for each: the default source, or else the
-/// current directory, if there are none.
+/// The places that `words` name, with their configuration. Without words, the default source, else
+/// the current directory.
 ///
 /// # Errors
-/// Those of [`Globals::place_of`].
+/// The errors of [`Globals::place_of`].
 pub fn named(globals: &Globals, words: &[OsString]) -> Result<Vec<Place>> {
     if !words.is_empty() {
         let place = |word: &OsString| globals.place_of(Role::Source, word);
@@ -33,27 +33,27 @@ pub fn named(globals: &Globals, words: &[OsString]) -> Result<Vec<Place>> {
     Ok(vec![default.unwrap_or_else(here)])
 }
 
-/// A source, and paths in it.
+/// A source and the paths to back up from it.
 pub struct Named {
-    /// Where they are.
+    /// The connector that reads the files.
     pub source: Box<dyn Source>,
-    /// What is backed up: absolute, sorted, each once.
+    /// The paths to back up: absolute, sorted, without duplicates.
     pub paths: Vec<Vec<u8>>,
-    /// The store, if it is there.
+    /// The path of the store, if the source contains it. It is not backed up.
     pub skip: Vec<Vec<u8>>,
 }
 
-/// The source that has `places`, and their paths in it.
+/// Opens the source that contains `places`, and resolves the paths.
 ///
 /// # Errors
-/// [`crate::error::Kind::NotFound`] for a place that is not there,
-/// [`crate::error::Kind::Usage`] for places that are not all on one machine.
+/// [`crate::error::Kind::NotFound`] if a place does not exist, [`crate::error::Kind::Usage`] if the
+/// places are not all on one machine.
 pub fn source(globals: &Globals, places: &[Place]) -> Result<Named> {
     let Some((source, first)) = places.first().and_then(|place| ssh::source(globals, place)) else {
         return Ok(Named {
             source: Box::new(LocalSource::new()?),
             paths: resolved(places)?,
-            // It is known by its inode.
+            // A local store is recognized by its inode.
             skip: Vec::new(),
         });
     };
@@ -71,7 +71,7 @@ pub fn source(globals: &Globals, places: &[Place]) -> Result<Named> {
     })
 }
 
-/// The path of `other`, which must be on the machine of `first`.
+/// The path of `other`, which must be on the same machine as `first`.
 fn path_beside<'a>(first: &Place, other: &'a Place) -> Result<&'a str> {
     let (one, two) = (&first.location, &other.location);
     match (one, two) {
@@ -87,11 +87,11 @@ fn path_beside<'a>(first: &Place, other: &'a Place) -> Result<&'a str> {
     }
 }
 
-/// The paths of `places`, absolute, sorted, each once.
+/// The paths of local `places`: absolute, sorted, without duplicates.
 ///
 /// # Errors
-/// [`crate::error::Kind::NotFound`] for a place that is not there,
-/// [`crate::error::Kind::Usage`] for one that is not on this machine.
+/// [`crate::error::Kind::NotFound`] if a place does not exist, [`crate::error::Kind::Usage`] if it
+/// is not local.
 pub fn resolved(places: &[Place]) -> Result<Vec<Vec<u8>>> {
     let mut paths: Vec<Vec<u8>> = places.iter().map(path).collect::<Result<_>>()?;
     paths.sort();
@@ -106,10 +106,11 @@ fn path(place: &Place) -> Result<Vec<u8>> {
     Ok(absolute.into_os_string().into_vec())
 }
 
-/// The path that `place` is on this machine.
+/// The local path of `place`.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for a place elsewhere, which nothing here speaks to as `role`.
+/// [`crate::error::Kind::Usage`] if the place is not local: no connector supports its protocol as
+/// `role`.
 pub fn local(place: &Place, role: Role) -> Result<&OsStr> {
     let location = &place.location;
     let elsewhere = || {
@@ -121,8 +122,7 @@ pub fn local(place: &Place, role: Role) -> Result<&OsStr> {
     location.path().map(OsStr::from_bytes).ok_or_else(elsewhere)
 }
 
-/// Device and inode of what is at `path`, if anything is: no backup enters it, by
-/// whatever name it comes along.
+/// Device and inode of the file at `path`, if it exists. A backup skips this file under any name.
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))

@@ -1,11 +1,11 @@
-//! Which snapshots, and which paths in them, the words of a command stand for.
+//! Resolves the arguments of a command to snapshots, and to paths in them.
 //!
-//! A word is `SNAPSHOT[:PATH]`: the beginning of an id, or `latest`; and after the first
-//! colon the bytes of a path, absolute from the root of the snapshot or relative to what
-//! was backed up.
+//! An argument is `SNAPSHOT[:PATH]`. SNAPSHOT is the beginning of an id, or `latest`. PATH is
+//! everything after the first colon, as bytes: absolute from the root of the snapshot, or relative
+//! to the directory that was backed up.
 //!
-//! A query narrows what words stand for: a snapshot that is named must be one of those
-//! that the query selects, and `latest` is the newest of them.
+//! A query restricts the arguments: a named snapshot must match the query, and `latest` is the
+//! newest match.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -18,20 +18,20 @@ use crate::kloset::snapshot::{Snapshot, Stored};
 use crate::ops::query::{Newest, Query};
 use crate::ops::select;
 
-/// What stands for the newest snapshot.
+/// The name of the newest snapshot.
 pub const LATEST: &str = "latest";
 
-/// What one word stands for.
+/// The snapshot, and optionally the path, that one argument selects.
 #[derive(Clone, Debug)]
 pub struct Choice {
-    /// The snapshot, and the object it is in.
+    /// The snapshot, and the object that contains it.
     pub stored: Stored,
-    /// The path, absolute and without `.` and `..`, if one was named.
+    /// The path, absolute and without `.` and `..`, if one was given.
     pub path: Option<Vec<u8>>,
 }
 
 impl Choice {
-    /// The snapshot.
+    /// The selected snapshot.
     pub fn snapshot(&self) -> &Snapshot {
         &self.stored.snapshot
     }
@@ -43,24 +43,24 @@ impl Choice {
     }
 }
 
-/// What each of `words`, of which there is one at least, stands for, in their order.
+/// Resolves `words`, at least one, in their order.
 ///
 /// # Errors
-/// [`Kind::NotFound`] or [`Kind::Usage`] for the first word that stands for no snapshot, or for
-/// several.
+/// [`Kind::NotFound`] or [`Kind::Usage`] for the first word that matches no snapshot, or several.
 pub fn choices(kloset: &Kloset, words: &[OsString]) -> Result<Vec<Choice>> {
     matching(kloset, &Query::default(), words)
 }
 
-/// The same, with the newest snapshot if there are no words.
+/// Like [`choices`], but without words it selects the newest snapshot.
 pub fn choices_or_latest(kloset: &Kloset, words: &[OsString]) -> Result<Vec<Choice>> {
     matching_or_latest(kloset, &Query::default(), words)
 }
 
-/// The snapshots that `choices` stand for, each once.
+/// The snapshots of `choices`, without duplicates.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] where a path is named: `args` is of a command for whole snapshots.
+/// [`crate::error::Kind::Usage`] if a path is given: the command of `args` takes whole snapshots
+/// only.
 pub fn whole(args: &Args, choices: Vec<Choice>) -> Result<Vec<Stored>> {
     let mut chosen: Vec<Stored> = Vec::new();
     let mut seen = HashSet::new();
@@ -76,9 +76,11 @@ pub fn whole(args: &Args, choices: Vec<Choice>) -> Result<Vec<Stored>> {
     Ok(chosen)
 }
 
+/// Requires that a command which changes snapshots names them explicitly.
+///
 /// # Errors
-/// [`Kind::Usage`] if nothing says which snapshots `args` are about: a command that changes them
-/// does not take that for all.
+/// [`Kind::Usage`] if `args` contain neither snapshots nor a restricting query. Such a command does
+/// not default to all snapshots.
 pub fn refuse_everything(args: &Args, query: &Query, words: &[OsString]) -> Result<()> {
     match words.is_empty() && query.is_everything() {
         true => Err(args.usage("needs a SNAPSHOT, or a QUERY that does not select all of them")),
@@ -86,17 +88,17 @@ pub fn refuse_everything(args: &Args, query: &Query, words: &[OsString]) -> Resu
     }
 }
 
-/// What each of `words` stands for among the snapshots that `query` selects; without words,
-/// every one of these, the oldest first.
+/// Resolves `words` among the snapshots that `query` selects. Without words, selects all of these,
+/// oldest first.
 ///
 /// # Errors
-/// [`Kind::NotFound`] if there are no words and it selects nothing, or for the first word
-/// that stands for nothing it selects; [`Kind::Usage`] for one that stands for several.
+/// [`Kind::NotFound`] if there are no words and the query selects nothing, or for the first word
+/// that matches no selected snapshot; [`Kind::Usage`] for a word that matches several.
 pub fn matching(kloset: &Kloset, query: &Query, words: &[OsString]) -> Result<Vec<Choice>> {
     among(kloset, &select::all(kloset)?, query, words)
 }
 
-/// The same, with the newest snapshot that `query` selects if there are no words.
+/// Like [`matching`], but without words it selects the newest snapshot that matches `query`.
 pub fn matching_or_latest(
     kloset: &Kloset,
     query: &Query,
@@ -108,7 +110,7 @@ pub fn matching_or_latest(
     }
 }
 
-/// The same, among `snapshots`, which are all there are.
+/// Like [`matching`], but among `snapshots`, which must be all snapshots of the store.
 pub fn among(
     kloset: &Kloset,
     snapshots: &[Stored],
@@ -142,7 +144,7 @@ pub fn among(
     }
 }
 
-/// That a query selects none of `snapshots`.
+/// The error if a query selects none of `snapshots`.
 fn nothing(snapshots: &[Stored]) -> Error {
     let message = match snapshots {
         [] => "there are no snapshots",
@@ -151,7 +153,7 @@ fn nothing(snapshots: &[Stored]) -> Error {
     Error::new(Kind::NotFound, message)
 }
 
-/// Why `query` does not select `stored`.
+/// The error that explains why `query` does not select `stored`.
 fn left_out(snapshots: &[Stored], query: &Query, stored: &Stored) -> Error {
     let every = Query {
         newest: Newest::All,
@@ -170,14 +172,14 @@ fn left_out(snapshots: &[Stored], query: &Query, stored: &Stored) -> Error {
     Error::new(Kind::NotFound, message)
 }
 
-/// The choice of `path` in a snapshot.
+/// Resolves `path` in a snapshot.
 fn choose(kloset: &Kloset, stored: Stored, path: Option<&[u8]>) -> Result<Choice> {
     let path = path.map(|path| select::resolve(kloset, &stored.snapshot, path));
     let path = path.transpose()?;
     Ok(Choice { stored, path })
 }
 
-/// `SNAPSHOT` and `PATH`.
+/// Splits an argument into SNAPSHOT and PATH.
 fn parts(word: &OsStr) -> (String, Option<&[u8]>) {
     let mut parts = word.as_bytes().splitn(2, |byte| *byte == b':');
     let prefix = String::from_utf8_lossy(parts.next().unwrap_or_default());

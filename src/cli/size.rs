@@ -1,15 +1,15 @@
-//! Sizes as people write them: `8388608`, `8M`, `8MiB`.
+//! Parses sizes such as `8388608`, `8M` or `8MiB`.
 
 use crate::error::{Error, Result};
 
-/// What a letter multiplies by, in binary.
+/// Unit letters and the corresponding powers of two.
 const UNITS: [(char, u32); 4] = [('k', 10), ('m', 20), ('g', 30), ('t', 40)];
 
-/// A size in bytes: a whole number, and K, M, G or T, which may be followed by `B` or `iB`.
-/// They are powers of 1024 either way, as memory is measured.
+/// Parses a size in bytes: an integer, optionally followed by K, M, G or T, optionally followed by
+/// `B` or `iB`. All units are powers of 1024, as for memory.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`].
+/// [`crate::error::Kind::Usage`] for an invalid size, or one of 2^64 bytes or more.
 pub fn parse(text: &str) -> Result<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

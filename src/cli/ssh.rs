@@ -1,7 +1,7 @@
-//! What SSH is told by the configuration and the environment, and whom it asks.
+//! Options of the SSH client from configuration and environment, and its prompts.
 //!
-//! It asks as ssh does, at the terminal; where there is none, nobody is asked, so that a
-//! backup by night never waits for an answer.
+//! Questions are asked at the terminal, as ssh does. Without a terminal no question is asked, so
+//! that an unattended backup never waits for an answer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::net::ssh::pool::{CONNECTIONS, Pool};
 use crate::net::ssh::{Ask, Endpoint, Notice, Options, Question};
 use crate::util::interrupt::Interrupt;
 
-/// How to log in to the server of `place`.
+/// The login options for the server of `place`.
 pub(super) fn options(globals: &Globals, place: &Place) -> Options {
     let text = |name| place.text(name).map(|text| text.to_string());
     let path = |name| text(name).map(PathBuf::from);
@@ -44,7 +44,7 @@ pub(super) fn options(globals: &Globals, place: &Place) -> Options {
     }
 }
 
-/// The server of `place`, whose location is `url`. Nothing is connected to yet.
+/// The server of `place`, whose location is `url`. Does not connect yet.
 fn endpoint(globals: &Globals, place: &Place, url: &Url) -> Endpoint {
     let out = globals.out.clone();
     let notice: Notice = Arc::new(move |error| out.warning(error));
@@ -52,7 +52,7 @@ fn endpoint(globals: &Globals, place: &Place, url: &Url) -> Endpoint {
     Endpoint::new(url, &options, &globals.interrupt, &notice)
 }
 
-/// How many connections to the server of `place` there may be at once.
+/// The maximum number of concurrent connections to the server of `place`.
 fn connections(place: &Place) -> usize {
     match place.value("connections") {
         Some(Value::Number(number)) => usize::try_from(*number).unwrap_or(CONNECTIONS),
@@ -60,12 +60,12 @@ fn connections(place: &Place) -> usize {
     }
 }
 
-/// The files of the server at `url`, if `place` is on one.
+/// The SFTP source at `place` and the path in it, if `place` is an SFTP URL.
 pub fn source(globals: &Globals, place: &Place) -> Option<(SftpSource, String)> {
     let url = url_of(place)?;
     let endpoint = endpoint(globals, place, url);
     let connections = connections(place);
-    // One of several is for reading ahead.
+    // If there are several connections, one is reserved for read-ahead.
     let others = connections.saturating_sub(1).max(1);
     let pool = Pool::new(endpoint.clone(), others, &Patience::default());
     let ahead = (connections > 1).then_some(endpoint);
@@ -73,8 +73,8 @@ pub fn source(globals: &Globals, place: &Place) -> Option<(SftpSource, String)> 
     Some((source, url.path.clone()))
 }
 
-/// The path of the store at `store` as the source at `place` has it, if both are of one server:
-/// no backup enters it.
+/// The path of the store `store` as seen by the source at `place`, if both are on the same server.
+/// The backup must skip it.
 pub fn store_in_source(
     globals: &Globals,
     place: &Place,
@@ -90,13 +90,13 @@ pub fn store_in_source(
     }
     match source.resolve(&store_url.path) {
         Ok(path) => Ok(Some(path)),
-        // Of this there is better to be told by whoever opens it.
+        // A missing store is reported with a better message when it is opened.
         Err(cause) if cause.kind() == Kind::NotFound => Ok(None),
         Err(cause) => Err(cause),
     }
 }
 
-/// The directory of a server that `place` is, if it is one.
+/// The SFTP destination at `place`, if `place` is an SFTP URL.
 pub fn destination(globals: &Globals, place: &Place) -> Option<SftpDestination> {
     let url = url_of(place)?;
     let endpoint = endpoint(globals, place, url);
@@ -111,7 +111,7 @@ fn url_of(place: &Place) -> Option<&Url> {
     }
 }
 
-/// Asks whoever sits at the terminal.
+/// A function that asks the user at the terminal.
 fn asker(out: Arc<Output>, interrupt: Interrupt) -> Ask {
     Arc::new(move |question| {
         let Ok(mut terminal) = Terminal::open() else {
@@ -124,7 +124,7 @@ fn asker(out: Arc<Output>, interrupt: Interrupt) -> Ask {
     })
 }
 
-/// What was typed, as text.
+/// The typed answer as text.
 fn text_of(answer: &[u8]) -> Result<Zeroizing<String>> {
     let text = std::str::from_utf8(answer);
     let wrong = |_| Error::new(Kind::Denied, "what was typed is not UTF-8");
@@ -132,7 +132,7 @@ fn text_of(answer: &[u8]) -> Result<Zeroizing<String>> {
         .map_err(wrong)
 }
 
-/// What a person is asked, and whether the answer is shown.
+/// The prompt for a question, and whether the answer is echoed.
 fn wording(question: &Question) -> (String, Echo) {
     match question {
         Question::HostKey {

@@ -1,21 +1,20 @@
-//! How a command ended when it did not fail: it did everything, or only part, or it
-//! found what it was asked to look for.
+//! The result of a command that did not fail: complete, partial, or a negative answer.
 //!
-//! Failing altogether is an [`crate::error::Error`], whose kind has an exit code.
+//! A failed command returns a [`crate::error::Error`] instead, whose kind determines the exit code.
 
 use super::output::Output;
 use crate::error::{Kind, Result};
 
-/// What is left to tell about work that came to its end, the worst last.
+/// The result of completed work, in ascending order of severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     /// Everything was done.
     Success,
-    /// Everything was done, and the answer is no: they differ, nothing was found.
+    /// Everything was done, and the answer is negative: the items differ, or nothing was found.
     No,
-    /// Some items failed and were reported; the others were done.
+    /// Some items failed and were reported. The others were done.
     Partial,
-    /// What was looked at is damaged, and the damage was reported.
+    /// The checked data is damaged, and the damage was reported.
     Damaged,
 }
 
@@ -36,8 +35,9 @@ impl Status {
         }
     }
 
-    /// How a command ends whose answer may be [`Status::No`]: a failure without a code of its
-    /// own would look like that answer, so it is told here and ends as partial.
+    /// Converts the outcome of a command whose answer can be [`Status::No`]. A failure whose exit
+    /// code equals that of this answer would be mistaken for it, so it is printed here and becomes
+    /// [`Status::Partial`].
     pub fn of_answer(outcome: Result<Status>, out: &Output) -> Result<Status> {
         let outcome = outcome.and_then(|status| out.flush().map(|()| status));
         match outcome {
@@ -52,8 +52,8 @@ impl Status {
         }
     }
 
-    /// The exit code. 3 is nobody else's: shells use 1, 2 and from 126 on,
-    /// `sysexits.h` from 64 to 78.
+    /// The exit code. No other convention uses 3: shells use 1, 2 and from 126 on, `sysexits.h`
+    /// uses 64 to 78.
     pub fn exit_code(self) -> u8 {
         match self {
             Status::Success => 0,

@@ -1,8 +1,8 @@
-//! Standard output that does not keep us when we are asked to stop.
+//! Standard output that does not block after an interrupt.
 //!
-//! A write into a pipe that nobody reads waits for ever, and the flag that a signal sets
-//! would not be looked at meanwhile. So it is waited for room in short turns, and no more
-//! is written at once than is sure to fit then (POSIX: `PIPE_BUF` bytes).
+//! A write to a pipe that no process reads blocks forever, and the interrupt flag would not be
+//! checked meanwhile. Therefore this module polls for free space with a short timeout, and writes
+//! at most as much as is guaranteed to fit (POSIX: `PIPE_BUF` bytes).
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -16,9 +16,9 @@ use rustix::io::Errno;
 
 use crate::util::interrupt::Interrupt;
 
-/// Linux has this; POSIX asks for 512 at least.
+/// The value on Linux. POSIX requires at least 512.
 const PIPE_BUF_BYTES: usize = 4096;
-/// How long we wait for room without looking whether to stop.
+/// The interval between two checks of the interrupt flag while waiting for free space.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Standard output, unbuffered.
@@ -27,7 +27,7 @@ pub(super) struct Stdout {
     interrupt: Interrupt,
 }
 
-/// The cause of an [`io::Error`]: we were asked to stop while nobody read.
+/// The cause of an [`io::Error`]: the command was interrupted while the pipe was full.
 #[derive(Debug)]
 pub(super) struct Stopped;
 
@@ -40,14 +40,14 @@ impl fmt::Display for Stopped {
 impl StdError for Stopped {}
 
 impl Stopped {
-    /// Whether this is the cause of `error`.
+    /// Whether `error` was caused by an interrupt.
     pub(super) fn is_cause(error: &io::Error) -> bool {
         error.get_ref().is_some_and(|cause| cause.is::<Stopped>())
     }
 }
 
 impl Stdout {
-    /// Standard output, given up once `interrupt` is set and nobody reads.
+    /// Standard output. A blocked write fails once `interrupt` is set.
     pub(super) fn new(interrupt: &Interrupt) -> io::Result<Stdout> {
         Ok(Stdout {
             file: File::from(io::stdout().as_fd().try_clone_to_owned()?),
@@ -55,7 +55,7 @@ impl Stdout {
         })
     }
 
-    /// Waits until something can be written, or until there is an error to be told by that.
+    /// Waits until a write is possible, or until a write would report an error.
     fn wait(&self) -> io::Result<()> {
         let timeout = Timespec::try_from(PATIENCE).ok();
         loop {

@@ -1,10 +1,10 @@
-//! The tables everything on the command line is made from.
+//! The tables that define the command line.
 //!
-//! A [`Command`] and its [`Flag`]s are data. The parser looks words up in them,
-//! `help` renders them, and `tests/man.rs` holds the manual pages against them,
-//! so a flag that is parsed but not documented, or the reverse, cannot be.
+//! A [`Command`] and its [`Flag`]s are data. The parser looks up words in them, `help` renders
+//! them, and `tests/man.rs` compares them with the manual pages. Therefore a flag cannot be parsed
+//! but undocumented, or documented but unknown.
 //!
-//! A command file is a table entry, `run` and `Opts`:
+//! A command file consists of a table entry, `run` and `Opts`:
 //!
 //! ```ignore
 //! pub const COMMAND: Command = Command {
@@ -18,34 +18,34 @@
 //! };
 //! ```
 //!
-//! Tables know nothing of values that were given: see [`super::args`].
+//! Tables do not contain the values that were given: see [`super::args`].
 
 use super::args::Args;
 use super::globals::Globals;
 use super::status::Status;
 use crate::error::Result;
 
-/// Whether a flag adds up or the last one given wins.
+/// Whether repeated values of a flag accumulate, or the last one wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
     /// The last one given wins, as in Go.
     Once,
-    /// Each one given counts.
+    /// All values are used.
     Repeatable,
 }
 
 /// One flag, written `-name` or `--name`.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
-    /// Without dashes.
+    /// The name without dashes.
     pub name: &'static str,
     /// Other names of the same flag.
     pub synonyms: &'static [&'static str],
-    /// What its value is called in help, such as `FILE`; a switch has none.
+    /// The placeholder of the value in help, such as `FILE`. `None` for a switch.
     pub value: Option<&'static str>,
-    /// What it does: a phrase in lower case, without a full stop.
+    /// The description: a phrase in lower case, without a final period.
     pub about: &'static str,
-    /// Whether it may be given several times.
+    /// Whether repeated values accumulate.
     pub times: Times,
 }
 
@@ -61,7 +61,7 @@ impl Flag {
         }
     }
 
-    /// A flag that takes a value.
+    /// A flag with a value.
     pub const fn value(name: &'static str, value: &'static str, about: &'static str) -> Flag {
         Flag {
             value: Some(value),
@@ -69,7 +69,7 @@ impl Flag {
         }
     }
 
-    /// The same flag, of which each one given counts.
+    /// The same flag, repeatable: all values given are used.
     pub const fn repeatable(self) -> Flag {
         Flag {
             times: Times::Repeatable,
@@ -77,56 +77,56 @@ impl Flag {
         }
     }
 
-    /// The same flag with other names beside its own.
+    /// The same flag with synonyms.
     pub const fn also(self, synonyms: &'static [&'static str]) -> Flag {
         Flag { synonyms, ..self }
     }
 
-    /// Every name of the flag, its own first.
+    /// All names of the flag, the main name first.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
         std::iter::once(self.name).chain(self.synonyms.iter().copied())
     }
 }
 
-/// Flags that several commands share, documented on one page of their own.
+/// Flags that several commands share, documented on a separate page.
 #[derive(Clone, Copy, Debug)]
 pub struct Group {
-    /// What help puts above them.
+    /// The heading of the group in help.
     pub title: &'static str,
-    /// The manual page that tells of them, such as `plakar-query` in section 7.
+    /// The manual page that documents the flags, such as `plakar-query` in section 7.
     pub page: (&'static str, u8),
-    /// The flags.
+    /// The flags of the group.
     pub flags: &'static [Flag],
 }
 
-/// Runs a command with the options of the program and its own arguments.
+/// Runs a command with the context and its own arguments.
 pub type Run = fn(&Globals, Args) -> Result<Status>;
 
-/// One command, or one subcommand of a command.
+/// A command or a subcommand.
 #[derive(Clone, Copy, Debug)]
 pub struct Command {
-    /// The word that selects it.
+    /// The name on the command line.
     pub name: &'static str,
-    /// Other words that select it.
+    /// Other names of the command.
     pub synonyms: &'static [&'static str],
-    /// Flags and arguments, as `usage` shows them after the name.
+    /// Flags and arguments, as shown after the name in `usage`.
     pub synopsis: &'static str,
-    /// What it does: a phrase in lower case, without a full stop.
+    /// The description: a phrase in lower case, without a final period.
     pub about: &'static str,
-    /// Its own flags. They win over global options of the same name.
+    /// The flags of this command. They take precedence over global options of the same name.
     pub flags: &'static [Flag],
-    /// Flags that it shares with other commands.
+    /// Groups of flags that it shares with other commands.
     pub groups: &'static [&'static Group],
-    /// Commands of its own, selected by its first argument, each of which may have
-    /// others. The flags of a command that has any are for itself, not for them, so that
-    /// each flag has one place.
+    /// Subcommands, selected by the first argument; they can have subcommands themselves. The flags
+    /// of a command with subcommands apply to that command only, not to its subcommands. Therefore
+    /// each flag has one valid position.
     pub subcommands: &'static [Command],
-    /// What it does, or what it answers when none of its subcommands was named.
+    /// Runs the command. For a command with subcommands: called if no subcommand was named.
     pub run: Run,
 }
 
 impl Command {
-    /// A command with nothing in it, for `..Command::BLANK` in tables.
+    /// An empty command, for `..Command::BLANK` in tables.
     pub const BLANK: Command = Command {
         name: "",
         synonyms: &[],
@@ -138,17 +138,17 @@ impl Command {
         run: |_, args| Err(args.wanted_subcommand()),
     };
 
-    /// Every word that selects the command, its own first.
+    /// All names of the command, the main name first.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
         std::iter::once(self.name).chain(self.synonyms.iter().copied())
     }
 
-    /// The tables of its flags, its own first.
+    /// The tables of all flags, its own flags first.
     pub fn tables(&self) -> impl Iterator<Item = &'static [Flag]> + use<> {
         std::iter::once(self.flags).chain(self.groups.iter().map(|group| group.flags))
     }
 
-    /// The command among `commands` that `word` selects.
+    /// The command among `commands` that has the name or synonym `word`.
     pub fn find<'a>(commands: &'a [Command], word: &str) -> Option<&'a Command> {
         commands
             .iter()
@@ -156,8 +156,8 @@ impl Command {
     }
 }
 
-/// Options of the program: accepted before the command, and after it unless the
-/// command has a flag of that name itself.
+/// Global options: accepted before the command, and after it unless the command has a flag of the
+/// same name.
 pub static GLOBAL_FLAGS: &[Flag] = &[
     Flag::value(
         "concurrency",

@@ -1,4 +1,4 @@
-//! Tags as people write them: words separated by commas.
+//! Parses lists of tags, separated by commas.
 
 use std::ffi::{OsStr, OsString};
 
@@ -6,14 +6,14 @@ use lexopt::ValueExt;
 
 use crate::error::{Error, Result};
 
-/// The longest tag, in bytes: a tag is a word, and is shown in listings.
+/// The maximum length of a tag in bytes. A tag is a word and is shown in listings.
 const LIMIT_BYTES: usize = 255;
 
-/// The tags in `lists`, sorted, each once.
+/// Parses `lists` into tags, sorted, without duplicates.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for what could not be asked for by `-tag`: a tag that begins with `!`,
-/// which is how a query says *without*, or holds what cannot be typed.
+/// [`crate::error::Kind::Usage`] for tags that `-tag` cannot select: a tag that begins with `!`,
+/// which means *without* in a query, or one that contains characters which cannot be typed.
 pub fn parse<'a>(lists: impl IntoIterator<Item = &'a OsStr>) -> Result<Vec<String>> {
     let mut tags = Vec::new();
     for list in lists {

@@ -1,11 +1,10 @@
-//! Asking at the terminal without showing what is typed.
+//! Prompts at the terminal without echo.
 //!
-//! The terminal is `/dev/tty`, so standard input and output may be pipes. While
-//! it is asked, it neither echoes nor edits nor turns keys into signals: this
-//! file does the little editing a passphrase needs, and Ctrl-C is a key like any
-//! other. A signal from elsewhere is noticed within a fifth of a second. Either
-//! way the terminal is given back as it was, which a handler that ends the
-//! process could not do.
+//! The terminal is `/dev/tty`, so standard input and output may be pipes. During a prompt, the
+//! terminal does not echo, edit lines or generate signals: this module implements the little
+//! editing that a passphrase needs, and handles Ctrl-C as a key. A signal from another process is
+//! noticed within 0.2 seconds. In both cases the terminal settings are restored. A signal handler
+//! that ends the process could not restore them.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -19,9 +18,9 @@ use super::passphrase::Passphrase;
 use crate::error::{During, Error, Kind, Result};
 use crate::util::interrupt::Interrupt;
 
-/// Longer than anyone types; the rest of what is pasted is dropped.
+/// Longer than any typed line. The rest of pasted text is discarded.
 const LINE_LIMIT_BYTES: usize = 1024;
-/// How long one read waits for a key, in tenths of a second.
+/// The timeout of one read, in tenths of a second.
 const WAIT_DECISECONDS: u8 = 2;
 
 const END_OF_INPUT: u8 = 0x04;
@@ -29,24 +28,24 @@ const INTERRUPT: u8 = 0x03;
 const BACKSPACE: u8 = 0x08;
 const ERASE_LINE: u8 = 0x15;
 const DELETE: u8 = 0x7f;
-/// Wipes the letter before the cursor.
+/// Erases the character before the cursor.
 const ERASED: &[u8] = b"\x08 \x08";
 
-/// The terminal the process belongs to.
+/// The controlling terminal of the process.
 pub(super) struct Terminal {
     file: File,
 }
 
-/// Whether what is typed is shown.
+/// Whether typed characters are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Echo {
-    /// It is a secret.
+    /// For secrets.
     Hidden,
-    /// It is not.
+    /// For other answers.
     Shown,
 }
 
-/// Puts a terminal back as it was.
+/// Restores the settings of a terminal when dropped.
 struct Restore<'a> {
     file: &'a File,
     before: Termios,
@@ -54,28 +53,30 @@ struct Restore<'a> {
 
 impl Drop for Restore<'_> {
     fn drop(&mut self) {
-        // A terminal that is gone needs no restoring.
+        // If the terminal is gone, there is nothing to restore.
         let _ = tcsetattr(self.file, OptionalActions::Flush, &self.before);
     }
 }
 
 impl Terminal {
+    /// Opens the controlling terminal.
+    ///
     /// # Errors
-    /// When the process has no terminal.
+    /// If the process has no terminal.
     pub(super) fn open() -> Result<Terminal> {
         let file = File::options().read(true).write(true).open("/dev/tty")?;
         Ok(Terminal { file })
     }
 
-    /// Shows `prompt` and reads a line that is not shown.
+    /// Shows `prompt` and reads a line without echo.
     ///
     /// # Errors
-    /// [`Kind::Interrupted`] by Ctrl-C or by `interrupt`.
+    /// [`Kind::Interrupted`] on Ctrl-C, or when `interrupt` is set.
     pub(super) fn ask(&mut self, prompt: &str, interrupt: &Interrupt) -> Result<Passphrase> {
         self.ask_with(prompt, Echo::Hidden, interrupt)
     }
 
-    /// Shows `prompt` and reads a line, as [`Terminal::ask`] does.
+    /// Like [`Terminal::ask`], with the given `echo`.
     pub(super) fn ask_with(
         &mut self,
         prompt: &str,
@@ -90,7 +91,7 @@ impl Terminal {
         line
     }
 
-    /// Stops echo, editing and signals until the answer is dropped.
+    /// Disables echo, line editing and signals until the return value is dropped.
     fn quiet(&self) -> Result<Restore<'_>> {
         let before = tcgetattr(&self.file)?;
         let mut quiet = before.clone();
@@ -110,17 +111,19 @@ impl Terminal {
 fn read_line(mut file: &File, echo: Echo, interrupt: &Interrupt) -> Result<Passphrase> {
     let show = |mut file: &File, bytes: &[u8]| {
         if echo == Echo::Shown {
-            // A terminal that takes nothing gives nothing either.
+            // If the terminal cannot be written, reading it fails too and reports the error.
             let _ = file.write_all(bytes);
         }
     };
-    // With its capacity from the start, since a buffer that grows leaves copies behind.
+    // The capacity is allocated up front, because a growing buffer leaves copies of the secret in
+    // memory.
     let mut line = Zeroizing::new(Vec::with_capacity(LINE_LIMIT_BYTES));
     let mut key = Zeroizing::new([0]);
     loop {
         interrupt.check()?;
         if file.read(key.as_mut()).during(|| "terminal")? == 0 {
-            // Nothing typed yet, or hung up: only the latter fails here.
+            // Either no key was pressed yet, or the terminal is gone: only in the latter case this
+            // call fails.
             tcgetattr(file).during(|| "terminal")?;
             continue;
         }
@@ -147,7 +150,7 @@ fn read_line(mut file: &File, echo: Echo, interrupt: &Interrupt) -> Result<Passp
     }
 }
 
-/// Takes the last letter away, which in UTF-8 may be several bytes.
+/// Removes the last character, which can be several bytes in UTF-8.
 fn erase_letter(line: &mut Vec<u8>) {
     const CONTINUATION: std::ops::RangeInclusive<u8> = 0x80..=0xbf;
     while line.pop().is_some_and(|byte| CONTINUATION.contains(&byte)) {}
@@ -161,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    /// A terminal, and the side where a person sits.
+    /// A terminal, and the other side of it, where the test acts as the user.
     fn pair() -> (Terminal, File) {
         let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&person).unwrap();
@@ -172,7 +175,7 @@ mod tests {
         (Terminal { file: file.into() }, person.into())
     }
 
-    /// What is made of `keys`, and what the person saw.
+    /// The result of typing `keys`, and the output on the terminal.
     fn typed(keys: &'static [u8], echo: Echo) -> (Result<Passphrase>, String) {
         let (mut terminal, mut person) = pair();
         let before = tcgetattr(&terminal.file).unwrap().local_modes;

@@ -1,18 +1,19 @@
-//! How many threads each kind of work gets.
+//! The number of threads for each kind of work.
 
 use super::globals::Globals;
 
-/// More readers than this only make a disk seek.
+/// More readers only make a disk seek.
 const READERS_LIMIT: usize = 4;
 
-/// Threads that compress or decode: what the user said, or one a processor.
+/// The number of threads that compress or decode: `-concurrency`, or one for each processor.
 pub fn workers(globals: &Globals) -> usize {
     globals.options.concurrency as usize
 }
 
-/// Threads that read files beside so many workers. One keeps five workers busy when the
-/// files are in memory; from a cold disk, several hide each other's waiting: with three, a
-/// kernel tree takes 4.7 s instead of 8.2, and no longer than with one when it is warm.
+/// The number of threads that read files, for a given number of workers. One reader keeps five
+/// workers busy if the files are in the page cache. With a cold disk, several readers hide each
+/// other's latency: with three readers, a kernel tree takes 4.7 s instead of 8.2 s. With a warm
+/// cache they are no slower than one.
 pub fn readers(workers: usize) -> usize {
     (workers + 1).min(READERS_LIMIT)
 }

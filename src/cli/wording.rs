@@ -1,11 +1,11 @@
-//! Numbers in the words of a summary.
+//! Formats numbers for summaries.
 
-/// `1 file`, `2 files`.
+/// A count with its noun: `1 file`, `2 files`.
 pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// ` (2.5:1)`: how much smaller `plain_bytes` became, or nothing if they did not.
+/// The compression ratio ` (2.5:1)`, or an empty string if `plain_bytes` did not become smaller.
 pub fn ratio(plain_bytes: u64, stored_bytes: u64) -> String {
     match stored_bytes == 0 || plain_bytes < stored_bytes {
         true => String::new(),
@@ -13,7 +13,7 @@ pub fn ratio(plain_bytes: u64, stored_bytes: u64) -> String {
     }
 }
 
-/// `1 owner, 2 modes`: those of `counts` that are not 0, each with one name and many.
+/// The counts that are not 0, each with its noun in singular or plural: `1 owner, 2 modes`.
 pub fn listed(counts: &[(u64, &str, &str)]) -> String {
     let there = counts.iter().filter(|(count, _, _)| *count > 0);
     let words: Vec<String> = there

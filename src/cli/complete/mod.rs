@@ -1,13 +1,13 @@
-//! Which words could stand under the cursor of an unfinished command line?
+//! Completes the word under the cursor of a partial command line.
 //!
-//! 1. [`place`] understands the words before the cursor as [`super::parse`] does, and tells
-//!    what may follow: a command, a flag, the value of one, or an argument, of which the
-//!    synopsis tells the [`Kind`]s ([`synopsis`]);
-//! 2. [`answer`] gives the words of these kinds that begin with what is there already.
+//! 1. [`place`] parses the words before the cursor, as [`super::parse`] does, and determines what
+//!    can follow: a command, a flag, the value of a flag, or an argument, whose possible [`Kind`]s
+//!    come from the synopsis ([`synopsis`]);
+//! 2. [`answer`] returns the words of these kinds that begin with the partial word.
 //!
-//! Everything comes from the tables, so what is completed is what there is. What tables do
-//! not know, such as names of stores and snapshots, is asked of a [`Known`]. Names of files are
-//! left to the shell, which knows about `~` and variables.
+//! Commands and flags come from the tables, so completions always match the program. Data outside
+//! the tables, such as names of stores and snapshots, comes from a [`Known`]. File names are
+//! completed by the shell, which handles `~` and variables.
 
 pub mod synopsis;
 
@@ -20,48 +20,48 @@ use crate::config::Section;
 use crate::config::connectors::CONNECTORS;
 use synopsis::kinds_of;
 
-/// What a word may be.
+/// The kinds of words that can be completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// This word.
+    /// A fixed word.
     Word(&'static str),
-    /// A command of the program.
+    /// The name of a command.
     Command,
-    /// A subcommand of the command named before.
+    /// A subcommand of the preceding command.
     Subcommand,
-    /// A snapshot.
+    /// The id of a snapshot.
     Snapshot,
     /// A snapshot, or a path in it.
     Entry,
     /// A path in a snapshot.
     EntryOnly,
-    /// `@` and a name of the configuration.
+    /// `@` and a configured name.
     At(Section),
-    /// A name of the configuration.
+    /// A configured name.
     Name(Section),
-    /// The key of an option of the configuration.
+    /// The key of a configuration option.
     Key(Section),
-    /// The same, and `=` for its value to follow.
+    /// The key of a configuration option followed by `=`, for a value to follow.
     KeyValue(Section),
-    /// A connector.
+    /// The name of a connector.
     Connector,
-    /// A file or directory of this machine.
+    /// A local file or directory.
     File,
-    /// A directory of this machine.
+    /// A local directory.
     Directory,
 }
 
-/// One word, and what it is.
+/// One completion, with a description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// The whole word.
     pub word: String,
-    /// A phrase, which may be empty.
+    /// A description, which may be empty.
     pub about: String,
 }
 
 impl Candidate {
-    /// A word and what it is.
+    /// A completion with its description.
     pub fn new(word: impl Into<String>, about: impl Into<String>) -> Candidate {
         Candidate {
             word: word.into(),
@@ -70,62 +70,62 @@ impl Candidate {
     }
 }
 
-/// What the shell adds from the files of this machine.
+/// The local file names that the shell adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Names {
-    /// Directories.
+    /// Directories only.
     Directories,
     /// Files of all kinds.
     Files,
 }
 
-/// What could stand there.
+/// The completions of a word.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// Words, in an order that makes sense.
+    /// The words, in the order in which they are shown.
     pub candidates: Vec<Candidate>,
-    /// Names to add to them.
+    /// The file names to add, if any.
     pub names: Option<Names>,
 }
 
-/// What is known beyond the tables. What cannot be told is empty.
+/// Data that is not in the tables. Methods return an empty list if the data is unavailable.
 pub trait Known {
-    /// The names that are configured, and what each stands for.
+    /// The configured names, with descriptions.
     fn names(&self, section: Section) -> Vec<Candidate>;
 
-    /// The snapshots whose names begin with `prefix`, the newest first.
+    /// The snapshots whose ids begin with `prefix`, newest first.
     fn snapshots(&self, prefix: &str) -> Vec<Candidate>;
 
-    /// What is called `SNAPSHOT:DIRECTORY/NAME` and begins with `word`, which has a colon.
-    /// Directories end in `/`.
+    /// The entries `SNAPSHOT:DIRECTORY/NAME` that begin with `word`, which contains a colon.
+    /// Directories end with `/`.
     fn entries(&self, word: &str) -> Vec<Candidate>;
 }
 
-/// A place in a command line.
+/// The position of the cursor in a command line.
 #[derive(Debug)]
 pub struct Place {
-    /// What the words before it come to.
+    /// The parsed words before the cursor.
     pub invocation: Invocation,
-    /// What is there already and stays: `-flag=`.
+    /// The part of the word that is kept unchanged: `-flag=`.
     kept: String,
-    /// What is there already and is completed.
+    /// The part of the word to complete.
     word: String,
     wanted: Wanted,
 }
 
-/// What may stand in a place.
+/// What can follow at this position.
 #[derive(Debug)]
 enum Wanted {
     /// One of these commands.
     Commands(&'static [Command]),
     /// The name of a flag.
     Flag,
-    /// Something of these kinds.
+    /// Words of these kinds.
     Kinds(Vec<Kind>),
 }
 
-/// Understands `words` before the last one, which is to be completed; the program's own
-/// name is not among them. Nothing if they make no sense.
+/// Parses all `words` except the last one, which is to be completed. `words` do not include the
+/// program name. `None` if they are not a valid command line.
 pub fn place(words: &[OsString], commands: &'static [Command]) -> Option<Place> {
     let (word, before) = words.split_last()?;
     let word = word.to_str()?.to_owned();
@@ -133,7 +133,8 @@ pub fn place(words: &[OsString], commands: &'static [Command]) -> Option<Place> 
     if let Some(invocation) = understood(before) {
         return Some(Place::within(invocation, word, before, commands));
     }
-    // What is wrong with them may be that the last one wants a value, which is to be completed.
+    // They may be invalid only because the last one is a flag whose value is missing: then complete
+    // that value.
     let (last, earlier) = before.split_last()?;
     let invocation = understood(earlier)?;
     let kinds = match last.to_str()?.strip_prefix('-') {
@@ -153,7 +154,7 @@ pub fn place(words: &[OsString], commands: &'static [Command]) -> Option<Place> 
 }
 
 impl Place {
-    /// The place after words that are understood.
+    /// The position after a valid command line.
     fn within(
         invocation: Invocation,
         word: String,
@@ -182,7 +183,7 @@ impl Place {
     }
 }
 
-/// What is wanted where no flag is.
+/// What can follow if the word is not a flag.
 fn wanted(invocation: &Invocation, commands: &'static [Command]) -> Wanted {
     match &invocation.args {
         None => Wanted::Commands(commands),
@@ -193,7 +194,7 @@ fn wanted(invocation: &Invocation, commands: &'static [Command]) -> Wanted {
     }
 }
 
-/// What the value of `flag` may be.
+/// The kinds of the value of `flag`.
 fn value_kinds(invocation: &Invocation, flag: &'static Flag) -> Vec<Kind> {
     let path = invocation.args.as_ref().map(Args::path);
     let path = path.unwrap_or_default();
@@ -205,7 +206,7 @@ fn value_kinds(invocation: &Invocation, flag: &'static Flag) -> Vec<Kind> {
     }
 }
 
-/// The flags that may be given: those of the command win over those of the program.
+/// The flags that can be given. Those of the command take precedence over global options.
 fn flags(invocation: &Invocation) -> Vec<&'static Flag> {
     let own = invocation.args.as_ref().map(|args| args.command.tables());
     let own: Vec<&Flag> = own.into_iter().flatten().flatten().collect();
@@ -217,20 +218,20 @@ fn flags(invocation: &Invocation) -> Vec<&'static Flag> {
     own.iter().copied().chain(program).collect()
 }
 
-/// The flag that is called `name`.
+/// The flag with the name `name`.
 fn flag(invocation: &Invocation, name: &str) -> Option<&'static Flag> {
     let mut flags = flags(invocation).into_iter();
     flags.find(|flag| flag.names().any(|known| known == name))
 }
 
-/// The words that could stand in `place`.
+/// The completions at `place`.
 pub fn answer(place: &Place, known: &dyn Known) -> Answer {
     let mut answer = match &place.wanted {
         Wanted::Commands(commands) => of_commands(place, commands),
         Wanted::Flag => of_flags(place),
         Wanted::Kinds(kinds) => of_kinds(place, kinds, known),
     };
-    // A word that a terminal would act on cannot be typed, and would tear the lines apart.
+    // A word with control characters cannot be typed and would corrupt the line-based output.
     let fits = |candidate: &Candidate| {
         candidate.word.starts_with(&place.word) && !candidate.word.contains(char::is_control)
     };
@@ -276,7 +277,7 @@ fn of_flags(place: &Place) -> Answer {
 
 fn of_kinds(place: &Place, kinds: &[Kind], known: &dyn Known) -> Answer {
     let mut answer = Answer::default();
-    // No file is meant by what begins like a name.
+    // A word that begins with `@` is a name and not a file.
     let is_name = |kind: &Kind| matches!(kind, Kind::At(_)) && place.word.starts_with('@');
     let is_named = kinds.iter().any(is_name);
     for kind in kinds {
@@ -326,7 +327,7 @@ fn subcommands(invocation: &Invocation) -> &'static [Command] {
     commands
 }
 
-/// The keys that a section takes, of whatever connector, each followed by `end`.
+/// The keys of a section, of all connectors, each followed by `end`.
 fn keys(section: Section, end: &str) -> Vec<Candidate> {
     let key = |name: &str, about: &str| Candidate::new(format!("{name}{end}"), about);
     let Some(role) = section.role() else {

@@ -1,8 +1,8 @@
-//! What a synopsis says of arguments: `[-fast] [SNAPSHOT[:PATH] ...]`.
+//! Parses the arguments in a synopsis such as `[-fast] [SNAPSHOT[:PATH] ...]`.
 //!
-//! Words in capitals stand for something, words in small letters for themselves; brackets
-//! hold what may be left out, `...` follows what may be repeated, `|` stands between words of
-//! which one is wanted. Flags are in the tables, so they are passed over here.
+//! Words in capitals are placeholders, words in lower case are literal. Brackets enclose optional
+//! parts, `...` follows a repeatable part, and `|` separates alternatives. Flags are skipped,
+//! because they are in the tables.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ struct Token {
     is_repeated: bool,
 }
 
-/// What the next argument of the command may be, after those that were given.
+/// The kinds of the next argument, after the arguments given so far.
 pub(super) fn kinds_of(args: &Args) -> Vec<Kind> {
     let given: Vec<&str> = args
         .arguments()
@@ -38,8 +38,8 @@ pub(super) fn kinds_of(args: &Args) -> Vec<Kind> {
     found
 }
 
-/// What `word` of a synopsis, or the value of a flag, may be. `path` is how the command is
-/// called, since a `NAME` is another thing for each.
+/// The kinds of `word`, which is a word of a synopsis or the placeholder of a flag value. `path` is
+/// the full name of the command, because the meaning of `NAME` depends on it.
 pub(super) fn kinds(word: &'static str, path: &str) -> Vec<Kind> {
     if word.starts_with("SNAPSHOT") {
         return vec![match word.find(":PATH") {
@@ -66,7 +66,7 @@ fn kinds_of_one(word: &'static str, path: &str) -> Vec<Kind> {
         "COMMAND" if path == "help" => vec![Kind::Command],
         "SUBCOMMAND" => vec![Kind::Subcommand],
         word if is_literal(word) => vec![Kind::Word(word)],
-        // As in `stdin:NAME`, of which the beginning is known.
+        // For example `stdin:NAME`, whose beginning is literal.
         word => match word.split_once(':') {
             Some((first, _)) if is_literal(first) => vec![Kind::Word(&word[..=first.len()])],
             _ => Vec::new(),
@@ -74,8 +74,8 @@ fn kinds_of_one(word: &'static str, path: &str) -> Vec<Kind> {
     }
 }
 
-/// What a `NAME` is to a command: what is configured by the command of that kind, unless it
-/// is about to be.
+/// The kind of `NAME` for a command: a name configured by the command of that section. Commands
+/// that add a new name have none.
 fn named(path: &str) -> Vec<Kind> {
     match path.split_once(' ') {
         Some((_, "add" | "import")) if !path.starts_with("pkg") => Vec::new(),
@@ -84,7 +84,7 @@ fn named(path: &str) -> Vec<Kind> {
     }
 }
 
-/// The section that a command called like this changes.
+/// The section that the command `path` changes.
 fn section(path: &str) -> Option<Section> {
     let (command, _) = path.split_once(' ')?;
     match command {
@@ -96,8 +96,8 @@ fn section(path: &str) -> Option<Section> {
     }
 }
 
-/// Whether a word of a synopsis stands for itself: in small letters, or with a digit, which
-/// nothing is called that a word could stand for, as in `SHA256`.
+/// Whether a word of a synopsis is literal: it is in lower case, or contains a digit. Placeholders
+/// contain no digits, but literals such as `SHA256` do.
 fn is_literal(word: &str) -> bool {
     let is_small = |letter: char| letter.is_ascii_lowercase() || letter == '-';
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
@@ -115,7 +115,7 @@ fn tokens(command: &Command) -> Vec<Token> {
     tokens
 }
 
-/// Appends the arguments that `text` tells of, which is in brackets if it is optional.
+/// Appends the arguments in `text`. They are optional if `text` is inside brackets.
 fn collect(command: &Command, text: &'static str, is_optional: bool, tokens: &mut Vec<Token>) {
     let mut items = items(text).into_iter();
     while let Some(item) = items.next() {
@@ -144,21 +144,21 @@ fn collect(command: &Command, text: &'static str, is_optional: bool, tokens: &mu
     }
 }
 
-/// Whether this stands for flags.
+/// Whether `word` stands for a group of flags.
 fn is_group(word: &str) -> bool {
     ["flags", "options", "query"]
         .iter()
         .any(|group| word.eq_ignore_ascii_case(group))
 }
 
-/// Whether a value follows the flag that is written `flag` in a synopsis.
+/// Whether `flag`, as written in a synopsis, has a value.
 fn takes_value(command: &Command, flag: &str) -> bool {
     let name = flag.trim_start_matches('-');
     let mut flags = command.tables().flatten();
     flags.any(|flag| flag.value.is_some() && flag.names().any(|known| known == name))
 }
 
-/// What blanks part outside of brackets.
+/// Splits `text` at blanks that are outside of brackets.
 fn items(text: &'static str) -> Vec<&'static str> {
     let mut depth = 0;
     let is_gap = |letter: char| {
@@ -175,8 +175,8 @@ fn items(text: &'static str) -> Vec<&'static str> {
     items.collect()
 }
 
-/// The words of the arguments that may come after `given`: each of these was one of
-/// `tokens`, with what may be left out left out or not.
+/// The words of the arguments that can follow `given`. The given arguments are matched against
+/// `tokens`; optional tokens may be skipped.
 fn expected(tokens: &[Token], given: &[&str]) -> Vec<&'static str> {
     let mut states = closed(tokens, BTreeSet::from([0]));
     for word in given {
@@ -196,7 +196,7 @@ fn expected(tokens: &[Token], given: &[&str]) -> Vec<&'static str> {
     words.map(|token| token.word).collect()
 }
 
-/// Adds to `states` those that are reached by leaving out what may be left out.
+/// Adds the states that can be reached from `states` by skipping optional tokens.
 fn closed(tokens: &[Token], states: BTreeSet<usize>) -> BTreeSet<usize> {
     let mut all = states.clone();
     for mut state in states {
@@ -208,7 +208,7 @@ fn closed(tokens: &[Token], states: BTreeSet<usize>) -> BTreeSet<usize> {
     all
 }
 
-/// Whether `word` can be this argument.
+/// Whether `word` matches this token.
 fn takes(token: &Token, word: &str) -> bool {
     let mut words = token.word.split('|');
     words.clone().any(|known| !is_literal(known)) || words.any(|known| known == word)

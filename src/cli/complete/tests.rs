@@ -1,4 +1,4 @@
-//! The engine on tables of its own, and on those of the program.
+//! Tests completion with separate tables and with those of the program.
 
 use super::*;
 use crate::cli::COMMANDS;
@@ -69,7 +69,7 @@ static TABLE: &[Command] = &[
     },
 ];
 
-/// What could stand at the end of `line`, and in the place of its last word.
+/// The completions at the end of `line`, and the file names for its last word.
 fn on(line: &str) -> (Vec<String>, Option<Names>) {
     let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
     let answer = place(&words, TABLE).map(|place| answer(&place, &Fake));
@@ -78,7 +78,7 @@ fn on(line: &str) -> (Vec<String>, Option<Names>) {
     (words.collect(), names)
 }
 
-/// The same where no names of files belong.
+/// Like [`on`], if no file names are expected.
 fn words_on(line: &str) -> Vec<String> {
     let (words, names) = on(line);
     assert_eq!(names, None, "{line}");

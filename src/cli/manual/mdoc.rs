@@ -1,66 +1,66 @@
-//! Pages in mdoc(7), set as text: as much of that language as our own pages speak.
+//! Renders pages written in mdoc(7) as text. Supports the macros that the manual of plakar uses.
 //!
-//! Each line is text or a macro with arguments, some of which are macros again; what a
-//! macro does to the rest of its line is in [`Page::called`], what it does to the lines
-//! after it in [`Page::block`]. `tests/man.rs` holds what comes out against what mandoc(1)
-//! makes of the same pages, so a macro that a page begins to use and this file does not
-//! know is noticed.
+//! Each line is text, or a macro with arguments, some of which can be macros again.
+//! [`Page::called`] implements macros that affect the rest of their line, [`Page::block`] those
+//! that affect the lines after it. `tests/man.rs` compares the output with that of mandoc(1) for
+//! the same pages, so a page that uses an unsupported macro fails that test.
 
 use super::sheet::{Font, Fonts, Sheet};
 use super::words::{Argument, Delimiter, arguments, unescaped};
 
-/// How far text is from the edge.
+/// The indentation of text.
 const TEXT_COLUMN: usize = 5;
-/// How far the heading of a part of a section is.
+/// The indentation of subsection headings.
 const PART_COLUMN: usize = 3;
-/// How far `-offset indent` is from the text around it.
+/// The additional indentation of `-offset indent`.
 const OFFSET_COLUMNS: usize = 6;
-/// How far from its tag what belongs to it is, where a page does not say.
+/// The indentation of list bodies, relative to the tag, if the page does not specify a width.
 const TAG_COLUMNS: usize = 8;
-/// The same for items with a number or a bullet.
+/// The same for numbered and bulleted items.
 const BULLET_COLUMNS: usize = 4;
-/// Blanks between columns.
+/// The number of blanks between columns.
 const COLUMN_GAP: usize = 2;
 
-/// A list that is open.
+/// An open list.
 struct List {
     kind: ListKind,
-    /// Its items have no blank lines between them.
+    /// Whether there are no blank lines between items.
     is_compact: bool,
-    /// How far its items are from the edge.
+    /// The indentation of the items.
     indent: usize,
-    /// How far what was around it is.
+    /// The indentation of the text around the list.
     around: usize,
 }
 
 enum ListKind {
-    /// What belongs to a tag is so far from it.
+    /// Tagged items, with the indentation of the body relative to the tag.
     Tag(usize),
     Bullet,
-    /// Numbered; so many items so far.
+    /// Numbered items, with the number of items so far.
     Enum(usize),
-    /// The widths of the columns.
+    /// A table, with the widths of the columns.
     Column(Vec<usize>),
 }
 
-/// A page that is being set.
+/// The state of a page that is being rendered.
 struct Page {
     sheet: Sheet,
-    /// What `.Nm` alone stands for.
+    /// The name that `.Nm` without arguments inserts.
     name: String,
     title: String,
     date: String,
     is_synopsis: bool,
     lists: Vec<List>,
-    /// Lines are set as they are, so far from the edge.
+    /// The indentation of a literal display, if one is open: lines are not filled.
     literal: Option<usize>,
-    /// The head of an item goes on over several lines.
+    /// Whether the head of the current item extends over several lines.
     is_long_head: bool,
-    /// The parts of a reference, each with the letter of its macro.
+    /// The parts of a reference, each with its macro.
     reference: Vec<(String, String)>,
 }
 
-/// The text of a page in mdoc, `width_columns` wide except for lines that must not be broken.
+/// Renders a page in mdoc as text that is `width_columns` wide, except for lines that must not be
+/// broken.
 pub fn rendered(page: &str, width_columns: usize, fonts: Fonts) -> String {
     let mut setter = Page {
         sheet: Sheet::new(width_columns, fonts),
@@ -107,7 +107,7 @@ impl Page {
         }
     }
 
-    /// A line that begins with a macro.
+    /// Processes a line that begins with a macro.
     fn request(&mut self, line: &[Argument]) {
         let Some((first, rest)) = line.split_first() else {
             return;
@@ -122,7 +122,7 @@ impl Page {
         }
     }
 
-    /// Does what a macro does that is alone on its line; tells whether `name` is one.
+    /// Executes a macro that takes its whole line. Returns whether `name` is such a macro.
     fn block(&mut self, name: &str, rest: &[Argument]) -> bool {
         match name {
             "Dd" => self.date = joined(rest),
@@ -157,7 +157,7 @@ impl Page {
         true
     }
 
-    /// `.Dt NAME SECTION`: the line at the top.
+    /// `.Dt NAME SECTION`: the title line.
     fn titled(&mut self, rest: &[Argument]) {
         let Some((name, section)) = rest.split_first() else {
             return;
@@ -240,13 +240,13 @@ impl Page {
         }
     }
 
-    /// Begins an item with a number or a bullet.
+    /// Begins a numbered or bulleted item.
     fn numbered(&mut self, bullet: &str) {
         self.sheet.word(bullet, Font::Plain);
         self.sheet.tag(self.sheet.indent + BULLET_COLUMNS);
     }
 
-    /// Makes a tag of the head of an item, if that is complete.
+    /// Turns the head of an item into a tag, if the head is complete.
     fn end_head(&mut self) {
         if let Some(ListKind::Tag(width)) = self.lists.last().map(|list| &list.kind)
             && !self.is_long_head
@@ -255,7 +255,7 @@ impl Page {
         }
     }
 
-    /// One line of a table.
+    /// Renders one line of a table.
     fn row(&mut self, head: &[Argument], widths: &[usize]) {
         let mut line = Vec::new();
         let mut column = 0;
@@ -264,7 +264,8 @@ impl Page {
             self.inline(cell, Font::Plain);
             let letters = self.sheet.take();
             if !letters.is_empty() {
-                // What is too long for its column moves the next one, by a blank at least.
+                // A cell that is too long for its column shifts the next one, with at least one
+                // blank between.
                 let start = column.max(line.len() + usize::from(place > 0));
                 line.resize(start, (' ', Font::Plain));
                 line.extend(letters);
@@ -274,11 +275,11 @@ impl Page {
         self.sheet.line(&line, self.sheet.indent);
     }
 
-    /// `.Re`: the reference in one sentence, its authors first.
+    /// `.Re`: prints the reference as one sentence, authors first.
     fn end_reference(&mut self) {
         let mut reference = std::mem::take(&mut self.reference);
         if reference.iter().any(|(letter, _)| letter == "%J") {
-            // A title in a journal is in quotes, one that stands alone is not.
+            // The title of an article in a journal is quoted, any other title is not.
             let titles = reference.iter_mut().filter(|(letter, _)| letter == "%T");
             titles.for_each(|(_, title)| *title = format!("\"{title}\""));
         }
@@ -298,12 +299,12 @@ impl Page {
         self.text(&(parts.join(", ") + "."));
     }
 
-    /// Arguments in `font`, up to a macro, which goes on with what is after it.
+    /// Prints arguments in `font`, up to a macro, which processes the rest.
     fn inline(&mut self, rest: &[Argument], font: Font) {
         self.prefixed(rest, "", font);
     }
 
-    /// The same with `prefix` before every word.
+    /// Like [`Page::inline`], with `prefix` before every word.
     fn prefixed(&mut self, rest: &[Argument], prefix: &str, font: Font) {
         for (at, argument) in rest.iter().enumerate() {
             if argument.is_macro() {
@@ -329,7 +330,7 @@ impl Page {
         }
     }
 
-    /// What the macro `name` makes of the rest of its line.
+    /// Executes the macro `name` on the rest of its line.
     fn called(&mut self, name: &str, rest: &[Argument]) {
         let is_alone = rest.first().is_none_or(|word| !word.is_word());
         match name {
@@ -377,18 +378,18 @@ impl Page {
                 self.inline(rest, Font::Plain);
                 self.end_head();
             }
-            // Ev, Dv, Li, No, Sx, Xo: nothing shows that it is one of them.
+            // Ev, Dv, Li, No, Sx, Xo: printed like plain text.
             _ => self.inline(rest, Font::Plain),
         }
     }
 
-    /// A word, then the rest of the line.
+    /// Prints a word, then the rest of the line.
     fn then(&mut self, word: &str, font: Font, rest: &[Argument]) {
         self.sheet.word(word, font);
         self.inline(rest, Font::Plain);
     }
 
-    /// In a synopsis, an option stays in one line.
+    /// Keeps an option on one line in a synopsis.
     fn option(&mut self, rest: &[Argument]) {
         let first = self.sheet.waiting();
         self.enclosed("[", rest, "]");
@@ -397,7 +398,7 @@ impl Page {
         }
     }
 
-    /// The rest of the line in quotes or brackets; points and commas at its end stay outside.
+    /// Encloses the rest of the line in quotes or brackets. Punctuation at its end stays outside.
     fn enclosed(&mut self, open: &str, rest: &[Argument], close: &str) {
         let is_outside = |argument: &&Argument| argument.delimiter() == Some(Delimiter::Closing);
         let outside = rest.iter().rev().take_while(is_outside).count();
@@ -417,7 +418,7 @@ impl Page {
         self.then(close, Font::Plain, rest);
     }
 
-    /// `.Fn name argument ...`
+    /// `.Fn name argument ...`: a function with its arguments.
     fn function(&mut self, rest: &[Argument]) {
         let count = rest.iter().take_while(|word| word.is_word()).count();
         let mut words = rest[..count].iter().map(|word| unescaped(&word.text));
@@ -431,7 +432,7 @@ impl Page {
         self.inline(&rest[count..], Font::Plain);
     }
 
-    /// `.Ex -std name`
+    /// `.Ex -std name`: the standard sentence about the exit status.
     fn exit_status(&mut self, rest: &[Argument]) {
         let name = rest.get(1).map_or(self.name.as_str(), |word| &word.text);
         let text = format!("The {name} utility exits 0 on success, and >0 if an error occurs.");
@@ -439,18 +440,18 @@ impl Page {
     }
 }
 
-/// The texts of arguments with blanks between.
+/// The texts of the arguments, joined with blanks.
 fn joined(rest: &[Argument]) -> String {
     let words: Vec<&str> = rest.iter().map(|word| word.text.as_str()).collect();
     words.join(" ")
 }
 
-/// Whether `word` is among the arguments.
+/// Whether `word` is one of the arguments.
 fn has(rest: &[Argument], word: &str) -> bool {
     rest.iter().any(|argument| argument.text == word)
 }
 
-/// How far `-offset` moves what it is an argument of.
+/// The additional indentation that the argument `-offset` requests.
 fn offset(rest: &[Argument]) -> usize {
     match has(rest, "-offset") {
         true => OFFSET_COLUMNS,

@@ -1,7 +1,7 @@
-//! The manual, which the program carries along for machines where no page of it is installed.
+//! The manual, embedded in the program for machines where the pages are not installed.
 //!
-//! Pages are kept as they are written, in mdoc(7): all of them are a fiftieth of the program,
-//! and nothing but the compiler is needed to build it.
+//! Pages are embedded as mdoc(7) sources: together they make up 2 percent of the program, and
+//! building it requires only the compiler.
 
 mod mdoc;
 mod sheet;
@@ -10,14 +10,14 @@ mod words;
 pub use mdoc::rendered;
 pub use sheet::Fonts;
 
-/// A page of the manual.
+/// A manual page.
 #[derive(Debug)]
 pub struct Page {
-    /// Such as `plakar-backup`.
+    /// The name, such as `plakar-backup`.
     pub name: &'static str,
-    /// Such as 1.
+    /// The section, such as 1.
     pub section: u8,
-    /// In mdoc.
+    /// The source in mdoc.
     pub source: &'static str,
 }
 
@@ -31,7 +31,7 @@ macro_rules! pages {
     };
 }
 
-/// Every page. Of two of the same name, the one that explains comes before the one that specifies.
+/// All pages. If two pages have the same name, the explanatory one comes before the specification.
 pub static PAGES: &[Page] = pages![
     ("plakar", 1),
     ("plakar-archive", 1),
@@ -74,13 +74,13 @@ pub static PAGES: &[Page] = pages![
 ];
 
 impl Page {
-    /// The page of the command `name`, or on the subject `name` where there is no such command.
+    /// The page of the command `name`, or else the page about the topic `name`.
     pub fn on(name: &str) -> Option<&'static Page> {
         let is_it = |page: &&Page| page.name.strip_prefix("plakar-") == Some(name);
         PAGES.iter().find(is_it)
     }
 
-    /// The page that is called `name`, `name.section` or `name(section)`.
+    /// The page with the name `name`, `name.section` or `name(section)`.
     pub fn called(name: &str) -> Option<&'static Page> {
         PAGES.iter().find(|page| {
             let Page {
@@ -96,8 +96,8 @@ impl Page {
         })
     }
 
-    /// The text of the page, with no line wider than `width_columns` but those that must not
-    /// be broken.
+    /// The text of the page. Lines are at most `width_columns` wide, except those that must not be
+    /// broken.
     pub fn text(&self, width_columns: usize, fonts: Fonts) -> String {
         rendered(self.source, width_columns, fonts)
     }

@@ -1,54 +1,53 @@
-//! A sheet of text as it is set: words put into lines, indented, with gaps between.
+//! Text layout: fills lines with words, with indentation and blank lines.
 //!
-//! It knows nothing of manuals, only of fonts. Pagers are shown them the way typewriters
-//! did it, which each of them understands: a letter, a step back, and the letter again or
-//! a stroke below it.
+//! This module knows fonts, but nothing about manuals. Fonts are encoded by overstriking, as on a
+//! typewriter, which every pager supports: a character, a backspace, and the character again (bold)
+//! or an underscore (underlined).
 
-/// How a letter looks.
+/// The font of a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Font {
-    /// As it is.
+    /// The normal font.
     Plain,
-    /// What is typed as it stands.
+    /// For literal text.
     Bold,
-    /// What something else is typed for.
+    /// For placeholders.
     Underlined,
 }
 
-/// Whether fonts are shown.
+/// Whether fonts are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fonts {
-    /// The text alone, for files and pipes.
+    /// Plain text, for files and pipes.
     Dropped,
-    /// By overstriking, for pagers.
+    /// Overstriking, for pagers.
     Overstruck,
 }
 
-/// Letters, blanks among them, that stay in one line.
+/// Characters, including blanks, that stay on one line.
 pub(super) type Word = Vec<(char, Font)>;
 
-/// Lines that are being set.
+/// The layout state.
 pub(super) struct Sheet {
     text: String,
     width_columns: usize,
     fonts: Fonts,
-    /// Columns before each line.
+    /// The indentation of each line.
     pub(super) indent: usize,
-    /// Further columns before each line of a paragraph but its first.
+    /// The additional indentation of each line of a paragraph except the first.
     pub(super) hang: usize,
     words: Vec<Word>,
-    /// The next word follows the last one without a blank.
+    /// Whether the next word follows the last one without a blank.
     is_glued: bool,
-    /// A blank line is wanted before the next one.
+    /// Whether a blank line precedes the next line.
     wants_gap: bool,
-    /// What was set last is a heading, which nothing is kept apart from.
+    /// Whether the last line is a heading. No blank line follows it.
     follows_heading: bool,
-    /// What stands in the margin of the next line, and how far from the edge.
+    /// The tag in the margin of the next line, with its indentation.
     tag: Option<(usize, Word)>,
 }
 
 impl Sheet {
-    /// An empty sheet.
     pub(super) fn new(width_columns: usize, fonts: Fonts) -> Sheet {
         Sheet {
             text: String::new(),
@@ -64,13 +63,13 @@ impl Sheet {
         }
     }
 
-    /// What was set.
+    /// Returns the finished text.
     pub(super) fn into_text(mut self) -> String {
         self.end_tag();
         self.text
     }
 
-    /// Adds a word to the paragraph.
+    /// Appends a word to the paragraph.
     pub(super) fn word(&mut self, letters: &str, font: Font) {
         let letters = letters.chars().map(|letter| (letter, font));
         match self.words.last_mut().filter(|_| self.is_glued) {
@@ -80,24 +79,24 @@ impl Sheet {
         self.is_glued = false;
     }
 
-    /// The next word follows the last one without a blank.
+    /// Suppresses the blank between the last word and the next one.
     pub(super) fn glue(&mut self) {
         self.is_glued = true;
     }
 
-    /// Takes the words that are not set yet, as one.
+    /// Removes the pending words and returns them as one word.
     pub(super) fn take(&mut self) -> Word {
         self.is_glued = false;
         let words = std::mem::take(&mut self.words);
         words.join(&(' ', Font::Plain))
     }
 
-    /// How many words are not set yet.
+    /// The number of pending words.
     pub(super) fn waiting(&self) -> usize {
         self.words.len()
     }
 
-    /// Makes one word of those that wait from place `first` on.
+    /// Joins the pending words from index `first` on into one word.
     pub(super) fn bind(&mut self, first: usize) {
         let bound = self.words.split_off(first.min(self.words.len()));
         if !bound.is_empty() {
@@ -105,20 +104,20 @@ impl Sheet {
         }
     }
 
-    /// Leaves a blank line before the next one, unless that follows a heading.
+    /// Requests a blank line before the next line, unless it follows a heading.
     pub(super) fn gap(&mut self) {
         self.end_tag();
         self.wants_gap = !self.follows_heading;
     }
 
-    /// Puts the words that wait before the next line, or on one of their own if they reach
-    /// beyond `indent`, which is that of what follows.
+    /// Turns the pending words into a tag before the next line, or on a separate line if they
+    /// extend beyond `indent`. `indent` becomes the indentation of the text that follows.
     pub(super) fn tag(&mut self, indent: usize) {
         self.tag = Some((self.indent, self.take()));
         self.indent = indent;
     }
 
-    /// Sets the words that wait, and a tag that has nothing beside it.
+    /// Prints the pending words, and a pending tag without a body.
     pub(super) fn end_tag(&mut self) {
         self.end_paragraph();
         if let Some((indent, tag)) = self.tag.take() {
@@ -126,7 +125,7 @@ impl Sheet {
         }
     }
 
-    /// Sets the words that wait.
+    /// Prints the pending words.
     pub(super) fn end_paragraph(&mut self) {
         let mut indent = self.indent;
         let mut line = Word::new();
@@ -147,7 +146,7 @@ impl Sheet {
         self.is_glued = false;
     }
 
-    /// Sets a heading, which a blank line comes before.
+    /// Prints a heading, preceded by a blank line.
     pub(super) fn heading(&mut self, indent: usize) {
         self.hang = 0;
         let words = self.take();
@@ -156,7 +155,7 @@ impl Sheet {
         self.follows_heading = true;
     }
 
-    /// Sets one line as it is, however long.
+    /// Prints one line unchanged, regardless of its length.
     pub(super) fn line(&mut self, letters: &[(char, Font)], indent: usize) {
         if std::mem::take(&mut self.wants_gap) {
             self.text.push('\n');
@@ -177,7 +176,7 @@ impl Sheet {
         self.text.push('\n');
     }
 
-    /// `letters` after so many blanks.
+    /// Prints `letters` after `blanks` blanks.
     fn letters(&mut self, letters: &[(char, Font)], blanks: usize) {
         self.text.extend(std::iter::repeat_n(' ', blanks));
         for (letter, font) in letters {

@@ -1,4 +1,4 @@
-//! What is set, letter by letter. `tests/man.rs` compares whole pages with mandoc's.
+//! Tests the exact output of single constructs. `tests/man.rs` compares whole pages with mandoc.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use super::*;
 
 const HEAD: &str = ".Dd November 22, 2026\n.Dt X 1\n.Os\n.Sh NAME\n.Nm x\n.Nd do it\n";
 
-/// What is set of `body` between the first section and the line at the bottom.
+/// The output of `body`, without the lines around it.
 fn set(body: &str) -> String {
     let text = rendered(&format!("{HEAD}{body}"), 40, Fonts::Dropped);
     let text = text.strip_prefix("X(1)\n\nNAME\n     x - do it\n");
@@ -139,7 +139,7 @@ fn pages_are_found_by_all_their_names() {
     assert!(Page::on("plakar").is_none());
 }
 
-/// Every macro that this program knows, and one that it does not.
+/// All macros that this program supports, and one that it does not.
 const MACROS: &str = "Dd Dt Os Sh Ss Pp Bd Ed Dl Bl It El Rs Re %A %J %T Nm Nd Fl Cm Ic Ar Pa Em Ns Xr \
     Fn Ex Op Dq Sq Ql Pq Oo Po Oc Pc Xo Xc Ev Dv Li No Sx Ta Zz";
 
@@ -153,7 +153,7 @@ fn no_macro_needs_arguments() {
             ".Bl -enum\n",
             ".Bl -column \"a\"\n",
         ] {
-            // With and without a name and a section in front.
+            // With and without a name and a section before it.
             drop(rendered(
                 &format!("{list}.{name}\n.{name}"),
                 40,
@@ -168,7 +168,7 @@ fn no_macro_needs_arguments() {
     }
 }
 
-/// A word of a line: a macro, a delimiter, a flag, or anything at all.
+/// A word of a line: a macro, a delimiter, a flag, or arbitrary text.
 fn word() -> impl Strategy<Value = String> {
     let macros: Vec<&str> = MACROS.split_whitespace().collect();
     let others = [
@@ -182,7 +182,7 @@ fn word() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A line of such words, which begins with a macro mostly.
+/// A line of such words, which usually begins with a macro.
 fn line() -> impl Strategy<Value = String> {
     (
         prop::sample::select(vec![".", ".", ".", "", "\""]),

@@ -1,37 +1,37 @@
-//! The words of a line in mdoc(7): quoted or not, macros, delimiters, escapes.
+//! Splits a line of mdoc(7) into words: quotes, macros, delimiters, escapes.
 
-/// Macros that may stand among arguments.
+/// Macros that are recognized among arguments.
 const MACROS: &[&str] = &[
     "Ar", "Cm", "Dq", "Dv", "Em", "Ev", "Fl", "Fn", "Ic", "Li", "Nm", "No", "Ns", "Oc", "Oo", "Op",
     "Pa", "Pc", "Po", "Pq", "Ql", "Sq", "Sx", "Xc", "Xo", "Xr",
 ];
 
-/// A sign that is not part of what a macro marks.
+/// Punctuation, which is not part of the text that a macro marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delimiter {
-    /// No blank after it.
+    /// No blank follows it.
     Opening,
-    /// Blanks around it.
+    /// Blanks surround it.
     Middle,
-    /// No blank before it.
+    /// No blank precedes it.
     Closing,
 }
 
-/// A word after a macro.
+/// An argument of a macro.
 pub(super) struct Argument {
-    /// As it is written, escapes and all.
+    /// The source text, including escapes.
     pub(super) text: String,
-    /// Whether it stood in quotes, which makes it a plain word whatever it says.
+    /// Whether it was quoted. A quoted argument is never a macro or a delimiter.
     pub(super) is_quoted: bool,
 }
 
 impl Argument {
-    /// Whether it is a macro itself.
+    /// Whether it is itself a macro.
     pub(super) fn is_macro(&self) -> bool {
         !self.is_quoted && MACROS.contains(&self.text.as_str())
     }
 
-    /// Which kind of delimiter it is, if any.
+    /// Its type of delimiter, if it is one.
     pub(super) fn delimiter(&self) -> Option<Delimiter> {
         match self.text.as_str() {
             _ if self.is_quoted => None,
@@ -42,13 +42,13 @@ impl Argument {
         }
     }
 
-    /// Whether it is neither.
+    /// Whether it is neither a macro nor a delimiter.
     pub(super) fn is_word(&self) -> bool {
         !self.is_macro() && self.delimiter().is_none()
     }
 }
 
-/// The words of a line without its leading dot.
+/// Splits a line, without its leading dot, into arguments.
 pub(super) fn arguments(line: &str) -> Vec<Argument> {
     let mut found = Vec::new();
     let mut rest = line.trim_start();
@@ -67,7 +67,7 @@ pub(super) fn arguments(line: &str) -> Vec<Argument> {
     found
 }
 
-/// `text` with the escapes of roff(7) that our pages use made letters.
+/// Replaces the roff(7) escapes in `text` that the pages of plakar use.
 pub(super) fn unescaped(text: &str) -> String {
     let mut letters = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,23 +1,23 @@
-//! Everything that is printed goes through here.
+//! All output of the program.
 //!
-//! Results go to standard output, everything else to standard error, where a
-//! progress line may stand that is wiped before anything is printed and drawn
-//! again by its own clock ([`super::progress`]).
+//! Results go to standard output, everything else to standard error. Standard error can also show a
+//! progress line. It is erased before other output, and redrawn periodically by
+//! [`super::progress`].
 //!
-//! | | a person | `-json` |
+//! | | text | `-json` |
 //! |---|---|---|
 //! | results, summary | standard output | objects on standard output |
-//! | progress | one line on standard error | `progress`, each second, standard output |
-//! | an item failed, a warning | `plakar: …` on standard error | `error`, `warning`, standard output |
-//! | the error the command ends with | `plakar: …` on standard error | there too, and `error` on standard output |
+//! | progress | one line on standard error | `progress` once per second, standard output |
+//! | a failed item, a warning | `plakar: …` on standard error | `error`, `warning`, standard output |
+//! | the error that ends the command | `plakar: …` on standard error | the same, and `error` on standard output |
 //!
-//! With `-json` each line of standard output is one object with a `type`, in a
-//! pipe as on a terminal. When whoever reads standard output goes away (`| head`),
-//! the command ends quietly and successfully: the reader had what it wanted.
-//! Long work goes on, however, and only its progress is dropped.
+//! With `-json` each line of standard output is one object with a `type`, both in a pipe and on a
+//! terminal. If the reader of standard output closes the pipe (`| head`), the command ends silently
+//! and successfully, because the reader has all the output it needs. Long work continues, however,
+//! and only its progress output is dropped.
 //!
-//! Nothing here knows what it prints. Names must come through [`printable`];
-//! errors are made printable here, since names are in their phrases.
+//! This module does not interpret the output. Callers must pass names through [`printable`]. Errors
+//! are made printable here, because their phrases contain names.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -31,40 +31,40 @@ use super::stdout::{Stdout, Stopped};
 use crate::error::{During, Error, Kind, Result};
 use crate::util::interrupt::Interrupt;
 
-/// For whom things are printed.
+/// The format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A person at a terminal.
+    /// Text for people at a terminal.
     Human,
-    /// A log: no progress line, but a line for each path (`-stdio`).
+    /// Text for a log: no progress line, but one line for each path (`-stdio`).
     Lines,
-    /// A program (`-json`).
+    /// JSON for programs (`-json`).
     Json,
 }
 
-/// How much is said beside results.
+/// What is printed in addition to results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
-    /// Nothing: the exit code tells (`-silent`).
+    /// Nothing: only the exit code reports the outcome (`-silent`).
     Silent,
     /// Errors only (`-quiet`).
     Quiet,
-    /// Progress, warnings and summaries too.
+    /// Errors, warnings, progress and summaries.
     Normal,
 }
 
-/// Where results and messages go. Shared by every thread of a command.
+/// The destination of results and messages. Shared by all threads of a command.
 pub struct Output {
     format: Format,
     verbosity: Verbosity,
     results: Mutex<Box<dyn Write + Send>>,
     messages: Mutex<Messages>,
     reader_left: AtomicBool,
-    /// Whether somebody was told that a result could not be printed: once is enough.
+    /// Whether a failure to print a result was already reported. It is reported only once.
     has_failed: AtomicBool,
 }
 
-/// Standard error, and whether the progress line is on it.
+/// Standard error, and whether the progress line is currently shown.
 struct Messages {
     stream: Box<dyn Write + Send>,
     line: Line,
@@ -76,10 +76,10 @@ enum Line {
     Drawn,
 }
 
-/// Takes the cursor to the first column and wipes the line (ECMA-48, EL).
+/// Moves the cursor to the first column and erases the line (ECMA-48, EL).
 const WIPE: &[u8] = b"\r\x1b[K";
 
-/// An object of JSON with its `type` first.
+/// A JSON object with its `type` as the first field.
 #[derive(Serialize)]
 struct Tagged<'a, T> {
     #[serde(rename = "type")]
@@ -98,7 +98,7 @@ struct Complaint {
 }
 
 impl Output {
-    /// Prints results to `results` and the rest to `messages`.
+    /// An output that prints results to `results` and everything else to `messages`.
     pub fn new(
         format: Format,
         verbosity: Verbosity,
@@ -119,35 +119,35 @@ impl Output {
         }
     }
 
-    /// Prints to the standard streams of the process. A reader that has stopped reading does not
-    /// keep us once `interrupt` is set.
+    /// An output to the standard streams of the process. A write that blocks because the reader is
+    /// stalled fails once `interrupt` is set.
     pub fn standard(format: Format, verbosity: Verbosity, interrupt: &Interrupt) -> Output {
-        // Writing at each line is right for whoever watches, slow for whoever collects.
+        // Line buffering suits a person or a log, but is slow for a pipe.
         let is_watched = format == Format::Lines || io::stdout().is_terminal();
         let results: Box<dyn Write + Send> = match Stdout::new(interrupt) {
             Ok(stdout) if is_watched => Box::new(io::LineWriter::new(stdout)),
             Ok(stdout) => Box::new(io::BufWriter::new(stdout)),
-            // It is closed; the library takes that for one who reads everything.
+            // Standard output is closed. The standard library discards writes to it.
             Err(_) => Box::new(io::stdout()),
         };
         Output::new(format, verbosity, results, Box::new(io::stderr()))
     }
 
-    /// For whom things are printed.
+    /// The format of the output.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// How much is said beside results.
+    /// What is printed in addition to results.
     pub fn verbosity(&self) -> Verbosity {
         self.verbosity
     }
 
-    /// Prints a result: a line for a person, or an object of `kind` with `-json`.
+    /// Prints a result: one line of text, or an object of type `kind` with `-json`.
     ///
     /// # Errors
-    /// When standard output cannot be written. Pass it on: [`Output::reader_left`]
-    /// tells `main` to end quietly where that is all there is to it.
+    /// If standard output cannot be written. Callers must return this error. If the reader closed
+    /// the pipe, [`Output::reader_left`] makes `main` end silently.
     pub fn result<T: Serialize + Display>(&self, kind: &str, value: &T) -> Result<()> {
         match self.format {
             Format::Json => self.bytes(&json_line(kind, value)?),
@@ -155,8 +155,8 @@ impl Output {
         }
     }
 
-    /// Prints what was done at the end of long work, unless the user asked for
-    /// quiet; with `-json` always. The work is done, so a reader that left is no error.
+    /// Prints the summary of long work, except with `-quiet` or `-silent`; with `-json` always. A
+    /// closed pipe is not an error here, because the work is done.
     pub fn summary<T: Serialize + Display>(&self, value: &T) -> Result<()> {
         if self.format != Format::Json && self.verbosity < Verbosity::Normal {
             return Ok(());
@@ -167,20 +167,21 @@ impl Output {
         }
     }
 
-    /// Writes bytes to standard output as they are: the contents of files.
+    /// Writes bytes, such as file contents, to standard output unchanged.
     pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
         self.messages().wipe();
         let written = self.results().write_all(bytes);
         self.check(written)
     }
 
-    /// The same where standard output is known to be no terminal: the progress line may stay.
+    /// Like [`Output::bytes`], if standard output is known not to be a terminal: the progress line
+    /// is not erased.
     pub fn stream(&self, bytes: &[u8]) -> Result<()> {
         let written = self.results().write_all(bytes);
         self.check(written)
     }
 
-    /// Writes out what is still in memory. What could not be written before is not tried again.
+    /// Flushes the buffer of standard output. Output that failed before is not retried.
     pub fn flush(&self) -> Result<()> {
         if self.has_failed.load(Ordering::Relaxed) {
             return Ok(());
@@ -189,22 +190,22 @@ impl Output {
         self.check(flushed)
     }
 
-    /// Whether a result could not be printed because nobody reads any more.
+    /// Whether a result could not be printed because the reader closed the pipe.
     pub fn reader_left(&self) -> bool {
         self.reader_left.load(Ordering::Relaxed)
     }
 
-    /// Tells of an item that failed while the work goes on. `path` is raw bytes.
+    /// Reports an item that failed, when the work continues. `path` is raw bytes.
     pub fn failed(&self, path: &[u8], error: &Error) {
         self.complain("error", Some(path), error, Verbosity::Quiet);
     }
 
-    /// Tells of something that does not make the work partial.
+    /// Reports a problem that does not make the result partial.
     pub fn warning(&self, error: &Error) {
         self.complain("warning", None, error, Verbosity::Normal);
     }
 
-    /// Tells of the error that ends the command, on standard error whatever the format.
+    /// Reports the error that ends the command, on standard error in every format.
     pub fn fatal(&self, error: &Error) {
         if self.format == Format::Json {
             self.complain("error", None, error, Verbosity::Silent);
@@ -214,23 +215,23 @@ impl Output {
         }
     }
 
-    /// Prints the command to run next, unless the user asked for quiet. With `-json` the summary
-    /// has it.
+    /// Prints a suggested next command, except with `-quiet` or `-silent`. With `-json` the summary
+    /// contains it.
     pub fn next_step(&self, text: &str) {
         if self.format != Format::Json && self.verbosity >= Verbosity::Normal {
             self.message(&format!("next: {text}"));
         }
     }
 
-    /// Prints a `plakar:` line on standard error. Names in it are made printable.
+    /// Prints a `plakar:` line on standard error, with names made printable.
     pub fn message(&self, text: &str) {
         let mut messages = self.messages();
         messages.wipe();
-        // Nobody is left to tell when standard error cannot be written.
+        // If standard error cannot be written, the failure cannot be reported anywhere.
         let _ = writeln!(messages.stream, "plakar: {}", printable(text.as_bytes()));
     }
 
-    /// Draws the progress line anew. `text` must be printable and fit the terminal.
+    /// Redraws the progress line. `text` must be printable and fit the terminal.
     pub fn draw(&self, text: &str) {
         let mut messages = self.messages();
         messages.wipe();
@@ -239,13 +240,13 @@ impl Output {
         messages.line = Line::Drawn;
     }
 
-    /// Removes the progress line.
+    /// Erases the progress line.
     pub fn wipe(&self) {
         self.messages().wipe();
     }
 
-    /// Prints an object of `-json` that is no result: whether anyone reads it does
-    /// not matter to the work.
+    /// Prints a `-json` object that is not a result. A write failure is ignored: the work does not
+    /// depend on this output.
     pub fn emit<T: Serialize>(&self, kind: &str, value: &T) {
         if let Ok(line) = json_line(kind, value) {
             let mut results = self.results();
@@ -253,7 +254,7 @@ impl Output {
         }
     }
 
-    /// Tells of `error` in whatever format, if at least `needed` was asked for.
+    /// Reports `error` in the selected format, if the verbosity is at least `needed`.
     fn complain(&self, kind: &str, path: Option<&[u8]>, error: &Error, needed: Verbosity) {
         if self.verbosity < needed {
             return;
@@ -271,7 +272,7 @@ impl Output {
         self.message(&format!("{warning}{path}{error}"));
     }
 
-    /// Notes that the reader left, and words any other failure.
+    /// Records that the reader left, and adds context to any other error.
     fn check(&self, outcome: io::Result<()>) -> Result<()> {
         self.has_failed
             .fetch_or(outcome.is_err(), Ordering::Relaxed);
@@ -287,7 +288,7 @@ impl Output {
     }
 
     fn results(&self) -> MutexGuard<'_, Box<dyn Write + Send>> {
-        // A thread that panicked while printing leaves nothing half-done that matters.
+        // A thread that panicked while printing leaves no inconsistent state.
         self.results
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -301,7 +302,7 @@ impl Output {
 }
 
 impl Messages {
-    /// Removes the progress line if it is there.
+    /// Erases the progress line if it is shown.
     fn wipe(&mut self) {
         if self.line == Line::Drawn {
             let _ = self.stream.write_all(WIPE);
@@ -311,7 +312,7 @@ impl Messages {
     }
 }
 
-/// `value` as one line of JSON with its type.
+/// `value` as one line of JSON, with its type.
 fn json_line<T: Serialize>(kind: &str, value: &T) -> Result<Vec<u8>> {
     let mut line = serde_json::to_vec(&Tagged { kind, value }).map_err(io::Error::from)?;
     line.push(b'\n');

@@ -1,11 +1,11 @@
-//! What lands on which stream.
+//! Tests which output goes to which stream.
 
 use std::sync::Arc;
 
 use super::*;
 use crate::error::Kind;
 
-/// A stream that remembers, and that can lose its reader.
+/// A stream that records its data, and can simulate a closed pipe.
 #[derive(Clone, Default)]
 pub(crate) struct Recorder(Arc<Mutex<Vec<u8>>>);
 
@@ -26,7 +26,7 @@ impl Write for Recorder {
     }
 }
 
-/// An output, what it printed on standard output, and on standard error.
+/// An output, and the recorders of its standard output and standard error.
 pub(crate) fn recorded(format: Format, verbosity: Verbosity) -> (Output, Recorder, Recorder) {
     let (results, messages) = (Recorder::default(), Recorder::default());
     let output = Output::new(

@@ -1,15 +1,16 @@
-//! From words to an [`Invocation`]: `plakar [OPTIONS] [at STORE] COMMAND [FLAGS] [ARGUMENTS]`.
+//! Parses a command line into an [`Invocation`]: `plakar [OPTIONS] [at STORE] COMMAND [FLAGS]
+//! [ARGUMENTS]`.
 //!
-//! Flags look like Go's: `-flag` and `--flag` are the same, a value follows as
-//! the next word or after `=`, switches take no word but may be `-flag=false`.
-//! There are no clusters, since `-json` would be one. Flags may stand anywhere;
-//! `--` ends them; a lone `-` is an argument. The word after a flag that takes a
-//! value is its value, whatever it starts with.
+//! Flags have the syntax of Go: `-flag` and `--flag` are equivalent, and a value is the next word
+//! or follows `=`. Switches take no value, except for the form `-flag=false`. Single-letter flags
+//! cannot be combined, because `-json` would be such a combination. Flags can be anywhere; `--`
+//! ends them; a lone `-` is an argument. The word after a flag that takes a value is its value,
+//! even if it begins with a dash.
 //!
-//! `lexopt` reads `-json` as four flags, so of its parser only the raw words are
-//! used here, and its conversions of values in [`super::args`].
+//! `lexopt` parses `-json` as four flags. Therefore this module uses only its raw words, and
+//! [`super::args`] its conversions of values.
 //!
-//! The parser reads tables and words, nothing else: no environment, no files.
+//! The parser depends only on tables and words, not on the environment or on files.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -20,21 +21,21 @@ use super::suggest::did_you_mean;
 use super::table::{Command, Flag, GLOBAL_FLAGS};
 use crate::error::{Error, Result};
 
-/// A command line, understood.
+/// A parsed command line.
 #[derive(Debug)]
 pub struct Invocation {
-    /// The options of the program.
+    /// The global options.
     pub options: Settings,
-    /// What followed `at`.
+    /// The argument of `at`.
     pub store: Option<OsString>,
     /// The command with its flags and arguments, if one was named.
     pub args: Option<Args>,
 }
 
-/// Understands `words`, which do not include the program's own name.
+/// Parses `words`, which do not include the program name.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`].
+/// [`crate::error::Kind::Usage`] for an unknown command or flag, or an invalid value.
 pub fn parse(
     words: impl IntoIterator<Item = OsString>,
     commands: &'static [Command],
@@ -54,7 +55,7 @@ pub fn parse(
     Ok(parse.invocation)
 }
 
-/// Whether a word that starts with `-` is a flag.
+/// Whether a word that begins with `-` is a flag.
 #[derive(PartialEq, Eq)]
 enum Flags {
     Allowed,
@@ -62,13 +63,13 @@ enum Flags {
     Ended,
 }
 
-/// A word that is a flag: its name and what follows `=`.
+/// A word that is a flag: its name, and the value after `=`.
 struct FlagWord {
     name: String,
     value: Option<OsString>,
 }
 
-/// Takes `-name`, `--name` and `-name=value` apart; anything else is no flag.
+/// Parses `-name`, `--name` and `-name=value`. `None` for any other word.
 fn flag_word(word: &OsStr) -> Option<FlagWord> {
     let bytes = word.as_bytes().strip_prefix(b"-")?;
     let bytes = bytes.strip_prefix(b"-").unwrap_or(bytes);
@@ -85,7 +86,7 @@ fn flag_word(word: &OsStr) -> Option<FlagWord> {
     })
 }
 
-/// How far the words were understood.
+/// The state of the parser.
 struct Parse {
     commands: &'static [Command],
     flags: Flags,
@@ -106,7 +107,7 @@ impl Parse {
         }
     }
 
-    /// Takes a flag, and its value out of `words` if it has one.
+    /// Parses a flag. Takes its value from `words` if necessary.
     fn flag(&mut self, word: FlagWord, words: &mut dyn Iterator<Item = OsString>) -> Result<()> {
         let own = self.invocation.args.as_mut().map(|args| &mut args.settings);
         let tables = own.into_iter().chain([&mut self.invocation.options]);
@@ -119,7 +120,7 @@ impl Parse {
         Err(self.unknown_flag(&word.name))
     }
 
-    /// Takes the `--` after which nothing is a flag.
+    /// Handles `--`: no later word is a flag.
     fn end_flags(&mut self) {
         self.flags = Flags::Ended;
         if let Some(args) = &mut self.invocation.args {
@@ -127,7 +128,7 @@ impl Parse {
         }
     }
 
-    /// Takes a word that is no flag: `at STORE`, a command, a subcommand or an argument.
+    /// Parses a word that is not a flag: `at STORE`, a command, a subcommand or an argument.
     fn argument(
         &mut self,
         word: OsString,
@@ -146,7 +147,7 @@ impl Parse {
         Ok(())
     }
 
-    /// Says that there is no flag `name`, and what may have been meant.
+    /// The error for an unknown flag `name`, with a suggestion.
     fn unknown_flag(&self, name: &str) -> Error {
         let own = self.invocation.args.as_ref();
         let known = own.into_iter().flat_map(|args| args.settings.flags());
@@ -174,12 +175,12 @@ impl Parse {
     }
 }
 
-/// The flag among `flags` that is called `name`.
+/// The flag among `flags` that has the name or synonym `name`.
 fn lookup(mut flags: impl Iterator<Item = &'static Flag>, name: &str) -> Option<&'static Flag> {
     flags.find(|flag| flag.names().any(|known| known == name))
 }
 
-/// The command that `word` selects, with nothing given yet.
+/// The command that `word` selects, without flags and arguments.
 fn select(commands: &'static [Command], word: &OsStr, what: &str) -> Result<Args> {
     let word = word.to_string_lossy();
     let command = Command::find(commands, &word);
@@ -187,8 +188,8 @@ fn select(commands: &'static [Command], word: &OsStr, what: &str) -> Result<Args
     Ok(Args::none(command))
 }
 
-/// The subcommand of `args` that `word` selects. What was given before it was for the command
-/// that it belongs to, which is not the one that is run.
+/// The subcommand of `args` that `word` selects. Flags given before it belong to the parent
+/// command, which is not the command that runs.
 fn descend(args: &Args, word: &OsStr) -> Result<Args> {
     let mut selected = select(args.command.subcommands, word, "subcommand")
         .map_err(|error| error.during(args.path()))?;
@@ -203,7 +204,7 @@ fn descend(args: &Args, word: &OsStr) -> Result<Args> {
     }
 }
 
-/// What `flag` is set to: by its own word, or by the next one.
+/// The setting of `flag`, from the word itself or from the next one.
 fn setting(
     flag: &Flag,
     word: FlagWord,
@@ -217,7 +218,7 @@ fn setting(
     value.map(Setting::Value).ok_or_else(missing)
 }
 
-/// On or off: a switch alone is on.
+/// The setting of a switch. Without a value it is on.
 fn switch(word: &FlagWord) -> Result<Setting> {
     match &word.value {
         None => Ok(Setting::On),
@@ -225,7 +226,7 @@ fn switch(word: &FlagWord) -> Result<Setting> {
     }
 }
 
-/// On or off, in the words that Go's `strconv.ParseBool` takes; `name` is the flag's.
+/// Parses a boolean in the syntax of Go's `strconv.ParseBool`. `name` is the name of the flag.
 pub(super) fn truth(name: &str, value: &OsStr) -> Result<Setting> {
     match value.to_string_lossy().as_ref() {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Setting::On),

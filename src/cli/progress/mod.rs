@@ -1,11 +1,10 @@
-//! Watching long work: a [`Watch`] counts, passes events on, and shows progress
-//! until it is finished.
+//! Observation of long work: a [`Watch`] counts, forwards events, and shows progress until the work
+//! is finished.
 //!
-//! A thread of its own draws, so that workers only ever add to counters: five
-//! times a second on a terminal, an object each second with `-json`, nothing
-//! where nobody looks. It draws from what the counters say and knows nothing of
-//! the work. Dropping a watch stops the thread and wipes the line, whatever way
-//! the work ended.
+//! A separate thread draws, so that workers only increment counters: five times per second on a
+//! terminal, one object per second with `-json`, never if the output is not observed. It reads only
+//! the counters and knows nothing about the work. Dropping a watch stops the thread and erases the
+//! line, however the work ended.
 
 use std::fmt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -21,33 +20,33 @@ use super::wording::counted;
 use crate::kloset::progress::{Counters, Event, Observer, read};
 use crate::util::human;
 
-/// How often the line is drawn: often enough to look alive, seldom enough for a
-/// slow serial line.
+/// The interval between redraws: short enough to look responsive, long enough for a slow serial
+/// line.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
-/// How often `-json` tells of progress.
+/// The interval between `progress` objects with `-json`.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-/// How long the rate takes to forget: long enough that the time left does not jump.
+/// The time constant of the average rate: long enough that the estimated time left does not jump.
 const RATE_MEMORY_SECONDS: f64 = 5.0;
-/// How wide a terminal is that does not tell.
+/// The width of a terminal that does not report its width.
 const USUAL_COLUMNS: u16 = 80;
 
-/// A path is shown if there is room for so much of it.
+/// A path is shown only if this many columns are available.
 const PATH_COLUMNS: usize = 12;
-/// What stands for the beginning of a path that does not fit.
+/// Replaces the beginning of a path that does not fit.
 const ELLIPSIS: &str = "...";
 
-/// What becomes of the paths that work passes.
+/// How to print the paths that are processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paths {
-    /// Nobody wants to hear of them.
+    /// Do not print them.
     Hidden,
-    /// They are told as the work goes on (`-stdio`).
+    /// Print them as the work proceeds (`-stdio`).
     Shown,
-    /// They are the result, as in a dry run: printed whatever the verbosity.
+    /// Print them as results at any verbosity, as in a dry run.
     Result,
 }
 
-/// Whether progress is shown.
+/// Whether to show progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// As a line on the terminal, or as objects with `-json`.
@@ -56,20 +55,20 @@ pub enum Progress {
     Hidden,
 }
 
-/// Watches one piece of long work. Hand it to the core as its [`Observer`].
+/// Observes one long operation. Pass it to the core as its [`Observer`].
 pub struct Watch {
     counters: Arc<Counters>,
     output: Arc<Output>,
     paths: Paths,
     progress: Progress,
-    /// The path that work came by last, if progress is shown.
+    /// The most recently processed path, if progress is shown.
     current: Arc<Mutex<Vec<u8>>>,
     drawing: Mutex<Option<Drawing>>,
 }
 
 /// The thread that shows progress.
 struct Drawing {
-    /// Dropped to stop it.
+    /// Dropped to stop the thread.
     stop: Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -89,15 +88,15 @@ struct Snapshot {
     seconds: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     remaining_seconds: Option<u64>,
-    /// The path that work came by last.
+    /// The most recently processed path.
     #[serde(flatten)]
     current: Option<JsonPath>,
-    /// The same for people.
+    /// The same path in printable form.
     #[serde(skip)]
     shown: String,
 }
 
-/// An object for one path.
+/// The `-json` object of one path.
 #[derive(Serialize)]
 struct PathLine<'a> {
     action: &'a str,
@@ -115,8 +114,8 @@ impl fmt::Display for PathLine<'_> {
 }
 
 impl Watch {
-    /// Begins to listen. Nothing is drawn before [`Watch::show`], so that a passphrase can
-    /// be asked for in between.
+    /// Creates a watch. Nothing is drawn before [`Watch::show`], so a passphrase prompt can come
+    /// first.
     pub fn new(output: Arc<Output>, paths: Paths, progress: Progress) -> Watch {
         Watch {
             counters: Arc::default(),
@@ -133,7 +132,7 @@ impl Watch {
         self.progress == Progress::Shown
     }
 
-    /// Shows progress from now on, where somebody looks.
+    /// Starts showing progress, if it is enabled.
     pub fn show(&self) {
         if !self.is_shown() {
             return;
@@ -142,18 +141,18 @@ impl Watch {
         let (counters, output) = (self.counters.clone(), self.output.clone());
         let current = self.current.clone();
         let run = move || show_until(&stopped, &counters, &current, &output);
-        // Progress is not worth failing for where no thread is to be had.
+        // If no thread can be started, the work continues without progress output.
         let thread = thread::Builder::new().name("progress".into()).spawn(run);
         *self.drawing() = thread.ok().map(|thread| Drawing { stop, thread });
     }
 
-    /// Stops showing progress and wipes the line.
+    /// Stops showing progress and erases the line.
     pub fn finish(&self) {
         let Some(Drawing { stop, thread }) = self.drawing().take() else {
             return;
         };
         drop(stop);
-        // It prints and counts, and has nothing to report.
+        // The thread only prints and counts, so it has no error to report.
         let _ = thread.join();
         self.output.wipe();
     }
@@ -162,9 +161,9 @@ impl Watch {
         self.drawing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells of one path where paths are wanted.
+    /// Prints one path, if paths are printed.
     fn path(&self, path: &[u8], action: &str, size_bytes: u64) {
-        // The next path will do if this one would have to be waited for.
+        // If the lock is contended, skip this path: the next one will be shown.
         if self.is_shown()
             && let Ok(mut current) = self.current.try_lock()
         {
@@ -185,7 +184,7 @@ impl Watch {
             size_bytes,
             shown: printable(path),
         };
-        // A reader that left is found out when the command prints its summary.
+        // A closed pipe is detected when the command prints its summary.
         let _ = self.output.result("path", &line);
     }
 }
@@ -214,7 +213,7 @@ impl Observer for Watch {
     }
 }
 
-/// Shows progress at its pace until the other end of `stopped` is dropped.
+/// Shows progress periodically until the other end of `stopped` is dropped.
 fn show_until(
     stopped: &Receiver<()>,
     counters: &Counters,
@@ -247,19 +246,19 @@ fn show_until(
     }
 }
 
-/// How wide the terminal is that standard error goes to.
+/// The width of the terminal on standard error.
 fn columns() -> u16 {
     let size = rustix::termios::tcgetwinsize(std::io::stderr());
     match size {
-        // A terminal on a serial line, or in a script, has nobody who tells it how wide it is.
+        // A terminal on a serial line or in a script may report a width of 0.
         Ok(size) if size.ws_col > 0 => size.ws_col,
         _ => USUAL_COLUMNS,
     }
 }
 
-/// As much of the end of `path` as fits into `columns`.
+/// The longest suffix of `path` that fits into `columns`.
 fn end_of(path: &str, columns: usize) -> String {
-    // East Asian letters take two columns; that some others are narrower does not matter.
+    // East Asian characters take two columns. Counting some narrower characters as two is harmless.
     let width = |letter: char| if letter < '\u{1100}' { 1 } else { 2 };
     if path.chars().map(width).sum::<usize>() <= columns {
         return path.to_owned();
@@ -276,7 +275,7 @@ fn end_of(path: &str, columns: usize) -> String {
     format!("{ELLIPSIS}{}", &path[kept..])
 }
 
-/// Bytes per second, smoothed exponentially.
+/// The rate in bytes per second, with exponential smoothing.
 #[derive(Default)]
 struct Rate {
     bytes: u64,
@@ -284,7 +283,7 @@ struct Rate {
 }
 
 impl Rate {
-    /// Takes in that the total is `bytes` now, `passed` after the last time.
+    /// Updates the rate: the total is now `bytes`, and `passed` is the time since the last update.
     fn update(&mut self, bytes: u64, passed: Duration) {
         let seconds = passed.as_secs_f64().max(0.001);
         let current = bytes.saturating_sub(self.bytes) as f64 / seconds;
@@ -321,8 +320,8 @@ impl Snapshot {
         }
     }
 
-    /// The progress line, at most one column less than `columns`: a line that
-    /// fills the last column wraps on some terminals and is not wiped whole.
+    /// The progress line, at most one column narrower than `columns`: a line that fills the last
+    /// column wraps on some terminals and is not erased completely.
     fn line(&self, columns: u16) -> String {
         let mut parts = vec![self.percent()];
         if self.objects > 0 {
@@ -346,7 +345,7 @@ impl Snapshot {
         let line: String = parts.join("  ");
         let columns = usize::from(columns - 1);
         let line: String = line.chars().take(columns).collect();
-        // Two blanks in front of the path.
+        // Two blanks precede the path.
         let left = columns.saturating_sub(line.len() + 2);
         match self.shown.is_empty() || left < PATH_COLUMNS {
             true => line,
@@ -354,11 +353,11 @@ impl Snapshot {
         }
     }
 
-    /// How much is done, if that is known.
+    /// The percentage done, if the total is known.
     fn percent(&self) -> String {
         match self.expected_bytes {
             0 => String::new(),
-            // What was expected was an estimate: there may turn out to be more.
+            // The expected total was an estimate, so the actual total can be larger.
             all => format!(
                 "{}%",
                 (u128::from(self.bytes) * 100 / u128::from(all)).min(100)

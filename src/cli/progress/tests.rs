@@ -1,4 +1,4 @@
-//! What a watch shows, and that it leaves nothing behind.
+//! Tests the output of a watch, and that it erases its line.
 
 use super::super::output::tests::recorded;
 use super::*;
@@ -49,7 +49,7 @@ fn the_line_ends_with_as_much_of_the_path_as_fits() {
         format!("{counts}  /home/user/Documents/notes.txt")
     );
     assert_eq!(snapshot.line(48), format!("{counts}  ...uments/notes.txt"));
-    // Letters that take two columns.
+    // Characters that are two columns wide.
     assert_eq!(
         end_of("/a/\u{65e5}\u{672c}\u{8a9e}", 8),
         "...\u{672c}\u{8a9e}"

@@ -1,8 +1,8 @@
-//! The flags that tell which snapshots are meant, understood: plakar-query(7).
+//! Parses the flags that select snapshots: see plakar-query(7).
 //!
-//! They come from a command line, from a policy in a file, which has the same names and
-//! values, or from both: then the command line adds to the policy, and wins over it
-//! where only one value can be.
+//! They come from the command line, from a policy in a file with the same names and values, or from
+//! both. In the last case the command line adds to the policy, and takes precedence where only one
+//! value is possible.
 
 pub mod policy;
 use std::ffi::{OsStr, OsString};
@@ -21,7 +21,7 @@ use crate::ops::query::{Field, Filters, Matcher, Newest, Period, Query};
 use crate::ops::select;
 use crate::util::clock;
 
-/// The flags.
+/// The flags of a query.
 pub static GROUP: Group = Group {
     title: "QUERY (all up to -group-by hold, and any of the rest)",
     page: ("plakar-query", 7),
@@ -82,21 +82,22 @@ const FLAGS: &[Flag] = &[
     Flag::value("per-sunday", "N", "only the newest N of each Sunday"),
 ];
 
-/// The kinds of sources there are.
+/// The types of sources.
 const TYPES: [&str; 4] = ["fs", "sftp", "stdin", "cmd"];
 
-/// What `args` ask for, as seen now.
+/// The query that `args` specify, relative to the current time.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`].
+/// [`crate::error::Kind::Usage`] for an invalid value, or a query that no snapshot can match.
 pub fn from_args(args: &Args) -> Result<Query> {
     from_policy_and_args(&[], args)
 }
 
-/// What `policy`, names of flags with their values, and `args` ask for together.
+/// The query that `policy` and `args` specify together. `policy` contains names of flags with their
+/// values.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`].
+/// [`crate::error::Kind::Usage`] for an invalid value, or a query that no snapshot can match.
 pub fn from_policy_and_args(policy: &[(String, String)], args: &Args) -> Result<Query> {
     let mut query = from_policy(policy)?;
     for (flag, setting) in &args.given {
@@ -107,11 +108,11 @@ pub fn from_policy_and_args(policy: &[(String, String)], args: &Args) -> Result<
     checked(query).during(|| args.path())
 }
 
-/// What `policy` asks for, as seen now: names of flags without dashes, with their values.
-/// A switch is `true` or `false`.
+/// The query that `policy` specifies, relative to the current time. `policy` contains names of
+/// flags without dashes, with their values. The value of a switch is `true` or `false`.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for an unknown name, or a value that is none.
+/// [`crate::error::Kind::Usage`] for an unknown name or an invalid value.
 pub fn from_policy(policy: &[(String, String)]) -> Result<Query> {
     let mut query = Query::at(clock::now_ns());
     for (name, value) in policy {
@@ -126,7 +127,7 @@ pub fn from_policy(policy: &[(String, String)]) -> Result<Query> {
     checked(query)
 }
 
-/// The flag called `name`.
+/// The flag with the name `name`.
 fn named(name: &str) -> Result<&'static Flag> {
     let flag = FLAGS
         .iter()
@@ -138,7 +139,7 @@ fn named(name: &str) -> Result<&'static Flag> {
     })
 }
 
-/// Takes a flag of the command line, where a path may be relative and lead through links.
+/// Applies a flag of the command line, where a path may be relative and contain symbolic links.
 fn take_given(query: &mut Query, flag: &Flag, setting: &Setting) -> Result<()> {
     match (flag.name, setting) {
         ("root", Setting::Value(path)) => {
@@ -149,7 +150,7 @@ fn take_given(query: &mut Query, flag: &Flag, setting: &Setting) -> Result<()> {
     }
 }
 
-/// Takes one flag by its own name.
+/// Applies one flag, given its main name.
 fn take(query: &mut Query, name: &'static str, setting: &Setting) -> Result<()> {
     match setting {
         Setting::On => query.newest = Newest::Only,
@@ -159,7 +160,7 @@ fn take(query: &mut Query, name: &'static str, setting: &Setting) -> Result<()> 
     Ok(())
 }
 
-/// Takes one flag and its value.
+/// Applies one flag with a value.
 fn take_value(query: &mut Query, name: &'static str, value: &OsStr) -> Result<()> {
     if name == "root" {
         query.filters.roots.push(absolute(value)?);
@@ -187,7 +188,7 @@ fn take_value(query: &mut Query, name: &'static str, value: &OsStr) -> Result<()
     Ok(())
 }
 
-/// Takes tags that must be there, and those that must not.
+/// Applies required tags and excluded tags.
 fn take_tags(filters: &mut Filters, list: &str) -> Result<()> {
     for tag in list.split(',').map(str::trim) {
         let (tags, tag) = match tag.strip_prefix('!') {
@@ -202,7 +203,7 @@ fn take_tags(filters: &mut Filters, list: &str) -> Result<()> {
     Ok(())
 }
 
-/// Sets how many buckets, or how many of a bucket, the flag `name` asks for.
+/// Sets the number of buckets, or of snapshots per bucket, that the flag `name` specifies.
 fn take_matcher(query: &mut Query, name: &str, count: NonZeroU32) {
     let (period, limit) = limit(name).expect("every other flag of the table is taken before");
     let known = query.matchers.iter().position(|one| one.period == period);
@@ -217,13 +218,14 @@ fn take_matcher(query: &mut Query, name: &str, count: NonZeroU32) {
     }
 }
 
-/// Which limit of a matcher a flag sets.
+/// The limit of a matcher that a flag sets.
 enum Limit {
     Keep,
     Cap,
 }
 
-/// What the flag `name` limits: `days` the days, `per-day` the snapshots of each.
+/// The period and limit of the flag `name`: `days` limits the number of days, `per-day` the
+/// snapshots of each day.
 fn limit(name: &str) -> Option<(Period, Limit)> {
     let (singular, limit) = match name.strip_prefix("per-") {
         Some(singular) => (singular, Limit::Cap),
@@ -233,19 +235,19 @@ fn limit(name: &str) -> Option<(Period, Limit)> {
     Some((period, limit))
 }
 
-/// A number of buckets or snapshots.
+/// Parses a number of buckets or snapshots.
 fn count(text: &str) -> Result<NonZeroU32> {
     let wrong = |_| Error::usage(format!("{text:?} is no number from 1 to {}", u32::MAX));
     text.parse().map_err(wrong)
 }
 
-/// The field called `text`.
+/// The field with the name `text`.
 fn field(text: &str) -> Result<Field> {
     let name = one_of(text, Field::ALL.iter().map(|(name, _)| *name))?;
     Ok(Field::named(name).expect("it is one of them"))
 }
 
-/// The one of `known` that is `text`.
+/// The element of `known` that equals `text`.
 fn one_of(text: &str, known: impl Iterator<Item = &'static str> + Clone) -> Result<&'static str> {
     let found = known.clone().find(|name| *name == text);
     found.ok_or_else(|| {
@@ -255,8 +257,9 @@ fn one_of(text: &str, known: impl Iterator<Item = &'static str> + Clone) -> Resu
     })
 }
 
-/// The places that `path` on the command line stands for: as it is spelt, from the current
-/// directory, and where its links lead if it is on this machine, as a backup records it.
+/// The paths that `path` on the command line can match: the path as spelled, relative to the
+/// current directory, and with symbolic links resolved if it exists locally, as a backup records
+/// it.
 fn places(path: &OsStr) -> Result<Vec<Vec<u8>>> {
     if path.is_empty() {
         return Err(Error::usage("the path is empty"));
@@ -268,7 +271,7 @@ fn places(path: &OsStr) -> Result<Vec<Vec<u8>>> {
     Ok(places)
 }
 
-/// An absolute path without `.`, `..` and a slash at the end.
+/// An absolute path without `.`, `..` and a trailing slash.
 fn absolute(path: &OsStr) -> Result<Vec<u8>> {
     match path.as_bytes().first() {
         Some(b'/') => Ok(select::normal(path.as_bytes())),
@@ -276,8 +279,10 @@ fn absolute(path: &OsStr) -> Result<Vec<u8>> {
     }
 }
 
+/// Validates the query.
+///
 /// # Errors
-/// [`crate::error::Kind::Usage`] if no snapshot could ever pass.
+/// [`crate::error::Kind::Usage`] if no snapshot could match.
 fn checked(mut query: Query) -> Result<Query> {
     let filters = &query.filters;
     if let (Some(since), Some(before)) = (filters.since_ns, filters.before_ns)

@@ -1,4 +1,4 @@
-//! Queries that a person keeps by name, in `policies.toml`.
+//! Named queries in `policies.toml`.
 
 use crate::cli::Globals;
 use crate::cli::escape::printable;
@@ -7,10 +7,11 @@ use crate::config::Section;
 use crate::config::entries::{Pair, Value};
 use crate::error::{During, Error, Kind, Result};
 
-/// What the policy called `name` says, as [`super::from_policy_and_args`] takes it.
+/// The flags and values of the policy `name`, for [`super::from_policy_and_args`].
 ///
 /// # Errors
-/// [`Kind::NotFound`] if there is none; [`Kind::Unsupported`] if it says what no flag can.
+/// [`Kind::NotFound`] if the policy does not exist; [`Kind::Unsupported`] if it contains an invalid
+/// flag or value.
 pub fn read(globals: &Globals, name: &str) -> Result<Vec<(String, String)>> {
     let entries = globals.entries(Section::Policies)?;
     let shown = printable(name.as_bytes());
@@ -23,13 +24,13 @@ pub fn read(globals: &Globals, name: &str) -> Result<Vec<(String, String)>> {
     let words = words(entry.pairs().during(doing)?);
     match super::from_policy(&words) {
         Ok(_) => Ok(words),
-        // The command line is right; what was configured is not.
+        // The command line is valid, the configuration is not. Therefore the error is not a usage
+        // error.
         Err(error) => Err(Error::new(Kind::Unsupported, error.to_string()).during(doing())),
     }
 }
 
-/// The values of a policy as they would be written on a command line; each item of a list
-/// counts by itself.
+/// The values of a policy in the form of the command line. Each item of a list becomes one value.
 pub fn words(pairs: &[Pair]) -> Vec<(String, String)> {
     let mut words = Vec::new();
     for (key, value) in pairs {

@@ -1,4 +1,4 @@
-//! Flags, and policies with the same names, understood.
+//! Tests flags, and policies with the same names.
 
 use super::*;
 use crate::cli::Command;
@@ -10,7 +10,7 @@ static COMMANDS: &[Command] = &[Command {
     ..Command::BLANK
 }];
 
-/// What the flags in `words` ask for.
+/// The query that the flags in `words` specify.
 fn asked(words: &[&str]) -> Result<Query> {
     asked_with(&[], words)
 }
