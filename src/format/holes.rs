@@ -1,18 +1,19 @@
-//! Where the content of a file with holes goes: content is what is not a hole, in order.
+//! Maps the content of a file with holes to file offsets. The content is the data between the
+//! holes, in order.
 
 use std::ops::Range;
 
 use crate::error::{Error, Result};
 
-/// Turns positions in the content into positions in the file.
+/// Converts positions in the content to positions in the file.
 pub struct Layout {
     /// Runs of data in the file, in order.
     runs: Vec<Range<u64>>,
 }
 
 impl Layout {
-    /// The layout of a file of `size_bytes` with these holes, which are sorted and apart. The last
-    /// run has no end, so that a file that grew while it was read keeps all that was read.
+    /// The layout of a file of `size_bytes` with these holes, which must be sorted and disjoint.
+    /// The last run has no end: [`ContentLength`] limits the content.
     pub fn new(holes: &[Range<u64>], size_bytes: u64) -> Layout {
         let mut runs = Vec::with_capacity(holes.len() + 1);
         let mut start = 0;
@@ -28,8 +29,9 @@ impl Layout {
         Layout { runs }
     }
 
-    /// The parts of the file that `length` bytes of content at `position` go to, each with
-    /// where in those bytes it begins. Content that has no place is left out.
+    /// The parts of the file that `length` bytes of content at `position` belong to: each with its
+    /// file offset and its range in those bytes. Content that has no position in the file is
+    /// omitted.
     pub fn parts(&self, position: u64, length: u64) -> Vec<(u64, Range<usize>)> {
         let mut parts = Vec::with_capacity(1);
         let (mut skip, mut done) = (position, 0);
@@ -50,16 +52,16 @@ impl Layout {
     }
 }
 
-/// How many bytes of content belong to a file of `size_bytes` with these holes.
+/// The number of content bytes of a file of `size_bytes` with these holes.
 pub fn content_bytes(holes: &[Range<u64>], size_bytes: u64) -> u64 {
     size_bytes - holes.iter().map(|hole| hole.end - hole.start).sum::<u64>()
 }
 
-/// The content of one file as it is read, held against the length that it must have.
+/// Checks the length of the content of one file while it is read.
 ///
-/// The rule: the chunks of a file are together exactly as long as the file without its holes,
-/// and none of them is empty. It holds for a file that changed while it was read, too, since
-/// the size that is recorded is that of what was read.
+/// The rule: the sum of the lengths of the chunks of a file is exactly its size without the holes,
+/// and no chunk is empty. This is also true for a file that changed while it was read, because the
+/// recorded size is the number of bytes read.
 #[derive(Clone, Copy, Debug)]
 pub struct ContentLength {
     expected_bytes: u64,
@@ -67,7 +69,7 @@ pub struct ContentLength {
 }
 
 impl ContentLength {
-    /// Of a file of `size_bytes` with these holes.
+    /// Creates the check for a file of `size_bytes` with these holes.
     pub fn new(holes: &[Range<u64>], size_bytes: u64) -> ContentLength {
         ContentLength {
             expected_bytes: content_bytes(holes, size_bytes),
@@ -75,16 +77,17 @@ impl ContentLength {
         }
     }
 
-    /// How many bytes of content there were so far.
+    /// The number of content bytes so far.
     pub fn found_bytes(&self) -> u64 {
         self.found_bytes
     }
 
-    /// Counts a chunk. To be called for each, before the next: lists of chunks can be made to
-    /// stand for more than any disk holds.
+    /// Counts a chunk. Must be called for each chunk before the next one is read, because crafted
+    /// lists of chunks can stand for more data than fits on any disk.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Corrupt`] if it is empty, or more than the file has room for.
+    /// [`crate::error::Kind::Corrupt`] if the chunk is empty, or if the content exceeds that of the
+    /// file.
     pub fn add(&mut self, chunk_bytes: u64) -> Result<()> {
         let found_bytes = self.found_bytes.saturating_add(chunk_bytes);
         if chunk_bytes == 0 {

@@ -1,8 +1,9 @@
-//! The packs that index objects describe, compared with the footers of these packs.
+//! Compares the packs that index objects list with the footers of these packs.
 //!
-//! An index object holds copies of footers, and a backup does not store a chunk that the index
-//! has. So a wrong copy is damage, although a reader that finds nothing at a place reads the
-//! footers. Each copy is kept as a hash: about 80 bytes of memory for a pack of 16 MiB.
+//! An index object contains copies of footers, and a backup does not store a chunk that the index
+//! lists. Therefore a wrong copy is damage, although a reader that does not find a chunk at its
+//! place reads the footers. Each copy is recorded as a hash: about 80 bytes of memory for a pack of
+//! 16 MiB.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

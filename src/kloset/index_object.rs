@@ -56,7 +56,7 @@ fn encode(tables: &[PackTable]) -> Vec<u8> {
     body
 }
 
-/// Appends the description of one pack.
+/// Appends the copy of the table of one pack.
 fn encode_pack(pack: &PackTable, body: &mut Vec<u8>) {
     Writer::new(body)
         .array(3)
@@ -65,8 +65,8 @@ fn encode_pack(pack: &PackTable, body: &mut Vec<u8>) {
     pack_table::encode(pack.kind, &pack.blocks, Ids::Prefix, body);
 }
 
-/// A hash of everything that an index object says about `pack`, which may be the table of its
-/// footer: whole ids count with their first half only.
+/// A hash of everything that an index object records about `pack`. `pack` can also be the table
+/// from a footer: only the first half of its ids is hashed.
 pub fn fingerprint(pack: &PackTable) -> [u8; 16] {
     let mut body = Vec::new();
     encode_pack(pack, &mut body);

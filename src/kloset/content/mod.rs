@@ -1,4 +1,4 @@
-//! The contents of a file: read in order, or pushed to a sink.
+//! The contents of a file: pulled in order by the caller, or pushed to a sink.
 
 pub mod push;
 pub mod reader;

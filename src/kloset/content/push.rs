@@ -1,10 +1,10 @@
-//! The bytes of a stored file, for whoever asks for them piece by piece.
+//! Reads the bytes of a stored file piece by piece, at the pace of the caller.
 //!
-//! [`super::reader::read`] hands a file's bytes to somebody who takes them as they come;
-//! this is the other way round, for whoever reads two files side by side or puts a
-//! decoder in between. One chunk is in memory at a time. Holes come as zeros.
+//! [`super::reader::read`] pushes the bytes of a file to a sink. This module is the opposite: a
+//! reader for callers that compare two files or insert a decoder. One chunk is in memory at a time.
+//! Holes are read as zeros.
 //!
-//! It must not know what the bytes are for.
+//! This module must not depend on how the bytes are used.
 
 use std::ops::Range;
 use std::vec::IntoIter;
@@ -17,10 +17,10 @@ use crate::kloset::blob::BlobReader;
 use crate::kloset::tree::decode_list;
 use crate::util::Id;
 
-/// The ids of the chunks of a file, one by one.
+/// Iterates over the ids of the chunks of a file.
 struct ChunkIds<'a> {
     blobs: &'a BlobReader<'a>,
-    /// Lists we are in, each with the number of levels below it.
+    /// Open lists, each with the number of levels below it.
     lists: Vec<(IntoIter<Id>, u32)>,
 }
 
@@ -32,7 +32,7 @@ impl<'a> ChunkIds<'a> {
         }
     }
 
-    /// The next id, which stays where it is.
+    /// The next id; it is not consumed.
     fn peek(&mut self) -> Result<Option<Id>> {
         while let Some((ids, depth)) = self.lists.last_mut() {
             let (next, depth) = (ids.as_slice().first().copied(), *depth);
@@ -50,7 +50,7 @@ impl<'a> ChunkIds<'a> {
         Ok(None)
     }
 
-    /// Goes on to the id after the one that was peeked at.
+    /// Consumes the id that `peek` returned.
     fn advance(&mut self) {
         if let Some((ids, _)) = self.lists.last_mut() {
             ids.next();
@@ -63,22 +63,23 @@ pub struct Contents<'a> {
     blobs: &'a BlobReader<'a>,
     entry: Entry,
     ids: ChunkIds<'a>,
-    /// The chunk we are in, and how much of it was read.
+    /// The current chunk, and the number of its bytes that were read.
     chunk: Vec<u8>,
     chunk_at: usize,
-    /// How much content came by.
+    /// The content bytes read so far.
     length: ContentLength,
-    /// Where in the file we are.
+    /// Current offset in the file.
     at: u64,
-    /// The hole we are in, or before.
+    /// The index of the current or the next hole.
     hole: usize,
-    /// Why there is no more, if something went wrong.
+    /// The error that ended reading, if any.
     trouble: Option<Error>,
 }
 
 impl<'a> Contents<'a> {
     /// # Errors
-    /// [`crate::error::Kind::Failed`] for what is no file, or was not read when it was backed up.
+    /// [`crate::error::Kind::Failed`] if `entry` is not a regular file, or its contents were not
+    /// backed up.
     pub fn new(blobs: &'a BlobReader<'a>, entry: &Entry) -> Result<Contents<'a>> {
         check_contents(entry)?;
         Ok(Contents {
@@ -94,11 +95,12 @@ impl<'a> Contents<'a> {
         })
     }
 
-    /// Fills as much of `buffer` as there are bytes left; less than all of it means the end.
+    /// Fills `buffer` and returns the number of bytes. Less than the whole buffer means the end of
+    /// the file.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Corrupt`] when a part is lost or damaged, and again at every further call:
-    /// there is no telling where what follows would belong.
+    /// [`crate::error::Kind::Corrupt`] if a part of the file is lost or damaged. Every further call
+    /// returns the same error, because the offset of the data after the damage is unknown.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         if let Some(error) = &self.trouble {
             return Err(error.clone());
@@ -119,8 +121,8 @@ impl<'a> Contents<'a> {
         Ok(filled)
     }
 
-    /// Passes over the chunks that come next in both files, without reading them. Only of
-    /// files whose holes are the same.
+    /// Skips the chunks that come next in both files, without reading them. Does nothing if the
+    /// holes of the files differ.
     pub fn skip_common(&mut self, other: &mut Contents<'_>) -> Result<()> {
         if self.entry.holes != other.entry.holes || self.is_inside() || other.is_inside() {
             return Ok(());
@@ -130,7 +132,7 @@ impl<'a> Contents<'a> {
                 true => self.blobs.length(&one)?,
                 false => None,
             };
-            // What is in no pack is for whoever reads it to find out.
+            // A chunk that is in no pack is reported when it is read.
             let Some(length) = length else { return Ok(()) };
             self.pass(length.into())?;
             other.pass(length.into())?;
@@ -138,7 +140,7 @@ impl<'a> Contents<'a> {
         Ok(())
     }
 
-    /// Whether a part of a chunk was read and a part was not.
+    /// Whether the current chunk was read partially.
     fn is_inside(&self) -> bool {
         self.chunk_at < self.chunk.len()
     }
@@ -147,7 +149,7 @@ impl<'a> Contents<'a> {
         self.ids.peek().map_err(as_damage)
     }
 
-    /// Goes on by a chunk of `length` bytes, and the holes in and before it.
+    /// Skips a chunk of `length` bytes, and the holes before and inside it.
     fn pass(&mut self, length: u64) -> Result<()> {
         self.ids.advance();
         self.length.add(length)?;
@@ -165,14 +167,14 @@ impl<'a> Contents<'a> {
         Ok(())
     }
 
-    /// Some of what comes next; nothing at the end.
+    /// Reads some of the next bytes; 0 at the end.
     fn step(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let until = match self.next_hole() {
             Some(hole) if self.at >= hole.start => return Ok(self.zeros(buffer, hole.end)),
             Some(hole) => hole.start,
-            // What is stored beyond a hole at the end has no place.
+            // Content after a hole at the end has no position in the file.
             None if self.ends_in_hole() => {
-                // Any further chunk is one too many.
+                // Any further chunk is an error.
                 self.next_chunk()?;
                 self.length.end()?;
                 return Ok(0);
@@ -194,7 +196,7 @@ impl<'a> Contents<'a> {
         Ok(count)
     }
 
-    /// The hole we are in, or the one that comes next.
+    /// The current or the next hole.
     fn next_hole(&mut self) -> Option<Range<u64>> {
         while self
             .entry
@@ -207,13 +209,13 @@ impl<'a> Contents<'a> {
         self.entry.holes.get(self.hole).cloned()
     }
 
-    /// Whether the last bytes of the file are those of a hole.
+    /// Whether the file ends with a hole.
     fn ends_in_hole(&self) -> bool {
         let last = self.entry.holes.last();
         last.is_some_and(|hole| hole.end >= self.entry.metadata.size_bytes)
     }
 
-    /// Writes the zeros that lie before `until`, as far as they fit.
+    /// Fills `buffer` with zeros, up to the file offset `until`.
     fn zeros(&mut self, buffer: &mut [u8], until: u64) -> usize {
         let length = until.saturating_sub(self.at);
         let count = usize::try_from(length)
@@ -224,7 +226,7 @@ impl<'a> Contents<'a> {
         count
     }
 
-    /// Reads the next chunk, unless there is none.
+    /// Reads the next chunk. Returns false if there is none.
     fn next_chunk(&mut self) -> Result<bool> {
         let Some(id) = self.ids.peek()? else {
             return Ok(false);

@@ -1,9 +1,9 @@
-//! The bytes of a stored file, from the first to the last.
+//! Reads the bytes of a stored file from the first to the last.
 //!
-//! What is stored of a file is what lies between its holes, in order. Reading puts the
-//! holes back as zeros. A chunk is handed on only after its id was recomputed, so bytes
-//! that come out are those that went in; after an error there is no telling what would
-//! have followed, and nothing more comes.
+//! The stored content of a file is the data between its holes, in order. Reading inserts the holes
+//! as zeros. A chunk is passed on only after its id was recomputed, so the bytes read are the bytes
+//! that were backed up. Reading stops at the first error, because the position of the remaining
+//! data is then unknown.
 
 use crate::connector::FileKind;
 use crate::error::{Error, Kind, Result};
@@ -13,19 +13,19 @@ use crate::kloset::blob::BlobReader;
 use crate::kloset::tree::each_chunk;
 use crate::util::printable::printable;
 
-/// How many zeros are handed on at once.
+/// Number of zeros that are written to the sink at once.
 const ZEROS_BYTES: usize = 16 << 10;
-/// A piece of a hole, or of lost contents.
+/// Zeros that replace a part of a hole or of lost contents.
 pub(crate) static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
 
-/// Whoever takes the bytes, in pieces of any length.
+/// The receiver of the bytes, in pieces of any length.
 pub type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
 
-/// Hands every byte of the file `entry` to `sink`, in order.
+/// Writes all bytes of the file `entry` to `sink`, in order.
 ///
 /// # Errors
-/// Those of `sink`; [`Kind::Corrupt`] when a part is lost or damaged; [`Kind::Failed`]
-/// for what is no file, or was not read when it was backed up.
+/// Those of `sink`. [`Kind::Corrupt`] if a part is lost or damaged. [`Kind::Failed`] if `entry` is
+/// not a regular file, or its contents were not backed up.
 pub fn read(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()> {
     let size_bytes = entry.metadata.size_bytes;
     let mut stream = Stream {
@@ -38,7 +38,7 @@ pub fn read(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()>
     stream.zeros_until(size_bytes)
 }
 
-/// The same without the holes: what lies between them, back to back.
+/// Writes only the data between the holes to `sink`, without gaps. Errors are those of [`read`].
 pub fn data(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()> {
     check_contents(entry)?;
     let mut length = ContentLength::new(&entry.holes, entry.metadata.size_bytes);
@@ -53,7 +53,7 @@ pub fn data(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()>
 }
 
 /// # Errors
-/// Unless `entry` is a file with contents.
+/// [`Kind::Failed`] unless `entry` is a regular file whose contents were backed up.
 pub(crate) fn check_contents(entry: &Entry) -> Result<()> {
     match (entry.metadata.kind, &entry.problem) {
         (FileKind::File, None) => Ok(()),
@@ -73,7 +73,7 @@ pub(crate) fn check_contents(entry: &Entry) -> Result<()> {
     }
 }
 
-/// What the contents need and no pack has is damage, not a file that does not exist.
+/// Converts the error of a missing chunk: it is damage, not a file that does not exist.
 pub(crate) fn as_damage(error: Error) -> Error {
     match error.kind() {
         Kind::NotFound => Error::corrupt(error.to_string()),
@@ -81,18 +81,18 @@ pub(crate) fn as_damage(error: Error) -> Error {
     }
 }
 
-/// A file on its way out, data and holes put together.
+/// Combines the content of a file with its holes.
 struct Stream<'a> {
     layout: Layout,
-    /// How much of the content came by.
+    /// The content bytes so far.
     content_bytes: u64,
-    /// Where in the file we are.
+    /// Current offset in the file.
     at: u64,
     sink: Sink<'a>,
 }
 
 impl Stream<'_> {
-    /// Takes the next bytes of the content.
+    /// Writes the next bytes of the content, and the holes before them.
     fn content(&mut self, bytes: &[u8]) -> Result<()> {
         let parts = self.layout.parts(self.content_bytes, bytes.len() as u64);
         self.content_bytes += bytes.len() as u64;
@@ -104,7 +104,7 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// Fills the hole that ends at `offset`.
+    /// Writes the hole that ends at `offset`.
     fn zeros_until(&mut self, offset: u64) -> Result<()> {
         while self.at < offset {
             let length = (offset - self.at).min(ZEROS_BYTES as u64);
@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes out of a file of `size_bytes` whose `content` comes in pieces of `piece` bytes.
+    /// The bytes of a file of `size_bytes` whose `content` arrives in pieces of `piece` bytes.
     fn laid_out(content: &[u8], holes: &[Range<u64>], size_bytes: u64, piece: usize) -> Vec<u8> {
         let mut out = Vec::new();
         let mut sink = |bytes: &[u8]| {

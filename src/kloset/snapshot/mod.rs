@@ -1,8 +1,8 @@
-//! A snapshot: a root tree, with who made it, when, where and of what.
+//! A snapshot: a root tree with its metadata: who made it, when, where and from which source.
 //!
-//! Its id is random and kept when it is copied to another store; the object it lies in
-//! is named, as every object, by its bytes. Publishing that object is the one moment
-//! in which a backup comes to be. What people say of it may change later: [`stored`].
+//! The id of a snapshot is random, and is kept when the snapshot is copied to another store. The
+//! object that contains it is named by the hash of its bytes, like every object. A backup exists
+//! from the moment this object is published. The labels can be changed later: see [`stored`].
 
 mod stored;
 
@@ -20,76 +20,77 @@ use crate::util::Id;
 
 pub use stored::{Stored, amend, damage, list, one_each, remove, remove_object, revise, take_back};
 
-/// Errors kept in a snapshot; beyond it they are only counted.
+/// Maximum number of errors recorded in a snapshot. Further errors are only counted.
 pub const ERRORS_LIMIT: usize = 1000;
 
-/// What a person says of a snapshot.
+/// The metadata of a snapshot that users can change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
-    /// A name.
+    /// The name of the snapshot.
     pub name: String,
-    /// A category.
+    /// A category; free text.
     pub category: String,
     /// An environment, such as `production`.
     pub environment: String,
-    /// A perimeter.
+    /// A perimeter; free text.
     pub perimeter: String,
-    /// The job that made it.
+    /// The job that created the snapshot.
     pub job: String,
-    /// Tags, sorted, each once.
+    /// Tags, sorted and unique.
     pub tags: Vec<String>,
 }
 
-/// A path that could not be backed up, and why.
+/// A path that could not be backed up, and the cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// From the root, raw bytes.
+    /// Raw bytes of the path from the root.
     pub path: Vec<u8>,
-    /// Why, in words.
+    /// The error message.
     pub cause: String,
 }
 
-/// Everything recorded of one backup.
+/// All data recorded about one backup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Random, kept when copied to another store.
+    /// Random. Kept when the snapshot is copied to another store.
     pub id: Id,
-    /// When it was made, nanoseconds since 1970.
+    /// Time of the backup, in nanoseconds since 1970.
     pub time_ns: i64,
-    /// How long that took.
+    /// Duration of the backup.
     pub duration: Duration,
-    /// The places that were backed up, absolute paths as raw bytes.
+    /// The paths that were backed up: absolute paths as raw bytes.
     pub roots: Vec<Vec<u8>>,
-    /// The directory `/`, with the tree below it.
+    /// The directory `/`, with its tree.
     pub root: Entry,
-    /// The machine the files are on.
+    /// The machine that the files are on.
     pub origin: String,
-    /// The kind of source: `fs`, `sftp`.
+    /// The kind of source: `fs` or `sftp`.
     pub source: String,
-    /// The machine that made it.
+    /// The machine that ran the backup.
     pub host: String,
-    /// The user who made it.
+    /// The user who ran the backup.
     pub user: String,
-    /// What a person says of it.
+    /// The metadata that users can change.
     pub labels: Labels,
-    /// How many items failed.
+    /// Number of items that failed.
     pub error_count: u64,
-    /// The first [`ERRORS_LIMIT`] of them; none in a snapshot that was [listed](list).
+    /// The first [`ERRORS_LIMIT`] failures. Empty in a snapshot from [`list`].
     pub errors: Vec<Failure>,
-    /// The program that made it.
+    /// Name and version of the program that ran the backup.
     pub program: String,
-    /// How often what people say of it was changed since it was made.
+    /// How many times the labels were changed.
     pub revision: u64,
-    /// When it was copied, from another store or another snapshot of this one, by the clock of
-    /// the machine that did it, in nanoseconds since 1970; nothing of one that a backup made.
+    /// When the snapshot was copied from another store, or from another snapshot of this store:
+    /// nanoseconds since 1970, by the clock of the copying machine. `None` for a snapshot that a
+    /// backup created.
     ///
-    /// A copy arrives long after its time, as a snapshot does whose time was forged to have
-    /// retention remove honest ones. This tells the two apart, as far as the key is in
-    /// honest hands: whoever has that can forge this too.
+    /// A copied snapshot is published long after its time. So is a snapshot with a forged time,
+    /// which an attacker creates to make retention remove genuine ones. This field distinguishes
+    /// the two, as long as no attacker has the key: a holder of the key can forge this field too.
     pub synced_ns: Option<i64>,
 }
 
-/// Keys of the map. They are part of the format: never renumber.
+/// CBOR keys of the map. They are part of the format: never renumber them.
 mod key {
     pub(crate) const ID: u64 = 0;
     pub(crate) const TIME: u64 = 1;
@@ -111,22 +112,22 @@ mod key {
     pub(crate) const PROGRAM: u64 = 17;
     pub(crate) const REVISION: u64 = 18;
     pub(crate) const SYNCED: u64 = 19;
-    /// Those that are always written.
+    /// Number of keys that are always written.
     pub(crate) const COUNT: usize = 18;
 }
 
-/// The name of the root entry: never that of a file, it only has to be one.
+/// The name under which the root entry is encoded. It must be a valid name, but is not used.
 const ROOT_NAME: &[u8] = b"root";
 
 impl Snapshot {
-    /// What lies below the root.
+    /// The totals of everything below the root.
     pub fn totals(&self) -> Totals {
         self.root.below
     }
 
-    /// Identifies everything that the backup recorded, down to the bytes of each file: the root
-    /// tree is named by keyed hashes. Changed labels and copies to a store of the same key keep
-    /// it. The list of errors is not part of it.
+    /// Identifies everything that the backup recorded, including each byte of each file, because
+    /// the root tree is identified by keyed hashes. Changing labels, and copying to a store with
+    /// the same key, do not change the digest. The list of errors is not part of it.
     pub fn digest(&self) -> Id {
         let recorded = Snapshot {
             errors: Vec::new(),
@@ -135,7 +136,8 @@ impl Snapshot {
         Id::of(&recorded.encode())
     }
 
-    /// Identifies what was backed up: the same for all snapshots of the same places of a source.
+    /// Identifies the source of the backup. All snapshots of the same paths of a source have the
+    /// same value.
     pub fn source_digest(&self) -> Id {
         let source = Snapshot {
             roots: self.roots.clone(),
@@ -156,13 +158,13 @@ impl Snapshot {
         }
     }
 
-    /// The deepest directory that everything backed up is in, as raw bytes: what a relative
-    /// path in `SNAPSHOT:PATH` starts from. A single place is that itself.
+    /// The deepest directory that contains everything backed up, as raw bytes. Relative paths in
+    /// `SNAPSHOT:PATH` start here. If only one path was backed up, it is that path.
     pub fn base(&self) -> Vec<u8> {
         common_directory(&self.roots)
     }
 
-    /// The body of the object.
+    /// Encodes the body of the object.
     fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         let mut writer = Writer::new(&mut body);
@@ -214,7 +216,7 @@ impl Snapshot {
         body
     }
 
-    /// The values that are text, with their keys.
+    /// The text values, with their keys.
     fn texts(&self) -> [(u64, &str); 10] {
         [
             (key::ORIGIN, &self.origin),
@@ -230,7 +232,7 @@ impl Snapshot {
         ]
     }
 
-    /// The inverse of [`Snapshot::encode`], but for what is left out.
+    /// The inverse of [`Snapshot::encode`], except for what `detail` omits.
     fn decode(body: &[u8], detail: Detail) -> Result<Snapshot> {
         let mut reader = Reader::new(body);
         let mut snapshot = Snapshot::default();
@@ -239,7 +241,8 @@ impl Snapshot {
             match key {
                 key::ID => id = Some(reader.id()?),
                 key::ROOT => root = Some(root_entry(reader.bytes()?)?),
-                // Read all the same: what is damage in detail is damage in a list.
+                // Decoded even if the result is not used, so that listing reports the same damage
+                // as a full read.
                 key::ERRORS if detail == Detail::Brief => drop(failures(reader)?),
                 other => snapshot.decode_pair(other, reader)?,
             }
@@ -259,7 +262,7 @@ impl Snapshot {
         })
     }
 
-    /// Reads the value that belongs to `key`.
+    /// Reads the value of `key`.
     fn decode_pair(&mut self, key: u64, reader: &mut Reader<'_>) -> Result<()> {
         match key {
             key::TIME => self.time_ns = reader.i64()?,
@@ -286,7 +289,8 @@ impl Snapshot {
     }
 }
 
-/// The deepest directory that all of the absolute `paths` are at or below; `/` without any.
+/// The deepest directory that contains all of the absolute `paths`, or is one of them; `/` if there
+/// are no paths.
 pub fn common_directory(paths: &[Vec<u8>]) -> Vec<u8> {
     let Some((first, rest)) = paths.split_first() else {
         return b"/".to_vec();
@@ -308,7 +312,7 @@ pub fn common_directory(paths: &[Vec<u8>]) -> Vec<u8> {
     }
 }
 
-/// The entry that consists of all of `bytes`.
+/// Decodes an entry that occupies all of `bytes`.
 fn root_entry(bytes: &[u8]) -> Result<Entry> {
     let mut reader = Reader::new(bytes);
     let root = Entry::decode(&mut reader)?;
@@ -316,7 +320,7 @@ fn root_entry(bytes: &[u8]) -> Result<Entry> {
     Ok(root)
 }
 
-/// Reads an array of what `item` reads.
+/// Reads an array; `item` reads one item.
 fn items<T>(
     reader: &mut Reader<'_>,
     mut item: impl FnMut(&mut Reader<'_>) -> Result<T>,
@@ -324,7 +328,7 @@ fn items<T>(
     (0..reader.array()?).map(|_| item(reader)).collect()
 }
 
-/// Reads paths and causes in turn.
+/// Reads an array of alternating paths and causes.
 fn failures(reader: &mut Reader<'_>) -> Result<Vec<Failure>> {
     let failure = |reader: &mut Reader<'_>| {
         Ok(Failure {
@@ -335,12 +339,12 @@ fn failures(reader: &mut Reader<'_>) -> Result<Vec<Failure>> {
     (0..reader.pairs()?).map(|_| failure(reader)).collect()
 }
 
-/// Publishes `snapshot`, and returns the size of its object; durable on return.
+/// Publishes `snapshot` and returns the size of its object. It is durable on return.
 pub fn publish(kloset: &Kloset, snapshot: &Snapshot) -> Result<u64> {
     publish_object(kloset, snapshot).map(|(_, size_bytes)| size_bytes)
 }
 
-/// The same, with the name of the object.
+/// Publishes `snapshot` and returns the name and the size of its object.
 fn publish_object(kloset: &Kloset, snapshot: &Snapshot) -> Result<(Id, u64)> {
     let publish = || -> Result<(Id, u64)> {
         let bytes = object::encode(kloset.sealer(), Part::Snapshot, &snapshot.encode())?;
@@ -354,16 +358,15 @@ fn publish_object(kloset: &Kloset, snapshot: &Snapshot) -> Result<(Id, u64)> {
     publish().during(|| format!("publish snapshot {}", snapshot.id.short()))
 }
 
-/// How much of a snapshot to decode.
+/// How much of a snapshot to keep in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Detail {
-    /// Everything.
     Full,
-    /// All but the errors: those of many snapshots at once would be too much to hold.
+    /// All except the list of errors. The lists of many snapshots would need too much memory.
     Brief,
 }
 
-/// The snapshot in the object `object`, which was listed.
+/// Reads the snapshot in the object `object`, which was listed.
 ///
 /// # Errors
 /// [`crate::error::Kind::Corrupt`] unless every byte is what was stored.
@@ -371,12 +374,12 @@ pub fn read(kloset: &Kloset, object: Id) -> Result<Snapshot> {
     read_as(kloset, object, Detail::Full)
 }
 
-/// The same, of an object whose bytes were read already.
+/// Decodes the snapshot in the object `object` from its bytes. Errors are those of [`read`].
 pub fn parse(kloset: &Kloset, object: Id, bytes: Vec<u8>) -> Result<Snapshot> {
     decode_object(kloset, object, bytes, Detail::Full).during(|| reading(object))
 }
 
-/// As [`read`], in as much detail as is asked for.
+/// Reads a snapshot like [`read`], in this `detail`.
 fn read_as(kloset: &Kloset, object: Id, detail: Detail) -> Result<Snapshot> {
     kloset
         .get_listed(Area::Snapshots, object, |bytes| {
@@ -385,13 +388,14 @@ fn read_as(kloset: &Kloset, object: Id, detail: Detail) -> Result<Snapshot> {
         .during(|| reading(object))
 }
 
-/// What `bytes` hold, in as much detail as is asked for.
+/// Verifies and decodes the snapshot in `bytes`, in this `detail`.
 fn decode_object(kloset: &Kloset, object: Id, bytes: Vec<u8>, detail: Detail) -> Result<Snapshot> {
     object::decode(kloset.sealer(), Part::Snapshot, object, bytes)
         .and_then(|body| Snapshot::decode(&body, detail))
 }
 
-/// What is being done when a snapshot cannot be read. The whole name, by which alone it can be removed.
+/// The context phrase of errors of reading a snapshot. It contains the full name of the object,
+/// because only the full name can be used to remove a damaged object.
 fn reading(object: Id) -> String {
     format!("read snapshot object {object}")
 }

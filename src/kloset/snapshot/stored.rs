@@ -1,17 +1,18 @@
-//! The snapshots of a store, and the objects each lies in.
+//! The snapshots of a store, and the objects that contain them.
 //!
-//! A snapshot is published once and its object is never changed. When people change what
-//! they say of it, a second object with the same id and a higher revision is published, and
-//! the highest revision is what counts. So nothing is lost by an interruption, and labels
-//! can be changed in a store that lets nobody delete. The first object stays as long as the
-//! snapshot does: the store's clock tells from it when the backup was made. Those between
-//! the first and the last are taken away where that is allowed.
+//! A snapshot is published once, and its object never changes. To change its labels, a second
+//! object with the same id and a higher revision is published. The highest revision is the valid
+//! one. Therefore an interruption loses nothing, and labels can be changed in a store that does not
+//! permit deletion. The first object is kept as long as the snapshot exists, because its
+//! modification time by the store's clock is the time when the backup was published. The objects
+//! between the first and the last one are deleted if the store permits it.
 //!
-//! Two machines that change one snapshot at the same time make two objects of one revision:
-//! every reader picks the same one of them, and the other change is lost.
+//! If two machines change the same snapshot concurrently, there are two objects with the same
+//! revision. Every reader chooses the same one of them, and the other change is lost.
 //!
-//! A later object counts only if it says the same as the first in all but what people say. Somebody
-//! who can only add to the store, and has the key, could else put something else in the place of a snapshot.
+//! A later object is valid only if it equals the first one in everything except labels. Otherwise,
+//! a client that has the key but can only add objects to the store could replace a snapshot by
+//! different data.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -23,29 +24,32 @@ use crate::kloset::progress::{Event, Observer};
 use crate::store::{Area, Object};
 use crate::util::Id;
 
-/// A snapshot, and the objects it lies in.
+/// A snapshot, and the objects that contain it.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    /// The name of the object whose revision counts.
+    /// The name of the object with the valid revision.
     pub object: Id,
-    /// Further objects of the same snapshot.
+    /// The other objects of the same snapshot.
     pub older: Vec<Id>,
-    /// The one of them all that the store took in first. It stays as long as the snapshot does.
+    /// The object that was stored first. It is kept as long as the snapshot exists.
     pub first: Id,
-    /// When that was published, by the store's clock, in nanoseconds since 1970.
+    /// When the first object was published, by the store's clock, in nanoseconds since 1970.
     pub published_ns: i64,
-    /// What is in it.
+    /// The content of the valid object.
     pub snapshot: Snapshot,
 }
 
-/// Threads that read snapshots, or as many as the store has connections, if these are more: the
-/// objects are small, and each costs a wait for the store.
+/// Minimum number of threads that read snapshots. If the store supports more connections, that many
+/// threads are used: the objects are small, so most of the time is spent waiting for the store.
 const READERS: usize = 4;
-/// Fewer objects than this are read from this machine before a second thread has begun.
+/// With fewer objects than this, reading them from a local store takes less time than starting a
+/// thread.
 const FEW_OBJECTS: usize = 16;
 
-/// Every snapshot that can be read, oldest first, without the list of its errors. An object that
-/// cannot is told to `observer` and counted in the second value: it never hides the others.
+/// Lists every readable snapshot, oldest first, without the list of its errors.
+///
+/// The second value is the number of unreadable objects. They are reported to `observer`, and never
+/// hide the other snapshots.
 pub fn list(kloset: &Kloset, observer: &dyn Observer) -> Result<(Vec<Stored>, u64)> {
     let mut objects = Vec::new();
     kloset.store().list(Area::Snapshots, &mut |object| {
@@ -77,7 +81,7 @@ pub fn list(kloset: &Kloset, observer: &dyn Observer) -> Result<(Vec<Stored>, u6
     Ok((one_each(snapshots), damaged))
 }
 
-/// Reads those of `objects` that no other reader has taken.
+/// Reads the `objects` that no other thread reads.
 fn read_some(
     kloset: &Kloset,
     observer: &dyn Observer,
@@ -94,7 +98,7 @@ fn read_some(
                 published_ns: object.modified_ns,
                 snapshot,
             }),
-            // Removed since it was listed: nobody's loss.
+            // Deleted since it was listed, which is not an error.
             Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) if error.is_of_one_object() => {
                 damaged += 1;
@@ -106,9 +110,10 @@ fn read_some(
     Ok((snapshots, damaged))
 }
 
-/// One for each snapshot of which `objects` tell, oldest first.
+/// Groups `objects` by snapshot, oldest snapshot first.
 pub fn one_each(mut objects: Vec<Stored>) -> Vec<Stored> {
-    // The one that the store took in first comes first: nobody else can say when that was.
+    // The object that was stored first comes first. Only its modification time shows when the
+    // snapshot was published.
     objects.sort_by_key(|stored| (stored.snapshot.id, stored.published_ns, stored.object));
     let mut snapshots: Vec<Stored> = Vec::with_capacity(objects.len());
     for stored in objects {
@@ -122,7 +127,7 @@ pub fn one_each(mut objects: Vec<Stored>) -> Vec<Stored> {
 }
 
 impl Stored {
-    /// Takes in a further object of this snapshot, which came to the store later.
+    /// Adds another object of this snapshot, which was stored later.
     fn add(&mut self, other: Stored) {
         let rank = |stored: &Stored| (stored.snapshot.revision, stored.object);
         match other.is_same_but_for_labels(self) && rank(&other) > rank(self) {
@@ -135,14 +140,14 @@ impl Stored {
         }
     }
 
-    /// Whether one is the other with what people say of it changed, or copied at another time.
+    /// Whether the two differ only in their labels, revision and time of copying.
     fn is_same_but_for_labels(&self, other: &Stored) -> bool {
         self.snapshot.without_labels() == other.snapshot.without_labels()
     }
 }
 
-/// Why the object that is called `object` cannot be read, asked of the store itself; nothing if it
-/// can, or is not there.
+/// Checks the snapshot object `object` in the store itself. Returns the error if it is damaged, or
+/// `None` if it is intact or does not exist.
 pub fn damage(kloset: &Kloset, object: Id) -> Result<Option<Error>> {
     let bytes = kloset.store().get(Area::Snapshots, object);
     match bytes.and_then(|bytes| decode_object(kloset, object, bytes, Detail::Brief)) {
@@ -152,19 +157,26 @@ pub fn damage(kloset: &Kloset, object: Id) -> Result<Option<Error>> {
     }
 }
 
-/// Takes one object away, whatever it is.
+/// Deletes one object in the area of snapshots. It may be damaged.
 pub fn remove_object(kloset: &Kloset, object: Id) -> Result<()> {
     let removed = kloset.store().delete(Area::Snapshots, object);
     removed.during(|| format!("remove snapshot object {object}"))
 }
 
-/// Makes `labels` what is said of the snapshot; durable on return.
+/// Replaces the labels of the snapshot. The change is durable on return.
+///
+/// # Errors
+/// [`Kind::NotFound`] if the snapshot was removed meanwhile.
 pub fn amend(kloset: &Kloset, stored: &Stored, labels: Labels) -> Result<()> {
     let revision = stored.snapshot.revision.saturating_add(1);
     revise(kloset, stored, labels, revision)
 }
 
-/// The same, as the `revision` that somebody else made of it, which is a higher one.
+/// Replaces the labels of the snapshot and sets its revision, which must be higher than the current
+/// one. Used to copy a change that was made elsewhere.
+///
+/// # Errors
+/// As [`amend`].
 pub fn revise(kloset: &Kloset, stored: &Stored, labels: Labels, revision: u64) -> Result<()> {
     let whole = read(kloset, stored.object)?;
     let revised = Snapshot {
@@ -180,7 +192,7 @@ pub fn revise(kloset: &Kloset, stored: &Stored, labels: Labels, revision: u64) -
     for superseded in objects().filter(|known| ![stored.first, object].contains(known)) {
         match kloset.store().delete(Area::Snapshots, *superseded) {
             Ok(()) => {}
-            // It takes a kilobyte, and no longer counts.
+            // The superseded object uses about a kilobyte and is ignored.
             Err(error) if error.kind() == Kind::Denied => {}
             Err(error) => {
                 let error =
@@ -192,11 +204,12 @@ pub fn revise(kloset: &Kloset, stored: &Stored, labels: Labels, revision: u64) -
     Ok(())
 }
 
-/// Takes the revision `object`, which was just published, back if the snapshot was removed meanwhile: it
-/// would bring that back, and maybe after what it needs was deleted.
+/// Deletes the revision `object`, which was just published, if the snapshot was removed meanwhile.
+/// Otherwise the revision would restore the snapshot, possibly after data that it needs was
+/// deleted.
 ///
 /// # Errors
-/// [`Kind::NotFound`] if it was.
+/// [`Kind::NotFound`] if the snapshot was removed.
 fn keep_unless_removed(kloset: &Kloset, stored: &Stored, object: Id) -> Result<()> {
     match kloset.store().stat(Area::Snapshots, stored.first) {
         Err(error) if error.kind() == Kind::NotFound => {
@@ -209,9 +222,9 @@ fn keep_unless_removed(kloset: &Kloset, stored: &Stored, object: Id) -> Result<(
     }
 }
 
-/// Takes the objects of a snapshot away, and nothing else: what only it needed is garbage
-/// until maintenance collects it. Removing one that is gone is a success. What counts goes last, so
-/// that an interruption does not bring back what was said before.
+/// Deletes the objects of a snapshot and nothing else. Data that only this snapshot needs is
+/// garbage until maintenance collects it. Removing a snapshot that does not exist succeeds. The
+/// valid object is deleted last, so that an interruption does not make older labels valid again.
 pub fn remove(kloset: &Kloset, stored: &Stored) -> Result<()> {
     let remove = || -> Result<()> {
         for object in stored.older.iter().chain([&stored.object]) {

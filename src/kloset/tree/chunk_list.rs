@@ -1,7 +1,8 @@
-//! Lists of chunks: short ones lie in the entry, long ones in chunks of their own.
+//! Lists of chunk ids: an entry holds a short list itself; a long list is stored in chunks of its
+//! own.
 //!
-//! A list is cut as a tree is, with cuts moved forward to the end of an id, so that a
-//! change in the middle of a large file stores anew only the lists around it.
+//! A list is split like a tree. Each cut is moved forward to the end of an id. Therefore a change
+//! in the middle of a large file stores only the lists around the change again.
 
 use crate::error::{During, Error, Result};
 use crate::format::entry::Content;
@@ -10,39 +11,40 @@ use crate::kloset::blob::{BlobReader, Packer};
 use crate::util::Id;
 use crate::util::id::ID_BYTES;
 
-/// Ids that an entry holds itself.
+/// Maximum number of ids that an entry holds itself.
 const DIRECT_IDS: u64 = 64;
 
-/// Chunks of one tree at most: even the smallest are enough for ten million entries.
+/// Maximum number of chunks of one tree. Even with chunks of the minimum size, this is enough for
+/// ten million entries.
 pub const TREE_CHUNKS_LIMIT: usize = 1 << 20;
 
 /// Writes the list of the chunks of one file, chunk by chunk.
 ///
-/// Every level of lists holds back what is less than a chunk of it, so that memory depends
-/// on how deep they lie, and not on how many chunks there are.
+/// Each level of lists buffers less than one chunk. Therefore the memory use depends on the depth
+/// of the lists, not on the number of chunks.
 #[derive(Default)]
 pub struct ListWriter {
-    /// The list of chunks, the list of the chunks of that, and so on.
+    /// The list of chunks, the list of the chunks of that list, and so on.
     levels: Vec<Level>,
 }
 
-/// One list.
 #[derive(Default)]
 struct Level {
-    /// How many ids it has.
+    /// Number of ids in the list.
     ids: u64,
-    /// Those that are not stored: all of them, while they may lie in the entry itself.
+    /// The ids that are not stored yet. This is the whole list while it may still fit into the
+    /// entry.
     bytes: Vec<u8>,
 }
 
 impl ListWriter {
-    /// Appends a chunk.
+    /// Appends a chunk id. Stores a chunk of the list when it is full.
     pub fn push(&mut self, chunk: Id, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<()> {
         let largest = kloset.tree_chunker().parameters().max_bytes as usize;
         let (mut id, mut depth) = (chunk, 0);
         loop {
             let level = self.append(depth, id);
-            // A cut depends on no more bytes than the largest chunk has.
+            // The position of a cut does not depend on bytes beyond the maximum chunk size.
             if !level.is_long() || level.bytes.len() < largest {
                 return Ok(());
             }
@@ -51,7 +53,7 @@ impl ListWriter {
         }
     }
 
-    /// Stores what must not lie in an entry, and returns what does.
+    /// Stores the lists that are too long for an entry. Returns the ids that the entry holds.
     pub fn finish(mut self, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<Content> {
         let mut depth = 0;
         while self.levels.get(depth).is_some_and(Level::is_long) {
@@ -69,7 +71,7 @@ impl ListWriter {
         Ok(Content { ids, depth })
     }
 
-    /// Appends an id to the list at `depth`, which is there or the next one.
+    /// Appends an id to the list at `depth`, which exists or is the next one.
     fn append(&mut self, depth: usize, id: Id) -> &mut Level {
         if depth == self.levels.len() {
             self.levels.push(Level::default());
@@ -82,12 +84,12 @@ impl ListWriter {
 }
 
 impl Level {
-    /// Whether an entry does not hold as many ids itself.
+    /// Whether the list is too long for an entry.
     fn is_long(&self) -> bool {
         self.ids > DIRECT_IDS
     }
 
-    /// Stores the first chunk of what is held back, and returns its id.
+    /// Stores the first chunk of the buffered ids, and returns its id.
     fn cut(&mut self, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<Id> {
         let cut = kloset.tree_chunker().cut(&self.bytes);
         let cut = cut.next_multiple_of(ID_BYTES);
@@ -97,10 +99,10 @@ impl Level {
     }
 }
 
-/// Calls `each` with every chunk of the file that `content` stands for, in order.
+/// Calls `each` with every chunk of the file with this `content`, in order.
 ///
 /// # Errors
-/// Those of `each`, and [`crate::error::Kind::Corrupt`] for lists that cannot be read.
+/// Those of `each`, and [`crate::error::Kind::Corrupt`] for unreadable lists.
 pub fn each_chunk(
     blobs: &BlobReader<'_>,
     content: &Content,
@@ -109,8 +111,8 @@ pub fn each_chunk(
     descend(blobs, &content.ids, content.depth, each)
 }
 
-/// Calls `each` with every chunk that `content` needs, lists before what they list, and with
-/// whether it is a list.
+/// Calls `each` with every chunk that `content` refers to, and with its role. A list comes before
+/// the chunks that it lists.
 ///
 /// # Errors
 /// As [`each_chunk`].
@@ -122,16 +124,16 @@ pub fn each_reference(
     descend_all(blobs, &content.ids, content.depth, each)
 }
 
-/// What a chunk is to the file or directory it belongs to.
+/// The role of a chunk in the file or directory that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Part of it.
+    /// It holds part of the contents or of the tree.
     Part,
-    /// Ids of further chunks.
+    /// It holds the ids of other chunks.
     List,
 }
 
-/// Goes down one level, as [`descend`].
+/// Visits one level of lists for [`each_reference`].
 fn descend_all(
     blobs: &BlobReader<'_>,
     ids: &[Id],
@@ -153,11 +155,11 @@ fn descend_all(
     Ok(())
 }
 
-/// The ids of all chunks that `content` stands for, in order: for trees, which have few.
+/// The ids of all chunks of `content`, in order. Used for trees, which have few chunks.
 ///
 /// # Errors
-/// As [`each_chunk`], and [`crate::error::Kind::Corrupt`] for more than any directory has: lists can
-/// be made to stand for more ids than memory holds.
+/// As [`each_chunk`], and [`crate::error::Kind::Corrupt`] for more than [`TREE_CHUNKS_LIMIT`] ids:
+/// crafted lists can stand for more ids than fit in memory.
 pub fn chunk_ids(blobs: &BlobReader<'_>, content: &Content) -> Result<Vec<Id>> {
     let mut ids = Vec::with_capacity(content.ids.len());
     each_chunk(blobs, content, &mut |id| {
@@ -170,7 +172,7 @@ pub fn chunk_ids(blobs: &BlobReader<'_>, content: &Content) -> Result<Vec<Id>> {
     Ok(ids)
 }
 
-/// Goes down one level.
+/// Visits one level of lists for [`each_chunk`].
 fn descend(
     blobs: &BlobReader<'_>,
     ids: &[Id],
@@ -191,7 +193,10 @@ fn descend(
     Ok(())
 }
 
-/// The ids in one chunk of a list.
+/// Decodes the ids in one chunk of a list.
+///
+/// # Errors
+/// [`crate::error::Kind::Corrupt`] if the last id is incomplete.
 pub fn decode_list(list: &[u8]) -> Result<Vec<Id>> {
     match list.as_chunks::<ID_BYTES>() {
         (ids, []) => Ok(ids.iter().map(|id| Id(*id)).collect()),

@@ -1,11 +1,11 @@
-//! A tree: the entries of one directory, and how they lie in chunks.
+//! A tree: the entries of one directory, and how they are stored in chunks.
 //!
-//! A tree is a sequence of CBOR maps (RFC 8742), one per entry, sorted by the raw
-//! bytes of their names, each name once. It is cut into chunks as files are, with the
-//! smaller sizes that CONFIG names, except that a cut is moved forward to the end of
-//! the entry it falls in: every chunk holds whole entries and can be read by itself.
-//! So a directory that did not change is stored once, a huge one shares most chunks
-//! with its older self, and reading one never takes more memory than a chunk.
+//! A tree is a sequence of CBOR maps (RFC 8742), one per entry, sorted by the raw bytes of their
+//! names. Names are unique. A tree is split into chunks like a file, with the smaller chunk sizes
+//! in CONFIG. Each cut is moved forward to the end of the entry that it falls in, so every chunk
+//! contains whole entries and can be decoded separately. Therefore an unchanged directory is stored
+//! once, a new version of a huge directory shares most chunks with the old one, and reading a tree
+//! never needs more memory than one chunk.
 
 mod chunk_list;
 mod tally;
@@ -24,10 +24,12 @@ use crate::error::{During, Error, Result};
 use crate::format::cbor::Reader;
 use crate::util::Id;
 
-/// How deep directories may lie in each other: each level holds a descriptor while we are in it.
+/// Maximum depth of nested directories. Each level needs an open file descriptor while it is
+/// visited.
 pub const DEPTH_LIMIT: usize = 16_384;
 
-/// Entries that one chunk may hold: many times what we put there, and 100 MB of memory.
+/// Maximum number of entries in one chunk: many times more than plakar writes, and 100 MB of
+/// memory.
 const ENTRIES_LIMIT: usize = 1 << 18;
 
 /// Writes one tree, entry by entry.
@@ -40,7 +42,7 @@ pub struct TreeWriter {
 }
 
 impl TreeWriter {
-    /// Appends `entry`, whose name sorts after that of the one before.
+    /// Appends `entry`. Its name must sort after that of the previous entry.
     pub fn push(&mut self, entry: &Entry, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<()> {
         entry.encode(&mut self.bytes);
         self.ends.push(self.bytes.len());
@@ -50,7 +52,7 @@ impl TreeWriter {
         Ok(())
     }
 
-    /// Stores what is left, and returns where the tree is.
+    /// Stores the remaining entries, and returns the location of the tree.
     pub fn finish(mut self, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<Content> {
         while !self.bytes.is_empty() {
             self.cut(packer, kloset)?;
@@ -58,7 +60,7 @@ impl TreeWriter {
         self.chunks.finish(packer, kloset)
     }
 
-    /// Stores the first chunk of what is there.
+    /// Stores the first chunk of the buffered entries.
     fn cut(&mut self, packer: &mut Packer<'_>, kloset: &Kloset) -> Result<()> {
         let wanted = kloset.tree_chunker().cut(&self.bytes);
         let whole = self.ends.partition_point(|end| *end < wanted);
@@ -75,7 +77,7 @@ impl TreeWriter {
 /// Reads one tree, entry by entry.
 pub struct TreeReader<'a> {
     blobs: &'a BlobReader<'a>,
-    /// Where the tree is, until its chunks are known.
+    /// The location of the tree; `None` when its chunks are known.
     tree: Option<Content>,
     chunks: std::vec::IntoIter<Id>,
     entries: std::vec::IntoIter<Result<Entry>>,
@@ -83,7 +85,7 @@ pub struct TreeReader<'a> {
 }
 
 impl<'a> TreeReader<'a> {
-    /// A reader of the tree of `directory`.
+    /// Creates a reader of the tree of `directory`. Nothing is read yet.
     pub fn new(blobs: &'a BlobReader<'a>, directory: &Entry) -> TreeReader<'a> {
         TreeReader {
             blobs,
@@ -94,11 +96,11 @@ impl<'a> TreeReader<'a> {
         }
     }
 
-    /// The next entry.
+    /// The next entry, or `None` after the last one.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Corrupt`] for one damaged entry, a chunk that cannot be read, or a
-    /// directory whose totals are wrong. The next call returns what follows.
+    /// [`crate::error::Kind::Corrupt`] for one damaged entry, for an unreadable chunk, or for a
+    /// directory with wrong totals. The next call returns the entry after the damage.
     pub fn try_next(&mut self) -> Result<Option<Entry>> {
         let next = self.next();
         if next.is_err() {
@@ -126,7 +128,7 @@ impl<'a> TreeReader<'a> {
         }
     }
 
-    /// Learns which chunks there are, unless that is known already.
+    /// Reads the list of the chunks of the tree, unless it was read already.
     pub fn begin(&mut self) -> Result<()> {
         if let Some(tree) = self.tree.take() {
             self.chunks = chunk_ids(self.blobs, &tree)?.into_iter();
@@ -134,9 +136,9 @@ impl<'a> TreeReader<'a> {
         Ok(())
     }
 
-    /// Passes over the chunks that come next in both trees, without reading them, if both
-    /// readers have [begun](TreeReader::begin) and are between two chunks: two versions of a
-    /// long directory differ in few.
+    /// Skips the chunks that come next in both trees, without reading them. This works only if both
+    /// readers have [begun](TreeReader::begin) and neither is inside a chunk. Two versions of a
+    /// large directory differ in few chunks.
     pub fn skip_common(&mut self, other: &mut TreeReader<'_>) {
         let is_between = self.entries.len() == 0 && other.entries.len() == 0;
         while is_between
@@ -153,14 +155,16 @@ impl<'a> TreeReader<'a> {
         }
     }
 
-    /// Entry by entry, as an iterator.
+    /// The remaining entries as an iterator. It continues after errors like
+    /// [`TreeReader::try_next`].
     pub fn entries(mut self) -> impl Iterator<Item = Result<Entry>> {
         std::iter::from_fn(move || self.try_next().transpose())
     }
 }
 
-/// The entries in one chunk, and an error in the place of each that is damaged. Where one ends
-/// is known as long as it is well-formed CBOR; one that is not takes the rest of the chunk along.
+/// Decodes the entries in one chunk. A damaged entry is an error at its position in the list. The
+/// end of a damaged entry is known if the entry is well-formed CBOR; otherwise the rest of the
+/// chunk is lost too.
 pub fn decode(chunk: &[u8]) -> Vec<Result<Entry>> {
     let mut entries = Vec::new();
     let mut rest = chunk;
@@ -185,10 +189,10 @@ pub fn decode(chunk: &[u8]) -> Vec<Result<Entry>> {
     entries
 }
 
-/// The entries in one chunk, for callers that need all of them.
+/// Decodes the entries in one chunk, for callers that need all of them.
 ///
 /// # Errors
-/// [`crate::error::Kind::Corrupt`] if any is damaged.
+/// [`crate::error::Kind::Corrupt`] if any entry is damaged.
 pub fn decode_all(chunk: &[u8]) -> Result<Vec<Entry>> {
     decode(chunk).into_iter().collect()
 }

@@ -1,24 +1,24 @@
-//! The entries of one directory, counted as they are read.
+//! Checks the entries of a directory against its totals while they are read.
 //!
-//! Two rules of kloset(5) concern a directory as a whole. Names ascend, so that no name occurs
-//! twice. And the totals of the entries add up to those of the directory. The second rule also
-//! bounds every walk: a tree whose directories share their subtrees can stand for 2^30 directories
-//! in a few kilobytes, but a walk that enters only what fits into the totals visits no more
-//! entries than the totals of its root name.
+//! Two rules of kloset(5) concern a directory as a whole. Names are in ascending order, so no name
+//! occurs twice. The totals of the entries add up to those of the directory. The second rule also
+//! bounds every walk. A tree whose directories share subtrees can stand for 2^30 directories in a
+//! few kilobytes. But a walk that enters only entries that fit into the totals visits no more
+//! entries than the totals of its root specify.
 
 use super::{Entry, Totals};
 use crate::error::{Error, Result};
 
-/// What was found in a directory so far, and what its entry claims.
+/// The entries found in a directory so far, and the totals claimed by the entry of the directory.
 pub struct Tally {
     claimed: Totals,
     found: Totals,
     last_name: Vec<u8>,
-    /// Some entries are not known, so the totals may exceed what is found.
+    /// Set if some entries are unknown; then the claimed totals may exceed those found.
     has_gap: bool,
 }
 
-/// The part of a directory that lies in one chunk.
+/// The part of a directory that is stored in one chunk.
 pub struct Part {
     first_name: Vec<u8>,
     last_name: Vec<u8>,
@@ -26,7 +26,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// The part that consists of `entries`. Nothing unless all are good, and in order.
+    /// The part that consists of `entries`. `None` unless all entries are intact and in order.
     pub fn of(entries: &[Result<Entry>]) -> Option<Part> {
         let mut totals = Totals::default();
         let mut names: Vec<&[u8]> = Vec::with_capacity(entries.len());
@@ -45,7 +45,7 @@ impl Part {
 }
 
 impl Tally {
-    /// The tally of a directory whose entry claims `claimed`, before anything was read.
+    /// Creates the tally of a directory whose entry claims the totals `claimed`.
     pub fn new(claimed: Totals) -> Tally {
         Tally {
             claimed,
@@ -58,14 +58,14 @@ impl Tally {
     /// Counts the next entry. The caller must neither use nor enter an entry that is refused.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Corrupt`] for a name that does not follow those before it, and for
-    /// totals that exceed what the directory has left.
+    /// [`crate::error::Kind::Corrupt`] if the name does not sort after the previous one, or if the
+    /// totals exceed what remains of the totals of the directory.
     pub fn count(&mut self, entry: &Entry) -> Result<()> {
         let counted = self.take(&entry.name, &entry.name, entry.totals());
         counted.map_err(|error| error.during(label(&entry.name)))
     }
 
-    /// The same for all entries of a chunk.
+    /// Counts all entries of a chunk.
     ///
     /// # Errors
     /// As [`Tally::count`].
@@ -90,16 +90,16 @@ impl Tally {
         Ok(())
     }
 
-    /// Notes that an entry, or a chunk, was not counted.
+    /// Records that an entry or a chunk was not counted.
     pub fn skip(&mut self) {
         self.has_gap = true;
     }
 
-    /// To be called after the last entry. Succeeds when it is called again.
+    /// Must be called after the last entry. Further calls succeed.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Corrupt`] if the directory claims more than was found, and nothing
-    /// was skipped.
+    /// [`crate::error::Kind::Corrupt`] if the directory claims more than was found, and nothing was
+    /// skipped.
     pub fn end(&mut self) -> Result<()> {
         let is_right = self.found == self.claimed || self.has_gap;
         self.has_gap = true;
@@ -112,7 +112,7 @@ impl Tally {
     }
 }
 
-/// How messages call the entry with this name.
+/// The name of this entry in messages.
 pub(super) fn label(name: &[u8]) -> String {
     format!("entry {}", name.escape_ascii())
 }

@@ -1,21 +1,21 @@
-//! Walking a stored tree, entry by entry, in the order of names and parents first.
+//! Walks a stored tree entry by entry, in the order of names, parents first.
 //!
-//! The directories we are in are a stack of readers, each with one chunk of its tree,
-//! so neither a long directory nor a deep one is ever held whole. A damaged chunk, or entry, is
-//! one error, and the walk continues after it. No directory is entered that exceeds the totals of its
-//! parent ([`super::Tally`]), so the totals of the first one bound the walk.
+//! The open directories are a stack of readers. Each reader holds one chunk of its tree, so neither
+//! a large directory nor a deep one is ever in memory as a whole. A damaged chunk or entry is one
+//! error, and the walk continues after it. A directory that exceeds the totals of its parent is not
+//! entered ([`super::Tally`]), so the totals of the first directory bound the walk.
 
 use super::{DEPTH_LIMIT, TreeReader};
 use crate::error::{Error, Result};
 use crate::format::entry::Entry;
 use crate::kloset::blob::BlobReader;
 
-/// How far a walk goes down.
+/// The depth of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Only what is in the directory itself.
+    /// Only the entries of the directory itself.
     Children,
-    /// Everything below.
+    /// All entries below the directory.
     All,
 }
 
@@ -23,14 +23,14 @@ pub enum Reach {
 pub struct TreeWalk<'a> {
     blobs: &'a BlobReader<'a>,
     reach: Reach,
-    /// Of the entry that came last.
+    /// The path of the last entry.
     path: Vec<u8>,
-    /// Open directories, and how much of `path` is theirs.
+    /// Open directories, each with the length of its path in `path`.
     open: Vec<(TreeReader<'a>, usize)>,
 }
 
 impl<'a> TreeWalk<'a> {
-    /// A walk below the directory `entry`, which is at the absolute `path`.
+    /// Creates a walk below the directory `entry`, which has the absolute path `path`.
     pub fn new(
         blobs: &'a BlobReader<'a>,
         path: &[u8],
@@ -47,16 +47,16 @@ impl<'a> TreeWalk<'a> {
         }
     }
 
-    /// Where the entry that came last is, or the directory in which an error was met.
+    /// The path of the last entry, or of the directory in which an error occurred.
     pub fn path(&self) -> &[u8] {
         &self.path
     }
 
-    /// The next entry.
+    /// The next entry, or `None` at the end.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Corrupt`] for a part of a tree that is lost or damaged: call again for what
-    /// follows it. Any other kind ends the walk.
+    /// [`crate::error::Kind::Corrupt`] for a lost or damaged part of a tree; the next call returns
+    /// the entry after it. An error of any other kind ends the walk.
     pub fn try_next(&mut self) -> Result<Option<Entry>> {
         while let Some((reader, path_bytes)) = self.open.last_mut() {
             self.path.truncate(*path_bytes);
@@ -68,7 +68,8 @@ impl<'a> TreeWalk<'a> {
         Ok(None)
     }
 
-    /// Notes where `entry` is, and opens it if we are to go on below it.
+    /// Records the path of `entry`. Opens it if it is a directory and the walk includes everything
+    /// below.
     fn arrive(&mut self, entry: Entry) -> Result<Entry> {
         self.path.push(b'/');
         self.path.extend_from_slice(&entry.name);
@@ -85,8 +86,8 @@ impl<'a> TreeWalk<'a> {
     }
 }
 
-/// What a tree needs and cannot be read is damage, not a name that does not exist, nor a
-/// reason to leave out what follows.
+/// Converts errors of unreadable parts of a tree. A missing chunk is damage, not a path that does
+/// not exist, and must not prevent reading the rest.
 fn as_damage(error: Error) -> Error {
     match error.is_of_one_object() {
         true => Error::corrupt(error.to_string()),
