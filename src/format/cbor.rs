@@ -1,9 +1,9 @@
-//! CBOR (RFC 8949), as far as the format uses it: integers, byte and text strings,
+//! The subset of CBOR (RFC 8949) that the format uses: integers, byte strings, text strings, and
 //! arrays and maps of definite length.
 //!
-//! A thin layer over `minicbor` that words its errors as ours and bounds every count
-//! by the bytes that are there. Maps have small integers as keys; a key that is not
-//! known is skipped with its value, so that a reader survives additions.
+//! A thin layer over `minicbor` that returns errors of this program and limits every count by the
+//! number of bytes present. The keys of maps are small integers. An unknown key is skipped with its
+//! value, so that readers remain compatible with additions.
 
 use minicbor::{Decoder, Encoder};
 
@@ -14,12 +14,12 @@ use crate::util::Id;
 pub struct Writer<'a>(Encoder<&'a mut Vec<u8>>);
 
 impl<'a> Writer<'a> {
-    /// A writer that appends to `out`.
+    /// Creates a writer that appends to `out`.
     pub fn new(out: &'a mut Vec<u8>) -> Writer<'a> {
         Writer(Encoder::new(out))
     }
 
-    /// The head of an array of `length` items.
+    /// Appends the head of an array of `length` items.
     pub fn array(&mut self, length: usize) -> &mut Self {
         self.0
             .array(length as u64)
@@ -27,7 +27,7 @@ impl<'a> Writer<'a> {
         self
     }
 
-    /// The head of a map of `length` pairs.
+    /// Appends the head of a map of `length` pairs.
     pub fn map(&mut self, length: usize) -> &mut Self {
         self.0
             .map(length as u64)
@@ -35,57 +35,58 @@ impl<'a> Writer<'a> {
         self
     }
 
-    /// An unsigned integer.
+    /// Appends an unsigned integer.
     pub fn u64(&mut self, value: u64) -> &mut Self {
         self.0.u64(value).expect("a vector takes everything");
         self
     }
 
-    /// A signed integer.
+    /// Appends a signed integer.
     pub fn i64(&mut self, value: i64) -> &mut Self {
         self.0.i64(value).expect("a vector takes everything");
         self
     }
 
-    /// A byte string.
+    /// Appends a byte string.
     pub fn bytes(&mut self, value: &[u8]) -> &mut Self {
         self.0.bytes(value).expect("a vector takes everything");
         self
     }
 
-    /// A text string.
+    /// Appends a text string.
     pub fn text(&mut self, value: &str) -> &mut Self {
         self.0.str(value).expect("a vector takes everything");
         self
     }
 
-    /// Ids, as one byte string.
+    /// Appends ids as one byte string.
     pub fn ids(&mut self, ids: &[Id]) -> &mut Self {
         let bytes: Vec<u8> = ids.iter().flat_map(|id| id.0).collect();
         self.bytes(&bytes)
     }
 }
 
-/// Reads items from bytes that may be anyone's.
+/// Reads items from untrusted bytes.
 pub struct Reader<'a>(Decoder<'a>);
 
 impl<'a> Reader<'a> {
-    /// A reader that starts at the first of `bytes`.
+    /// Creates a reader that starts at the first byte of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader(Decoder::new(bytes))
     }
 
-    /// How many bytes have been read.
+    /// Number of bytes read so far.
     pub fn position(&self) -> usize {
         self.0.position()
     }
 
-    /// Whether there is nothing left.
+    /// Whether all bytes have been read.
     pub fn at_end(&self) -> bool {
         self.0.position() >= self.0.input().len()
     }
 
-    /// How many items to take memory for beforehand: no more than bytes are left, and never many.
+    /// The number of items to allocate memory for in advance: at most `count`, the number of
+    /// remaining bytes, and 4096.
     pub fn plausible(&self, count: u64) -> usize {
         let left = self.0.input().len().saturating_sub(self.0.position());
         usize::try_from(count)
@@ -94,20 +95,20 @@ impl<'a> Reader<'a> {
             .min(4096)
     }
 
-    /// The length of an array.
+    /// Reads the head of an array, and returns its length.
     pub fn array(&mut self) -> Result<u64> {
         self.0.array().map_err(malformed)?.ok_or_else(indefinite)
     }
 
-    /// The head of an array whose first `length` items we know. Returns how many follow them, of
-    /// a later version, to be passed over with [`Reader::skip_many`].
+    /// Reads the head of an array with at least `length` items. Returns the number of items after
+    /// those. A later version added them; skip them with [`Reader::skip_many`].
     pub fn record(&mut self, length: u64) -> Result<u64> {
         let found = self.array()?;
         let few = || Error::corrupt(format!("an array of {found} items where {length} belong"));
         found.checked_sub(length).ok_or_else(few)
     }
 
-    /// The number of pairs in an array of things that come in pairs.
+    /// Reads the head of an array of pairs, and returns the number of pairs.
     pub fn pairs(&mut self) -> Result<u64> {
         match self.array()? {
             items if items % 2 == 0 => Ok(items / 2),
@@ -115,12 +116,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a map whose keys are small integers. `pair` is called with each key, and must read
-    /// its value or skip it. Returns the keys that were there.
+    /// Reads a map with small integers as keys. `pair` is called with each key, and must read or
+    /// skip its value. Returns the keys of the map.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Corrupt`] for a key below 64 that occurs twice. Larger ones are not
-    /// known to this version, so no value of theirs is used.
+    /// [`crate::error::Kind::Corrupt`] if a key below 64 occurs twice. Larger keys are unknown to
+    /// this version, so their values are not used.
     pub fn each_pair(
         &mut self,
         mut pair: impl FnMut(u64, &mut Self) -> Result<()>,
@@ -137,47 +138,47 @@ impl<'a> Reader<'a> {
         Ok(keys)
     }
 
-    /// The number of pairs of a map.
+    /// Reads the head of a map, and returns the number of pairs.
     fn map(&mut self) -> Result<u64> {
         self.0.map().map_err(malformed)?.ok_or_else(indefinite)
     }
 
-    /// An unsigned integer.
+    /// Reads an unsigned integer.
     pub fn u64(&mut self) -> Result<u64> {
         self.0.u64().map_err(malformed)
     }
 
-    /// An unsigned integer of 32 bits.
+    /// Reads an unsigned integer of 32 bits.
     pub fn u32(&mut self) -> Result<u32> {
         self.0.u32().map_err(malformed)
     }
 
-    /// An unsigned integer of 8 bits.
+    /// Reads an unsigned integer of 8 bits.
     pub fn u8(&mut self) -> Result<u8> {
         self.0.u8().map_err(malformed)
     }
 
-    /// A signed integer.
+    /// Reads a signed integer.
     pub fn i64(&mut self) -> Result<i64> {
         self.0.i64().map_err(malformed)
     }
 
-    /// A byte string.
+    /// Reads a byte string.
     pub fn bytes(&mut self) -> Result<&'a [u8]> {
         self.0.bytes().map_err(malformed)
     }
 
-    /// A text string.
+    /// Reads a text string.
     pub fn text(&mut self) -> Result<&'a str> {
         self.0.str().map_err(malformed)
     }
 
-    /// One id.
+    /// Reads one id.
     pub fn id(&mut self) -> Result<Id> {
         Id::try_from(self.bytes()?)
     }
 
-    /// Ids in one byte string.
+    /// Reads ids from one byte string.
     pub fn ids(&mut self) -> Result<Vec<Id>> {
         match self.bytes()?.as_chunks::<32>() {
             (ids, []) => Ok(ids.iter().map(|id| Id(*id)).collect()),
@@ -194,23 +195,23 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Passes over `count` items.
+    /// Skips `count` items.
     pub fn skip_many(&mut self, count: u64) -> Result<()> {
         (0..count).try_for_each(|_| self.skip())
     }
 
-    /// Passes over one item, whatever it is.
+    /// Skips one item of any type.
     pub fn skip(&mut self) -> Result<()> {
         self.0.skip().map_err(malformed)
     }
 }
 
-/// The keys of a map that are below 64, as a bit each.
+/// The keys of a map that are below 64, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keys(u64);
 
 impl Keys {
-    /// Whether the map had `key`; false for every key from 64 on.
+    /// Whether the map contained `key`. Always false for keys from 64.
     pub fn has(self, key: u64) -> bool {
         self.0 & Keys::bit(key) != 0
     }
@@ -221,12 +222,12 @@ impl Keys {
     }
 }
 
-/// A decoder's words as our error.
+/// Converts an error of the decoder.
 fn malformed(cause: minicbor::decode::Error) -> Error {
     Error::corrupt(format!("malformed CBOR: {cause}"))
 }
 
-/// The format has definite lengths only.
+/// The error of an indefinite length, which the format does not permit.
 fn indefinite() -> Error {
     Error::corrupt("malformed CBOR: an indefinite length")
 }

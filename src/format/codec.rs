@@ -1,22 +1,21 @@
-//! What goes into a seal: compressed bytes with their plain length, or plain ones.
+//! The content of a sealed part: compressed bytes with their plain length, or plain bytes.
 //!
-//! Inside of every sealed part lies `codec (1) ‖ plain length (4) ‖ payload`. Codec 0
-//! is the plain bytes themselves, codec 1 one zstd frame (RFC 8878). What zstd makes
-//! hardly smaller is kept plain: reading it back then costs nothing. zstd notices
-//! by itself, at gigabytes a second, that data does not compress, so nothing probes
-//! for it beforehand.
+//! Every sealed part contains `codec (1) ‖ plain length (4) ‖ payload`. With codec 0, the payload
+//! is the plain bytes. With codec 1, it is one zstd frame (RFC 8878). Data that zstd hardly
+//! compresses is stored plain, because reading it back is then free. zstd detects incompressible
+//! data itself, at gigabytes per second, so this module does not test for it.
 //!
-//! Contexts and buffers are kept between calls, which makes small parts a quarter
-//! faster. An [`Encoder`] and a [`Decoder`] belong to one thread each.
+//! Contexts and buffers are reused between calls, which makes small parts 25 % faster. An
+//! [`Encoder`] or a [`Decoder`] belongs to one thread.
 
 use std::io::Cursor;
 
 use super::seal::{NONCE_BYTES, OVERHEAD_BYTES, Part, Sealer, TAG_BYTES};
 use crate::error::{Error, Kind, Result};
 
-/// Codec and plain length.
+/// Length of the header: codec and plain length.
 const HEADER_BYTES: usize = 5;
-/// Bytes in front of the payload while a part is being made.
+/// Offset of the payload while a part is being encoded.
 const PAYLOAD_AT: usize = NONCE_BYTES + HEADER_BYTES;
 /// The payload is the plain bytes.
 const STORED: u8 = 0;
@@ -25,18 +24,18 @@ const ZSTD: u8 = 1;
 
 /// First bytes of a zstd frame (RFC 8878, section 3.1.1).
 const FRAME_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-/// The flag in a frame's descriptor that says that it has no window descriptor.
+/// The flag in the frame header descriptor that there is no window descriptor.
 const SINGLE_SEGMENT: u8 = 1 << 5;
-/// The window descriptor of 8 MiB, which no level in [`LEVELS`] exceeds: an exponent of 23 - 10,
-/// and no eighths of it.
+/// The window descriptor of 8 MiB, which no level in [`LEVELS`] exceeds: exponent 23 - 10, mantissa
+/// 0.
 const WINDOW_LIMIT: u8 = (23 - 10) << 3;
 
-/// The level used unless a store or a backup says otherwise.
+/// The default zstd level.
 pub const DEFAULT_LEVEL: i32 = 3;
-/// The levels that may be asked for; those below 1 are zstd's fast ones.
+/// The permitted zstd levels. Levels below 1 are the fast ones of zstd.
 pub const LEVELS: std::ops::RangeInclusive<i32> = -7..=19;
 
-/// The most plain bytes that a part of this kind can hold.
+/// Maximum number of plain bytes in a part of this kind.
 pub fn limit_bytes(part: Part) -> usize {
     match part {
         Part::Block => 8 << 20,
@@ -46,12 +45,12 @@ pub fn limit_bytes(part: Part) -> usize {
     }
 }
 
-/// The length of the sealed part that holds `plain_bytes` at the worst.
+/// Maximum length of a sealed part that contains `plain_bytes`.
 pub fn sealed_limit_bytes(plain_bytes: usize) -> usize {
     plain_bytes + HEADER_BYTES + OVERHEAD_BYTES
 }
 
-/// What the codec of an opened part is called.
+/// The name of the codec of an opened part.
 pub fn name_of(opened: &[u8]) -> &'static str {
     match opened.first() {
         Some(&STORED) => "none",
@@ -60,14 +59,14 @@ pub fn name_of(opened: &[u8]) -> &'static str {
     }
 }
 
-/// Compresses and seals.
+/// Compresses and seals parts.
 pub struct Encoder {
     compressor: zstd::bulk::Compressor<'static>,
     scratch: Vec<u8>,
 }
 
 impl Encoder {
-    /// An encoder that compresses at `level`.
+    /// Creates an encoder with the zstd level `level`.
     pub fn new(level: i32) -> Result<Encoder> {
         let compressor = zstd::bulk::Compressor::new(level)
             .map_err(|cause| Error::from(cause).during("start zstd"))?;
@@ -77,7 +76,10 @@ impl Encoder {
         })
     }
 
-    /// Leaves the sealed part that holds `plain` in `sealed`, whatever was there before.
+    /// Encodes `plain` into a sealed part. This replaces the contents of `sealed`.
+    ///
+    /// # Errors
+    /// [`Kind::Failed`] if `plain` is longer than [`limit_bytes`], or sealing fails.
     pub fn encode(
         &mut self,
         sealer: &Sealer,
@@ -103,7 +105,7 @@ impl Encoder {
         sealer.seal(part, sealed, &mut self.scratch)
     }
 
-    /// Appends the payload, and tells its codec.
+    /// Appends the payload, and returns its codec.
     fn compress(&mut self, plain: &[u8], sealed: &mut Vec<u8>) -> Result<u8> {
         let mut payload = Cursor::new(&mut *sealed);
         payload.set_position(PAYLOAD_AT as u64);
@@ -120,23 +122,25 @@ impl Encoder {
     }
 }
 
-/// Opens and decompresses.
+/// Opens and decompresses parts.
 pub struct Decoder {
     decompressor: zstd::bulk::Decompressor<'static>,
 }
 
 impl Decoder {
-    /// A decoder.
+    /// Creates a decoder. Fails if zstd cannot create its context.
     pub fn new() -> Result<Decoder> {
         let decompressor = zstd::bulk::Decompressor::new()
             .map_err(|cause| Error::from(cause).during("start zstd"))?;
         Ok(Decoder { decompressor })
     }
 
-    /// Leaves what `sealed` holds in `plain`, whatever was there before; `sealed` is used up.
+    /// Decodes the part `sealed` into `plain`, and replaces the contents of `plain`. The contents
+    /// of `sealed` are destroyed.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] unless every byte is what was sealed.
+    /// [`Kind::Corrupt`] unless every byte is what was sealed. [`Kind::Unsupported`] for an unknown
+    /// codec.
     pub fn decode(
         &mut self,
         sealer: &Sealer,
@@ -167,7 +171,7 @@ impl Decoder {
         }
     }
 
-    /// Decompresses into the room that `length` bytes take, and no more.
+    /// Decompresses at most `length` bytes.
     fn decompress(&mut self, payload: &[u8], length: usize, plain: &mut Vec<u8>) -> Result<()> {
         check_frame(payload)?;
         plain.reserve_exact(length);
@@ -179,8 +183,8 @@ impl Decoder {
 }
 
 /// # Errors
-/// [`Kind::Corrupt`] unless `payload` is one zstd frame. zstd would accept several, skippable ones
-/// among them, and the formats of its oldest versions; other readers might not.
+/// [`Kind::Corrupt`] unless `payload` is exactly one zstd frame. zstd itself would also accept
+/// several frames, skippable frames and the formats of its oldest versions; other readers may not.
 fn check_frame(payload: &[u8]) -> Result<()> {
     let Some([descriptor, window]) = payload
         .strip_prefix(FRAME_MAGIC)
@@ -188,7 +192,7 @@ fn check_frame(payload: &[u8]) -> Result<()> {
     else {
         return Err(Error::corrupt("not a zstd frame"));
     };
-    // A frame of a single segment has no window: it is as large as the frame is long.
+    // A single-segment frame has no window descriptor: its window is as large as its content.
     if descriptor & SINGLE_SEGMENT == 0 && *window > WINDOW_LIMIT {
         return Err(Error::corrupt("a zstd frame with a window of over 8 MiB"));
     }

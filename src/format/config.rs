@@ -1,9 +1,9 @@
-//! CONFIG: what anyone may know of a store, authenticated for those who have its key.
+//! CONFIG: the public facts of a store, authenticated with its key.
 //!
-//! Flat TOML: pairs whose values are neither tables nor arrays, so that another parser cannot read
-//! a pair of some table as one of the store's. Its last line, `mac = "…"`, is keyed BLAKE3 over every byte before that
-//! line, so whoever opens the store learns whether somebody turned a knob in it. It
-//! is written once and never changed.
+//! Flat TOML: no value is a table or an array, so that no other parser can read a pair of a nested
+//! table as one of the top level. The last line, `mac = "…"`, is a keyed BLAKE3 hash of every byte
+//! before that line. It shows anyone who opens the store whether CONFIG was modified. The file is
+//! written once and never changed.
 
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -14,47 +14,48 @@ use super::master::{Key, Purpose, random};
 use crate::error::{Error, Kind, Result};
 use crate::util::{Id, human};
 
-/// The version of the format that this program writes, and the only one it reads.
+/// The format version that this program writes. It is the only one that it reads.
 pub const FORMAT: u32 = 1;
-/// First line of the file, for the person who opens it.
+/// First line of the file, for human readers.
 const HEADING: &str = "# A Kloset store. Not to be edited: the last line authenticates the rest.\n";
-/// Smaller chunks of trees would make lists of chunks too deep.
+/// Minimum for the smallest tree chunk. With smaller chunks, lists of chunks would be too deep.
 const TREE_CHUNK_FLOOR_BYTES: u32 = 1 << 10;
-/// What the last line starts with.
+/// The beginning of the last line.
 const MAC: &str = "mac = \"";
 
 /// The facts of a store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
-    /// [`FORMAT`].
+    /// The format version: [`FORMAT`].
     pub format: u32,
-    /// A UUID (RFC 9562, version 4) that names the store, and its cache.
+    /// A UUID (RFC 9562, version 4) that identifies the store and its cache.
     pub store_id: String,
-    /// Names the master key without telling anything of it; siblings share it.
+    /// Identifies the master key without revealing anything about it. Siblings have the same one.
     pub key_id: String,
-    /// When it was made, RFC 3339 in UTC.
+    /// Creation time, RFC 3339 in UTC.
     pub created: String,
-    /// The zstd level of backups that ask for none.
+    /// The default zstd level of backups.
     pub compression: i32,
-    /// Smallest chunk of a file, in bytes.
+    /// Minimum size of a file chunk, in bytes.
     pub chunk_minimum: u32,
-    /// Usual chunk of a file, in bytes.
+    /// Average size of a file chunk, in bytes.
     pub chunk_average: u32,
-    /// Largest chunk of a file, in bytes.
+    /// Maximum size of a file chunk, in bytes.
     pub chunk_maximum: u32,
-    /// Smallest chunk of a tree, in bytes.
+    /// Minimum size of a tree chunk, in bytes.
     pub tree_chunk_minimum: u32,
-    /// Usual chunk of a tree, in bytes.
+    /// Average size of a tree chunk, in bytes.
     pub tree_chunk_average: u32,
-    /// Largest chunk of a tree, in bytes.
+    /// Maximum size of a tree chunk, in bytes.
     pub tree_chunk_maximum: u32,
-    /// The master key in clear, in a store made with `-plaintext`: no secret is kept from anyone.
+    /// The master key in plain text, in a store created with `-plaintext`. Such a store has no
+    /// secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plaintext_master_key: Option<String>,
 }
 
 impl Config {
-    /// The facts of a new store, made now.
+    /// The facts of a new store that is created now.
     pub fn new(compression: i32) -> Result<Config> {
         Ok(Config {
             format: FORMAT,
@@ -72,7 +73,7 @@ impl Config {
         })
     }
 
-    /// The facts of a new store, made now, that has the same key and is used alike.
+    /// The facts of a new store that is created now, with the same key and the same parameters.
     pub fn sibling(&self) -> Result<Config> {
         Ok(Config {
             store_id: uuid(random()?),
@@ -81,7 +82,7 @@ impl Config {
         })
     }
 
-    /// How files are cut.
+    /// Chunking parameters for files.
     pub fn chunking(&self) -> Parameters {
         Parameters {
             min_bytes: self.chunk_minimum,
@@ -90,7 +91,7 @@ impl Config {
         }
     }
 
-    /// How trees are cut.
+    /// Chunking parameters for trees.
     pub fn tree_chunking(&self) -> Parameters {
         Parameters {
             min_bytes: self.tree_chunk_minimum,
@@ -99,14 +100,14 @@ impl Config {
         }
     }
 
-    /// The id of the key.
+    /// The parsed `key_id`.
     pub fn key_id(&self) -> Result<Id> {
         self.key_id
             .parse()
             .map_err(|_| Error::corrupt("key_id is not 64 hex digits"))
     }
 
-    /// The master key, in a store that does not hide it.
+    /// The master key of an unencrypted store; `None` if the store is encrypted.
     pub fn plaintext_key(&self) -> Result<Option<Key>> {
         let parse = |digits: &String| digits.parse::<Id>().map(|id| Key::new(id.0));
         self.plaintext_master_key
@@ -116,7 +117,7 @@ impl Config {
             .map_err(|_| Error::corrupt("the master key is malformed"))
     }
 
-    /// The bytes of CONFIG, authenticated with `master`.
+    /// Encodes CONFIG and authenticates it with `master`.
     pub fn encode(&self, master: &Key) -> Result<Vec<u8>> {
         let body = toml::to_string(self)
             .map_err(|cause| Error::new(Kind::Failed, cause.to_string()).during("write CONFIG"))?;
@@ -125,10 +126,11 @@ impl Config {
         Ok(format!("{text}{MAC}{mac}\"\n").into_bytes())
     }
 
-    /// Reads CONFIG, without telling yet whether it is authentic.
+    /// Decodes CONFIG. The result is not authenticated: see [`Config::authenticate`].
     ///
     /// # Errors
-    /// [`Kind::Corrupt`], or [`Kind::Unsupported`] for a version that is not ours.
+    /// [`Kind::Corrupt`] for malformed content, [`Kind::Unsupported`] for an unknown format
+    /// version.
     pub fn decode(bytes: &[u8]) -> Result<Config> {
         #[derive(Deserialize)]
         struct Version {
@@ -154,7 +156,7 @@ impl Config {
     }
 
     /// # Errors
-    /// [`Kind::Corrupt`] unless whoever wrote these bytes had `master`.
+    /// [`Kind::Corrupt`] unless the bytes were written by a holder of `master`.
     pub fn authenticate(bytes: &[u8], master: &Key) -> Result<()> {
         let forged =
             || Error::corrupt("does not authenticate: it was changed by someone without the key");
@@ -176,7 +178,7 @@ impl Config {
         }
     }
 
-    /// Whether the values make sense; they may be anyone's until they are authenticated.
+    /// Checks that the values are plausible. Before authentication they are untrusted.
     fn check(&self) -> Result<()> {
         let hexadecimal = |letter: char| letter.is_ascii_hexdigit() || letter == '-';
         if self.store_id.len() != 36 || !self.store_id.chars().all(hexadecimal) {
@@ -200,24 +202,24 @@ impl Config {
     }
 }
 
-/// The time, to the second, as CONFIG tells it.
+/// The current time in the format of CONFIG, with a precision of one second.
 fn now() -> String {
     let seconds = jiff::Timestamp::now().as_second();
     human::time(seconds.saturating_mul(1_000_000_000))
 }
 
-/// Hex digits of the MAC over `text`.
+/// The MAC of `text` in hexadecimal digits.
 fn mac(master: &Key, text: &[u8]) -> String {
     let key = master.derive(Purpose::ConfigMac);
     blake3::keyed_hash(key.bytes(), text).to_hex().to_string()
 }
 
-/// A parser's words on one line.
+/// The message of a parser, on one line.
 fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// 122 random bits in the shape of RFC 9562, section 5.4.
+/// Formats 122 random bits as a UUID (RFC 9562, section 5.4).
 fn uuid(mut bytes: [u8; 16]) -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;

@@ -13,7 +13,8 @@ pub struct Layout {
 
 impl Layout {
     /// The layout of a file of `size_bytes` with these holes, which must be sorted and disjoint.
-    /// The last run has no end: [`ContentLength`] limits the content.
+    /// The last run has no end, so content beyond `size_bytes` has a position too;
+    /// [`ContentLength`] refuses such content.
     pub fn new(holes: &[Range<u64>], size_bytes: u64) -> Layout {
         let mut runs = Vec::with_capacity(holes.len() + 1);
         let mut start = 0;

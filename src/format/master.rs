@@ -1,33 +1,32 @@
 //! The master key, and the keys derived from it.
 //!
-//! One random 32-byte key per store. It is never used itself: every purpose has
-//! a key of its own, derived with BLAKE3 under a context string that is used for
-//! nothing else (BLAKE3 specification, section 2.3), so that no two purposes can
-//! ever meet in one key. Changing a passphrase wraps the same master key anew
-//! and touches no data.
+//! Each store has one random 32-byte master key. It is never used directly. Every purpose has its
+//! own key, derived with BLAKE3 and a context string that is used for nothing else (BLAKE3
+//! specification, section 2.3), so no two purposes share a key. Changing a passphrase only wraps
+//! the same master key again and touches no data.
 
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::error::{Error, Kind, Result};
 
-/// Length of every symmetric key here.
+/// Length of every symmetric key.
 pub const KEY_BYTES: usize = 32;
 
-/// What a derived key is for. The context strings are part of the format.
+/// The purpose of a derived key. The context strings are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Ids of chunks.
+    /// Computing the ids of chunks.
     ChunkId,
-    /// Nonces of sealed parts.
+    /// Computing the nonces of sealed parts.
     Nonce,
-    /// The chunker's gear table.
+    /// Generating the gear table of the chunker.
     Gear,
-    /// The MAC of CONFIG.
+    /// Authenticating CONFIG.
     ConfigMac,
-    /// The MAC of key slots.
+    /// Authenticating key slots.
     SlotMac,
-    /// Sealing what is in packs.
+    /// Sealing blocks and footers of packs.
     SealPacks,
     /// Sealing index objects.
     SealIndex,
@@ -38,7 +37,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// The context string of the derivation.
+    /// The context string for the key derivation.
     fn context(self) -> &'static str {
         match self {
             Purpose::ChunkId => "kloset 2026-11 v1 chunk id",
@@ -54,27 +53,27 @@ impl Purpose {
     }
 }
 
-/// A 32-byte key that is wiped when dropped and never printed.
+/// A 32-byte key that is erased when dropped and never printed.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Key([u8; KEY_BYTES]);
 
 impl Key {
-    /// A key of these bytes.
+    /// Creates a key from raw bytes.
     pub fn new(bytes: [u8; KEY_BYTES]) -> Key {
         Key(bytes)
     }
 
-    /// The bytes, for the primitive that needs them.
+    /// The raw bytes, for a cryptographic primitive.
     pub fn bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
 
-    /// Whether `other` is the same key; takes as long whether or not.
+    /// Whether `other` is the same key. The comparison takes constant time.
     pub fn is(&self, other: &Key) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 
-    /// The key for `purpose` that belongs to this master key.
+    /// Derives the key for `purpose` from this master key.
     pub fn derive(&self, purpose: Purpose) -> Key {
         Key(blake3::derive_key(purpose.context(), &self.0))
     }
@@ -86,10 +85,10 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// `N` bytes from the operating system's random generator.
+/// Returns `N` bytes from the random generator of the operating system.
 ///
 /// # Errors
-/// [`Kind::Failed`] if there is none, which no supported kernel says.
+/// [`Kind::Failed`] if it is not available, which does not happen on supported kernels.
 pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|cause| {

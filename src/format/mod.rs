@@ -1,6 +1,6 @@
-//! The format of a store: bytes to structures and back, and sealing. No I/O.
+//! The format of a store: encoding, decoding and sealing. This module does no I/O.
 //!
-//! Another program could read a store with this module alone.
+//! It is sufficient to write another program that reads a store.
 
 pub mod cbor;
 pub mod chunker;

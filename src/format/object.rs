@@ -1,4 +1,4 @@
-//! Sealed objects of one part: index objects, snapshots and condemnations.
+//! Objects that consist of one sealed part: index objects, snapshots and condemnations.
 //!
 //! `magic (8) ‖ sealed part`. The last byte of the magic is the format version.
 
@@ -7,10 +7,10 @@ use super::seal::{Part, Sealer};
 use crate::error::{Error, Kind, Result};
 use crate::util::Id;
 
-/// Length of every magic.
+/// Length of the magic of every object.
 pub const MAGIC_BYTES: usize = 8;
 
-/// First bytes of the object that holds `part`.
+/// The first bytes of an object that contains `part`.
 pub fn magic(part: Part) -> &'static [u8; MAGIC_BYTES] {
     match part {
         Part::Block | Part::Footer => b"KLOSETP\x01",
@@ -21,8 +21,8 @@ pub fn magic(part: Part) -> &'static [u8; MAGIC_BYTES] {
 }
 
 /// # Errors
-/// [`Kind::Corrupt`] unless `bytes` start with the magic of `part`, [`Kind::Unsupported`]
-/// if they do but for the version.
+/// [`Kind::Corrupt`] unless `bytes` start with the magic of `part`. [`Kind::Unsupported`] if only
+/// the version differs.
 pub fn check_magic(part: Part, bytes: &[u8]) -> Result<()> {
     let magic = magic(part);
     match bytes.get(..MAGIC_BYTES) {
@@ -35,7 +35,7 @@ pub fn check_magic(part: Part, bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// The bytes of the object that holds `body`.
+/// Compresses and seals `body`, and returns the bytes of the object.
 pub fn encode(sealer: &Sealer, part: Part, body: &[u8]) -> Result<Vec<u8>> {
     let mut sealed = Vec::new();
     Encoder::new(super::codec::DEFAULT_LEVEL)?.encode(sealer, part, body, &mut sealed)?;
@@ -43,11 +43,11 @@ pub fn encode(sealer: &Sealer, part: Part, body: &[u8]) -> Result<Vec<u8>> {
     Ok(sealed)
 }
 
-/// `bytes`, once they proved to be those of the object `id`: the same bytes under two names
-/// would count as two objects.
+/// Returns `bytes` if their hash is `id`. Without this check, the same bytes under two names would
+/// count as two objects.
 ///
 /// # Errors
-/// [`Kind::Corrupt`] if they are not.
+/// [`Kind::Corrupt`] if the hash differs.
 pub fn check_name(id: Id, bytes: Vec<u8>) -> Result<Vec<u8>> {
     match Id::of(&bytes) == id {
         true => Ok(bytes),
@@ -55,15 +55,16 @@ pub fn check_name(id: Id, bytes: Vec<u8>) -> Result<Vec<u8>> {
     }
 }
 
-/// The error of an object that is not what its name says.
+/// The error of an object whose bytes do not match its name.
 pub fn misnamed() -> Error {
     Error::corrupt("its bytes do not hash to its name")
 }
 
-/// The body of the object `id` in `bytes`.
+/// Verifies and opens the object `id`, and returns its body.
 ///
 /// # Errors
-/// [`Kind::Corrupt`] unless every byte is what was sealed.
+/// [`Kind::Corrupt`] unless every byte is what was sealed. [`Kind::Unsupported`] for an unknown
+/// format version.
 pub fn decode(sealer: &Sealer, part: Part, id: Id, bytes: Vec<u8>) -> Result<Vec<u8>> {
     let mut bytes = check_name(id, bytes)?;
     check_magic(part, &bytes)?;

@@ -1,7 +1,7 @@
-//! The table of a pack: which blocks it has, and which chunks each block has.
+//! The table of a pack: its blocks, and the chunks of each block.
 //!
-//! A pack's sealed footer holds its table, and an index object holds copies of
-//! the tables of many packs. Both encode it with the functions here.
+//! The sealed footer of a pack contains its table. An index object contains copies of the tables of
+//! many packs. The functions of this module encode both.
 
 use super::cbor::{Reader, Writer};
 use super::codec;
@@ -9,20 +9,22 @@ use super::seal::Part;
 use crate::error::{Error, Result};
 use crate::util::Id;
 
-/// What a pack was filled with. Trees are kept apart so that walking a snapshot
-/// reads, and a cache keeps, nothing but trees.
+/// The kind of data in a pack. Trees are stored in separate packs, so that walking a snapshot reads
+/// only trees, and a cache stores only trees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackKind {
-    /// Pieces of files.
+    /// Parts of files.
     Data,
-    /// Pieces of directories.
+    /// Parts of directories.
     Tree,
 }
 
 impl PackKind {
-    /// Plain bytes at which a block is sealed. A kernel tree takes 207 MB in blocks of 1 MiB, 202 in
-    /// these, 200 in 4 MiB, while the smallest file costs one block to read. Directories are
-    /// read one by one: in a store with some history each from another block.
+    /// Number of plain bytes at which a block is sealed.
+    ///
+    /// A Linux kernel source tree needs 207 MB with data blocks of 1 MiB, 202 MB with this size,
+    /// and 200 MB with 4 MiB, but reading even the smallest file costs one block. Directories are
+    /// read one by one, and in a store with some history each one is in a different block.
     pub const fn block_bytes(self) -> usize {
         match self {
             PackKind::Data => 2 << 20,
@@ -31,7 +33,7 @@ impl PackKind {
     }
 }
 
-/// One chunk in a block; its offset is the sum of the lengths before it.
+/// One chunk in a block. Its offset is the sum of the lengths before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkEntry {
     /// Keyed hash of the plain bytes.
@@ -40,37 +42,37 @@ pub struct ChunkEntry {
     pub length: u32,
 }
 
-/// One sealed block of a pack; its offset is the sum of the sealed lengths before it
-/// plus the pack's header.
+/// One sealed block of a pack. Its offset is the sum of the sealed lengths before it plus the
+/// length of the header of the pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockTable {
-    /// Length as it lies in the pack.
+    /// Length of the sealed block in the pack.
     pub sealed_bytes: u32,
-    /// What is in it, in order.
+    /// Its chunks, in order.
     pub chunks: Vec<ChunkEntry>,
 }
 
-/// Everything there is to know about a pack without reading its blocks.
+/// Everything that is known about a pack without reading its blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackTable {
-    /// The pack's name.
+    /// The name of the pack.
     pub pack: Id,
-    /// Length of the whole object.
+    /// Size of the whole object, in bytes.
     pub size_bytes: u64,
-    /// What it was filled with.
+    /// The kind of data in the pack.
     pub kind: PackKind,
-    /// Its blocks, in order.
+    /// The blocks, in order.
     pub blocks: Vec<BlockTable>,
 }
 
-/// Bytes before the first block of a pack: the magic.
+/// Number of bytes before the first block of a pack: the magic.
 pub const PACK_HEADER_BYTES: u32 = 8;
 
-/// The most chunks that one block may claim.
+/// Maximum number of chunks in one block of a decoded table.
 const CHUNKS_PER_BLOCK_LIMIT: usize = 1 << 20;
 
 impl PackKind {
-    /// As it is written in a table.
+    /// The code of this kind in a table.
     fn code(self) -> u8 {
         match self {
             PackKind::Data => 0,
@@ -89,7 +91,7 @@ impl PackKind {
 }
 
 impl BlockTable {
-    /// Length of what is in the block.
+    /// Length of the plain bytes of the block.
     pub fn plain_bytes(&self) -> u64 {
         self.chunks
             .iter()
@@ -99,12 +101,12 @@ impl BlockTable {
 }
 
 impl PackTable {
-    /// How many chunks the pack holds.
+    /// Number of chunks in the pack.
     pub fn chunk_count(&self) -> usize {
         self.blocks.iter().map(|block| block.chunks.len()).sum()
     }
 
-    /// Where each block starts, beside the block.
+    /// The blocks with their offsets in the pack.
     pub fn offsets(&self) -> impl Iterator<Item = (u64, &BlockTable)> {
         let mut next = u64::from(PACK_HEADER_BYTES);
         self.blocks.iter().map(move |block| {
@@ -115,17 +117,17 @@ impl PackTable {
     }
 }
 
-/// How much of each chunk's id a table tells.
+/// How much of each chunk id a table contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ids {
-    /// All of it: in footers, which are the source of all else.
+    /// The whole id: in footers, from which all other information can be restored.
     Whole,
-    /// The first 16 bytes: in index objects, since that is what an index compares.
+    /// The first 16 bytes: in index objects, because the index compares only these.
     Prefix,
 }
 
 impl Ids {
-    /// Bytes of each id.
+    /// Number of bytes of each id.
     fn bytes(self) -> usize {
         match self {
             Ids::Whole => 32,
@@ -134,20 +136,22 @@ impl Ids {
     }
 }
 
-/// Appends `[kind, [[sealed length, ids, lengths] …]]`, ids and little-endian lengths as byte strings.
+/// Appends `[kind, [[sealed length, ids, lengths] …]]`. The ids and the little-endian lengths are
+/// byte strings.
 pub fn encode(kind: PackKind, blocks: &[BlockTable], ids: Ids, out: &mut Vec<u8>) {
     encode_head(2, kind, blocks.len(), out);
     encode_blocks(blocks, ids, out);
 }
 
-/// The same with whole ids and a further item, the salt that makes each pack another object.
+/// Appends the same with whole ids and one more item: the salt that makes the bytes of each pack
+/// unique.
 pub fn encode_salted(kind: PackKind, blocks: &[BlockTable], salt: &[u8], out: &mut Vec<u8>) {
     encode_head(3, kind, blocks.len(), out);
     encode_blocks(blocks, Ids::Whole, out);
     Writer::new(out).bytes(salt);
 }
 
-/// Appends the array of so many items up to the number of blocks.
+/// Appends the head of an array of `items` items, up to the number of blocks.
 fn encode_head(items: usize, kind: PackKind, blocks: usize, out: &mut Vec<u8>) {
     Writer::new(out)
         .array(items)
@@ -155,7 +159,6 @@ fn encode_head(items: usize, kind: PackKind, blocks: usize, out: &mut Vec<u8>) {
         .array(blocks);
 }
 
-/// Appends every block.
 fn encode_blocks(blocks: &[BlockTable], ids: Ids, out: &mut Vec<u8>) {
     let mut encoder = Writer::new(out);
     for block in blocks {
@@ -178,10 +181,10 @@ fn encode_blocks(blocks: &[BlockTable], ids: Ids, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads what [`encode`] wrote. Of ids that were cut short the rest is zero.
+/// Decodes what [`encode`] wrote. The missing rest of truncated ids is zero.
 ///
 /// # Errors
-/// [`crate::error::Kind::Corrupt`] for anything that cannot be the table of a pack.
+/// [`crate::error::Kind::Corrupt`] for an impossible table.
 pub fn decode(reader: &mut Reader<'_>, ids: Ids) -> Result<(PackKind, Vec<BlockTable>)> {
     let additions = reader.record(2)?;
     let kind = PackKind::from_code(reader.u8()?)?;
@@ -194,7 +197,7 @@ pub fn decode(reader: &mut Reader<'_>, ids: Ids) -> Result<(PackKind, Vec<BlockT
     Ok((kind, blocks))
 }
 
-/// Reads one block of a table.
+/// Decodes one block of a table.
 fn block(reader: &mut Reader<'_>, ids: Ids) -> Result<BlockTable> {
     let additions = reader.record(3)?;
     let sealed_bytes = reader.u32()?;

@@ -1,26 +1,25 @@
-//! Sealing: authenticated encryption that cannot be misused.
+//! Sealing: authenticated encryption that is hard to misuse.
 //!
 //! A sealed part is `nonce (24) ‖ ciphertext ‖ tag (16)`: XChaCha20-Poly1305
-//! (draft-irtf-cfrg-xchacha-03) under the key of its area.
+//! (draft-irtf-cfrg-xchacha-03) with the key of its area.
 //!
-//! **The nonce** is the first 24 bytes of keyed BLAKE3 over the associated data
-//! and the plain bytes, so it needs no counter and no random generator, and two
-//! machines cloned from one image cannot collide: equal nonces mean equal
-//! plaintexts, whose ciphertexts are then equal too, and which deduplication
-//! keeps from being stored twice anyway. This is the SIV construction (Rogaway
-//! and Shrimpton 2006) with a keyed hash as its PRF. 192 bits make an accidental
-//! collision of different plaintexts a matter of 2^96 parts.
+//! **The nonce** is the first 24 bytes of a keyed BLAKE3 hash over the associated data and the
+//! plain bytes. It needs no counter and no random generator, and two machines cloned from one image
+//! cannot collide. Equal nonces mean equal plaintexts. Their ciphertexts are then equal too, and
+//! deduplication prevents them from being stored twice anyway. This is the SIV construction
+//! (Rogaway and Shrimpton 2006) with a keyed hash as its PRF. With 192 bits, an accidental
+//! collision of different plaintexts is expected only after 2^96 parts.
 //!
-//! **The associated data** is `key id (32) ‖ area (1) ‖ part (1)`: a footer cannot
-//! stand in for a block, nor an index object for a snapshot, nor anything of a
-//! store with another key for anything of this one. That one block cannot stand in
-//! for another block is seen one layer up, where chunk ids are recomputed.
+//! **The associated data** is `key id (32) ‖ area (1) ‖ part (1)`. It prevents a footer from being
+//! used as a block, an index object as a snapshot, and any part of a store with a different key as
+//! a part of this one. It does not prevent one block from being used as another block. The layer
+//! above detects that, because it recomputes chunk ids.
 //!
-//! **Two implementations.** `aws-lc-rs` does the bulk (after HChaCha20, ChaCha20-Poly1305 of
-//! RFC 8439 makes the same bytes as XChaCha20-Poly1305). The `chacha20poly1305` crate seals a
-//! copy of the plain bytes, made before, and both must have made the same, before it leaves the
-//! machine: a miscompiled cipher, a flipped bit in memory or a bug in either is an error while
-//! the source still exists.
+//! **Two implementations.** `aws-lc-rs` encrypts the data (after HChaCha20, ChaCha20-Poly1305 of
+//! RFC 8439 produces the same bytes as XChaCha20-Poly1305). The `chacha20poly1305` crate encrypts a
+//! copy of the plain bytes that was made before. Both results must be equal before the part leaves
+//! the machine. So a miscompiled cipher, a bit flip in memory or a bug in either implementation
+//! results in an error while the source still exists.
 
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
@@ -30,17 +29,17 @@ use super::master::{KEY_BYTES, Key, Purpose};
 use crate::error::{Error, Kind, Result};
 use crate::util::Id;
 
-/// Bytes in front of the ciphertext.
+/// Length of the nonce, before the ciphertext.
 pub const NONCE_BYTES: usize = 24;
-/// Bytes after the ciphertext.
+/// Length of the tag, after the ciphertext.
 pub const TAG_BYTES: usize = 16;
-/// What sealing adds to the length of a part.
+/// Number of bytes that sealing adds to a part.
 pub const OVERHEAD_BYTES: usize = NONCE_BYTES + TAG_BYTES;
 
 /// Length of the associated data.
 const AAD_BYTES: usize = 34;
 
-/// What a sealed part is, which decides its key and its associated data.
+/// The kind of a sealed part. It determines the key and the associated data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// A block of chunks in a pack.
@@ -68,7 +67,7 @@ impl Part {
     }
 }
 
-/// Seals and opens parts with the keys of one store. May be used from several threads.
+/// Seals and opens parts with the keys of one store. Can be used from several threads.
 pub struct Sealer {
     key_id: Id,
     nonce: Key,
@@ -79,7 +78,7 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// The sealer of the store whose master key is `master`, which calls itself `key_id`.
+    /// Creates the sealer of the store with the master key `master` and the key id `key_id`.
     pub fn new(master: &Key, key_id: Id) -> Sealer {
         Sealer {
             key_id,
@@ -91,11 +90,14 @@ impl Sealer {
         }
     }
 
-    /// Seals in place. `buffer` is [`NONCE_BYTES`] of room, then the plain bytes; on
-    /// return it is the sealed part. `scratch` is room for another of its size.
+    /// Seals a part in place.
+    ///
+    /// `buffer` must contain [`NONCE_BYTES`] arbitrary bytes, then the plain bytes. On return, it
+    /// contains the sealed part. `scratch` is used for a copy of the plain bytes.
     ///
     /// # Errors
-    /// [`Kind::Failed`] when two ways of sealing do not make the same: the machine is broken.
+    /// [`Kind::Failed`] if the two implementations produce different bytes, which means that the
+    /// machine is defective.
     pub fn seal(&self, part: Part, buffer: &mut Vec<u8>, scratch: &mut Vec<u8>) -> Result<()> {
         scratch.clear();
         scratch.extend_from_slice(&buffer[NONCE_BYTES..]);
@@ -120,10 +122,10 @@ impl Sealer {
         Ok(())
     }
 
-    /// Opens in place, and returns the plain bytes.
+    /// Opens a part in place, and returns the plain bytes.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] if a single bit is not what was sealed under this key as this part.
+    /// [`Kind::Corrupt`] unless every bit is what was sealed with this key as this kind of part.
     pub fn open<'a>(&self, part: Part, sealed: &'a mut [u8]) -> Result<&'a mut [u8]> {
         if sealed.len() < OVERHEAD_BYTES {
             return Err(Error::corrupt(format!(
@@ -139,7 +141,7 @@ impl Sealer {
             .map_err(|_| Error::corrupt("does not authenticate"))
     }
 
-    /// The key of the area that `part` lies in.
+    /// The key of the area that `part` belongs to.
     fn key(&self, part: Part) -> &Key {
         match part {
             Part::Block | Part::Footer => &self.packs,
@@ -149,7 +151,7 @@ impl Sealer {
         }
     }
 
-    /// What binds a sealed part to its place.
+    /// The associated data, which binds a sealed part to its store, area and kind.
     fn aad(&self, part: Part) -> [u8; AAD_BYTES] {
         let mut aad = [0; AAD_BYTES];
         aad[..32].copy_from_slice(&self.key_id.0);
@@ -157,8 +159,8 @@ impl Sealer {
         aad
     }
 
-    /// The nonce for these plain bytes. The associated data has a fixed length, so
-    /// no two inputs run into each other.
+    /// The nonce for these plain bytes. The associated data has a fixed length, so the concatenated
+    /// input is unambiguous.
     fn nonce(&self, aad: &[u8; AAD_BYTES], plain: &[u8]) -> [u8; NONCE_BYTES] {
         let mut hasher = blake3::Hasher::new_keyed(self.nonce.bytes());
         hasher.update(aad).update(plain);
@@ -168,15 +170,15 @@ impl Sealer {
     }
 }
 
-/// Whether both are the same bytes. What the C library of a static binary compares with takes
-/// a byte at a time; this becomes instructions for many.
+/// Whether both slices are equal. The `memcmp` of musl, the C library of static binaries, compares
+/// one byte at a time. The compiler vectorizes this loop.
 fn are_equal(one: &[u8], other: &[u8]) -> bool {
     let differing = |all: u8, (a, b): (&u8, &u8)| all | (a ^ b);
     one.len() == other.len() && one.iter().zip(other).fold(0, differing) == 0
 }
 
-/// ChaCha20-Poly1305 with the sub-key and the rest of the nonce that make it XChaCha20-Poly1305
-/// (draft-irtf-cfrg-xchacha-03, section 2.3).
+/// ChaCha20-Poly1305 with the subkey and the short nonce that make it equivalent to
+/// XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03, section 2.3).
 fn bulk_cipher(key: &Key, nonce: &[u8; NONCE_BYTES]) -> (LessSafeKey, Nonce) {
     let prefix: [u8; 16] = nonce[..16].try_into().expect("16 of 24 bytes");
     let sub_key: Zeroizing<[u8; KEY_BYTES]> = Zeroizing::new(

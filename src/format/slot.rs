@@ -1,24 +1,23 @@
-//! A key slot: the master key, wrapped under one passphrase.
+//! A key slot: the master key, encrypted under one passphrase.
 //!
-//! The passphrase goes through argon2id (RFC 9106) to 32 bytes, the *wrapping key*,
-//! which opens the wrapped master key by XChaCha20-Poly1305. That cipher does not
-//! commit to its key: a box could be made that opens under two passphrases (Len,
-//! Grubbs and Ristenpart, "Partitioning Oracle Attacks", USENIX Security 2021). So
-//! the slot also holds a commitment to the wrapping key, compared first, in constant
-//! time; it tells a wrong passphrase from a damaged slot as well.
+//! argon2id (RFC 9106) derives 32 bytes from the passphrase, the *wrapping key*. It encrypts the
+//! master key with XChaCha20-Poly1305. That cipher does not commit to its key: an attacker can
+//! create a ciphertext that decrypts under two passphrases (Len, Grubbs and Ristenpart,
+//! "Partitioning Oracle Attacks", USENIX Security 2021). Therefore the slot also contains a
+//! commitment to the wrapping key, which is compared first, in constant time. The commitment also
+//! distinguishes a wrong passphrase from a damaged slot.
 //!
-//! Whoever can write to a store can put slots of another key there. So the slot ends in
-//! a MAC under a key that derives from the master key: whoever holds that tells the
-//! slots of its store from others without knowing their passphrases.
+//! An attacker with write access to a store can add slots with a different master key. Therefore a
+//! slot ends with a MAC under a key derived from the master key. A holder of the master key uses it
+//! to distinguish the slots of the store from others without knowing their passphrases.
 //!
-//! Everything in front of the wrapped key is its associated data. Lowering the cost
-//! in a stored slot changes the wrapping key, so it opens nothing; a cost below the
-//! floor is refused all the same, and one above the ceiling too, before memory is
-//! taken for it.
+//! All bytes before the wrapped key are its associated data. Lowering the cost in a stored slot
+//! changes the wrapping key, so the slot opens nothing. A cost below the floor is refused anyway.
+//! So is a cost above the ceiling, before memory is allocated for it.
 //!
 //! Layout, all integers little-endian:
 //!
-//! | offset | length | what |
+//! | offset | length | content |
 //! |---|---|---|
 //! | 0 | 8 | magic `KLOSETK` and the format version, 1 |
 //! | 8 | 4 | memory in KiB |
@@ -45,61 +44,61 @@ use super::master::{KEY_BYTES, Key, Purpose, random};
 use crate::error::{During, Error, Kind, Result};
 use crate::util::interrupt::Interrupt;
 
-/// First bytes of a slot; the last of them is the format version.
+/// First bytes of a slot. The last byte is the format version.
 const MAGIC: &[u8; 8] = b"KLOSETK\x01";
-/// Bytes before the label.
+/// Number of bytes before the label.
 const HEAD_BYTES: usize = 46;
-/// The MAC that a slot ends in.
+/// Length of the MAC at the end of a slot.
 const MAC_BYTES: usize = 32;
-/// Bytes after the label.
+/// Number of bytes after the label.
 const TAIL_BYTES: usize = 32 + 24 + 48 + MAC_BYTES;
-/// The longest label, in bytes.
+/// Maximum length of a label, in bytes.
 pub const LABEL_LIMIT_BYTES: usize = 255;
-/// How soon an interrupt is noticed during a key derivation.
+/// Maximum delay until an interrupt during a key derivation is noticed.
 const TICK: Duration = Duration::from_millis(50);
-/// Context of the commitment; used for nothing else.
+/// Context string of the commitment; used for nothing else.
 const COMMITMENT: &str = "kloset 2026-11 v1 key slot commitment";
 
-/// What argon2id costs.
+/// The cost parameters of argon2id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     /// Memory, in KiB.
     pub memory_kib: u32,
-    /// Passes over the memory.
+    /// Number of passes over the memory.
     pub passes: u32,
-    /// Lanes; we compute them one after the other.
+    /// Number of lanes. plakar computes them sequentially.
     pub lanes: u32,
 }
 
 impl Cost {
-    /// 32 MiB and six passes: the memory traffic of RFC 9106's second recommendation
-    /// (64 MiB, three passes) in half the room, because opening a store must leave
-    /// space for the work on a machine of 128 MB.
+    /// The cost of new slots: 32 MiB and six passes. This is the memory traffic of the second
+    /// recommendation of RFC 9106 (64 MiB, three passes) with half the memory, because opening a
+    /// store must leave enough memory for the work on a machine with 128 MB.
     pub const DEFAULT: Cost = Cost {
         memory_kib: 32 << 10,
         passes: 6,
         lanes: 1,
     };
-    /// The least we make or accept (OWASP's second recommendation).
+    /// The minimum cost that is created or accepted (the second recommendation of OWASP).
     pub const FLOOR: Cost = Cost {
         memory_kib: 19 << 10,
         passes: 2,
         lanes: 1,
     };
-    /// The most we accept: a hostile slot must not take all memory, or all day.
+    /// The maximum cost that is accepted. A malicious slot must not use all memory or run all day.
     pub const CEILING: Cost = Cost {
         memory_kib: 1 << 20,
         passes: 64,
         lanes: 16,
     };
 
-    /// What trying a passphrase takes, for comparison: memory written.
+    /// The cost of trying a passphrase, for comparisons: KiB of memory times passes.
     pub fn work(self) -> u64 {
         u64::from(self.memory_kib) * u64::from(self.passes)
     }
 
     /// # Errors
-    /// [`Kind::Unsupported`] when outside of floor and ceiling.
+    /// [`Kind::Unsupported`] if the cost is below the floor or above the ceiling.
     pub fn check(self) -> Result<()> {
         let within = |value, floor, ceiling| (floor..=ceiling).contains(&value);
         let good = within(
@@ -128,21 +127,21 @@ impl std::fmt::Display for Cost {
     }
 }
 
-/// What anyone can read of a slot.
+/// The public information in a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotInfo {
-    /// A name a person gave it.
+    /// A name chosen by the user.
     pub label: String,
-    /// When it was made, nanoseconds since 1970, by the clock of whoever made it.
+    /// Creation time in nanoseconds since 1970, by the clock of the creating machine.
     pub created_ns: i64,
-    /// What it costs to try a passphrase.
+    /// The cost of trying a passphrase.
     pub cost: Cost,
 }
 
-/// The bytes of a new slot that opens `master` with `passphrase`.
+/// Creates the bytes of a slot that opens `master` with `passphrase`.
 ///
 /// # Errors
-/// [`Kind::Unsupported`] for a cost out of bounds or a label too long.
+/// [`Kind::Unsupported`] if the cost is out of bounds, [`Kind::Usage`] if the label is too long.
 pub fn wrap(master: &Key, passphrase: &[u8], info: &SlotInfo) -> Result<Vec<u8>> {
     info.cost.check()?;
     if info.label.len() > LABEL_LIMIT_BYTES {
@@ -167,14 +166,15 @@ pub fn wrap(master: &Key, passphrase: &[u8], info: &SlotInfo) -> Result<Vec<u8>>
     Ok(slot)
 }
 
-/// The master key in `slot`, or nothing if `passphrase` is not the one of this slot.
+/// Returns the master key in `slot`, or `None` if `passphrase` is not the passphrase of this slot.
 ///
-/// A slot of which the salt, the cost or the commitment was changed cannot be distinguished from
-/// one with another passphrase, except by its name, which is the hash of its bytes.
+/// A slot with a modified salt, cost or commitment cannot be distinguished from a slot with another
+/// passphrase, except by its name, which is the hash of its bytes.
 ///
 /// # Errors
-/// [`Kind::Corrupt`] if these bytes are not an intact slot, which includes a slot that was changed
-/// behind the commitment; [`Kind::Interrupted`].
+/// [`Kind::Corrupt`] if the slot is damaged, or was modified after the commitment.
+/// [`Kind::Unsupported`] if its version is unknown or its cost is out of bounds.
+/// [`Kind::Interrupted`].
 pub fn unwrap(slot: &[u8], passphrase: &[u8], interrupt: &Interrupt) -> Result<Option<Key>> {
     let info = inspect(slot)?;
     let salt = slot[20..36].try_into().expect("16 bytes");
@@ -207,16 +207,17 @@ pub fn unwrap(slot: &[u8], passphrase: &[u8], interrupt: &Interrupt) -> Result<O
     }
 }
 
-/// Whether whoever made `slot` held `master`, and every byte is as they made it.
+/// Whether `slot` was created by a holder of `master` and is unchanged.
 pub fn belongs_to(slot: &[u8], master: &Key) -> bool {
     let end = slot.len().saturating_sub(MAC_BYTES);
     mac(master, &slot[..end]).ct_eq(&slot[end..]).into()
 }
 
-/// What anyone can read of the slot in these bytes.
+/// Decodes the public information in a slot. It is not authenticated.
 ///
 /// # Errors
-/// [`Kind::Corrupt`] if they are not a slot, [`Kind::Unsupported`] for one we must not open.
+/// [`Kind::Corrupt`] if the bytes are not a slot. [`Kind::Unsupported`] if its version is unknown
+/// or its cost is out of bounds.
 pub fn inspect(slot: &[u8]) -> Result<SlotInfo> {
     let not = || Error::corrupt("not a key slot");
     if slot.len() < HEAD_BYTES + TAIL_BYTES || slot[..7] != MAGIC[..7] {
@@ -249,7 +250,7 @@ pub fn inspect(slot: &[u8]) -> Result<SlotInfo> {
     })
 }
 
-/// Everything up to and including the label.
+/// The part of a slot up to the label, inclusive.
 fn head(info: &SlotInfo, salt: &[u8; 16]) -> Vec<u8> {
     let mut head = Vec::with_capacity(HEAD_BYTES + info.label.len() + TAIL_BYTES);
     head.extend_from_slice(MAGIC);
@@ -264,8 +265,8 @@ fn head(info: &SlotInfo, salt: &[u8; 16]) -> Vec<u8> {
     head
 }
 
-/// [`derive`] on another thread, because argon2 cannot be stopped: an interrupt ends the wait.
-/// The thread then runs on until the process ends.
+/// Runs [`derive`] in another thread, because argon2 cannot be stopped. An interrupt ends only the
+/// wait; the thread continues until the derivation or the process ends.
 fn derive_unless(
     interrupt: &Interrupt,
     passphrase: &[u8],
@@ -275,7 +276,7 @@ fn derive_unless(
     let passphrase = Zeroizing::new(passphrase.to_vec());
     let (sender, receiver) = channel();
     let derive = move || {
-        // After an interrupt, no one receives the key.
+        // After an interrupt, there is no receiver for the key.
         let _ = sender.send(derive(&passphrase, &salt, cost));
     };
     thread::Builder::new()
@@ -292,7 +293,7 @@ fn derive_unless(
     }
 }
 
-/// Passphrase to wrapping key.
+/// Derives the wrapping key from a passphrase.
 pub(crate) fn derive(passphrase: &[u8], salt: &[u8; 16], cost: Cost) -> Result<Key> {
     use argon2::{Algorithm, Argon2, Params, Version};
     let failed =
@@ -307,12 +308,12 @@ pub(crate) fn derive(passphrase: &[u8], salt: &[u8; 16], cost: Cost) -> Result<K
     Ok(Key::new(*key))
 }
 
-/// Binds a slot to the store whose key it wraps.
+/// The MAC that binds a slot to the store whose key it wraps.
 fn mac(master: &Key, slot: &[u8]) -> [u8; MAC_BYTES] {
     *blake3::keyed_hash(master.derive(Purpose::SlotMac).bytes(), slot).as_bytes()
 }
 
-/// Binds a slot to one wrapping key without telling anything of it.
+/// The commitment of a slot to one wrapping key. It reveals nothing about the key.
 fn commitment(wrapping: &Key) -> [u8; 32] {
     blake3::derive_key(COMMITMENT, wrapping.bytes())
 }

@@ -1,54 +1,51 @@
-//! Where one chunk of a file ends and the next begins: content-defined chunking.
+//! Content-defined chunking: where one chunk of a file ends and the next one begins.
 //!
-//! Cuts are chosen by the bytes themselves, so that inserting or removing some
-//! moves only the boundaries beside them and everything after is found in the
-//! store again. This file knows nothing of files, ids or stores: it looks at a
-//! buffer and says how long the first chunk in it is.
+//! Cuts depend only on the bytes themselves. Inserting or removing bytes moves only the adjacent
+//! boundaries, and all later chunks are found in the store again. This module knows nothing about
+//! files, ids or stores: it returns the length of the first chunk in a buffer.
 //!
-//! The method is FastCDC with normalised chunking of level 2 and sub-minimum
-//! skipping (Xia et al., "FastCDC", USENIX ATC 2016; "The Design of Fast
-//! Content-Defined Chunking for Data Deduplication Based Storage Systems", IEEE
-//! TPDS 31(9), 2020), over the gear hash (Xia et al., "Ddelta", Performance
-//! Evaluation 79, 2014). It differs from the papers in three things: the table
-//! is secret, the judgement reads the top bits, and hashing starts before the
-//! minimum. The last two make the hash at any place depend on nothing but the 64
-//! bytes before it, so several places can be searched at once.
+//! The algorithm is FastCDC with normalized chunking of level 2 and sub-minimum skipping (Xia et
+//! al., "FastCDC", USENIX ATC 2016; "The Design of Fast Content-Defined Chunking for Data
+//! Deduplication Based Storage Systems", IEEE TPDS 31(9), 2020), over the gear hash (Xia et al.,
+//! "Ddelta", Performance Evaluation 79, 2014). It differs from the papers in three points: the
+//! table is secret, the condition tests the most significant bits, and hashing starts before the
+//! minimum size. Because of the last two, the hash at any position depends only on the 64 bytes
+//! before it, so several positions can be searched concurrently.
 //!
 //! # The table
 //!
-//! 256 numbers of 64 bits, from a key of 32 bytes. Run BLAKE3 in keyed mode with
-//! that key over the 10 ASCII bytes `gear table`, and take 2,048 bytes of
-//! extended output from position 0. Bytes `8 i` to `8 i + 7` are `gear[i]`, the
-//! least significant byte first. The key keeps others from telling where known
-//! contents would be cut, as long as nobody sees the lengths of chunks: from
-//! those, such a table can be computed (eprint 2025/532, 2025/558). Whoever
-//! stores chunks must hide them.
+//! The table has 256 numbers of 64 bits, derived from a key of 32 bytes. Run BLAKE3 in keyed mode
+//! with that key over the 10 ASCII bytes `gear table`, and take 2,048 bytes of extended output from
+//! position
+//! 0. Bytes `8 i` to `8 i + 7` are `gear[i]`, least significant byte first. The key prevents
+//!    attackers from computing where known contents would be cut, as long as they do not see the
+//!    lengths of chunks: the table can be computed from these lengths (eprint 2025/532, 2025/558).
+//!    Code that stores chunks must hide their lengths.
 //!
 //! # A cut
 //!
-//! Let `b[0]` be the first byte of the chunk, and `n` the count of bytes from
-//! there to the end of the file. For every length `p >= 64`, in arithmetic
-//! modulo 2^64,
+//! Let `b[0]` be the first byte of the chunk, and `n` the number of bytes from there to the end of
+//! the file. For every length `p >= 64`, in arithmetic modulo 2^64,
 //!
 //! ```text
 //! hash(p) = gear[b[p-1]] + 2 gear[b[p-2]] + 4 gear[b[p-3]] + ... + 2^63 gear[b[p-64]]
 //! ```
 //!
-//! which is what `hash = (hash << 1) + gear[byte]` holds after the byte at `p-1`,
-//! whatever it held 64 bytes earlier. With `average = 2^k`, a length `p` is *good* if
+//! This is the value of `hash` after `hash = (hash << 1) + gear[byte]` for the byte at `p-1`,
+//! regardless of its value 64 bytes earlier. With `average = 2^k`, a length `p` is *good* if
 //!
 //! ```text
 //! minimum <= p < average   and   hash(p) < 2^(64 - (k+2)), that is, the top k+2 bits are 0, or
 //! average <= p < maximum   and   hash(p) < 2^(64 - (k-2)), that is, the top k-2 bits are 0.
 //! ```
 //!
-//! The chunk has the smallest good length that is less than `n`, or if there is
-//! none, `n` or `maximum`, whichever is less. Every chunk of a file but its last
-//! is thus at least `minimum` long, and none is longer than `maximum`. The next
-//! chunk begins where this one ends, and is judged by its own bytes alone.
+//! The length of the chunk is the smallest good length that is less than `n`. If there is none, it
+//! is the lesser of `n` and `maximum`. So every chunk of a file except the last one is at least
+//! `minimum` long, and no chunk is longer than `maximum`. The next chunk starts where this one
+//! ends, and its length depends only on its own bytes.
 //!
-//! A run of one byte `v` longer than 64 bytes has the hash `-gear[v]` all along,
-//! so a file of zeros is cut at `maximum` throughout, except under one key in 2^(k-2).
+//! In a run of one byte `v` that is longer than 64 bytes, every hash is `-gear[v]`. So a file of
+//! zeros is cut at `maximum` throughout, except with one key in 2^(k-2).
 
 use std::array;
 
@@ -56,47 +53,50 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
 
-/// How many bytes before a cut decide it: one for each bit of the hash.
+/// Number of bytes before a cut that determine it: one for each bit of the hash.
 const WINDOW_BYTES: usize = 64;
 
-/// Makes cuts before the average four times rarer, and after it four times
-/// likelier: level 2, which the paper found best.
+/// Makes cuts before the average size four times less likely, and after it four times more likely.
+/// This is level 2, which the paper found best.
 const NORMALISATION_BITS: u32 = 2;
 
-/// A chunk is a part of a block, which is held in memory several times over.
+/// Upper limit for the maximum chunk size. A chunk is part of a block, and several copies of a
+/// block are in memory.
 const HIGHEST_MAX_BYTES: u32 = 4 << 20;
 
-/// Below this a chunk costs more to keep track of than it saves, and the
-/// judgement would have hardly any bits left.
+/// Lower limit for the average chunk size. Smaller chunks would cost more metadata than they save,
+/// and the condition would test too few bits.
 const LOWEST_AVERAGE_BYTES: u32 = 256;
 
-/// What is hashed to make the table; part of the format.
+/// The input of the hash that generates the table. It is part of the format.
 const GEAR_LABEL: &[u8] = b"gear table";
 
-/// Lanes that are hashed in turn. A single one waits for its own last addition at
-/// every byte; four are twice as fast, and more gain nothing (tests/bench/chunker.rs).
+/// Number of lanes that are hashed alternately. A single lane waits for the result of its previous
+/// addition at every byte. Four lanes are twice as fast; more do not help (tests/bench/chunker.rs).
 const LANES: usize = 4;
 
-/// Long against what each lane hashes first, short against a chunk.
+/// Number of lengths that a lane tests: large compared with its warm-up, small compared with a
+/// chunk.
 const LANE_BYTES: usize = 2048;
 
-/// What the lanes search together.
+/// Number of lengths that all lanes test together.
 const STRETCH_BYTES: usize = LANES * LANE_BYTES;
 
-/// What a lane hashes before its first judgement, which takes the window's last byte.
+/// Number of bytes that a lane hashes before its first test; the test itself adds the last byte of
+/// the window.
 const WARM_UP_BYTES: usize = WINDOW_BYTES - 1;
 
 const LANE_AND_WARM_UP_BYTES: usize = WARM_UP_BYTES + LANE_BYTES;
 
-/// How long chunks are to be. [`Chunker::new`] checks them.
+/// Sizes of chunks. [`Chunker::new`] checks them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameters {
-    /// No chunk but the last of a file is shorter. At least 64.
+    /// Minimum size of all chunks of a file except the last one. At least 64.
     pub min_bytes: u32,
-    /// Where cutting becomes likely: a power of two, at least 256. By the defaults,
-    /// random contents come to 15 % more on average.
+    /// The size from which cuts become likely: a power of two, at least 256. With the default
+    /// parameters, the actual average for random contents is 15 % larger.
     pub average_bytes: u32,
-    /// No chunk is longer. At most 4 MiB.
+    /// Maximum size of a chunk. At most 4 MiB.
     pub max_bytes: u32,
 }
 
@@ -112,7 +112,7 @@ impl Default for Parameters {
 
 impl Parameters {
     /// # Errors
-    /// [`Kind::Unsupported`] if this program does not chunk with these.
+    /// [`Kind::Unsupported`] if this program does not support these parameters.
     pub fn check(&self) -> Result<()> {
         let Parameters {
             min_bytes,
@@ -149,7 +149,7 @@ impl Parameters {
 pub struct Gear(Box<Zeroizing<[u64; 256]>>);
 
 impl Gear {
-    /// The table that belongs to `key`, as told at the top of this module.
+    /// Generates the table for `key`, as specified in the module documentation.
     pub fn new(key: &[u8; 32]) -> Gear {
         let mut table = Box::new(Zeroizing::new([0; 256]));
         let mut output = blake3::Hasher::new_keyed(key)
@@ -163,15 +163,14 @@ impl Gear {
         Gear(table)
     }
 
-    /// Takes one more byte into `hash`; the byte 64 bytes back drops out.
+    /// Adds a byte to `hash`. The byte 64 positions earlier no longer affects it.
     #[inline(always)]
     fn roll(&self, hash: u64, byte: u8) -> u64 {
         (hash << 1).wrapping_add(self.0[usize::from(byte)])
     }
 }
 
-/// Finds cuts. It has no state but its settings: one serves any number of files
-/// and threads.
+/// Finds cuts. It has no mutable state, so one chunker serves any number of files and threads.
 #[derive(Clone)]
 pub struct Chunker {
     gear: Gear,
@@ -180,21 +179,21 @@ pub struct Chunker {
 
 impl Chunker {
     /// # Errors
-    /// [`Kind::Unsupported`] if this program does not chunk with `parameters`.
+    /// [`Kind::Unsupported`] if this program does not support `parameters`.
     pub fn new(gear: Gear, parameters: Parameters) -> Result<Chunker> {
         parameters.check()?;
         Ok(Chunker { gear, parameters })
     }
 
-    /// What this chunker was made with.
+    /// The sizes that this chunker was created with.
     pub fn parameters(&self) -> Parameters {
         self.parameters
     }
 
-    /// The length of the first chunk of `bytes`, which begin where the last chunk
-    /// ended and must either be at least the maximum long or reach to the end of
-    /// the file: given less, the chunk could be cut short by the buffer's end. It
-    /// is zero only if `bytes` is empty.
+    /// The length of the first chunk of `bytes`. It is 0 only if `bytes` is empty.
+    ///
+    /// `bytes` must start where the last chunk ended. It must have at least the maximum chunk size,
+    /// or extend to the end of the file. Otherwise the end of the buffer could cut the chunk short.
     pub fn cut(&self, bytes: &[u8]) -> usize {
         let Parameters {
             min_bytes,
@@ -215,8 +214,8 @@ impl Chunker {
 
     /// The first length in `from..to` whose hash is below `threshold`.
     ///
-    /// Hits are rare, so the lanes only tell that a stretch has one, and a second
-    /// look finds the first of them.
+    /// Hits are rare. Therefore the lanes only detect that a stretch contains one, and a second
+    /// search finds the first of them.
     fn search(&self, bytes: &[u8], mut from: usize, to: usize, threshold: u64) -> Option<usize> {
         while from + STRETCH_BYTES <= to
             && !self.any_below(&bytes[from - WINDOW_BYTES..], threshold)
@@ -226,10 +225,10 @@ impl Chunker {
         self.search_plainly(bytes, from, to, threshold)
     }
 
-    /// Whether any of the [`STRETCH_BYTES`] lengths that follow the first
-    /// [`WINDOW_BYTES`] of `bytes` has a hash below `threshold`.
+    /// Whether any of the [`STRETCH_BYTES`] lengths that follow the first [`WINDOW_BYTES`] of
+    /// `bytes` has a hash below `threshold`.
     fn any_below(&self, bytes: &[u8], threshold: u64) -> bool {
-        // Arrays, so that the compiler knows every access to be within bounds.
+        // Arrays let the compiler eliminate bounds checks.
         let lanes: [&[u8; LANE_AND_WARM_UP_BYTES]; LANES] = array::from_fn(|lane| {
             let lane = bytes[lane * LANE_BYTES..].first_chunk();
             lane.expect("search hands over whole stretches")
@@ -247,7 +246,7 @@ impl Chunker {
         false
     }
 
-    /// As [`Chunker::search`], one byte after the other.
+    /// Does the same as [`Chunker::search`], byte by byte.
     fn search_plainly(
         &self,
         bytes: &[u8],

@@ -1,4 +1,5 @@
-//! Cuts beside their definition, taken word by word, and what a user of them relies on.
+//! Compares cuts with a literal implementation of their definition, and tests the properties that
+//! callers rely on.
 
 use super::*;
 
@@ -25,7 +26,7 @@ fn random(label: &str, size_bytes: usize) -> Vec<u8> {
     bytes
 }
 
-/// Lengths of all the chunks of a file that consists of `bytes`.
+/// Lengths of all chunks of a file with the contents `bytes`.
 fn lengths(chunker: &Chunker, mut bytes: &[u8]) -> Vec<usize> {
     let mut lengths = Vec::new();
     while !bytes.is_empty() {
@@ -36,7 +37,7 @@ fn lengths(chunker: &Chunker, mut bytes: &[u8]) -> Vec<usize> {
     lengths
 }
 
-/// Where the chunks of those lengths end.
+/// End offsets of chunks with these lengths.
 fn ends(lengths: &[usize]) -> Vec<usize> {
     let mut end = 0;
     lengths
@@ -48,7 +49,7 @@ fn ends(lengths: &[usize]) -> Vec<usize> {
         .collect()
 }
 
-/// The definition at the top of this file, word by word.
+/// A literal implementation of the definition in the documentation of the module.
 fn defined_cut(gear: &Gear, parameters: Parameters, bytes: &[u8]) -> usize {
     let Parameters {
         min_bytes,
@@ -71,7 +72,7 @@ fn defined_cut(gear: &Gear, parameters: Parameters, bytes: &[u8]) -> usize {
     (min_bytes as usize..limit).find(good).unwrap_or(limit)
 }
 
-/// Small enough for the slow definition, and one with a hit in most lanes.
+/// Small enough for the slow definition. One of them has a hit in most lanes.
 const SMALL: [Parameters; 3] = [
     Parameters {
         min_bytes: 64,
@@ -90,7 +91,7 @@ const SMALL: [Parameters; 3] = [
     },
 ];
 
-/// Compares the lanes with the definition on what starts at every `step`th byte.
+/// Compares the lanes with the definition on the bytes from every `step`-th position.
 fn assert_as_defined(bytes: &[u8], step: usize) {
     for parameters in SMALL {
         let chunker = chunker(parameters);
@@ -131,7 +132,7 @@ fn lanes_cut_where_the_definition_does_whatever_the_length() {
     }
 }
 
-/// Moves the beginning of a chunk until its end is the first or last place of each lane.
+/// Moves the beginning of a chunk until its end is the first or last position of each lane.
 #[test]
 fn cuts_at_the_edges_of_lanes_are_found() {
     let parameters = SMALL[1];
@@ -153,8 +154,8 @@ fn cuts_at_the_edges_of_lanes_are_found() {
     }
 }
 
-/// If this fails, new backups no longer deduplicate against stores in the field.
-/// A second implementation, in another language and with a BLAKE3 of its own, agrees.
+/// If this fails, new backups no longer deduplicate against existing stores. A second
+/// implementation, in another language and with its own BLAKE3, produces the same cuts.
 #[test]
 fn cuts_are_those_of_the_released_format() {
     assert_eq!(gear(7).0[0], 0x5ffa4f8ef6855082);

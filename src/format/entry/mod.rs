@@ -1,12 +1,12 @@
-//! An entry: one file, directory, link or device, with everything recorded of it.
+//! An entry: one file, directory, link or device with all its recorded metadata.
 //!
-//! A CBOR map with small integers as keys (drawn in kloset(5)). What has its usual
-//! value is left out: a file with one name, no flags and no attributes takes about
-//! a hundred bytes, a third of it the id of its chunk.
+//! An entry is encoded as a CBOR map with small integers as keys; kloset(5) shows it. Default
+//! values are omitted: a file with one name, no flags and no attributes needs about a hundred
+//! bytes, a third of which is the id of its chunk.
 //!
-//! Inode numbers, times of change and the like are kept since they tell an unchanged
-//! file from a changed one. The number of the file system is kept for files with
-//! several names only: it may differ after each boot, and would then make every tree new.
+//! Inode numbers, change times and similar fields are recorded because they distinguish an
+//! unchanged file from a changed one. The device number is recorded only for files with several
+//! names: it can change at every boot, and would then change every tree.
 
 mod wire;
 
@@ -20,44 +20,44 @@ use crate::util::human::shorten;
 
 use crate::util::printable::printable;
 
-/// The longest name of an entry, in bytes. Linux allows 255, some file systems 1,024.
+/// Maximum length of a name, in bytes. Linux permits 255, some file systems 1,024.
 pub const NAME_LIMIT_BYTES: usize = 4096;
-/// Longest error that is recorded with an entry, in bytes.
+/// Maximum length of an error that is recorded in an entry, in bytes.
 const PROBLEM_LIMIT_BYTES: usize = 1024;
 
-/// Where the bytes of a file are.
+/// The location of the contents of a file.
 ///
-/// At depth 0 the ids are those of its chunks, in order. A long list of ids is itself cut
-/// into chunks, each holding whole ids one after the other, and at depth 1 the ids are
-/// those of these chunks; and so on, a level deeper for as long as the list is long.
+/// At depth 0, the ids are those of its chunks, in order. A long list of ids is itself split into
+/// chunks, each of which contains whole ids. At depth 1, the ids are those of the chunks of this
+/// list, and so on: each level adds 1 to the depth.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
-    /// Ids, in order.
+    /// The ids, in order.
     pub ids: Vec<Id>,
-    /// How many levels of lists lie between them and the chunks of the file.
+    /// Number of levels of lists between these ids and the chunks of the file.
     pub depth: u32,
 }
 
-/// What lies below a directory.
+/// The totals of everything below a directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Everything that is not a directory.
+    /// Number of entries that are not directories.
     pub files: u64,
-    /// Directories, the one itself not counted.
+    /// Number of directories, without this one.
     pub directories: u64,
-    /// Sizes of files.
+    /// Sum of the sizes of the regular files.
     pub bytes: u64,
 }
 
 impl Totals {
-    /// Whether there is no more of anything than in `other`.
+    /// Whether no total exceeds that of `other`.
     pub fn fits(&self, other: Totals) -> bool {
         self.files <= other.files
             && self.directories <= other.directories
             && self.bytes <= other.bytes
     }
 
-    /// Counts `other` in.
+    /// Adds `other`. The totals saturate.
     pub fn add(&mut self, other: Totals) {
         self.files = self.files.saturating_add(other.files);
         self.directories = self.directories.saturating_add(other.directories);
@@ -68,37 +68,38 @@ impl Totals {
 /// One name in a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// Raw bytes, without `/`; empty for the root alone.
+    /// Raw bytes, without `/`. Empty only for the root.
     pub name: Vec<u8>,
-    /// What `lstat` told.
+    /// The result of `lstat`.
     pub metadata: Metadata,
-    /// Name of the owner, where it was known.
+    /// Name of the owner, if known.
     pub user: Option<Arc<str>>,
-    /// Name of the group, where it was known.
+    /// Name of the group, if known.
     pub group: Option<Arc<str>>,
-    /// Extended attributes, inode flags, target of a link.
+    /// Extended attributes, inode flags, and the target of a link.
     pub details: Details,
-    /// Runs of a file that are holes, in order; its content is the rest.
+    /// The holes of a file, in order. Its content is the rest.
     pub holes: Vec<Range<u64>>,
-    /// The bytes of a file.
+    /// The contents of a file.
     pub content: Content,
-    /// Where the tree of a directory is.
+    /// The tree of a directory.
     pub tree: Content,
-    /// What lies below a directory.
+    /// The totals of everything below a directory.
     pub below: Totals,
-    /// Whether the file changed while it was read, so that its contents may be mixed.
+    /// Set if the file changed while it was read, so that its contents may be inconsistent.
     pub changed: bool,
     /// Why the contents are missing, if they are.
     pub problem: Option<String>,
-    /// Whether it has extended attributes or flags that are not here: left out, too many, or
-    /// not to be read.
+    /// Set if the file has extended attributes or flags that are not recorded here, because they
+    /// were excluded, too many, or unreadable.
     pub details_missing: bool,
-    /// Whether a file changed so shortly before it was read that a later change might not show.
+    /// Set if the file changed so shortly before it was read that a later change may not be
+    /// detected.
     pub recent: bool,
 }
 
 impl Entry {
-    /// An entry of which nothing is known but this.
+    /// Creates an entry with only a name and metadata.
     pub fn new(name: Vec<u8>, metadata: Metadata) -> Entry {
         Entry {
             name,
@@ -117,12 +118,12 @@ impl Entry {
         self.metadata.kind == FileKind::File
     }
 
-    /// Whether its contents are there, and from one moment.
+    /// Whether the contents are complete and consistent.
     pub fn is_whole(&self) -> bool {
         !self.changed && self.problem.is_none()
     }
 
-    /// What it adds to the totals of the directory it is in.
+    /// The totals that this entry adds to its directory.
     pub fn totals(&self) -> Totals {
         let mut totals = self.below;
         match self.is_dir() {
@@ -139,14 +140,14 @@ impl Entry {
         totals
     }
 
-    /// Records why the contents are not what they should be.
+    /// Records why the contents are missing or wrong, truncated to the length limit.
     pub fn set_problem(&mut self, problem: &str) {
         self.problem = Some(shorten(problem, PROBLEM_LIMIT_BYTES).to_owned());
     }
 }
 
 /// # Errors
-/// [`Kind::Corrupt`] for a name that could lead anywhere else than into its directory.
+/// [`Kind::Corrupt`] for a name that could refer to something outside its directory.
 pub fn check_name(name: &[u8]) -> Result<()> {
     let hostile = name.is_empty()
         || name == b"."

@@ -1,4 +1,4 @@
-//! How an entry is written: the CBOR map that kloset(5) draws.
+//! Encodes and decodes entries as the CBOR map that kloset(5) shows.
 
 use std::ops::Range;
 
@@ -7,13 +7,13 @@ use crate::error::{Error, Result};
 use crate::format::cbor::{Keys, Reader, Writer};
 use crate::util::file::FileKind;
 
-/// How deep lists of chunks may lie: three levels suffice for every file that can be.
+/// Maximum depth of lists of chunks. Three levels are enough for every possible file.
 const LIST_DEPTH_LIMIT: u32 = 8;
 
 /// The bits of a mode: permissions, setuid, setgid and sticky.
 const MODE_BITS: u32 = 0o7777;
 
-/// Keys of the map. They are part of the format: never renumber.
+/// CBOR keys of the map. They are part of the format: never renumber them.
 mod key {
     pub(crate) const NAME: u64 = 0;
     pub(crate) const KIND: u64 = 1;
@@ -52,14 +52,14 @@ struct Pairs<'a> {
 }
 
 impl<'a> Pairs<'a> {
-    /// Starts a map: major type 5, its length in one byte to be filled in.
+    /// Starts a map: major type 5, with its length in one byte that is filled in later.
     fn new(out: &'a mut Vec<u8>) -> Pairs<'a> {
         out.extend_from_slice(&[0xb8, 0]);
         let count_at = out.len() - 1;
         Pairs { out, count_at }
     }
 
-    /// Appends a key; the value is to follow.
+    /// Appends a key. The caller must append the value.
     fn key(&mut self, key: u64) -> Writer<'_> {
         self.out[self.count_at] += 1;
         let mut writer = Writer::new(self.out);
@@ -67,14 +67,14 @@ impl<'a> Pairs<'a> {
         writer
     }
 
-    /// Appends a pair, unless the value is the usual one.
+    /// Appends a pair, unless the value is the default `usual`.
     fn u64(&mut self, key: u64, value: u64, usual: u64) {
         if value != usual {
             self.key(key).u64(value);
         }
     }
 
-    /// Appends a pair, with a key that tells whether there are lists, unless the value is empty.
+    /// Appends a pair, unless the value is empty. The key depends on whether there are lists.
     fn content(&mut self, direct: u64, lists: u64, content: &Content) {
         match content {
             Content { ids, .. } if ids.is_empty() => {}
@@ -92,7 +92,7 @@ impl<'a> Pairs<'a> {
 }
 
 impl Entry {
-    /// Appends the map to `out`.
+    /// Appends the encoded entry to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut pairs = Pairs::new(out);
         pairs.key(key::NAME).bytes(&self.name);
@@ -105,7 +105,7 @@ impl Entry {
         pairs.u64(key::RECENT, self.recent.into(), 0);
     }
 
-    /// What `lstat` told, and the names that belong to its numbers.
+    /// Appends the result of `lstat`, and the names of owner and group.
     fn encode_metadata(&self, pairs: &mut Pairs<'_>) {
         let metadata = &self.metadata;
         pairs.key(key::KIND).u64(kind_code(metadata.kind));
@@ -128,7 +128,7 @@ impl Entry {
         pairs.u64(key::RDEV, metadata.rdev, 0);
     }
 
-    /// What took further calls to learn.
+    /// Appends the metadata that `lstat` does not provide.
     fn encode_details(&self, pairs: &mut Pairs<'_>) {
         if !self.details.target.is_empty() {
             pairs.key(key::TARGET).bytes(&self.details.target);
@@ -143,7 +143,7 @@ impl Entry {
         pairs.u64(key::FLAGS, self.details.flags.into(), 0);
     }
 
-    /// Where the bytes, or the entries below, are.
+    /// Appends the location of the contents or of the tree.
     fn encode_contents(&self, pairs: &mut Pairs<'_>) {
         if !self.holes.is_empty() {
             let mut writer = pairs.key(key::HOLES);
@@ -169,10 +169,11 @@ impl Entry {
         }
     }
 
-    /// Reads the inverse of [`Entry::encode`] from bytes that may be anyone's.
+    /// Decodes an entry from untrusted bytes: the inverse of [`Entry::encode`].
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] for whatever cannot be an entry of a directory.
+    /// [`Kind::Corrupt`](crate::error::Kind::Corrupt) for anything that cannot be an entry of a
+    /// directory.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Entry> {
         let mut entry = Entry::default();
         entry.metadata.links = 1;
@@ -187,7 +188,7 @@ impl Entry {
         let kind = kind.ok_or_else(|| Error::corrupt("an entry of no kind"))?;
         match kind_of(kind) {
             Some(kind) => entry.metadata.kind = kind,
-            // Of a later version: it must not take its neighbours with it.
+            // A later version added this kind. The entry must not make its neighbors unreadable.
             None => entry.set_problem(&format!(
                 "of a kind, {kind}, that this program does not know"
             )),
@@ -200,8 +201,8 @@ impl Entry {
         Ok(entry)
     }
 
-    /// The name of the entry that `bytes` begin with, if it can be found: an entry that is
-    /// damaged elsewhere is reported by it.
+    /// The name of the entry at the start of `bytes`, if it can be found. It is used to report an
+    /// entry that is damaged elsewhere.
     pub(crate) fn name_in(bytes: &[u8]) -> Option<Vec<u8>> {
         let mut name = None;
         let read = Reader::new(bytes).each_pair(|key, reader| {
@@ -211,12 +212,12 @@ impl Entry {
             }
             Ok(())
         });
-        // Before or behind what is malformed.
+        // The name may be before or after the malformed part.
         drop(read);
         name
     }
 
-    /// Reads the value that belongs to `key`.
+    /// Reads the value of `key`.
     fn decode_pair(&mut self, key: u64, reader: &mut Reader<'_>) -> Result<()> {
         let metadata = &mut self.metadata;
         match key {
@@ -263,7 +264,7 @@ impl Entry {
     }
 
     /// # Errors
-    /// [`Kind::Corrupt`] for a mode of more than 12 bits.
+    /// [`Kind::Corrupt`](crate::error::Kind::Corrupt) for a mode of more than 12 bits.
     fn check_mode(&self) -> Result<()> {
         match self.metadata.mode {
             ..=MODE_BITS => Ok(()),
@@ -272,7 +273,8 @@ impl Entry {
     }
 
     /// # Errors
-    /// [`Kind::Corrupt`] for a symbolic link to nowhere. One that could not be read has no target.
+    /// [`Kind::Corrupt`](crate::error::Kind::Corrupt) for a symbolic link with an empty target or a
+    /// NUL byte in its target. A link that could not be read has no target.
     fn check_target(&self) -> Result<()> {
         let (target, is_link) = (
             &self.details.target,
@@ -285,7 +287,8 @@ impl Entry {
     }
 
     /// # Errors
-    /// [`Kind::Corrupt`] unless holes are sorted, apart and inside of the file.
+    /// [`Kind::Corrupt`](crate::error::Kind::Corrupt) unless the holes are sorted, disjoint and
+    /// inside the file.
     fn check_holes(&self) -> Result<()> {
         let mut last_end = 0;
         for hole in &self.holes {
@@ -299,7 +302,8 @@ impl Entry {
 }
 
 /// # Errors
-/// [`Kind::Corrupt`] for contents, or a tree, that are given twice: it is not known which counts.
+/// [`Kind::Corrupt`](crate::error::Kind::Corrupt) if the contents or the tree are given twice,
+/// because it is then ambiguous which one is valid.
 fn check_lists(keys: Keys) -> Result<()> {
     for (direct, lists) in [
         (key::CHUNKS, key::CHUNK_LISTS),
@@ -312,14 +316,14 @@ fn check_lists(keys: Keys) -> Result<()> {
     Ok(())
 }
 
-/// Reads names and values in turn.
+/// Reads alternating names and values.
 fn xattrs(reader: &mut Reader<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     (0..reader.pairs()?)
         .map(|_| Ok((reader.bytes()?.to_vec(), reader.bytes()?.to_vec())))
         .collect()
 }
 
-/// Reads offsets and lengths in turn.
+/// Reads alternating offsets and lengths.
 fn holes(reader: &mut Reader<'_>) -> Result<Vec<Range<u64>>> {
     let hole = |start: u64, length: u64| {
         let end = start
@@ -332,7 +336,7 @@ fn holes(reader: &mut Reader<'_>) -> Result<Vec<Range<u64>>> {
         .collect()
 }
 
-/// Reads a depth and ids.
+/// Reads a depth and a list of ids.
 fn lists(reader: &mut Reader<'_>) -> Result<Content> {
     let additions = reader.record(2)?;
     let (depth, ids) = (reader.u32()?, reader.ids()?);
@@ -343,7 +347,7 @@ fn lists(reader: &mut Reader<'_>) -> Result<Content> {
     }
 }
 
-/// Reads three totals.
+/// Reads the totals: files, directories and bytes.
 fn totals(reader: &mut Reader<'_>) -> Result<Totals> {
     let additions = reader.record(3)?;
     let totals = Totals {
@@ -355,7 +359,7 @@ fn totals(reader: &mut Reader<'_>) -> Result<Totals> {
     Ok(totals)
 }
 
-/// How a kind is written.
+/// The code of a kind.
 fn kind_code(kind: FileKind) -> u64 {
     match kind {
         FileKind::File => 0,
