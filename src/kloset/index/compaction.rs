@@ -1,8 +1,8 @@
-//! What happens to records behind the scenes: spilled, merged, saved.
+//! Background work on records: spilling, merging and saving.
 //!
-//! One thread at a time does it, whichever filled the table; the others go on
-//! looking up and filling the next. They wait only if they fill that too, which
-//! bounds memory at two tables.
+//! One thread at a time does this work: the one that filled the table. The other threads continue
+//! to look up records and to fill the next table. They wait only if that table is full too, which
+//! limits the memory use to two tables.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -16,16 +16,16 @@ use super::writer::write_segment;
 use super::{Index, manifest};
 use crate::error::{During, Error, Kind, Result};
 
-/// When a quarter of the numbers is dead everything is merged, so that disk and
-/// memory stay within a third of what the living need.
+/// If a quarter of the pack numbers are dead, everything is merged. So disk and memory use exceed
+/// the requirements of the living packs by at most a third.
 const DEAD_PART: usize = 4;
-/// Below this many it is not worth it.
+/// Minimum number of dead pack numbers for which a merge is worthwhile.
 const DEAD_LEAST: usize = 64;
 
 /// The right to change segments.
 type Turn<'a> = MutexGuard<'a, ()>;
 
-/// Segments with the ordinal of the first record of each.
+/// Segments, each with the ordinal of its first record.
 #[derive(Default)]
 pub(super) struct Segments {
     pub(super) list: Vec<(u64, Arc<Segment>)>,
@@ -48,14 +48,14 @@ impl Segments {
     }
 }
 
-/// What was saved, or nothing if anything is wrong with it.
+/// Restores the saved cache. Returns an empty one if any part of it is damaged.
 pub(super) fn restore(home: &Home) -> (Packs, Segments) {
     read_all(home).unwrap_or_default()
 }
 
 fn read_all(home: &Home) -> Result<(Packs, Segments)> {
-    // Nobody replaces the manifest and deletes segments while we look from one
-    // to the other.
+    // With the lock held, no other process replaces the manifest and deletes segments between
+    // reading the manifest and opening the segments.
     let _lock = home.lock();
     let (packs, names) = manifest::read(home.open_manifest()?)?;
     let mut segments = Vec::with_capacity(names.len());
@@ -72,13 +72,13 @@ fn read_all(home: &Home) -> Result<(Packs, Segments)> {
 }
 
 impl Index {
-    /// Spills the table in memory if it is full, and merges what that makes due.
+    /// Spills the table in memory if it is full, and performs the merges that become due.
     pub(super) fn spill_if_full(&self) -> Result<()> {
         if self.memtable().active_records() < self.spill_records {
             return Ok(());
         }
         let turn = self.turn();
-        // Another thread may have done it while we waited.
+        // Another thread may have spilled the table meanwhile.
         if self.memtable().active_records() < self.spill_records {
             return Ok(());
         }
@@ -86,13 +86,13 @@ impl Index {
         self.merge_what_is_due(&turn)
     }
 
-    /// Moves what is in memory to a segment.
+    /// Writes the records in memory to a segment.
     pub(super) fn spill_now(&self) -> Result<()> {
         let turn = self.turn();
         self.spill(&turn)
     }
 
-    /// Moves the table in memory to a segment. If that fails it stays in memory.
+    /// Writes the table in memory to a segment. If that fails, it stays in memory.
     fn spill(&self, _turn: &Turn<'_>) -> Result<()> {
         let (frozen, fresh) = {
             let mut memtable = self.memtable_mut();
@@ -118,7 +118,7 @@ impl Index {
         }
     }
 
-    /// Makes a new segment visible, complete with filters.
+    /// Loads the filters of a new segment and makes it visible.
     fn publish(&self, segment: Option<Segment>) -> Result<()> {
         let Some(segment) = segment else {
             return Ok(());
@@ -143,8 +143,8 @@ impl Index {
         Ok(())
     }
 
-    /// Makes one segment of those `chosen`, without the records of `dead` packs.
-    /// Says whether it did: a disk too full to merge is no harm, only slower.
+    /// Merges the `chosen` segments into one, without the records of `dead` packs. Returns whether
+    /// it did. If the disk is too full to merge, lookups only become slower.
     fn merge(&self, _turn: &Turn<'_>, chosen: &[usize], dead: &[bool]) -> Result<bool> {
         let (sources, others) = self.split(chosen);
         let is_dead = |pack: u32| dead.get(pack as usize).copied().unwrap_or(false);
@@ -155,7 +155,7 @@ impl Index {
             Err(_) => return Ok(false),
         };
         self.set_segments(others.into_iter().chain(merged.clone()));
-        // Only now, when the filters of the sources are gone.
+        // The filters are loaded only after those of the sources were freed.
         drop(sources);
         if let Some(merged) = merged {
             merged.load_filters().map_err(|cause| self.noticed(cause))?;
@@ -163,7 +163,7 @@ impl Index {
         Ok(true)
     }
 
-    /// The segments `chosen`, and the others.
+    /// Splits the segments into the `chosen` ones and the others.
     fn split(&self, chosen: &[usize]) -> (Vec<Arc<Segment>>, Vec<Arc<Segment>>) {
         let segments = self.segments();
         let numbered = segments.iter().cloned().enumerate();
@@ -175,10 +175,10 @@ impl Index {
         (plain(sources), plain(others))
     }
 
-    /// Merges everything if much of it is dead.
+    /// Spills, and merges all segments if many packs are dead.
     fn drop_dead(&self, turn: &Turn<'_>) -> Result<()> {
-        // Taken before the spill: records of packs dead by now are in the table
-        // or in segments already, so after the merge nothing mentions them.
+        // Determined before the spill. Records of packs that are dead now are in the table or in
+        // segments already, so after the merge no segment refers to these packs.
         let dead = self.packs().dead();
         let count = dead.iter().filter(|dead| **dead).count();
         self.spill(turn)?;
@@ -198,13 +198,15 @@ impl Index {
         packs.shrink();
     }
 
-    /// Makes everything that index objects cover known to the next process.
-    /// Cheap when nothing has changed, and nothing while it is [held](Index::hold). May be called at any time from any thread;
-    /// of several processes the last wins, and the others' work is done again.
+    /// Saves everything that index objects cover for the next process.
+    ///
+    /// This is cheap if nothing has changed, and does nothing while the index is
+    /// [held](Index::hold). It can be called at any time from any thread. If several processes
+    /// save, the last one wins, and the work of the others is repeated later.
     ///
     /// # Errors
-    /// If it could not be written: what was saved before still stands. After
-    /// [`Corrupt`](Kind::Corrupt) the cache should be [cleared](Index::clear).
+    /// If the cache cannot be written, the previously saved one remains valid. After
+    /// [`Corrupt`](Kind::Corrupt), the cache should be [cleared](Index::clear).
     pub fn save(&self) -> Result<()> {
         let turn = self.turn();
         if self.damaged() {
@@ -234,8 +236,8 @@ impl Index {
                 "its directory is full or cannot be written",
             ));
         }
-        // Held while writing, against the rule: a copy would take as much memory
-        // as the packs do, and the write goes to the system's memory.
+        // The lock is held during I/O, against the rule. A copy would use as much memory as the
+        // packs do, and the data is written to the page cache of the system.
         let packs = self.packs();
         let sources = segments.iter().map(|segment| segment.as_ref());
         self.home
@@ -247,8 +249,8 @@ impl Index {
         Ok(())
     }
 
-    /// Drops everything, saved or not: for when the cache is damaged. What index
-    /// objects say has then to be brought in again, all of it.
+    /// Removes everything, saved or not. Used when the cache is damaged. Afterwards the contents of
+    /// all index objects must be added again.
     pub fn clear(&self) {
         let _turn = self.turn();
         self.generation.fetch_add(1, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! Everything that can happen to a cache directory.
+//! Tests every kind of damage to a cache directory.
 
 #[path = "../../../tests/common/prerequisite.rs"]
 mod prerequisite;
@@ -18,7 +18,7 @@ fn tables(names: std::ops::Range<u64>) -> Vec<PackTable> {
         .collect()
 }
 
-/// A saved cache of 30 packs with 90 chunks in two segments.
+/// A saved cache of 30 packs with 90 chunks, in two segments.
 fn saved(directory: &Path) -> Vec<PackTable> {
     for half in 0..2 {
         let index = Index::open(Some(directory));
@@ -43,7 +43,7 @@ fn files(directory: &Path, start: &str) -> Vec<PathBuf> {
     paths.filter(wanted).collect()
 }
 
-/// The index is either right about everything it says, or says it is damaged.
+/// Asserts that all answers of the index are correct, or that it reports damage.
 fn never_lies(directory: &Path, tables: &[PackTable], what: &str) -> bool {
     let index = Index::open(Some(directory));
     let empty = index.covered().is_empty();
@@ -160,7 +160,7 @@ fn of_two_processes_the_last_wins_and_neither_lies() {
     assert!(found(&one, &all) && found(&one, &more) && found(&two, &other));
     let next = Index::open(Some(directory.path()));
     assert!(found(&next, &all) && found(&next, &other) && !next.covers(id(!30)));
-    // The first can still save: nothing it uses was swept away.
+    // The first process can still save: no file that it uses was deleted.
     one.add_object(id(!50), &tables(50..55)).unwrap();
     one.save().unwrap();
     assert!(found(&Index::open(Some(directory.path())), &more));

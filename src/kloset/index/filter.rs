@@ -1,21 +1,21 @@
-//! The filter in front of a group of pages: says "not here" to 255 of 256
-//! strangers, so that most new chunks cost no read at all.
+//! The filter of a group of pages. It answers "not here" for 255 of 256 absent keys, so that most
+//! lookups of new chunks need no read.
 //!
-//! Binary fuse filters (Graf and Lemire, "Binary Fuse Filters: Fast and Smaller
-//! Than Xor Filters", 2022), by the crate `xorf`, with 8-bit fingerprints. They
-//! are built once from all keys, which suits segments that never change.
+//! The filters are binary fuse filters (Graf and Lemire, "Binary Fuse Filters: Fast and Smaller
+//! Than Xor Filters", 2022) from the crate `xorf`, with 8-bit fingerprints. They are built once
+//! from all keys, which suits segments because these never change.
 //!
-//! One filter per group of at most 260,352 records. Building takes 33 bytes a key
-//! while it lasts: 8 MiB for a group, where one filter for 100 million records
-//! would take 3 GB. The price is a little density: 1.156 bytes a key instead of
-//! 1.125. Twice the group would save 0.015 and cost another 8 MiB.
+//! There is one filter per group of at most 260,352 records. Building one needs 33 bytes of memory
+//! per key: 8 MiB for a group, whereas a single filter for 100 million records would need 3 GB. The
+//! cost is a slightly lower density: 1.156 bytes per key instead of 1.125. Groups of twice the size
+//! would save 0.015 bytes per key and need another 8 MiB.
 //!
 //! ```text
 //! seed u64 | segment length u32 | segments' total length u32 | fingerprints | checksum u64
 //! ```
 //!
-//! No fingerprints means a filter that never says no: `xorf` gives up after a
-//! thousand seeds, which we have never seen, and a lookup is then only slower.
+//! Without fingerprints, the filter accepts every key. This happens if `xorf` gives up after a
+//! thousand seeds, which was never observed. Lookups are then only slower.
 
 use xorf::{BinaryFuse8, Descriptor, Filter as _};
 
@@ -24,34 +24,34 @@ use crate::error::{Error, Result};
 
 const HEAD_BYTES: usize = 16;
 const SUM_BYTES: usize = 8;
-/// Three times what the largest group needs; anything longer is not ours.
+/// Maximum size of a filter: three times the size for the largest group. A longer one is damaged.
 pub(super) const MAX_FILTER_BYTES: usize = 1 << 20;
 
-/// Knows which keys are certainly not in a group.
+/// Determines which keys are certainly not in a group.
 pub(super) struct Filter(Option<BinaryFuse8>);
 
 impl Filter {
-    /// A filter that lets `keys` through, which it sorts.
+    /// Builds a filter that accepts `keys`. This sorts and deduplicates `keys`.
     pub(super) fn build(keys: &mut Vec<u64>) -> Filter {
-        // Copies of a chunk share a key, and the construction wants each one once.
+        // Copies of a chunk have the same key, and the construction requires unique keys.
         keys.sort_unstable();
         keys.dedup();
         Filter(BinaryFuse8::try_from(keys.as_slice()).ok())
     }
 
-    /// Whether a record with this key may be in the group.
+    /// Whether the group may contain a record with this key.
     pub(super) fn may_hold(&self, key: u64) -> bool {
         self.0.as_ref().is_none_or(|filter| filter.contains(&key))
     }
 
-    /// How much memory it takes.
+    /// The memory use of the fingerprints, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         self.0
             .as_ref()
             .map_or(0, |filter| filter.fingerprints.len())
     }
 
-    /// The filter as it follows its pages.
+    /// Encodes the filter as it is stored after its pages.
     pub(super) fn encode(&self, seed: u64) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD_BYTES + self.memory_bytes() + SUM_BYTES);
         match &self.0 {
@@ -70,7 +70,7 @@ impl Filter {
         bytes
     }
 
-    /// The reverse of [`Filter::encode`].
+    /// The inverse of [`Filter::encode`].
     pub(super) fn decode(bytes: &[u8], seed: u64) -> Result<Filter> {
         let damaged = || Error::corrupt("the filter of a cached segment is damaged");
         let (body, sum) = bytes
@@ -90,8 +90,9 @@ impl Filter {
     }
 }
 
-/// The head of a filter, if every slot it can point at exists: the crate indexes
-/// without asking, so a wrong head would be a panic at some later lookup.
+/// Decodes the head of a filter. Returns `None` unless every slot that it can address exists: the
+/// crate does not check the range of its indices, so a wrong head would result in a panic in a
+/// later lookup.
 fn descriptor(body: &[u8]) -> Option<Descriptor> {
     let segment_length = u32_at(body, 8);
     let segment_count_length = u32_at(body, 12);

@@ -1,10 +1,10 @@
-//! The index held still, for whoever notes things by ordinal: a collector, whose marks
-//! are one bit a record.
+//! Keeps the ordinals of the index stable for callers that store data by ordinal, such as the
+//! collector, which has one bit per record.
 //!
-//! While it is held no segments are merged, and what is added comes behind what was there, so an
-//! ordinal below [`Held::records`] means the same record until the holder lets go. A cache
-//! that turns out to be damaged is made anew all the same; then [`Held::is_still`] says no, and
-//! whatever was noted means nothing any more.
+//! While the index is held, no segments are merged, and new records are added after the existing
+//! ones. So an ordinal below [`Held::records`] identifies the same record until the holder drops
+//! it. A cache that turns out to be damaged is rebuilt anyway. Then [`Held::is_still`] returns
+//! false, and all data stored by ordinal is invalid.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
@@ -13,22 +13,22 @@ use super::{Found, Index, PackInfo};
 use crate::error::{Error, Kind, Result};
 use crate::util::Id;
 
-/// Pages of a segment that are read at a time when all are.
+/// Number of pages that are read at a time when all pages are read.
 const RUN_PAGES: usize = 16;
 
-/// The right to rely on ordinals.
+/// The right to rely on ordinals, until it is dropped.
 pub struct Held<'a> {
     index: &'a Index,
     generation: u64,
     records: u64,
 }
 
-/// A pack that is in the store, as the index knows it.
+/// A pack that is in the store, with its state in the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NumberedPack {
-    /// Its number: below [`Index::pack_numbers`].
+    /// The number of the pack: below [`Index::pack_numbers`].
     pub number: u32,
-    /// What is known of it.
+    /// Its name, size and kind.
     pub info: PackInfo,
     /// Whether it was [excluded](Index::exclude_packs).
     pub is_excluded: bool,
@@ -43,13 +43,13 @@ impl Drop for Held<'_> {
 }
 
 impl<'a> Held<'a> {
-    /// Above every ordinal that was there when the index was held.
+    /// An upper bound, exclusive, of the ordinals that existed when the index was held or extended.
     pub fn records(&self) -> u64 {
         self.records
     }
 
     /// # Errors
-    /// [`Kind::Unavailable`] if the cache was made anew: ordinals mean other records now.
+    /// [`Kind::Unavailable`] if the cache was rebuilt, so that ordinals identify other records.
     pub fn check(&self) -> Result<()> {
         match self.is_still() {
             true => Ok(()),
@@ -60,19 +60,19 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// Whether ordinals still mean what they meant.
+    /// Whether ordinals still identify the same records.
     pub fn is_still(&self) -> bool {
         self.index.generation.load(Ordering::SeqCst) == self.generation && !self.index.damaged()
     }
 
-    /// Takes in what was added since: its ordinals, too, stay from now on.
+    /// Includes the records that were added since. Their ordinals are stable from now on too.
     pub fn extend(&mut self) -> Result<()> {
         self.index.spill_now()?;
         self.records = self.index.records();
         self.check()
     }
 
-    /// Shows `take` the number of the pack, the ordinal and the length of every record.
+    /// Calls `take` with the pack number, the ordinal and the length of every record.
     ///
     /// # Errors
     /// [`Kind::Corrupt`] if the cache is [damaged](Index::damaged).
@@ -99,10 +99,11 @@ impl<'a> Held<'a> {
 }
 
 impl Index {
-    /// Holds the index still.
+    /// Keeps ordinals stable until the result is dropped.
     ///
     /// # Errors
-    /// If what is in memory cannot be written; it would move when it is written later.
+    /// If the records in memory cannot be written to a segment. A later write would change their
+    /// ordinals.
     pub fn hold(&self) -> Result<Held<'_>> {
         self.holders.fetch_add(1, Ordering::SeqCst);
         let mut held = Held {
@@ -114,7 +115,7 @@ impl Index {
         Ok(held)
     }
 
-    /// As [`Index::lookup`], also in packs that are excluded.
+    /// Does the same as [`Index::lookup`], but includes excluded packs.
     pub fn lookup_in_all(&self, id: &Id) -> Result<Option<Found>> {
         let mut found = None;
         self.each_copy(id, &mut |copy| {
@@ -124,8 +125,8 @@ impl Index {
         Ok(found)
     }
 
-    /// Shows `take` every copy of a chunk, those in packs that are excluded among them, until it
-    /// has seen enough. One may be shown twice.
+    /// Calls `take` with every copy of a chunk, including those in excluded packs, until it breaks.
+    /// A copy can occur twice.
     pub fn each_copy(&self, id: &Id, take: &mut dyn FnMut(Found) -> ControlFlow<()>) -> Result<()> {
         self.search(id, &mut |record, ordinal| {
             let pack = self.packs().present(record.pack);
@@ -139,8 +140,8 @@ impl Index {
         })
     }
 
-    /// Shows `take` the ordinal of every record of a chunk, until it has seen enough, whatever has
-    /// become of the pack. One may be shown twice.
+    /// Calls `take` with the ordinal of every record of a chunk, regardless of the state of its
+    /// pack, until it breaks. An ordinal can occur twice.
     pub fn each_ordinal(
         &self,
         id: &Id,
@@ -149,7 +150,7 @@ impl Index {
         self.search(id, &mut |_, ordinal| take(ordinal))
     }
 
-    /// The packs that are in the store.
+    /// The packs that are in the store, including excluded ones.
     pub fn packs_present(&self) -> impl Iterator<Item = NumberedPack> {
         let packs = move |number| {
             let packs = self.packs();
@@ -163,32 +164,32 @@ impl Index {
         (0..self.pack_numbers()).filter_map(packs)
     }
 
-    /// Above every number of a pack.
+    /// An upper bound, exclusive, of the pack numbers.
     pub fn pack_numbers(&self) -> u32 {
         self.packs().len() as u32
     }
 
-    /// What is known of the pack with this number, though it may be hidden.
+    /// Information about the pack with this number, even if it is hidden.
     pub fn pack_at(&self, number: u32) -> Option<PackInfo> {
         self.packs().alive(number)
     }
 
-    /// The packs that an index object vouches for.
+    /// The packs that an index object covers.
     pub fn packs_of(&self, object: &Id) -> Vec<Id> {
         self.packs().covered_by(object)
     }
 
-    /// The number of a pack whose records are in, though it may be hidden.
+    /// The number of a pack whose records are in the index, even if it is hidden.
     pub fn number_of(&self, pack: &Id) -> Option<u32> {
         self.packs().number(pack)
     }
 
-    /// Says that `pack` was deleted: from now on it is hidden.
+    /// Records that `pack` was deleted. It is hidden from now on.
     pub fn mark_absent(&self, pack: &Id) {
         self.packs_mut().mark_absent(pack);
     }
 
-    /// Whether somebody relies on ordinals.
+    /// Whether a holder relies on ordinals.
     pub(super) fn is_held(&self) -> bool {
         self.holders.load(Ordering::SeqCst) > 0
     }

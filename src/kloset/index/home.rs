@@ -1,20 +1,20 @@
-//! Where the cache's files are: a directory several processes may share, or
-//! nowhere, when it lives in files without names that go away with the process.
+//! The location of the cache files: a directory that several processes can share, or none. Without
+//! a directory, the cache uses unnamed files that disappear with the process.
 //!
 //! ```text
-//! manifest              what the cache consists of; replaced by rename
-//! segment-<16 hex>      sorted records; never changed once named in a manifest
-//! lock                  held for as long as the two are made to agree
+//! manifest              the list of the contents of the cache; replaced by rename
+//! segment-<16 hex>      sorted records; never changed once a manifest lists it
+//! lock                  locked while manifest and segments are made consistent
 //! ```
 //!
-//! Every process holds a shared `flock` on each segment it has open. Whoever has
-//! just replaced the manifest deletes the files it does not name and nobody has
-//! locked: left-overs of processes that died, and segments merged into others.
-//! The system drops a lock with its process, so none can go stale. Where `flock`
-//! does not work, a file may go while another process still wants it: that one
-//! keeps reading what it has open, and the next to find it missing starts empty.
+//! Every process holds a shared `flock` on each segment that it has open. The process that has just
+//! replaced the manifest deletes the files that are neither listed in it nor locked by another
+//! process: files left by processes that died, and segments that were merged. The system releases a
+//! lock when its process ends, so there are no stale locks. Where `flock` does not work, a file may
+//! be deleted while another process needs it. That process continues to read the files it has open,
+//! and the next process that does not find the file starts with an empty cache.
 //!
-//! Knows names and locks; knows nothing of what the files hold.
+//! This module knows about names and locks. It knows nothing about the contents of the files.
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -31,31 +31,32 @@ const MANIFEST: &str = "manifest";
 const LOCK: &str = "lock";
 const SEGMENT: &str = "segment-";
 const DRAFT: &str = "draft-";
-/// No link is followed: the cache may be where others can write.
+/// Symbolic links are not followed, because other users may be able to write to the cache
+/// directory.
 const NOFOLLOW: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits() as i32;
-/// Tried every 20 ms for 5 s; holders need milliseconds, unless they are stopped,
-/// and then going on without costs at most the cache.
+/// Number of attempts to get the lock: one every 20 ms for 5 s. Other processes hold it for
+/// milliseconds, unless they are stopped. Continuing without the lock can at worst lose the cache.
 const LOCK_ATTEMPTS: u32 = 250;
 
-/// The directory, or the lack of one.
+/// The directory, or `None` for unnamed files.
 pub(super) struct Home {
     directory: Option<PathBuf>,
 }
 
-/// A file just made, with a lock on it that keeps other processes from sweeping it.
+/// A new file with a lock that prevents other processes from deleting it.
 pub(super) struct NewFile {
     pub(super) file: File,
     pub(super) name: u64,
-    /// Where it is; `None` if nowhere, so that no manifest can name it.
+    /// The path of the file; `None` if it has no name, in which case no manifest can list it.
     pub(super) path: Option<PathBuf>,
 }
 
 impl Home {
-    /// Uses `directory`, making it where it is missing. One that cannot be made
-    /// is found out when the first file is created.
+    /// Uses `directory`, and creates it if it is missing. If that fails, the error occurs when the
+    /// first file is created.
     pub(super) fn open(directory: Option<&Path>) -> Home {
         if let Some(directory) = directory {
-            // Names of chunks are nobody else's business.
+            // Other users must not see the ids of chunks.
             let _ = DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -66,13 +67,13 @@ impl Home {
         }
     }
 
-    /// Whether what is saved here is found by the next process.
+    /// Whether the next process can find what is saved here.
     pub(super) fn is_kept(&self) -> bool {
         self.directory.is_some()
     }
 
-    /// A new segment: in the directory, or without a name in a temporary
-    /// directory if that cannot be written or is full.
+    /// Creates a file for a new segment. If the directory is not writable or full, this is an
+    /// unnamed file in a temporary directory.
     pub(super) fn create_segment(&self, place: Preference) -> Result<NewFile> {
         if let Preference::Memory = place {
             return in_memory();
@@ -92,7 +93,7 @@ impl Home {
         Err(refused.during("create a temporary file"))
     }
 
-    /// The file of a segment the manifest names, locked against sweeping.
+    /// Opens the file of a segment that the manifest lists, and locks it against deletion.
     pub(super) fn open_segment(&self, name: u64) -> Result<NewFile> {
         let path = self.path(&file_name(SEGMENT, name))?;
         let file = open(&path).during(|| format!("open {}", path.display()))?;
@@ -104,12 +105,12 @@ impl Home {
         })
     }
 
-    /// The manifest, if there is one.
+    /// Opens the manifest.
     pub(super) fn open_manifest(&self) -> Result<File> {
         Ok(open(&self.path(MANIFEST)?)?)
     }
 
-    /// Replaces the manifest by what `write` writes, all or nothing.
+    /// Atomically replaces the manifest by the output of `write`.
     pub(super) fn replace_manifest(
         &self,
         write: impl FnOnce(&mut BufWriter<&File>) -> Result<()>,
@@ -128,15 +129,15 @@ impl Home {
         outcome
     }
 
-    /// Forgets what was saved.
+    /// Deletes the manifest, which discards the saved cache.
     pub(super) fn remove_manifest(&self) {
         if let Ok(path) = self.path(MANIFEST) {
             let _ = fs::remove_file(path);
         }
     }
 
-    /// Deletes the files that `keep` does not name and no process has open. To be
-    /// called with the lock held. What cannot be deleted is left to the next one.
+    /// Deletes the files that `keep` does not list and no process has open. The lock must be held.
+    /// Files that cannot be deleted are left for a later sweep.
     pub(super) fn sweep(&self, keep: &HashSet<u64>) {
         let entries = self
             .directory
@@ -158,7 +159,7 @@ impl Home {
         }
     }
 
-    /// Holds the lock until the file is dropped; `None` where that does not work,
+    /// Locks the cache until the returned file is dropped. Returns `None` if locking does not work
     /// or takes too long.
     pub(super) fn lock(&self) -> Option<File> {
         let path = self.path(LOCK).ok()?;
@@ -190,23 +191,23 @@ impl Home {
     }
 }
 
-/// Where a new segment should go.
+/// The preferred location of a new segment.
 #[derive(Clone, Copy)]
 pub(super) enum Preference {
-    /// To the cache directory, if it takes files at all.
+    /// The cache directory, if it is writable.
     Directory,
-    /// Anywhere but the cache directory, which is full.
+    /// A temporary directory, because the cache directory is full.
     Elsewhere,
-    /// In memory: every disk is full.
+    /// Memory, because every disk is full.
     Memory,
 }
 
-/// `/tmp` is often memory, which is what a file is here to save: last.
+/// `/tmp` is last because it is often in memory, and the file is meant to save memory.
 fn temporary_directories() -> impl Iterator<Item = PathBuf> {
     ["/var/tmp", "/tmp"].into_iter().map(PathBuf::from)
 }
 
-/// A new file under a random name.
+/// Creates a file with a random name.
 fn create(directory: &Path, kind: &str) -> Result<NewFile> {
     let mut name = [0; 8];
     getrandom::fill(&mut name).map_err(|cause| Error::new(Kind::Failed, cause.to_string()))?;
@@ -227,8 +228,8 @@ fn create(directory: &Path, kind: &str) -> Result<NewFile> {
     })
 }
 
-/// A new file in memory. It takes 38 bytes a chunk there, so this is the last resort: on a machine
-/// without a free byte on any disk, maintenance must still be able to free some.
+/// Creates a file in memory. It needs 38 bytes of memory per chunk, so this is the last resort. But
+/// on a machine without free disk space, maintenance must still be able to free some.
 fn in_memory() -> Result<NewFile> {
     let file = memfd_create(c"plakar-index", MemfdFlags::CLOEXEC)?;
     Ok(NewFile {
@@ -238,7 +239,7 @@ fn in_memory() -> Result<NewFile> {
     })
 }
 
-/// Takes the file's name away, so that it goes with the process however that ends.
+/// Deletes the name of the file, so that the file disappears with the process in any case.
 fn unnamed(new: NewFile) -> Result<NewFile> {
     if let Some(path) = &new.path {
         fs::remove_file(path)?;

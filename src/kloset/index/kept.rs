@@ -1,26 +1,27 @@
-//! Pages of segments that stay in memory once they were read and found sound.
+//! Keeps verified pages of segments in memory.
 //!
-//! A run that looks up what it saw last time asks for the same few hundred pages tens
-//! of thousands of times. Keeping them saves a system call and a checksum each. What is
-//! kept is bounded for all segments of the process together, and is the first to come:
-//! ids are spread evenly, so any page is as good as another, and a large index does without.
+//! A command that looks up the same chunks as the last one reads the same few hundred pages tens of
+//! thousands of times. Keeping them saves a system call and a checksum each time. The number of
+//! kept pages is limited for all segments of the process together. The first pages that are read
+//! are kept: ids are distributed evenly, so all pages are equally useful, and a large index works
+//! without kept pages.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::record::Page;
 
-/// 4 MiB: the whole index of 100,000 chunks.
+/// Maximum number of kept pages: 4 MiB, enough for the whole index of 100,000 chunks.
 const LIMIT_PAGES: usize = 1024;
 
-/// How many more pages may be kept.
+/// Number of pages that can still be kept.
 static LEFT: AtomicUsize = AtomicUsize::new(LIMIT_PAGES);
 
 /// The kept pages of one segment.
 pub(super) struct Kept(Vec<OnceLock<Box<Page>>>);
 
 impl Kept {
-    /// None yet, of a segment of so many pages.
+    /// Creates an empty set for a segment of `pages` pages.
     pub(super) fn new(pages: usize) -> Kept {
         Kept(
             (0..pages.min(LIMIT_PAGES))
@@ -34,7 +35,7 @@ impl Kept {
         self.0.get(number)?.get().map(|page| &**page)
     }
 
-    /// Keeps a sound page, if there is room.
+    /// Keeps a verified page, unless the limit is reached.
     pub(super) fn keep(&self, number: usize, page: &Page) {
         let Some(slot) = self.0.get(number) else {
             return;
@@ -43,13 +44,13 @@ impl Kept {
             left.checked_sub(1)
         });
         if room.is_ok() && slot.set(Box::new(*page)).is_err() {
-            // Another thread was faster.
+            // Another thread has kept this page meanwhile.
             LEFT.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-/// Makes room for the pages of other segments.
+/// Frees the share of the limit for the pages of other segments.
 impl Drop for Kept {
     fn drop(&mut self) {
         let kept = self.0.iter().filter(|slot| slot.get().is_some()).count();
@@ -71,7 +72,7 @@ mod tests {
         assert!(kept.get(LIMIT_PAGES + 4).is_none());
         kept.keep(3, &page);
         kept.keep(3, &page);
-        // Tests beside this one may have taken all the room.
+        // Concurrent tests may have reached the limit.
         assert!(kept.get(3).is_none_or(|kept| *kept == page));
     }
 }

@@ -1,5 +1,5 @@
-//! The manifest: what a saved cache consists of. It is written last, whole, and
-//! takes the place of the one before by rename, so the cache changes all at once.
+//! The manifest: the list of the contents of a saved cache. It is written last, as a whole, and
+//! replaces the previous one by rename, so the cache changes atomically.
 //!
 //! ```text
 //! magic      8 bytes, with the version of the format
@@ -10,11 +10,11 @@
 //! checksum   BLAKE3 of all before it, 32 bytes
 //! ```
 //!
-//! Nothing is synced. After a power cut the manifest may be torn, or name
-//! segments whose bytes never reached the disk: checksums tell, and the cache
-//! starts empty, which costs time and never data.
+//! Files are not synced. After a power failure, the manifest may be incomplete, or list segments
+//! whose bytes never reached the disk. Checksums detect this, and the cache starts empty. This
+//! costs time, but never data.
 //!
-//! Read and written as a stream: at a million packs it is 37 MB.
+//! The manifest is read and written as a stream. With a million packs it has 37 MB.
 
 use std::io::{BufReader, BufWriter, Read, Write};
 
@@ -25,12 +25,13 @@ use crate::error::{Error, Result};
 use crate::format::pack_table::PackKind;
 use crate::util::Id;
 
-/// The last digit is the version: another one is another format, and not read.
+/// The last digit is the version. Other versions are not read.
 const MAGIC: &[u8; 8] = b"PLKIDX01";
-/// No cache comes near: tiers times fan-in. A bound for what a file may ask for.
+/// Maximum number of segments that a manifest can list. A valid cache never reaches it: it has at
+/// most the number of tiers times the fan-in.
 const MAX_SEGMENTS: u32 = 1 << 16;
 
-/// A segment as the manifest names it.
+/// A segment as the manifest lists it.
 pub(super) struct SegmentName {
     pub(super) name: u64,
     pub(super) records: u64,
@@ -71,8 +72,7 @@ pub(super) fn write<'a>(
 /// Reads a manifest.
 ///
 /// # Errors
-/// [`Corrupt`](crate::error::Kind::Corrupt) if it is not, to the last byte, what
-/// [`write`] wrote.
+/// [`Corrupt`](crate::error::Kind::Corrupt) unless every byte is what [`write`] wrote.
 pub(super) fn read(from: impl Read) -> Result<(Packs, Vec<SegmentName>)> {
     let mut from = Summed {
         inner: BufReader::new(from),
@@ -91,7 +91,7 @@ pub(super) fn read(from: impl Read) -> Result<(Packs, Vec<SegmentName>)> {
 }
 
 fn read_contents(from: &mut impl Read, counts: [u32; 3]) -> Result<(Packs, Vec<SegmentName>)> {
-    // Memory is taken as the file goes on, never because a count says so.
+    // Memory is allocated while the file is read, never in advance according to a count.
     let mut packs = Packs::default();
     let [slots, segments, objects] = counts;
     for _ in 0..slots {
@@ -198,7 +198,7 @@ fn damaged() -> Error {
     Error::corrupt("the manifest of the index cache is damaged")
 }
 
-/// Hashes what passes through.
+/// Hashes the bytes that are read or written through it.
 struct Summed<T> {
     inner: T,
     hasher: blake3::Hasher,

@@ -1,12 +1,12 @@
 //! The newest records, in memory until there are enough for a segment.
 //!
-//! When it is full the table is frozen: it stays visible while it is written,
-//! new records go to a fresh one, and it is let go once the segment is visible.
-//! So a record is always in the table, the frozen table or a segment, and
-//! somebody who looks in that order never misses one.
+//! When the table is full, it is frozen. It stays visible while it is written, and new records go
+//! to a new table. The frozen table is dropped when the segment is visible. So every record is
+//! always in the table, in the frozen table or in a segment, and a search in this order never
+//! misses one.
 //!
-//! Each record is numbered in order of arrival, which is what makes its ordinal
-//! stable while others only look.
+//! Records are numbered in order of arrival, which makes their ordinals stable as long as the index
+//! is only read.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -14,14 +14,14 @@ use std::sync::Arc;
 
 use super::record::{Prefix, Record};
 
-/// Records by order, with their number of arrival. A sorted map finds all copies
-/// of a chunk as one range and is written as it stands.
+/// Sorted records with their number of arrival. In a sorted map, all copies of a chunk are one
+/// range, and a segment is written in the order of the map.
 pub(super) type Table = BTreeMap<Record, u32>;
 
-/// What a record takes in a sorted map whose nodes are two thirds full.
+/// Memory use per record in a sorted map whose nodes are two thirds full.
 const RECORD_MEMORY_BYTES: usize = 64;
 
-/// The table and, while it is being written, the one before it.
+/// The active table and, while it is being written, the frozen one.
 #[derive(Default)]
 pub(super) struct Memtable {
     active: Table,
@@ -29,18 +29,18 @@ pub(super) struct Memtable {
 }
 
 impl Memtable {
-    /// Adds a record; one that is there already is not added again.
+    /// Adds a record, unless it exists.
     pub(super) fn insert(&mut self, record: Record) {
         let number = self.active.len() as u32;
         self.active.entry(record).or_insert(number);
     }
 
-    /// How many records a segment made now would have.
+    /// Number of records that a segment created now would have.
     pub(super) fn active_records(&self) -> usize {
         self.active.len()
     }
 
-    /// How many records there are.
+    /// Number of records in both tables.
     pub(super) fn records(&self) -> u64 {
         (self.active.len() + self.frozen_records()) as u64
     }
@@ -49,7 +49,7 @@ impl Memtable {
         self.frozen.as_ref().map_or(0, |frozen| frozen.len())
     }
 
-    /// Shows `take` every record of `prefix` with its number, until it has seen enough.
+    /// Calls `take` with every record with this `prefix` and its number, until it breaks.
     pub(super) fn find(
         &self,
         prefix: Prefix,
@@ -70,8 +70,8 @@ impl Memtable {
         ControlFlow::Continue(())
     }
 
-    /// Freezes what there is, for writing; `None` if that is nothing. Must not be
-    /// called again before [`Memtable::thaw`] or [`Memtable::release`].
+    /// Freezes the active table for writing. Returns `None` if it is empty. Must not be called
+    /// again before [`Memtable::thaw`] or [`Memtable::release`].
     pub(super) fn freeze(&mut self) -> Option<Arc<Table>> {
         if self.active.is_empty() {
             return None;
@@ -81,12 +81,12 @@ impl Memtable {
         Some(frozen)
     }
 
-    /// The frozen records are in a segment now.
+    /// Drops the frozen table. Its records must be in a visible segment.
     pub(super) fn release(&mut self) {
         self.frozen = None;
     }
 
-    /// The frozen records could not be written: they go on living here.
+    /// Makes the frozen table active again, because it could not be written.
     pub(super) fn thaw(&mut self) {
         let frozen = self
             .frozen
@@ -97,13 +97,13 @@ impl Memtable {
         newer.into_keys().for_each(|record| self.insert(record));
     }
 
-    /// Lets go of everything.
+    /// Removes all records.
     pub(super) fn clear(&mut self) {
         self.active.clear();
         self.frozen = None;
     }
 
-    /// About how much memory the records take.
+    /// The approximate memory use of the records, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         self.records() as usize * RECORD_MEMORY_BYTES
     }

@@ -1,13 +1,13 @@
-//! Merging segments: when, and how.
+//! Merges segments, and chooses which ones to merge.
 //!
-//! Size-tiered, after the log-structured merge tree (O'Neil et al., 1996): four
-//! segments of like size become one. A record is rewritten once a tier, so log4
-//! of their number in spills: five times for 64 million. There are at most three
-//! segments a tier, so a lookup asks about fifteen filters then. Larger steps
-//! would rewrite less and ask more: looking up is what a backup does most.
+//! The strategy is size-tiered, like the log-structured merge tree (O'Neil et al., 1996): four
+//! segments of similar size become one. A record is rewritten once per tier, that is log4 of the
+//! number of spills: five times for 64 million records. There are at most three segments per tier,
+//! so a lookup then queries about fifteen filters. A larger fan-in would rewrite less and query
+//! more filters, and lookups are the most frequent operation of a backup.
 //!
-//! A merge reads runs of 16 pages (64 KiB) from each source and drops the records
-//! of dead packs. It knows packs by number only.
+//! A merge reads runs of 16 pages (64 KiB) from each source, and drops the records of dead packs.
+//! It identifies packs only by number.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,13 +18,13 @@ use super::segment::Segment;
 use super::writer::SegmentWriter;
 use crate::error::Result;
 
-/// How many segments of one tier are merged.
+/// Number of segments of one tier that are merged into one.
 const FAN_IN: usize = 4;
-/// Pages a source has in memory.
+/// Number of pages of each source in memory.
 const RUN_PAGES: usize = 16;
 
-/// Which of the segments with these numbers of records should become one now, if
-/// any; `spill` is how many a full table in memory has.
+/// Chooses the segments to merge now, if any. `records` are the sizes of the segments; `spill` is
+/// the number of records in a full memory table.
 pub(super) fn choose(records: &[u64], spill: u64) -> Option<Vec<usize>> {
     let tier = |records: u64| {
         (records / spill.max(1))
@@ -41,8 +41,8 @@ pub(super) fn choose(records: &[u64], spill: u64) -> Option<Vec<usize>> {
         .find(|members: &Vec<usize>| members.len() >= FAN_IN)
 }
 
-/// Pushes the records of all `sources` in order, but for those of packs that
-/// `is_dead`, and each only once.
+/// Pushes the records of all `sources` in order and without duplicates, except those of packs for
+/// which `is_dead` returns true.
 pub(super) fn merge(
     sources: &[Arc<Segment>],
     is_dead: impl Fn(u32) -> bool,
@@ -64,7 +64,7 @@ pub(super) fn merge(
     Ok(())
 }
 
-/// Walks through a segment.
+/// Reads the records of a segment in order.
 struct Cursor<'a> {
     segment: &'a Segment,
     next_page: usize,

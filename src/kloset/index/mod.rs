@@ -1,11 +1,11 @@
-//! The index: where each chunk is. A cache, on this machine, of what the store's
-//! index objects say, and of what this process has stored since.
+//! The index: the location of each chunk. It is a local cache of the contents of the index objects
+//! of a store, and of the packs that this process has stored since.
 //!
-//! **Bounded memory.** At most 2 bytes a chunk, whatever the store holds: 1.16 of
-//! filter, 0.04 of fences, and 41 bytes a pack, which at 57 chunks a pack (16 MiB
-//! of chunks that do not compress) is 0.72. The rest is 38 bytes a chunk on disk.
-//! On top come up to two tables of 64 Ki records (4 MiB each) while chunks are
-//! being added, and 8 MiB while a filter is built.
+//! **Bounded memory.** At most 2 bytes per chunk, regardless of the size of the store: 1.16 for
+//! filters, 0.04 for fences, and 41 bytes per pack. A pack of 16 MiB with incompressible chunks has
+//! 57 chunks, so this is 0.72 bytes per chunk. The rest, 38 bytes per chunk, is on disk. In
+//! addition, adding chunks needs up to two tables of 64 Ki records (4 MiB each), and building a
+//! filter needs 8 MiB.
 //!
 //! ```text
 //! insert, add_object -> memtable -- full --> segment -- four of a size --> larger segment
@@ -13,21 +13,21 @@
 //! save               -> manifest: which segments, which packs, which index objects
 //! ```
 //!
-//! **What may be believed.** A record counts only while its pack is alive: covered
-//! by an index object known to be in the store, or stored by this process. Packs
-//! this process stored but no index object covers are saved as dead, since it may
-//! die before publishing. So a stale cache may know too little, never too much;
-//! packs someone deleted by hand are hidden by [`Index::presume_absent`].
+//! **Validity.** A record is valid only while its pack is alive: covered by an index object that is
+//! known to be in the store, or stored by this process. A pack that this process stored is saved as
+//! dead until an index object covers it, because the process may end before it publishes one. So an
+//! outdated cache can have too few records, but never too many. Packs that were deleted by hand are
+//! hidden by [`Index::presume_absent`].
 //!
-//! **Damage.** What is read at opening is verified then, and a cache that fails is
-//! not used; pages are verified when read, and then [`Index::damaged`] says so and
-//! the call returns [`Corrupt`](crate::error::Kind::Corrupt). The caller clears
-//! the cache and brings everything in again. Deleting it costs time, never data.
+//! **Damage.** Data that is read when the cache is opened is verified then, and a damaged cache is
+//! not used. Pages are verified when they are read. If one is damaged, [`Index::damaged`] returns
+//! true and the call returns [`Corrupt`](crate::error::Kind::Corrupt). The caller then clears the
+//! cache and adds everything again. Deleting the cache costs time, but never data.
 //!
-//! **Sharing.** Any number of processes may use one directory. Each works on
-//! its own view; the last to save wins.
+//! **Sharing.** Any number of processes can use one directory. Each has its own view; the last one
+//! that saves wins.
 //!
-//! It must not know how index objects are stored, sealed or published.
+//! This module must not depend on how index objects are stored, sealed or published.
 
 mod filter;
 mod held;
@@ -67,58 +67,58 @@ use crate::format::pack_table::{PACK_HEADER_BYTES, PackKind, PackTable};
 use crate::kloset::index::compaction::Segments;
 use crate::util::Id;
 
-/// Records in memory before they become a segment: 4 MiB, and 16 GB of chunks, so
-/// an ordinary backup spills once, when it saves.
+/// Number of records in memory at which they become a segment: 4 MiB of memory, and 16 GB of
+/// chunks. So a typical backup writes one segment, when it saves.
 const SPILL_RECORDS: usize = 1 << 16;
 
-/// Where one copy of a chunk is.
+/// The location of one copy of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
-    /// The pack's name.
+    /// The name of the pack.
     pub pack: Id,
-    /// Where its sealed block begins in the pack.
+    /// Offset of the sealed block in the pack.
     pub block_offset: u32,
     /// Length of the sealed block.
     pub sealed_bytes: u32,
-    /// Where the chunk begins in the plain bytes of the block.
+    /// Offset of the chunk in the plain bytes of the block.
     pub start: u32,
     /// Length of the chunk.
     pub length: u32,
 }
 
-/// What [`Index::lookup`] found.
+/// The result of [`Index::lookup`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Where the chunk is.
+    /// The location of the chunk.
     pub place: Place,
-    /// The number of this record, below [`Index::records`]; the same at each
-    /// lookup until something is added, saved or cleared. For bitmaps.
+    /// The number of this record, below [`Index::records`]. Used to index bitmaps. It is stable
+    /// until records are added, or the index is saved or cleared.
     pub ordinal: u64,
 }
 
-/// Whether the index knows a pack.
+/// Whether the index contains a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// Its records are in.
+    /// The index contains its records.
     Yes,
-    /// They are not: no index object that was read tells of it.
+    /// The index does not contain them: no index object that was read lists the pack.
     No,
 }
 
 /// A pack that chunks can be read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PackInfo {
-    /// Its name.
+    /// The name of the pack.
     pub id: Id,
-    /// Length of the whole object, below 4 GiB.
+    /// Size of the whole object, below 4 GiB.
     pub size_bytes: u64,
-    /// What it was filled with.
+    /// The kind of data in the pack.
     pub kind: PackKind,
 }
 
-/// Where each chunk is. All calls may be made from several threads at once.
+/// The location of each chunk. All calls can be made concurrently from several threads.
 ///
-/// Locks are taken in the order turn, memtable, packs, segments.
+/// Locks are acquired in the order turn, memtable, packs, segments.
 pub struct Index {
     home: Home,
     spill_records: usize,
@@ -128,17 +128,18 @@ pub struct Index {
     segments: RwLock<Arc<Segments>>,
     changed: AtomicBool,
     damaged: AtomicBool,
-    /// How often it was cleared.
+    /// Number of times the index was cleared.
     generation: AtomicU64,
-    /// How many rely on ordinals.
+    /// Number of holders that rely on ordinals.
     holders: AtomicUsize,
 }
 
 impl Index {
-    /// Opens the cache in `directory`, which is made if it is missing. Starts empty
-    /// if there is none, or it is damaged, or of another version. Without a
-    /// directory, or where it cannot be written, the cache lives in temporary
-    /// files without names.
+    /// Opens the cache in `directory`, and creates the directory if it is missing.
+    ///
+    /// The index starts empty if there is no cache, or the cache is damaged or has another version.
+    /// Without a directory, or if the directory is not writable, the cache uses unnamed temporary
+    /// files.
     pub fn open(directory: Option<&Path>) -> Index {
         Index::open_with(directory, SPILL_RECORDS)
     }
@@ -160,28 +161,28 @@ impl Index {
         }
     }
 
-    /// Whether a call has met damage since the cache was opened or cleared.
+    /// Whether a call found damage since the cache was opened or cleared.
     pub fn damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    /// The index objects whose contents are in.
+    /// The index objects whose contents are in the index.
     pub fn covered(&self) -> HashSet<Id> {
         self.packs().objects().copied().collect()
     }
 
-    /// Whether the contents of this index object are in.
+    /// Whether the contents of this index object are in the index.
     pub fn covers(&self, object: Id) -> bool {
         self.packs().covers(&object)
     }
 
-    /// Brings in what an index object says. Packs that are known already are only
-    /// marked as covered by it too. May be repeated.
+    /// Adds the contents of an index object. Packs that are in the index already are only recorded
+    /// as covered by this object too. Can be repeated.
     ///
     /// # Errors
-    /// [`Corrupt`](Kind::Corrupt) for tables that cannot be, and then nothing is
-    /// brought in (or if the cache turns out [damaged](Index::damaged)). If
-    /// records cannot be written the object does not count as covered.
+    /// [`Corrupt`](Kind::Corrupt) if the tables are impossible, in which case nothing is added, or
+    /// if the cache turns out to be [damaged](Index::damaged). If the records cannot be written,
+    /// the object does not count as covered.
     pub fn add_object(&self, object: Id, tables: &[PackTable]) -> Result<()> {
         tables.iter().try_for_each(check)?;
         let numbers = tables
@@ -193,19 +194,19 @@ impl Index {
         Ok(())
     }
 
-    /// Brings in a pack this process has just stored. It counts until the process
-    /// ends, and for longer once an index object covers it.
+    /// Adds a pack that this process has just stored. It is valid until the process ends. It
+    /// remains valid longer if an index object covers it.
     ///
     /// # Errors
-    /// As [`Index::add_object`]. If records cannot be written they stay in memory
-    /// and are found, so the caller may go on as long as that is acceptable.
+    /// As [`Index::add_object`]. If the records cannot be written, they stay in memory and lookups
+    /// find them, so the caller can continue as long as the memory use is acceptable.
     pub fn insert(&self, table: &PackTable) -> Result<()> {
         check(table)?;
         self.add(table).map(|_| ())
     }
 
-    /// Says that `object` was published and covers `packs`, whose records are in
-    /// already. If one is not, nothing happens: [`Index::add_object`] is due later.
+    /// Records that `object` was published and covers `packs`, whose records must be in the index.
+    /// If a pack is missing, this does nothing, and [`Index::add_object`] must be called later.
     pub fn cover(&self, object: Id, packs: &[Id]) {
         let mut known = self.packs_mut();
         if let Some(numbers) = packs.iter().map(|pack| known.number(pack)).collect() {
@@ -214,28 +215,30 @@ impl Index {
         }
     }
 
-    /// Forgets all index objects but `live`, those the store has now. Packs that
-    /// nothing else covers are never returned again. Better called after new
-    /// objects were added: packs these cover too need not be brought in again.
+    /// Removes all index objects except `live`, the ones that the store currently has. Packs that
+    /// no other object covers are no longer found.
+    ///
+    /// Call this after new objects were added, so that packs covered by a new object too need not
+    /// be added again.
     pub fn retain_objects(&self, live: &HashSet<Id>) {
         if self.packs_mut().retain_objects(live) {
             self.changed.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Hides the packs known now, in this process only, until [`Index::mark_present`] says
-    /// of each that it is there. Those of which it does not were deleted by hand.
+    /// Hides all packs in this process until [`Index::mark_present`] confirms that they exist.
+    /// Packs that it does not confirm were deleted by hand.
     pub fn presume_absent(&self) {
         self.packs_mut().presume_absent();
     }
 
-    /// Says that a pack of this size is in the store. If it has another size in the index it
-    /// lost its end, and stays hidden.
+    /// Records that a pack of this size is in the store. If the index has a different size, the
+    /// pack was truncated, and stays hidden.
     pub fn mark_present(&self, pack: &Id, size_bytes: u64) -> Known {
         self.packs_mut().mark_present(pack, size_bytes)
     }
 
-    /// Whether the records of the pack are in, though it may be hidden.
+    /// Whether the index contains the records of the pack. The pack may be hidden.
     pub fn knows(&self, pack: &Id) -> Known {
         match self.packs().number(pack) {
             Some(_) => Known::Yes,
@@ -243,18 +246,19 @@ impl Index {
         }
     }
 
-    /// What is known of the pack, unless it is hidden.
+    /// Information about the pack, or `None` if it is unknown or hidden.
     pub fn pack(&self, pack: &Id) -> Option<PackInfo> {
         let packs = self.packs();
         packs.visible(packs.number(pack)?)
     }
 
-    /// Hides `packs` in this process, from now on: they are condemned.
+    /// Hides `packs` in this process from now on, because they are condemned or damaged.
     pub fn exclude_packs(&self, packs: &HashSet<Id>) {
         self.packs_mut().exclude(packs);
     }
 
-    /// Finds a chunk. Mostly costs no read if there is none, and one if there is.
+    /// Finds a chunk. Usually this needs no read if the chunk does not exist, and one read if it
+    /// does.
     ///
     /// # Errors
     /// [`Corrupt`](Kind::Corrupt) if the cache is [damaged](Index::damaged).
@@ -270,16 +274,16 @@ impl Index {
         Ok(found)
     }
 
-    /// Whether there is such a chunk. Fails as [`Index::lookup`].
+    /// Whether the chunk exists. Errors are those of [`Index::lookup`].
     pub fn contains(&self, id: &Id) -> Result<bool> {
         Ok(self.lookup(id)?.is_some())
     }
 
-    /// All copies of a chunk. Fails as [`Index::lookup`].
+    /// The locations of all copies of a chunk. Errors are those of [`Index::lookup`].
     pub fn places(&self, id: &Id) -> Result<Vec<Place>> {
         let mut places = Vec::new();
         self.search(id, &mut |record, _| {
-            // A record on its way from memory to a segment is seen in both.
+            // A record that is being moved from memory to a segment is found in both.
             places.extend(self.place(&record).filter(|place| !places.contains(place)));
             ControlFlow::Continue(())
         })?;
@@ -288,7 +292,7 @@ impl Index {
 
     fn search(&self, id: &Id, take: &mut dyn FnMut(Record, u64) -> ControlFlow<()>) -> Result<()> {
         let prefix = prefix_of(id);
-        // Memory first: records move from there to segments, never back.
+        // Memory is searched first, because records move from memory to segments, never back.
         let base = self.segments().records;
         if self
             .memtable()
@@ -311,7 +315,7 @@ impl Index {
         Some(record.place_in(pack))
     }
 
-    /// Remembers that an error means a damaged cache.
+    /// Records that the cache is damaged if the error is `Corrupt`.
     fn noticed(&self, cause: Error) -> Error {
         if cause.kind() == Kind::Corrupt {
             self.damaged.store(true, Ordering::Relaxed);
@@ -319,10 +323,10 @@ impl Index {
         cause.during("index cache")
     }
 
-    /// Adds the records of a pack, unless they are in, and returns its number.
+    /// Adds the records of a pack, unless they exist, and returns its number.
     fn add(&self, table: &PackTable) -> Result<u32> {
         let number = {
-            // Held until all records are in, so that no spill sees half a pack.
+            // Locked until all records are added, so that a spill never writes only part of a pack.
             let mut memtable = self.memtable_mut();
             let mut packs = self.packs_mut();
             if let Some(number) = packs.number(&table.pack) {
@@ -338,18 +342,19 @@ impl Index {
         Ok(number)
     }
 
-    /// Above every ordinal a lookup can return now.
+    /// An upper bound, exclusive, of the ordinals that lookups can return now.
     pub fn records(&self) -> u64 {
         self.segments().records + self.memtable().records()
     }
 
-    /// The packs chunks may be found in.
+    /// The packs in which lookups can find chunks.
     pub fn packs_in_use(&self) -> impl Iterator<Item = PackInfo> {
         let numbers = 0..self.packs().len() as u32;
         numbers.filter_map(|number| self.packs().visible(number))
     }
 
-    /// Their numbers, in ascending order. A pack that goes and comes back has another.
+    /// Their numbers in ascending order. A pack that is removed and added again gets a different
+    /// number.
     pub fn numbers_in_use(&self) -> Vec<u32> {
         let packs = self.packs();
         let numbers = 0..packs.len() as u32;
@@ -358,14 +363,14 @@ impl Index {
             .collect()
     }
 
-    /// About how much memory the index takes now.
+    /// The approximate memory use of the index, in bytes.
     pub fn memory_bytes(&self) -> usize {
         let segments: usize = self.segments().iter().map(|s| s.memory_bytes()).sum();
         let packs = self.packs().memory_bytes();
         segments + packs + self.memtable().memory_bytes()
     }
 
-    /// How many pages were read from the segments there are now.
+    /// Number of pages that were read from the current segments.
     pub fn page_reads(&self) -> u64 {
         self.segments()
             .iter()
@@ -385,8 +390,8 @@ impl Index {
         Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    // A panic elsewhere leaves at worst a cache that knows too little, so a
-    // poisoned lock is no reason for another.
+    // A panic in another thread leaves at worst a cache with too few records, so a poisoned lock is
+    // not a reason to panic.
 
     fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
@@ -411,7 +416,8 @@ impl Index {
     }
 }
 
-/// Refuses a table whose offsets do not fit a record, or a pack its own size.
+/// Refuses a table whose offsets do not fit into a record, or whose blocks exceed the size of the
+/// pack.
 fn check(table: &PackTable) -> Result<()> {
     let blocks: u64 = table
         .blocks
@@ -440,7 +446,7 @@ fn check(table: &PackTable) -> Result<()> {
     )))
 }
 
-/// The records of a pack known by `number`.
+/// Calls `take` with every record of the pack with this `number`.
 fn each_record(table: &PackTable, number: u32, mut take: impl FnMut(Record)) {
     let mut block_offset = PACK_HEADER_BYTES;
     for block in &table.blocks {

@@ -1,4 +1,4 @@
-//! The index against a plain map, through spills, merges and reopening.
+//! Compares the index with a simple map through spills, merges and reopening.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -8,7 +8,7 @@ use super::{Index, Known, PackInfo, Place};
 use crate::format::pack_table::PackTable;
 use crate::util::Id;
 
-/// What the index should know: the objects saved and not, and their packs.
+/// The expected contents of the index: the saved and unsaved objects, and their packs.
 #[derive(Default)]
 struct Model {
     objects: HashMap<Id, Vec<PackTable>>,
@@ -48,7 +48,7 @@ impl Model {
     }
 }
 
-/// Up to twelve packs with up to sixty chunks each, some of them met before.
+/// Up to twelve packs with up to sixty chunks each, some of which exist already.
 fn random_packs(random: &mut Random, chunks: u64) -> Vec<PackTable> {
     let count = 1 + random.below(12);
     let chunk = |random: &mut Random| random.below(chunks);
@@ -100,7 +100,7 @@ fn it_knows_what_a_map_knows() {
                     index.save().unwrap();
                     saved += 1;
                     drop(std::mem::replace(&mut index, reopen(directory.path())));
-                    // What was not covered may never have been published.
+                    // Packs that are not covered may never have been published.
                     model.own.clear();
                 }
             }
@@ -187,7 +187,7 @@ fn the_dead_leave_the_disk() {
     );
     let again = reopen(directory.path());
     assert_eq!(again.packs_in_use().count(), 20);
-    // Numbers of the dead are reused; nothing may show through.
+    // Numbers of dead packs are reused. Old records must not become visible.
     again.add_object(id(77), &[pack(5000, &[1])]).unwrap();
     assert_eq!(again.places(&id(1)).unwrap().len(), 3);
     assert!(!again.contains(&id(5001)).unwrap());

@@ -1,16 +1,15 @@
-//! The packs records point into, by number; and the index objects that vouch for
-//! them.
+//! The packs that records refer to by number, and the index objects that cover them.
 //!
-//! A pack in memory takes 41 bytes (id 32, size 4, state 1, order 4). A pack of
-//! 16 MiB has 57 chunks when they are large and do not compress, usually far
-//! more, so that is 0.72 bytes a chunk at worst; filters take 1.16 and fences
-//! 0.04. The arrays grow by a sixteenth, since doubling would waste as much again.
+//! A pack needs 41 bytes of memory (id 32, size 4, state 1, order 4). A pack of 16 MiB has 57
+//! chunks if they are large and incompressible, and usually far more. So this is at most 0.72 bytes
+//! per chunk; filters need 1.16 and fences 0.04. The arrays grow by a sixteenth, because doubling
+//! them would waste as much memory again.
 //!
-//! A pack is *alive* while an index object covers it or this process stored it. A
-//! dead one stays dead: if it comes back it gets a new number, so records left
-//! over under the old one can never be taken for new ones. A number is free for
-//! reuse once no segment mentions it, and is reused by the next process only: in
-//! this one a lookup under way may still hold a record with the old meaning.
+//! A pack is *alive* while an index object covers it or this process stored it. A dead pack stays
+//! dead. If it is added again, it gets a new number, so remaining records with the old number
+//! cannot be mistaken for new ones. A number can be reused when no segment refers to it, but only
+//! by the next process. In this process, a concurrent lookup may still hold a record with the old
+//! meaning of the number.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,21 +19,21 @@ use crate::util::Id;
 
 const ALIVE: u8 = 1;
 const TREE: u8 = 2;
-/// Vouched for by an index object.
+/// Covered by an index object.
 const COVERED: u8 = 4;
-/// Stored by this process.
+/// Stored by this process, and not covered yet.
 const OWN: u8 = 8;
-/// Known to be gone from the store.
+/// Known to be missing from the store or truncated.
 const ABSENT: u8 = 16;
-/// Condemned.
+/// Condemned, or hidden by the caller for another reason.
 const EXCLUDED: u8 = 32;
-/// No segment mentions it.
+/// No segment refers to it.
 const FREE: u8 = 64;
 /// Its records may still be in memory only.
 const FRESH: u8 = 128;
 
-/// How many packs may wait in the map before they are sorted in: few enough to
-/// cost nothing, enough that a rebuild seldom sorts.
+/// Maximum number of packs in the map before they are sorted into the order: few enough to cost
+/// little memory, and enough that a rebuild rarely sorts.
 const RECENT_PACKS: usize = 1024;
 
 /// All packs, by number.
@@ -43,32 +42,32 @@ pub(super) struct Packs {
     ids: Vec<Id>,
     sizes: Vec<u32>,
     states: Vec<u8>,
-    /// Numbers in the order of their ids, alive when they were sorted.
+    /// Pack numbers in the order of their ids. They were alive when they were sorted.
     sorted: Vec<u32>,
-    /// Living packs that are not in `sorted`, or not there as living.
+    /// Living packs that are not in `sorted`, or only under a dead number.
     recent: HashMap<Id, u32>,
-    /// Numbers nobody mentions, when this process started.
+    /// Numbers that no segment referred to when this process started.
     reusable: Vec<u32>,
     covers: HashMap<Id, Vec<Run>>,
-    /// Those marked so.
+    /// The numbers with the state `FRESH`.
     fresh: Vec<u32>,
     excluded: HashSet<Id>,
 }
 
-/// Consecutive numbers. An index object's packs mostly are: 8 bytes for all of
-/// them instead of 4 for each.
+/// A run of consecutive numbers. The packs of an index object mostly have consecutive numbers, so
+/// they need 8 bytes together instead of 4 bytes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) first: u32,
     pub(super) count: u32,
 }
 
-/// What a manifest says about one number.
+/// The state of one number in a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Slot {
-    /// No segment mentions it.
+    /// No segment refers to it.
     Free,
-    /// Segments mention it, but its records mean nothing.
+    /// Segments refer to it, but its records are invalid.
     Dead,
     /// Covered by an index object.
     Live(PackInfo),
@@ -79,7 +78,7 @@ impl Packs {
     pub(super) fn number(&self, id: &Id) -> Option<u32> {
         let by_order = || {
             let order = |number: &u32| self.ids[*number as usize].cmp(id);
-            // Several numbers may have had this id; at most one is alive.
+            // Several numbers may have had this id. At most one of them is alive.
             let first = self.sorted.partition_point(|number| order(number).is_lt());
             let same = self.sorted[first..]
                 .iter()
@@ -89,8 +88,8 @@ impl Packs {
         self.recent.get(id).copied().or_else(by_order)
     }
 
-    /// A number for a pack that has none. The pack counts as this process's own
-    /// until [`Packs::cover`] says otherwise.
+    /// Assigns a number to a pack that has none. The pack counts as stored by this process until
+    /// [`Packs::cover`] is called.
     pub(super) fn allot(&mut self, table: &PackTable, size_bytes: u32) -> u32 {
         let tree = if table.kind == PackKind::Tree {
             TREE
@@ -110,7 +109,7 @@ impl Packs {
     }
 
     fn place(&mut self, id: Id, size_bytes: u32, state: u8) -> u32 {
-        // Only living packs are in the order, so a free number is not there yet.
+        // The order contains only living packs, so a reused number is not in it yet.
         if let Some(number) = self.reusable.pop() {
             let at = number as usize;
             (self.ids[at], self.sizes[at], self.states[at]) = (id, size_bytes, state);
@@ -122,7 +121,7 @@ impl Packs {
         (self.ids.len() - 1) as u32
     }
 
-    /// Sorts the recent packs in among the others.
+    /// Sorts the recent packs into the order.
     pub(super) fn settle(&mut self) {
         if !self.recent.is_empty() {
             self.recent = HashMap::new();
@@ -130,7 +129,7 @@ impl Packs {
         }
     }
 
-    /// Gives back what the arrays have in hand for growing.
+    /// Frees the unused capacity of the arrays.
     pub(super) fn shrink(&mut self) {
         self.ids.shrink_to_fit();
         self.sizes.shrink_to_fit();
@@ -148,8 +147,8 @@ impl Packs {
         self.sorted = sorted;
     }
 
-    /// Says that `object` vouches for the packs with these numbers, unless one of
-    /// them has died: then the object's contents are not in.
+    /// Records that `object` covers the packs with these numbers. Does nothing if one of them is
+    /// dead, because then the index does not contain all contents of the object.
     pub(super) fn cover(&mut self, object: Id, mut numbers: Vec<u32>) {
         if !numbers.iter().all(|number| self.is_alive(*number)) {
             return;
@@ -176,8 +175,8 @@ impl Packs {
         *state = (*state | COVERED) & !OWN;
     }
 
-    /// Forgets the index objects that are not in `live`, and with them the packs
-    /// that nobody else vouches for. Says whether there were any.
+    /// Removes the index objects that are not in `live`, and the packs that nothing else covers.
+    /// Returns whether there were any such objects.
     pub(super) fn retain_objects(&mut self, live: &HashSet<Id>) -> bool {
         let before = self.covers.len();
         self.covers.retain(|object, _| live.contains(object));
@@ -193,7 +192,7 @@ impl Packs {
         true
     }
 
-    /// Makes every pack dead and every index object unknown.
+    /// Marks every pack as dead and removes all index objects.
     pub(super) fn clear(&mut self) {
         self.covers.clear();
         self.kill(|_| true);
@@ -210,29 +209,29 @@ impl Packs {
             .retain(|_, number| states[*number as usize] & ALIVE != 0);
     }
 
-    /// Hands over the packs whose records are about to be written.
+    /// Returns and resets the list of packs whose records are about to be written.
     pub(super) fn take_fresh(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.fresh)
     }
 
-    /// The records of these packs are in a segment now.
+    /// Records that the records of these packs are in a segment.
     pub(super) fn written(&mut self, fresh: &[u32]) {
         fresh
             .iter()
             .for_each(|number| self.states[*number as usize] &= !FRESH);
     }
 
-    /// The records of these packs are still in memory only.
+    /// Records that the records of these packs are still in memory only.
     pub(super) fn not_written(&mut self, fresh: Vec<u32>) {
         self.fresh.extend(fresh);
     }
 
-    /// Hides every pack.
+    /// Marks every pack as absent until [`Packs::mark_present`].
     pub(super) fn presume_absent(&mut self) {
         self.states.iter_mut().for_each(|state| *state |= ABSENT);
     }
 
-    /// Shows a pack again, if this is its size. Says whether it is known.
+    /// Marks a pack as present if its size matches. Returns whether it is known.
     pub(super) fn mark_present(&mut self, id: &Id, size_bytes: u64) -> Known {
         let Some(number) = self.number(id) else {
             return Known::No;
@@ -243,7 +242,7 @@ impl Packs {
         Known::Yes
     }
 
-    /// Hides `packs`, those that are only added later included.
+    /// Hides `packs`, including those that are added later.
     pub(super) fn exclude(&mut self, packs: &HashSet<Id>) {
         self.excluded.extend(packs);
         for (id, state) in self.ids.iter().zip(&mut self.states) {
@@ -258,7 +257,7 @@ impl Packs {
         visible.then(|| self.info(number as usize))
     }
 
-    /// The pack with this number, unless it is dead or not in the store as it should be.
+    /// The pack with this number, unless it is dead, missing from the store or truncated.
     pub(super) fn present(&self, number: u32) -> Option<PackInfo> {
         let state = *self.states.get(number as usize)?;
         (state & (ALIVE | ABSENT) == ALIVE).then(|| self.info(number as usize))
@@ -270,13 +269,13 @@ impl Packs {
         (state & ALIVE != 0).then(|| self.info(number as usize))
     }
 
-    /// Whether an index object vouches for the pack with this number.
+    /// Whether an index object covers the pack with this number.
     pub(super) fn is_covered(&self, number: u32) -> bool {
         let state = self.states.get(number as usize);
         state.is_some_and(|state| state & COVERED != 0)
     }
 
-    /// The packs that `object` vouches for.
+    /// The packs that `object` covers.
     pub(super) fn covered_by(&self, object: &Id) -> Vec<Id> {
         let runs = self.covers.get(object).into_iter().flatten();
         runs.flat_map(|run| run.first..run.first + run.count)
@@ -284,7 +283,7 @@ impl Packs {
             .collect()
     }
 
-    /// Notes that a pack is no longer in the store.
+    /// Records that a pack is no longer in the store.
     pub(super) fn mark_absent(&mut self, id: &Id) {
         if let Some(number) = self.number(id) {
             self.states[number as usize] |= ABSENT;
@@ -308,7 +307,7 @@ impl Packs {
         self.states[number as usize] & ALIVE != 0
     }
 
-    /// Which numbers are dead and still mentioned, one flag a number.
+    /// One flag per number: whether it is dead and segments may still refer to it.
     pub(super) fn dead(&self) -> Vec<bool> {
         self.states
             .iter()
@@ -316,24 +315,25 @@ impl Packs {
             .collect()
     }
 
-    /// Says that no segment mentions these numbers, which were dead, any more.
+    /// Records that no segment refers to these dead numbers any more.
     pub(super) fn free(&mut self, dead: &[bool]) {
         for (state, dead) in self.states.iter_mut().zip(dead) {
             *state |= if *dead { FREE } else { 0 };
         }
     }
 
-    /// Whether the records of `object` are in.
+    /// Whether the index contains the records of `object`.
     pub(super) fn covers(&self, object: &Id) -> bool {
         self.covers.contains_key(object)
     }
 
-    /// The index objects whose records are in.
+    /// The index objects whose records are in the index.
     pub(super) fn objects(&self) -> impl Iterator<Item = &Id> {
         self.covers.keys()
     }
 
-    /// Those whose records have all been written, with their packs.
+    /// The index objects whose records have all been written to segments, with the runs of their
+    /// packs.
     pub(super) fn written_objects(&self) -> impl Iterator<Item = (&Id, &[Run])> {
         let is_fresh = |run: &Run| {
             let states = &self.states[run.first as usize..(run.first + run.count) as usize];
@@ -344,14 +344,14 @@ impl Packs {
         objects.map(|(object, runs)| (object, runs.as_slice()))
     }
 
-    /// How many numbers there are.
+    /// Number of pack numbers.
     pub(super) fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// What the next process should know of a number. A pack nobody vouches for
-    /// yet may never be published, and records in memory are lost with it: to
-    /// others it is dead.
+    /// The state of a number for the next process. A pack that no index object covers may never be
+    /// published, and records in memory are lost when this process ends. Therefore such a pack is
+    /// saved as dead.
     pub(super) fn slot(&self, number: usize) -> Slot {
         match self.states[number] {
             state if state & (ALIVE | COVERED | FRESH) == ALIVE | COVERED => {
@@ -362,7 +362,7 @@ impl Packs {
         }
     }
 
-    /// Takes in the next number of a manifest.
+    /// Adds the next number of a manifest.
     pub(super) fn restore_slot(&mut self, slot: Slot) {
         let number = self.ids.len() as u32;
         let (id, size_bytes, state) = match slot {
@@ -383,8 +383,8 @@ impl Packs {
         }
     }
 
-    /// Takes in an index object of a manifest; `None` if it vouches for packs
-    /// that are not alive, which no manifest of ours says.
+    /// Adds an index object of a manifest. Returns `None` if it covers packs that are not alive,
+    /// which never occurs in a valid manifest.
     pub(super) fn restore_object(&mut self, object: Id, runs: Vec<Run>) -> Option<()> {
         for run in &runs {
             let end = run.first.checked_add(run.count)?;
@@ -398,13 +398,13 @@ impl Packs {
         Some(())
     }
 
-    /// Ends taking in a manifest.
+    /// Completes the restoration of a manifest.
     pub(super) fn restored(&mut self) {
         self.sort();
         self.shrink();
     }
 
-    /// About how much memory this takes.
+    /// The approximate memory use, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         let runs: usize = self.covers.values().map(Vec::capacity).sum();
         let per_map_entry = size_of::<Id>() + size_of::<Vec<Run>>() + 1;
@@ -418,7 +418,7 @@ impl Packs {
     }
 }
 
-/// Appends to an array that grows by a sixteenth.
+/// Appends to an array whose capacity grows by a sixteenth.
 fn push<T>(to: &mut Vec<T>, item: T) {
     if to.len() == to.capacity() {
         to.reserve_exact(to.len() / 16 + 64);

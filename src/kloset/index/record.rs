@@ -1,5 +1,4 @@
-//! One record: where one copy of a chunk is; and the page, the unit records are
-//! read in.
+//! A record: the location of one copy of a chunk. A page: the unit in which records are read.
 //!
 //! ```text
 //! record, 36 bytes                      page, 4096 bytes
@@ -11,41 +10,41 @@
 //! 32  length        u32                 sorted, first by prefix, byte by byte.
 //! ```
 //!
-//! **Why 16 bytes of the id are enough.** An id is BLAKE3 under a secret key, so
-//! to anyone without the key prefixes are random. Two of n chunks share 128 bits
-//! with probability n^2 / 2^129: with 10^11 chunks, 30 PB, 1.5 * 10^-17, far below
-//! the rate at which a disk or memory lies unnoticed. Nor can anyone prepare a
-//! pair: without the key a hash cannot be computed, with it the store is theirs.
-//! And reading never relies on it: `get` recomputes the full id of what it read.
+//! **Why 16 bytes of the id are enough.** An id is a BLAKE3 hash with a secret key, so prefixes are
+//! random to anyone without the key. The probability that two of n chunks have the same 128 bits is
+//! n^2 / 2^129: 1.5 * 10^-17 for 10^11 chunks (30 PB), far below the rate of undetected errors of
+//! disks and memory. An attacker cannot prepare a pair either: hashes cannot be computed without
+//! the key, and an attacker with the key controls the store anyway. Reads never rely on the prefix:
+//! `get` recomputes the full id of the data that it read.
 //!
-//! **The checksum** finds damage, not malice: whoever can write here can also
-//! write to the files being backed up. Each step is a bijection of its lane for
-//! a given word, and of the word for a given lane, so damage within one word
-//! always changes the sum, anything wider escapes once in 2^64 times. The
-//! segment's random name and the page's number are its seed, so a good page in
-//! the wrong place is damage too.
+//! **The checksum** detects damage, not malice: an attacker who can write here can also write to
+//! the files that are backed up. Each step is a bijection of its lane for a given word, and of the
+//! word for a given lane. So damage within one word always changes the sum, and larger damage is
+//! missed once in 2^64 times. The seed is the random name of the segment and the number of the
+//! page, so an intact page at the wrong position is detected too.
 //!
-//! This file knows nothing of files or packs.
+//! This module knows nothing about files or packs.
 
 use super::Place;
 use crate::util::Id;
 
-/// How much of an id a record keeps.
+/// Number of bytes of an id in a record.
 pub(super) const PREFIX_BYTES: usize = 16;
-/// Length of a record.
+/// Length of an encoded record.
 pub(super) const RECORD_BYTES: usize = 36;
-/// What the operating system reads and caches at least, so less saves nothing.
+/// Size of a page. The operating system reads and caches at least this much, so smaller pages would
+/// not save anything.
 pub(super) const PAGE_BYTES: usize = 4096;
-/// As many records as fit beside the checksum.
+/// Number of records in a full page: as many as fit before the checksum.
 pub(super) const PAGE_RECORDS: usize = 113;
 const SUM_AT: usize = PAGE_BYTES - 8;
 
 const _: () = assert!(PAGE_RECORDS * RECORD_BYTES <= SUM_AT);
 
-/// The first bytes of a chunk's id.
+/// The first bytes of the id of a chunk.
 pub(super) type Prefix = [u8; PREFIX_BYTES];
 
-/// Where one copy of a chunk is. Ordered as on disk.
+/// The location of one copy of a chunk. The order of records is that on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Record {
     pub(super) prefix: Prefix,
@@ -57,7 +56,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// What sorts before every record of `prefix`.
+    /// A value that sorts before every record with this `prefix`.
     pub(super) fn least(prefix: Prefix) -> Record {
         Record {
             prefix,
@@ -65,7 +64,7 @@ impl Record {
         }
     }
 
-    /// Where the chunk is, in the pack that has this record's number.
+    /// The location of the chunk. `pack` is the pack with the number in this record.
     pub(super) fn place_in(&self, pack: Id) -> Place {
         Place {
             pack,
@@ -76,7 +75,7 @@ impl Record {
         }
     }
 
-    /// The record as it lies in a page.
+    /// Encodes the record as it is stored in a page.
     pub(super) fn encode(&self, to: &mut [u8; RECORD_BYTES]) {
         to[..PREFIX_BYTES].copy_from_slice(&self.prefix);
         let numbers = [
@@ -91,7 +90,7 @@ impl Record {
         }
     }
 
-    /// The reverse of [`Record::encode`]; any bytes are some record.
+    /// The inverse of [`Record::encode`]. Any bytes are a valid record.
     pub(super) fn decode(from: &[u8; RECORD_BYTES]) -> Record {
         let mut record = Record::default();
         let (prefix, numbers) = from.split_at(PREFIX_BYTES);
@@ -106,19 +105,20 @@ impl Record {
     }
 }
 
-/// The first bytes of `id`.
+/// The prefix of `id` that records contain.
 pub(super) fn prefix_of(id: &Id) -> Prefix {
     let mut prefix = Prefix::default();
     prefix.copy_from_slice(&id.0[..PREFIX_BYTES]);
     prefix
 }
 
-/// What fences compare: the beginning, as a number that sorts like the bytes.
+/// The key that fences compare: the first four bytes, as a number with the same order as the bytes.
 pub(super) fn fence_key(prefix: &Prefix) -> u32 {
     u32_at(prefix, 0).swap_bytes()
 }
 
-/// What filters hash: the second half, since the beginning says which filter to ask.
+/// The key that filters hash: the second half of the prefix, because the first half determines
+/// which filter is queried.
 pub(super) fn filter_key(prefix: &Prefix) -> u64 {
     u64_at(prefix, 8)
 }
@@ -140,7 +140,7 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
 /// The bytes of a page.
 pub(super) type Page = [u8; PAGE_BYTES];
 
-/// Puts the checksum in place.
+/// Writes the checksum of the page.
 pub(super) fn seal_page(page: &mut [u8], seed: u64) {
     let sum = checksum(seed, &page[..SUM_AT]);
     page[SUM_AT..].copy_from_slice(&sum.to_le_bytes());
@@ -151,12 +151,12 @@ pub(super) fn page_is_sound(page: &[u8], seed: u64) -> bool {
     checksum(seed, &page[..SUM_AT]) == u64_at(page, SUM_AT)
 }
 
-/// The records of a page of which `count` are in use.
+/// The records of a page that contains `count` records.
 pub(super) fn records_in(page: &[u8], count: usize) -> &[[u8; RECORD_BYTES]] {
     page[..count * RECORD_BYTES].as_chunks().0
 }
 
-/// Tells damaged bytes from sound ones; see the top of this file.
+/// A checksum that detects damage. See the module documentation.
 pub(super) fn checksum(seed: u64, bytes: &[u8]) -> u64 {
     let mut lanes = [seed, !seed, seed.rotate_left(17), seed.rotate_left(43)];
     let (stripes, rest) = bytes.as_chunks::<32>();
@@ -174,7 +174,7 @@ pub(super) fn checksum(seed: u64, bytes: &[u8]) -> u64 {
     sum ^ sum >> 32
 }
 
-/// Four of these run side by side, so the multiplication's latency is hidden.
+/// Four lanes run in parallel, which hides the latency of the multiplication.
 fn step(lane: u64, word: u64) -> u64 {
     (lane ^ word)
         .wrapping_mul(0x9e37_79b9_7f4a_7c15)

@@ -1,5 +1,5 @@
-//! A segment: a file of sorted records that never changes, and how to find a
-//! chunk in it with one read, or mostly none when it is not there.
+//! A segment: an immutable file of sorted records. A chunk is found with one read. If the chunk is
+//! not in the segment, usually no read is needed.
 //!
 //! ```text
 //! group 0:  2304 pages | filter
@@ -8,21 +8,22 @@
 //! tail:     fences, u32 a page | length of each filter, u32 a group | checksum u64
 //! ```
 //!
-//! A fence is the first four bytes of the first id of a page. Fences stay in
-//! memory, 4 bytes for 113 records. Four are enough: at 100 million records one
-//! lookup in 5,000 meets a fence equal to its key by chance and may read a page
-//! more; eight would take 0.035 bytes a chunk more of the 2 there are. Ids are evenly spread, so proportion tells where a
-//! fence is to within the square root of their number, and a search from there
-//! touches few lines of memory. Then the group's filter is asked, and only then
-//! is the page read and its checksum verified. Besides fences and filters only a
-//! small fixed number of pages is kept (see `kept`): the others are in the system's
-//! cache, where they can be taken back.
+//! A fence is the first four bytes of the first id of a page. Fences are kept in memory: 4 bytes
+//! for 113 records. Four bytes are enough. With 100 million records, one lookup in 5,000 finds a
+//! fence that equals its key by chance, and may read one more page. Eight bytes would need 0.035
+//! bytes per chunk more, of 2 in total.
 //!
-//! Where each thing lies follows from the number of records and the lengths of
-//! the filters, so there is little in the file that could lie; the length of the
-//! file has to agree.
+//! A lookup first finds the fence. Ids are evenly distributed, so the position of a fence can be
+//! estimated by interpolation, to within the square root of the number of fences. A search from
+//! there touches few cache lines. The lookup then queries the filter of the group. Only then is the
+//! page read and its checksum verified. Besides fences and filters, only a small fixed number of
+//! pages is kept in memory (see `kept`). The other pages are in the page cache of the system, which
+//! can evict them.
 //!
-//! Knows nothing of packs: it finds records, alive or dead.
+//! All offsets follow from the number of records and the lengths of the filters, so there is little
+//! in the file that could be wrong. The length of the file must match.
+//!
+//! This module knows nothing about packs: it finds records, alive or dead.
 
 use std::fs::{self, File};
 use std::ops::ControlFlow;
@@ -40,17 +41,17 @@ use super::record::{
 };
 use crate::error::{During, Error, Result};
 
-/// 260,352 records: see the filter for why not more.
+/// Maximum number of pages in a group: 260,352 records. See `filter` for the reason.
 pub(super) const GROUP_PAGES: usize = 2304;
-/// 2^32 records would be a store of a petabyte and fences of 150 MB; a manifest
-/// that asks for more is damaged.
+/// Maximum number of records in a segment. 2^32 records would be a store of a petabyte, with fences
+/// of 150 MB; a manifest with more is damaged.
 pub(super) const MAX_RECORDS: u64 = 1 << 32;
 
-/// One file of sorted records.
+/// A file of sorted records.
 pub(super) struct Segment {
     file: File,
     pub(super) name: u64,
-    /// Where it is; `None` if it has no name to save.
+    /// The path of the file; `None` if it has no name that a manifest could list.
     pub(super) path: Option<PathBuf>,
     pub(super) records: u64,
     pub(super) file_bytes: u64,
@@ -61,7 +62,7 @@ pub(super) struct Segment {
     saved: AtomicBool,
 }
 
-/// A segment no manifest names is of use to nobody else.
+/// No other process can use a segment that no manifest lists.
 impl Drop for Segment {
     fn drop(&mut self) {
         if let (Some(path), false) = (&self.path, self.saved.load(Ordering::Relaxed)) {
@@ -70,19 +71,19 @@ impl Drop for Segment {
     }
 }
 
-/// A run of pages and the filter behind it.
+/// A run of pages and the filter after it.
 struct Group {
     offset: u64,
     pages: usize,
     filter_bytes: usize,
-    /// Empty until loaded: a merge lets go of its sources' filters first, so
-    /// that both are never in memory together. Without it lookups read a page.
+    /// Empty until it is loaded. A merge drops the filters of its sources first, so that both are
+    /// never in memory at the same time. Without the filter, lookups read a page.
     filter: OnceLock<Filter>,
 }
 
 impl Segment {
-    /// Opens a segment of which its maker, or the manifest, says how large it is.
-    /// Filters are not loaded yet.
+    /// Opens a segment whose size is known from its writer or from the manifest. Filters are not
+    /// loaded yet.
     ///
     /// # Errors
     /// [`Corrupt`](crate::error::Kind::Corrupt) if the file is not what was written.
@@ -110,12 +111,12 @@ impl Segment {
         })
     }
 
-    /// Says that a manifest names it, so that its file stays.
+    /// Records that a manifest lists the segment, so that its file is kept.
     pub(super) fn mark_saved(&self) {
         self.saved.store(true, Ordering::Relaxed);
     }
 
-    /// Brings the filters into memory.
+    /// Loads the filters into memory.
     pub(super) fn load_filters(&self) -> Result<()> {
         for (number, group) in self.groups.iter().enumerate() {
             let mut bytes = vec![0; group.filter_bytes];
@@ -129,16 +130,16 @@ impl Segment {
         Ok(())
     }
 
-    /// Shows `take` every record of `prefix` with its position in the segment,
-    /// until it has seen enough.
+    /// Calls `take` with every record with this `prefix` and its position in the segment, until it
+    /// breaks.
     pub(super) fn find(
         &self,
         prefix: &Prefix,
         take: &mut dyn FnMut(Record, u64) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         let key = fence_key(prefix);
-        // The last page that starts below the key, and those that start with it:
-        // copies of one chunk may fill more than a page.
+        // Start with the last page that begins below the key, and continue with the pages that
+        // begin with the key: the copies of one chunk can fill more than one page.
         let mut number = fences_below(&self.fences, key).saturating_sub(1);
         while self.fences.get(number).is_some_and(|fence| *fence <= key) {
             if self.may_hold(number, prefix) && self.find_in_page(number, prefix, take)?.is_break()
@@ -188,8 +189,8 @@ impl Segment {
         self.page_reads.fetch_add(1, Ordering::Relaxed);
         let group = &self.groups[number / GROUP_PAGES];
         let at = group.offset + (number % GROUP_PAGES * PAGE_BYTES) as u64;
-        // A page that cannot be read is as lost as one that is damaged, and its disk no reason
-        // to stop: either way the store knows what was in it.
+        // An unreadable page is as lost as a damaged one. A defective disk is not a reason to stop,
+        // because the store still has the contents of the page.
         self.file
             .read_exact_at(page, at)
             .map_err(|cause| Error::corrupt(format!("read the cache: {cause}")))?;
@@ -199,8 +200,8 @@ impl Segment {
         }
     }
 
-    /// Appends the records of page `number` and those after it, `pages` at most,
-    /// to `to`; returns how many pages that were, none after the last.
+    /// Appends the records of up to `pages` pages, from page `number` on, to `to`. Returns the
+    /// number of pages read; 0 after the last page.
     pub(super) fn read_run(
         &self,
         number: usize,
@@ -220,17 +221,18 @@ impl Segment {
         Ok(last.saturating_sub(number))
     }
 
-    /// Every page is full but the last.
+    /// Every page is full except the last one.
     fn records_of_page(&self, number: usize) -> usize {
         (self.records as usize - number * PAGE_RECORDS).min(PAGE_RECORDS)
     }
 
-    /// How often a page was read, to show that filters earn their memory.
+    /// Number of pages read, which shows whether the filters are worth their memory.
     pub(super) fn page_reads(&self) -> u64 {
         self.page_reads.load(Ordering::Relaxed)
     }
 
-    /// Fences, filters and what holds them; kept pages come to a fixed amount for all segments.
+    /// Memory use of fences, filters and their containers, in bytes. Kept pages are not included:
+    /// their number is limited for all segments together.
     pub(super) fn memory_bytes(&self) -> usize {
         let filter =
             |group: &Group| group.filter.get().map_or(0, Filter::memory_bytes) + size_of::<Group>();
@@ -238,7 +240,7 @@ impl Segment {
     }
 }
 
-/// The tail of a segment of `pages` pages, checked.
+/// Reads and verifies the tail of a segment of `pages` pages.
 fn read_tail(new: &NewFile, pages: usize, file_bytes: u64) -> Result<Vec<u8>> {
     let length = 4 * pages + 4 * pages.div_ceil(GROUP_PAGES) + 8;
     let at = file_bytes
@@ -255,8 +257,8 @@ fn read_tail(new: &NewFile, pages: usize, file_bytes: u64) -> Result<Vec<u8>> {
     }
 }
 
-/// Where each group is, given the lengths of the filters; together they have to
-/// end where the tail begins.
+/// Computes the offset of each group from the lengths of the filters. The last group must end where
+/// the tail begins.
 fn groups(filter_lengths: &[u8], pages: usize, end: u64) -> Result<Vec<Group>> {
     let count = pages.div_ceil(GROUP_PAGES);
     let mut groups = Vec::with_capacity(count);
@@ -281,12 +283,13 @@ fn groups(filter_lengths: &[u8], pages: usize, end: u64) -> Result<Vec<Group>> {
     Ok(groups)
 }
 
-/// Different for every page of every segment.
+/// The seed for the checksum of a page. It is different for every page of every segment.
 pub(super) fn page_seed(segment: u64, page: usize) -> u64 {
     segment.wrapping_add(page as u64)
 }
 
-/// Different for every filter of every segment, and from the pages' seeds.
+/// The seed for the checksum of a filter. It is different for every filter of every segment, and
+/// from the seeds of pages.
 pub(super) fn filter_seed(segment: u64, group: usize) -> u64 {
     !segment.wrapping_add(group as u64)
 }
@@ -295,8 +298,8 @@ fn damaged(what: &str) -> Error {
     Error::corrupt(format!("{what} is damaged")).during("cached segment")
 }
 
-/// How many of the sorted `fences` are below `key`: a guess by proportion, then
-/// steps that double until they straddle it, then halving.
+/// The number of the sorted `fences` that are below `key`. The search starts at an interpolated
+/// position, doubles its steps until the key is enclosed, and then bisects.
 fn fences_below(fences: &[u32], key: u32) -> usize {
     let guess = ((u64::from(key) * fences.len() as u64) >> 32) as usize;
     let (mut low, mut step) = (guess, 8);

@@ -1,10 +1,10 @@
-//! What the tests of the index share.
+//! Common helpers of the tests of the index.
 
 use super::Place;
 use crate::format::pack_table::{BlockTable, ChunkEntry, PACK_HEADER_BYTES, PackKind, PackTable};
 use crate::util::Id;
 
-/// SplitMix64: the same numbers at every run.
+/// SplitMix64, which returns the same numbers in every run.
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -20,7 +20,7 @@ impl Random {
     }
 }
 
-/// An id that belongs to a number.
+/// A pseudorandom id for this number.
 pub(super) fn id(number: u64) -> Id {
     let mut random = Random(number.wrapping_mul(0x5851_f42d_4c95_7f2d));
     let mut bytes = [0; 32];
@@ -30,7 +30,7 @@ pub(super) fn id(number: u64) -> Id {
     Id(bytes)
 }
 
-/// A pack of the chunks with these numbers, four to a block.
+/// A pack of the chunks with these numbers, four per block.
 pub(super) fn pack(name: u64, chunks: &[u64]) -> PackTable {
     let entry = |chunk: &u64| ChunkEntry {
         id: id(*chunk),
@@ -54,7 +54,7 @@ pub(super) fn pack(name: u64, chunks: &[u64]) -> PackTable {
     }
 }
 
-/// Where each chunk of a pack is, worked out another way than the index does.
+/// The location of each chunk of a pack, computed in a different way than the index does.
 pub(super) fn places(table: &PackTable) -> Vec<(Id, Place)> {
     let mut places = Vec::new();
     for (at, block) in table.blocks.iter().enumerate() {

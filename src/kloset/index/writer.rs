@@ -1,10 +1,10 @@
 //! Writes a segment, record by record, in ascending order.
 //!
-//! Holds one page, one group's keys (2 MiB) and the fences, whatever the length:
-//! filters are built group by group (8 MiB while one is) and written at once.
-//! A segment that is not finished leaves no file behind.
+//! The memory use is one page, the keys of one group (2 MiB) and the fences, regardless of the
+//! number of records. Filters are built group by group (8 MiB during that) and written immediately.
+//! An unfinished segment leaves no file.
 //!
-//! The layout is drawn in `segment.rs`; change both or neither.
+//! The layout is described in `segment.rs`. Change both or neither.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -17,10 +17,10 @@ use super::record::{
 use super::segment::{GROUP_PAGES, Segment, filter_seed, page_seed};
 use crate::error::{During, Kind, Result};
 
-/// Few large writes: 64 pages.
+/// Size of the write buffer: 64 pages, so that there are few large writes.
 const BUFFER_BYTES: usize = 1 << 18;
 
-/// A segment in the making.
+/// A segment that is being written.
 pub(super) struct SegmentWriter {
     to: BufWriter<File>,
     draft: Draft,
@@ -32,7 +32,7 @@ pub(super) struct SegmentWriter {
     file_bytes: u64,
 }
 
-/// Removes the file unless it was finished: on a full disk above all.
+/// Deletes the file on drop unless it was finished, most importantly on a full disk.
 struct Draft(Option<NewFile>);
 
 impl Drop for Draft {
@@ -43,9 +43,11 @@ impl Drop for Draft {
     }
 }
 
-/// Writes what `fill` pushes as a segment: in the directory; if that fails because it is full
-/// or missing, in a temporary directory; and if that fails too, in memory. `None` if nothing was
-/// pushed.
+/// Writes the records that `fill` pushes as a segment. Returns `None` if there are none.
+///
+/// The segment is written to the directory. If the directory is full or missing, it is written to a
+/// temporary directory. If that fails too, it is written to memory. `fill` may be called several
+/// times.
 pub(super) fn write_segment(
     home: &Home,
     fill: impl Fn(&mut SegmentWriter) -> Result<()>,
@@ -56,7 +58,7 @@ pub(super) fn write_segment(
         writer.finish()
     };
     let outcome = match attempt(Preference::Directory) {
-        // What the user can act on is the first cause, not the others.
+        // Return the first error, because it is the one that the user can act on.
         Err(cause) if cause.kind() != Kind::Corrupt => attempt(Preference::Elsewhere)
             .or_else(|_| attempt(Preference::Memory))
             .map_err(|_| cause),
@@ -80,7 +82,7 @@ impl SegmentWriter {
         })
     }
 
-    /// Appends a record, which must not be below the one before.
+    /// Appends a record, which must not sort before the previous one.
     pub(super) fn push(&mut self, record: &Record) -> Result<()> {
         if self.page.is_empty() {
             self.fences.push(fence_key(&record.prefix));
