@@ -1,10 +1,10 @@
-//! The highest key derivation cost that a client accepts from a key slot.
+//! The maximum key derivation cost that a client accepts from a key slot.
 //!
-//! Anyone who can write to a store can add key slots, and each slot names its own cost. Without a
-//! limit, one planted slot takes a gibibyte of memory and minutes of time before the client can
-//! reject the passphrase. The memory that a slot takes is known; the time is estimated from
-//! the speed of this machine, which is measured once, and only if a slot is expensive enough
-//! to need it.
+//! Anyone who can write to a store can add key slots, and each slot specifies its own cost. Without
+//! a limit, one planted slot would need a gibibyte of memory and minutes of time before the client
+//! could reject the passphrase. The memory that a slot needs is known. The time is estimated from
+//! the speed of this machine, which is measured once, and only if a slot is expensive enough to
+//! need an estimate.
 
 use std::sync::OnceLock;
 
@@ -13,19 +13,19 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::error::{Error, Kind, Result};
 use crate::format::slot::{self, Cost};
 
-/// A derivation that writes no more than this, in KiB, passes without an estimate: a machine
-/// that took 10 s for it would be too slow for a backup.
+/// A derivation that writes at most this much memory, in KiB, is accepted without an estimate. A
+/// machine that needs 10 s for it would be too slow for a backup.
 const CHEAP_KIB: u64 = 512 << 10;
-/// The derivation that the speed of this machine is measured with: some 20 ms.
+/// The derivation that measures the speed of this machine: about 20 ms.
 const SAMPLE: Cost = Cost {
     memory_kib: 16 << 10,
     passes: 2,
     lanes: 1,
 };
-/// How much longer than estimated a derivation may take, in the limit that an error suggests.
+/// The limit that an error suggests allows this multiple of the estimated time.
 const MARGIN: f64 = 1.5;
 
-/// The highest accepted cost of one slot.
+/// The maximum accepted cost of one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// Memory, in KiB.
@@ -35,7 +35,7 @@ pub struct Limit {
 }
 
 impl Default for Limit {
-    /// Eight times the memory, and some fifty times the time, of [`Cost::DEFAULT`].
+    /// Eight times the memory and about fifty times the time of [`Cost::DEFAULT`].
     fn default() -> Limit {
         Limit {
             memory_kib: 256 << 10,
@@ -46,8 +46,8 @@ impl Default for Limit {
 
 impl Limit {
     /// # Errors
-    /// [`Kind::Unsupported`] if `cost` exceeds the limit. The cause names the option that
-    /// raises it.
+    /// [`Kind::Unsupported`] if `cost` exceeds the limit. The cause names the option that raises
+    /// the limit.
     pub fn check(self, cost: Cost) -> Result<()> {
         let fits_memory = cost.memory_kib <= self.memory_kib;
         if fits_memory && cost.work() <= CHEAP_KIB {
@@ -72,19 +72,19 @@ impl Limit {
     }
 }
 
-/// The processor time of this thread, in seconds: unlike the time of day, it does not depend on
-/// what else the machine does.
+/// The processor time of this thread, in seconds. Unlike the wall-clock time, it does not depend on
+/// the load of the machine.
 fn processor_seconds() -> f64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Estimated time of a derivation on an idle processor of this machine, in seconds.
+/// The estimated time of a derivation on an idle processor of this machine, in seconds.
 pub fn seconds(cost: Cost) -> f64 {
     static KIB_PER_SECOND: OnceLock<f64> = OnceLock::new();
     let speed = KIB_PER_SECOND.get_or_init(|| {
         let began = processor_seconds();
-        // A sample that fails is quick: then the memory alone limits.
+        // A failed sample is fast, so only the memory is limited then.
         let _ = slot::derive(b"sample", &[0; 16], SAMPLE);
         SAMPLE.work() as f64 / (processor_seconds() - began).max(1e-6)
     });

@@ -17,16 +17,19 @@ use crate::util::interrupt::Interrupt;
 /// Maximum number of slots that are read. Trying each one costs a key derivation.
 const SLOTS_LIMIT: usize = 64;
 
-/// The key slots of a store, as far as they can be read.
+/// The key slots of a store that were read.
 pub struct Slots {
-    /// Those whose bytes hash to their name, cheapest first: honest slots come before slots that
-    /// were planted to cost time.
+    /// The slots whose bytes hash to their name, cheapest first. So genuine slots come before slots
+    /// that were planted to cost time.
     pub intact: Vec<(Id, Vec<u8>)>,
-    /// One error for each of the others. It names the slot.
+    /// One error for each of the other slots. It names the slot.
     pub unreadable: Vec<Error>,
 }
 
-/// Reads every key slot of `store`.
+/// Reads the key slots of `store`: at most [`SLOTS_LIMIT`], the oldest ones.
+///
+/// # Errors
+/// Those of the store. Errors that concern one slot are in the result.
 pub fn read(store: &dyn Store, observer: &dyn Observer) -> Result<Slots> {
     let mut slots = Slots {
         intact: Vec::new(),
@@ -49,12 +52,13 @@ pub fn read(store: &dyn Store, observer: &dyn Observer) -> Result<Slots> {
     Ok(slots)
 }
 
-/// `error`, which concerns the key slot `id`.
+/// Adds the key slot `id` to the context of `error`.
 pub(super) fn of(id: Id, error: Error) -> Error {
     error.during(format!("key slot {}", id.short()))
 }
 
-/// The bytes of every intact key slot of `store`, cheapest first. Warns of the others.
+/// Returns the bytes of every intact key slot of `store`, cheapest first. The others are reported
+/// as warnings.
 pub fn slots(store: &dyn Store, observer: &dyn Observer) -> Result<Vec<(Id, Vec<u8>)>> {
     let Slots { intact, unreadable } = read(store, observer)?;
     for error in &unreadable {
@@ -138,8 +142,8 @@ pub fn add(kloset: &Kloset, passphrase: &[u8], info: &SlotInfo) -> Result<Id> {
     Ok(id)
 }
 
-/// Puts a slot back that was exported, and returns its name. It needs no key: nothing distinguishes
-/// a slot of this store from one of another until a passphrase opens it.
+/// Restores an exported slot, and returns its name. This needs no key: a slot of this store cannot
+/// be distinguished from one of another store until a passphrase opens it.
 pub fn restore(store: &dyn Store, slot: &[u8]) -> Result<Id> {
     slot::inspect(slot)?;
     let id = Id::of(slot);
@@ -170,12 +174,13 @@ pub fn named(slots: &[(Id, Vec<u8>)], prefix: &str) -> Result<Id> {
 
 /// Removes the slot `id`.
 ///
-/// Two machines may each remove a slot while the other one is still there. So the slots are
-/// listed again after the deletion, and if none is left, the removed slot is put back: of any
-/// number of concurrent removals, the last one sees all the others.
+/// Two machines may concurrently remove one slot each while the other slot still exists. Therefore
+/// the slots are listed again after the deletion. If none is left, the removed slot is restored. Of
+/// any number of concurrent removals, the last one sees the effects of all others.
 ///
 /// # Errors
-/// [`Kind::Failed`] for the last intact slot of this store, without which it cannot be opened.
+/// [`Kind::Failed`] for the last intact slot of this store, because the store could not be opened
+/// without it.
 pub fn remove(kloset: &Kloset, id: Id) -> Result<()> {
     let store = kloset.store();
     let before = slots(store, kloset.observer())?;
@@ -204,18 +209,18 @@ pub fn remove(kloset: &Kloset, id: Id) -> Result<()> {
     Err(lost.during(format!("key slot {} was put back", id.short())))
 }
 
-/// Whether one of `slots` other than `id` is an intact one of this store.
+/// Whether `slots` contains an intact slot of this store other than `id`.
 fn others(kloset: &Kloset, slots: &[(Id, Vec<u8>)], id: Id) -> bool {
     slots.iter().any(|(other, slot)| {
         *other != id && slot::inspect(slot).is_ok() && slot::belongs_to(slot, kloset.master())
     })
 }
 
-/// The slot of this store that `passphrase` opens. Planted slots are not tried, so that their cost
-/// does not matter.
+/// The slot of this store that `passphrase` opens, if there is one. Planted slots are not tried, so
+/// their cost does not matter.
 ///
 /// # Errors
-/// Those of the store; [`Kind::Interrupted`].
+/// Those of the store. [`Kind::Interrupted`].
 pub fn slot_of(
     kloset: &Kloset,
     passphrase: &[u8],

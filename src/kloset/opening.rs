@@ -17,8 +17,8 @@ use crate::store::{Area, Store};
 use crate::util::Id;
 use crate::util::interrupt::Interrupt;
 
-/// Slots that are tried before the user is notified that there are more: an honest store has a
-/// few, and each one takes time.
+/// Number of slots that are tried before the user is notified that there are more. A genuine store
+/// has only a few, and each one takes time.
 const SLOTS_BEFORE_NOTICE: usize = 8;
 
 /// How the contents of a new store are protected.
@@ -149,7 +149,7 @@ impl Locked {
         })
     }
 
-    /// The same, but each slot may cost up to `limit`, and `interrupt` ends [`Locked::unlock`].
+    /// Sets the maximum cost of a slot to `limit`. `interrupt` stops [`Locked::unlock`].
     pub fn within(self, limit: Limit, interrupt: Interrupt) -> Locked {
         Locked {
             limit,
@@ -173,7 +173,7 @@ impl Locked {
         self.config_bytes.len() as u64
     }
 
-    /// The bytes of every intact key slot, as [`keyring::slots`].
+    /// The bytes of every intact key slot, as [`keyring::slots`]. Read once, on first use.
     pub fn slots(&self, observer: &dyn Observer) -> Result<&[(Id, Vec<u8>)]> {
         let is_first = self.slots.get().is_none();
         let slots = self.read_slots(observer)?;
@@ -196,17 +196,22 @@ impl Locked {
         self.config.plaintext_key()
     }
 
-    /// The key that `passphrase` opens, or nothing if it opens none and every slot was tried.
+    /// Returns the master key that `passphrase` unlocks, or `None` if every slot was tried and it
+    /// unlocks none.
     ///
-    /// The cheapest slots are tried first. A slot that is damaged, exceeds the cost limit, or
-    /// contains the key of another store does not prevent another slot from opening the store;
-    /// it is then reported to `observer`.
+    /// The cheapest slots are tried first. If a slot is damaged, exceeds the cost limit, or
+    /// contains the key of another store, the other slots are still tried. If one of them opens the
+    /// store, the unusable slots are reported to `observer`.
     ///
     /// # Errors
-    /// If no slot opens the store, and one of them could not be tried or is damaged: of
-    /// [`Kind::Corrupt`], it names the damaged slot, or CONFIG if the passphrase opens a slot
-    /// whose key does not authenticate CONFIG. A slot above the limit is [`Kind::Unsupported`] if
-    /// no slot was tried, else [`Kind::Denied`]. [`Kind::Interrupted`].
+    /// If no slot opens the store, and a slot is damaged or could not be tried:
+    ///
+    /// - [`Kind::Corrupt`] names the damaged slot, or CONFIG if the passphrase opens a slot whose
+    ///   key does not authenticate CONFIG.
+    /// - A slot above the limit is [`Kind::Unsupported`] if no slot was tried, and otherwise
+    ///   [`Kind::Denied`].
+    ///
+    /// [`Kind::Interrupted`] if the user stops it.
     pub fn unlock(&self, passphrase: &[u8], observer: &dyn Observer) -> Result<Option<Key>> {
         let slots = self.read_slots(observer)?;
         let mut failures = Vec::new();
@@ -233,7 +238,7 @@ impl Locked {
         }
     }
 
-    /// The key of this store that `passphrase` opens in `slot`, if it opens it.
+    /// Returns the key of this store if `passphrase` opens `slot`.
     fn try_slot(&self, slot: &[u8], passphrase: &[u8]) -> Result<Option<Key>> {
         self.limit.check(slot::inspect(slot)?.cost)?;
         let Some(key) = slot::unwrap(slot, passphrase, &self.interrupt)? else {
@@ -248,7 +253,7 @@ impl Locked {
         }
     }
 
-    /// Notifies the user of the slots that are still to be tried.
+    /// The warning that more slots than usual are being tried.
     fn notice(&self, rest: &[(Id, Vec<u8>)]) -> Error {
         let costs = rest.iter().filter_map(|(_, slot)| {
             let cost = slot::inspect(slot).ok()?.cost;
@@ -276,15 +281,16 @@ impl Locked {
     }
 }
 
-/// Reports `errors` that did not prevent anything.
+/// Reports errors that did not prevent anything.
 fn warn(errors: &[Error], observer: &dyn Observer) {
     for error in errors {
         observer.event(&Event::Warning(error));
     }
 }
 
-/// Why a passphrase that opened none of `tried` slots may be the right one nevertheless, from the
-/// `failures` of the others. The passphrase is wrong if there is no such reason.
+/// Determines the error after a passphrase opened none of `tried` slots. `failures` are the errors
+/// of the other slots. Because of them, the passphrase may be correct. `None` means that it is
+/// wrong.
 fn verdict(mut failures: Vec<Error>, tried: usize) -> Option<Error> {
     let rank = |error: &Error| match error.kind() {
         Kind::Corrupt => 0,

@@ -1,4 +1,4 @@
-//! A key slot as text, to be kept on paper and typed or scanned back.
+//! A key slot as text, to be printed on paper and typed or scanned again.
 //!
 //! ```text
 //! location  /srv/backup
@@ -10,35 +10,35 @@
 //! 12  91c2 77d0 ab41  c0de
 //! ```
 //!
-//! Each numbered line has up to 16 bytes of the slot in hexadecimal and, last, a checksum of the
-//! number and these bytes, so that a slip is found in its line. The name of the slot, which is the
-//! hash of its bytes, covers the whole.
+//! Each numbered line contains up to 16 bytes of the slot in hexadecimal. It ends with a checksum
+//! of the number and these bytes, so that a typing error is reported with its line. The name of the
+//! slot is the hash of its bytes, and verifies the whole slot.
 //!
-//! The text contains no secret: it is what anyone who can read the store sees. The passphrase is
-//! needed in addition.
+//! The text contains no secret, only what anyone who can read the store sees. Opening the store
+//! also needs the passphrase.
 
 use crate::error::{During, Error, Kind, Result};
 use crate::util::Id;
 
-/// Bytes of the slot in one line: short enough to be read along a line.
+/// Number of bytes of the slot in one line: few enough to read without losing the line.
 const LINE_BYTES: usize = 16;
-/// Bytes of the checksum of a line.
+/// Length of the checksum of a line.
 const CHECK_BYTES: usize = 2;
-/// The most lines: those of a slot with the longest label, and some.
+/// Maximum number of lines: those of a slot with the longest label, and some more.
 const LINES_LIMIT: usize = 64;
-/// The length of a text that is worth reading: many slots, with comments.
+/// Maximum length of a text: enough for many slots with comments.
 pub const TEXT_LIMIT_BYTES: u64 = 256 << 10;
 
-/// A slot that was exported.
+/// An exported slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paper {
-    /// The id of its store, unless the text lacks it.
+    /// The id of its store, if the text contains it.
     pub store_id: Option<String>,
     /// The bytes of the slot.
     pub slot: Vec<u8>,
 }
 
-/// The numbered lines of `slot`.
+/// Formats the numbered lines of `slot`.
 pub fn lines(slot: &[u8]) -> Vec<String> {
     let line = |(place, bytes): (usize, &[u8])| {
         let number = place + 1;
@@ -49,11 +49,12 @@ pub fn lines(slot: &[u8]) -> Vec<String> {
     slot.chunks(LINE_BYTES).enumerate().map(line).collect()
 }
 
-/// The slots in `text`. Case and spaces between digits do not matter, nor do empty lines and lines
-/// that begin with `#`; `o` and `l` count as the digits that they resemble.
+/// Parses the slots in `text`. Case, and spaces between digits, are ignored. So are empty lines and
+/// lines that begin with `#`. The letters `o`, `l` and `i` are read as the digits that they
+/// resemble.
 ///
 /// # Errors
-/// [`Kind::Corrupt`] names the line that is missing or differs from its checksum.
+/// [`Kind::Corrupt`] names the line that is missing or does not match its checksum.
 pub fn parse(text: &str) -> Result<Vec<Paper>> {
     let mut reader = Reader::default();
     for line in text.lines() {
@@ -69,14 +70,14 @@ pub fn parse(text: &str) -> Result<Vec<Paper>> {
     }
 }
 
-/// What was read so far.
+/// The state of parsing.
 #[derive(Default)]
 struct Reader {
     papers: Vec<Paper>,
-    /// The store and the name of the slot whose lines come next.
+    /// The store and the name of the slot whose lines follow.
     store_id: Option<String>,
     name: Option<Id>,
-    /// The bytes of that slot so far, and how many lines they took.
+    /// The bytes of that slot so far, and the number of its lines.
     slot: Vec<u8>,
     taken: usize,
 }
@@ -105,7 +106,7 @@ impl Reader {
         }
     }
 
-    /// A line of the slot.
+    /// Parses a numbered line.
     fn numbered(&mut self, word: &str, rest: &str) -> Result<()> {
         let number = self.taken + 1;
         let shown: String = word.chars().take(16).collect();
@@ -135,14 +136,14 @@ impl Reader {
         Ok(())
     }
 
-    /// The end of a slot, and of what is known about its store.
+    /// Completes a slot, and forgets its store.
     fn finish(&mut self) -> Result<()> {
         self.finish_slot()?;
         self.store_id = None;
         Ok(())
     }
 
-    /// The end of a slot.
+    /// Completes a slot.
     fn finish_slot(&mut self) -> Result<()> {
         let (slot, name) = (std::mem::take(&mut self.slot), self.name.take());
         if std::mem::take(&mut self.taken) == 0 {
@@ -188,7 +189,7 @@ fn joined(digits: &str) -> String {
     letters.map(digit).collect()
 }
 
-/// The bytes that `digits` spell.
+/// Decodes hexadecimal digits.
 fn bytes(digits: &str) -> Result<Vec<u8>> {
     let wrong = |what: &str| Error::new(Kind::Corrupt, what);
     let digits: Option<Vec<u8>> = digits
