@@ -1,5 +1,5 @@
-//! The loop that lets clients in. It waits for nobody: whatever a client does, the next one is
-//! let in or turned away at once. It ends when it is told to, and for no other reason.
+//! The accept loop. It never waits for a client: every client is admitted or refused immediately,
+//! whatever the other clients do. It ends only on request.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,20 +19,20 @@ use crate::error::{During, Error, Result};
 use crate::net::http1::head::reason;
 use crate::net::socket::Socket;
 
-/// What a thread that serves a client needs at most, and keys of the post-quantum kind take
-/// most of it. Memory is taken as far as it is touched.
+/// The stack size of a thread that serves a client; post-quantum key exchange needs most of it. The
+/// system allocates only the pages that are used.
 const STACK_BYTES: usize = 256 << 10;
-/// How many clients may wait to be accepted; the system may allow fewer. A burst of
-/// connections exceeds the 128 of the standard library, and delays each client by a second then.
+/// The length of the accept queue; the system may impose a lower limit. A burst of connections
+/// exceeds the 128 of the standard library, which delays each excess client by a second.
 const BACKLOG: i32 = 4096;
-/// How long nobody is accepted when descriptors, memory or threads have run out.
+/// The pause of the accept loop when descriptors, memory or threads have run out.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Those who are turned away are listened to for as long, so that they get the answer.
+/// How long a refused client is read from, so that it receives the response.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// So many at once, of whom the first go when there are more.
+/// The maximum number of refused clients that are read from. Beyond it, the oldest is dropped.
 const FAREWELLS: usize = 32;
 
-/// Lets clients in until `told` wants to stop. It is asked whenever `wake` has bytes.
+/// Accepts clients until `told` requests to stop. `told` is called whenever `wake` has bytes.
 pub(super) fn run(
     server: &Arc<Server>,
     listeners: &[TcpListener],
@@ -48,7 +48,7 @@ pub(super) fn run(
     while told() == Wish::GoOn {
         let ready = wait(listeners, wake, !refused.is_empty())?;
         listen_to(&mut refused);
-        // What it says is only that there is something to ask.
+        // The bytes have no meaning except that `told` must be called.
         let mut bytes = [0; 64];
         while matches!((&*wake).read(&mut bytes), Ok(read) if read > 0) {}
         for listener in ready {
@@ -58,7 +58,7 @@ pub(super) fn run(
     Ok(())
 }
 
-/// Waits for a client or a signal, and tells where there are clients.
+/// Waits for a client or a signal. Returns the listeners with clients.
 fn wait<'a>(
     listeners: &'a [TcpListener],
     wake: &UnixStream,
@@ -75,7 +75,7 @@ fn wait<'a>(
     };
     match poll(&mut polled, has_refused.then_some(&time)) {
         Err(Errno::INTR) => return Ok(Vec::new()),
-        // Out of memory, for the moment.
+        // A temporary shortage of memory.
         Err(Errno::NOMEM | Errno::AGAIN) => thread::sleep(PAUSE),
         outcome => {
             outcome.during(|| "listen")?;
@@ -88,15 +88,15 @@ fn wait<'a>(
     Ok(ready.map(|(listener, _)| listener).collect())
 }
 
-/// A client that was turned away, and when.
+/// A refused client and the time of the refusal.
 type Refused = VecDeque<(Arc<TcpStream>, Instant)>;
 
-/// Accepts one client, if it is still there.
+/// Accepts one client, if it is still connected.
 fn accept(server: &Arc<Server>, listener: &TcpListener, refused: &mut Refused) {
     match listener.accept() {
         Ok((tcp, peer)) => admit(server, tcp, peer, refused),
         Err(cause) if is_gone(&cause) => {}
-        // Descriptors or memory have run out. They come back when somebody leaves.
+        // Descriptors or memory have run out. They become available when a connection ends.
         Err(cause) => {
             server.census.make_room();
             refused.clear();
@@ -105,7 +105,7 @@ fn accept(server: &Arc<Server>, listener: &TcpListener, refused: &mut Refused) {
     }
 }
 
-/// Whether there was nobody to accept, or nobody any more.
+/// Whether no client is waiting, or the client has disconnected.
 fn is_gone(cause: &io::Error) -> bool {
     matches!(
         cause.kind(),
@@ -113,17 +113,17 @@ fn is_gone(cause: &io::Error) -> bool {
     )
 }
 
-/// Tells of trouble with accepting, and rests.
+/// Reports an error of accepting, and pauses.
 fn troubled(server: &Server, error: Error) {
     server.metrics.trouble();
     server.warn(error.during("accept a connection"));
     thread::sleep(PAUSE);
 }
 
-/// Serves a client in a thread of its own, or turns it away.
+/// Serves a client in a new thread, or refuses it.
 fn admit(server: &Arc<Server>, tcp: TcpStream, peer: SocketAddr, refused: &mut Refused) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    // It fails for who has gone already.
+    // Fails for a client that has already disconnected.
     let Ok(socket) = tcp.set_nonblocking(false).and_then(|()| Socket::new(tcp)) else {
         return;
     };
@@ -147,10 +147,10 @@ fn start(server: &Arc<Server>, seat: Seat, socket: Socket, peer: SocketAddr) -> 
     builder.stack_size(STACK_BYTES).spawn(serve).map(drop)
 }
 
-/// Turns a client away, as far as that can be said without waiting for it.
+/// Refuses a client. Sends a response only if this does not block.
 fn refuse(server: &Server, tcp: Arc<TcpStream>, full: Full, refused: &mut Refused) {
     server.metrics.refuse();
-    // In clear it would make no sense to who wants to speak TLS.
+    // A client that expects TLS could not interpret a plain response.
     if server.identity().is_some() || tcp.set_nonblocking(true).is_err() {
         return;
     }
@@ -165,7 +165,7 @@ fn refuse(server: &Server, tcp: Arc<TcpStream>, full: Full, refused: &mut Refuse
         reason(status),
         text.len(),
     );
-    // There is room for it: nothing was sent before.
+    // The send buffer is empty, so the response fits.
     let _ = (&*tcp).write(head.as_bytes());
     let _ = tcp.shutdown(Shutdown::Write);
     if refused.len() >= FAREWELLS {
@@ -174,8 +174,8 @@ fn refuse(server: &Server, tcp: Arc<TcpStream>, full: Full, refused: &mut Refuse
     refused.push_back((tcp, Instant::now()));
 }
 
-/// Drops what those send who were turned away: were it still there when their connection is
-/// closed, the answer would be lost. They are let go once they have heard enough.
+/// Reads and discards the requests of refused clients: with unread data at the close, the response
+/// would be lost. A client is dropped after [`FAREWELL`].
 fn listen_to(refused: &mut Refused) {
     let mut bytes = [0; 4096];
     refused.retain(|(tcp, since)| {

@@ -1,8 +1,8 @@
-//! Who may do what: tokens, and how requests carry them.
+//! Authentication and authorization: tokens, and how requests carry them.
 //!
-//! Of a token only the hash is known here. Each request is compared with every hash, each in
-//! constant time, so that how long an answer takes tells nothing about any of them. A token is
-//! 32 random bytes, so a plain hash is as good as a slow one: there is nothing to guess.
+//! The server knows only the hashes of the tokens. Each request is compared with every hash, each
+//! in constant time, so that the response time reveals nothing about them. A token consists of 32
+//! random bytes and cannot be guessed, so a fast hash is sufficient.
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -10,22 +10,22 @@ use zeroize::Zeroizing;
 use crate::net::http1::Headers;
 use crate::util::base64;
 
-/// What somebody may do. Each role may do what those before it may.
+/// The permissions of a token. Each role includes the permissions of the previous ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Read.
+    /// Read objects.
     Read,
-    /// And add objects.
+    /// Read and add objects.
     Append,
-    /// And delete objects, if the server lets anyone.
+    /// Read, add and delete objects, if the server allows deletion at all.
     Full,
 }
 
 impl Role {
-    /// Every role.
+    /// All roles, in ascending order.
     pub const ALL: [Role; 3] = [Role::Read, Role::Append, Role::Full];
 
-    /// What people call it.
+    /// The name in configuration and messages.
     pub fn word(self) -> &'static str {
         match self {
             Role::Read => "read",
@@ -34,12 +34,12 @@ impl Role {
         }
     }
 
-    /// The role that is called `word`.
+    /// Returns the role with the name `word`.
     pub fn find(word: &str) -> Option<Role> {
         Role::ALL.into_iter().find(|role| role.word() == word)
     }
 
-    /// The role that it takes to ask for something with `verb`.
+    /// Returns the role that the HTTP method `verb` requires.
     pub(super) fn needed(verb: &str) -> Role {
         match verb {
             "GET" | "HEAD" => Role::Read,
@@ -49,37 +49,37 @@ impl Role {
     }
 }
 
-/// A token that somebody was given.
+/// An issued token.
 #[derive(Clone, Debug)]
 pub struct Token {
-    /// Who it was given to.
+    /// The name of its owner.
     pub name: String,
-    /// What they may do.
+    /// Its permissions.
     pub role: Role,
-    /// The BLAKE3 of its text.
+    /// The BLAKE3 hash of its text.
     pub hash: [u8; 32],
 }
 
-/// Who is let in.
+/// Which clients are admitted.
 #[derive(Clone, Debug, Default)]
 pub enum Access {
-    /// Everybody, to do everything.
+    /// All clients, with all permissions.
     #[default]
     Anyone,
-    /// Those with one of these tokens.
+    /// Clients with one of these tokens.
     Tokens(Vec<Token>),
 }
 
-/// Somebody who was let in.
+/// An admitted client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Visitor {
-    /// The name of the token, if one was needed.
+    /// The name of the token, if one is required.
     pub(super) name: Option<String>,
     pub(super) role: Role,
 }
 
 impl Access {
-    /// Who sends `headers`; nothing if they are not let in.
+    /// Authenticates the client by its header fields. Returns `None` if it is not admitted.
     pub(super) fn admits(&self, headers: &Headers) -> Option<Visitor> {
         let Access::Tokens(tokens) = self else {
             return Some(Visitor {
@@ -94,7 +94,7 @@ impl Access {
             .and_then(given)?;
         let hash = blake3::hash(&given);
         let mut found = None;
-        // All of them, whether or not one was found.
+        // All tokens are compared, even after a match, so that the time is constant.
         for token in tokens {
             if bool::from(token.hash.ct_eq(hash.as_bytes())) {
                 found = Some(token);
@@ -107,7 +107,8 @@ impl Access {
     }
 }
 
-/// The token in a field: after `Bearer` (RFC 6750), or the password after `Basic` (RFC 7617).
+/// Extracts the token of a header field: after `Bearer` (RFC 6750), or the password after `Basic`
+/// (RFC 7617).
 fn given(field: &str) -> Option<Zeroizing<Vec<u8>>> {
     let (scheme, rest) = field.split_once(' ')?;
     let rest = rest.trim();

@@ -1,5 +1,5 @@
-//! Answers: a status, fields and what follows. Every failure has a line of text for people and
-//! a word for programs, from which a client makes the same error again.
+//! HTTP responses: status, header fields and body. An error has a line of text for users and a
+//! keyword for programs, from which the client reconstructs the error.
 
 use super::budget::Room;
 use crate::error::{Error, Kind};
@@ -7,30 +7,30 @@ use crate::net::http1::Wrong;
 use crate::store::Area;
 use crate::util::Id;
 
-/// How long those should wait who come at a bad time, in seconds.
+/// The retry delay for temporary errors, in seconds.
 pub(super) const RETRY_AFTER: &str = "2";
 
-/// An answer that is not sent yet.
+/// A response before it is sent.
 pub(super) struct Answer {
-    /// 0 if there is nobody to send it to.
+    /// The status, or 0 if no client is left to receive it.
     pub(super) status: u16,
     pub(super) fields: Vec<(&'static str, String)>,
     pub(super) content: Content,
-    /// What was granted for the memory that it takes.
+    /// The reservation for the memory of the body.
     pub(super) room: Option<Room>,
-    /// Whether the connection cannot be used after it.
+    /// Whether the connection must be closed afterwards.
     pub(super) is_last: bool,
 }
 
-/// What follows the head.
+/// The body of a response.
 pub(super) enum Content {
-    /// Not even a length (204, 304).
+    /// No body and no length (204, 304).
     Nothing,
     Bytes(Vec<u8>),
     Object(Part),
 }
 
-/// A part of an object.
+/// A range of an object.
 #[derive(Clone, Copy)]
 pub(super) struct Part {
     pub(super) area: Area,
@@ -39,7 +39,7 @@ pub(super) struct Part {
     pub(super) length: u64,
 }
 
-/// Whether stored bytes were read or written when something went wrong.
+/// Whether the error occurred while reading or writing stored data.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum During {
     Reading,
@@ -47,7 +47,7 @@ pub(super) enum During {
 }
 
 impl Answer {
-    /// An answer without a body.
+    /// Creates a response without a body.
     pub(super) fn empty(status: u16) -> Answer {
         let content = match status {
             204 | 304 => Content::Nothing,
@@ -62,14 +62,14 @@ impl Answer {
         }
     }
 
-    /// An answer with `bytes` of the media type `kind`.
+    /// Creates a response with `bytes` of the media type `kind`.
     pub(super) fn bytes(kind: &'static str, bytes: Vec<u8>) -> Answer {
         let mut answer = Answer::empty(200).with("Content-Type", kind);
         answer.content = Content::Bytes(bytes);
         answer
     }
 
-    /// A failure, in a line of text.
+    /// Creates an error response with one line of text.
     pub(super) fn failure(status: u16, word: &'static str, text: impl Into<String>) -> Answer {
         let mut line: String = text.into();
         line.push('\n');
@@ -83,25 +83,25 @@ impl Answer {
         answer
     }
 
-    /// There is nobody left to answer.
+    /// The result if no client is left to receive a response.
     pub(super) fn lost() -> Answer {
         Answer::empty(0).last()
     }
 
-    /// The same with a field more.
+    /// Adds a header field.
     pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Answer {
         self.fields.push((name, value.into()));
         self
     }
 
-    /// The same, and nothing else on this connection.
+    /// Closes the connection after this response.
     pub(super) fn last(mut self) -> Answer {
         self.is_last = true;
         self
     }
 
-    /// What `error` of a store at `location` comes to. Where the store is on this machine is
-    /// nobody else's business.
+    /// Converts `error` of a store at `location`. Removes the location, because the client must not
+    /// learn local paths.
     pub(super) fn of_error(error: &Error, during: During, location: &str) -> Answer {
         let kind = error.kind();
         let status = match kind {
@@ -113,7 +113,7 @@ impl Answer {
             Kind::Unavailable | Kind::Interrupted => 503,
             Kind::Failed | Kind::Corrupt | Kind::Usage | Kind::Unsupported => 500,
         };
-        // One without a slash tells nothing, and may be a part of any word.
+        // A location without a slash reveals nothing, and could be part of any word.
         let text = match location.contains('/') {
             true => error.to_string().replace(location, "the store"),
             false => error.to_string(),
@@ -121,7 +121,7 @@ impl Answer {
         Answer::failure(status, word(kind), printable(&text))
     }
 
-    /// What a message that is none comes to; nothing if there is nobody to tell.
+    /// Converts an error of reading a request.
     pub(super) fn of_wrong(wrong: &Wrong) -> Answer {
         let answer = match wrong {
             Wrong::Closed => return Answer::lost(),
@@ -141,7 +141,7 @@ impl Answer {
     }
 }
 
-/// What programs call an error.
+/// Returns the keyword of an error kind.
 fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::Failed => "failed",
@@ -156,7 +156,7 @@ fn word(kind: Kind) -> &'static str {
     }
 }
 
-/// `text` without what a terminal acts on.
+/// Replaces control characters in `text`.
 fn printable(text: &str) -> String {
     let shown = |letter: char| if letter.is_control() { '?' } else { letter };
     text.chars().map(shown).collect()

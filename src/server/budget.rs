@@ -1,21 +1,21 @@
-//! The memory that bodies may take on their way, all of them together.
+//! The memory budget for bodies in transit, shared by all connections.
 //!
-//! A large buffer moves bytes at the speed of the disk, a small one at a good part of it.
-//! Each piece of a body is given a large one while there is room and a small one otherwise,
-//! so nobody waits for memory that a slow client holds, and nobody is turned away for want of
-//! it. What can be taken is the limit and a small buffer for each connection.
+//! A large buffer transfers bytes at the speed of the disk, a small one at a considerable part of
+//! it. Each piece of a body gets a large buffer while the budget allows, and a small one otherwise.
+//! Therefore no connection waits for memory that a slow client occupies, and none is refused for
+//! lack of it. The total is bounded by the budget plus one small buffer per connection.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A large buffer: more is no faster.
+/// The size of a large buffer. A larger one is not faster.
 pub(super) const LARGE_BYTES: usize = 128 << 10;
-/// A small buffer: one system call moves this much in about the time that the call takes.
+/// The size of a small buffer: copying it takes about as long as the system call.
 pub(super) const SMALL_BYTES: usize = 8 << 10;
-/// So many large buffers are kept for what comes next.
+/// The maximum number of large buffers kept for reuse.
 const SPARE: usize = 16;
 
-/// What is left.
+/// The budget and its current use.
 pub(super) struct Budget {
     limit_bytes: u64,
     state: Mutex<State>,
@@ -35,7 +35,7 @@ impl Budget {
         }
     }
 
-    /// A buffer, large if there is room.
+    /// Returns a buffer, a large one if the budget allows.
     pub(super) fn buffer(&self) -> Buffer<'_> {
         let bytes = match self.take(LARGE_BYTES as u64) {
             false => vec![0; SMALL_BYTES],
@@ -51,7 +51,8 @@ impl Budget {
         }
     }
 
-    /// Room for up to `wanted` bytes, by halves down to `least`, which there always is.
+    /// Reserves up to `wanted` bytes. If the budget does not allow this, halves the amount
+    /// repeatedly, down to `least`, which is always granted.
     pub(super) fn room(self: &Arc<Budget>, wanted: u64, least: u64) -> Room {
         let mut bytes = wanted;
         while bytes > least && !self.take(bytes) {
@@ -65,7 +66,7 @@ impl Budget {
         }
     }
 
-    /// Takes `bytes` if there is room.
+    /// Reserves `bytes` if the budget allows.
     fn take(&self, bytes: u64) -> bool {
         let mut state = self.lock();
         let used = state.used_bytes.saturating_add(bytes);
@@ -76,13 +77,13 @@ impl Budget {
         is_room
     }
 
-    /// Every statement leaves it whole, so a thread that ended while holding it does no harm.
+    /// A poisoned lock is usable: the state is consistent between any two statements.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A buffer, given back when dropped. What is in it is left from before.
+/// A buffer, returned when it is dropped. Its initial contents are left over from earlier use.
 pub(super) struct Buffer<'a> {
     budget: &'a Budget,
     bytes: Vec<u8>,
@@ -115,7 +116,7 @@ impl Drop for Buffer<'_> {
     }
 }
 
-/// Room for something that is no buffer, given back when dropped.
+/// A reservation of memory that is not a buffer, released when it is dropped.
 pub(super) struct Room {
     budget: Arc<Budget>,
     pub(super) bytes: u64,

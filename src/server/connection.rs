@@ -1,8 +1,9 @@
-//! One connection, from the first byte to the last: requests come, answers go.
+//! One connection, from the first byte to the last: a sequence of requests and responses.
 //!
-//! Everything has a limit of time. A head has to be whole by some moment, however its bytes
-//! drip; a body has to keep a pace; who says nothing is forgotten. What a client that is told
-//! no still sends is read and dropped for a while, or the answer would be lost with it.
+//! Everything has a time limit. A head must be complete by a deadline, however its bytes are
+//! spread; a body must keep a minimum rate; an idle connection is closed. After an error response,
+//! further bytes of the client are read and discarded for some time; otherwise the response would
+//! be lost.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -21,51 +22,53 @@ use crate::net::socket::{Limit, PACE_WINDOW_BYTES, Socket};
 use crate::net::tls::server::Stream;
 use crate::util::clock;
 
-/// Agreeing on keys takes two round trips.
+/// The limit for the TLS handshake, which takes two round trips.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// A head is one packet, or a few.
+/// The limit for a request head, which is one packet or a few.
 const HEAD: Duration = Duration::from_secs(15);
-/// How long nothing need be asked.
+/// The limit for an idle connection.
 const IDLE: Duration = Duration::from_secs(90);
-/// What a body is granted beyond its pace: a mobile network may well be gone for as long.
+/// The grace period of a body beyond its minimum rate: a mobile network may be interrupted for as
+/// long.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
-/// The least that a body has to move: a modem of 1994 did.
+/// The minimum rate of a body, that of a modem of 1994.
 pub(super) const PACE_BYTES_PER_SECOND: u64 = 2 << 10;
-/// Bodies up to this are sent together with their head; copying longer ones is no gain.
+/// Bodies up to this size are sent in one write with their head. Copying longer ones has no
+/// benefit.
 const ONE_PACKET_BYTES: usize = 16 << 10;
-/// The most that is read and dropped of a body that nobody wants, to keep the connection.
+/// The maximum number of bytes of an unwanted body that are discarded to keep the connection.
 const SETTLE_LIMIT_BYTES: u64 = 64 << 10;
-/// The most that is read and dropped after the last answer, so that it arrives.
+/// The maximum number of bytes discarded after the last response, so that the response arrives.
 const LINGER_LIMIT_BYTES: u64 = 16 << 20;
-/// How long that may take.
+/// The time limit for this.
 const LINGER: Duration = Duration::from_secs(5);
-/// The same for a client that was not admitted: enough for bytes that are there already, too
-/// little to hold a thread and a seat by sending slowly.
+/// The time limit for an unauthorized client: sufficient for bytes that have already arrived, too
+/// short to occupy a thread and a seat by sending slowly.
 const LINGER_UNAUTHORIZED: Duration = Duration::from_millis(10);
-/// How a TLS connection begins: with a record of a handshake (RFC 8446, section 5.1).
+/// The first byte of a TLS connection: a handshake record (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
-/// What follows an answer.
+/// What happens after a response.
 #[derive(PartialEq, Eq)]
 enum Next {
     Request,
-    /// Nothing: the last answer was sent, and is to arrive.
+    /// The connection is closed, and the client must receive the last response.
     Goodbye,
-    /// Nothing, and nobody would notice.
+    /// The connection is closed, and no client waits for a response.
     Nothing,
 }
 
-/// A client, and what it asks for.
+/// A connection that is being served.
 struct Talk<'a> {
     server: &'a Server,
     seat: &'a Seat,
     peer: SocketAddr,
-    /// The address that the client connected to.
+    /// The local address to which the client connected.
     local: Option<IpAddr>,
     connection: Connection<Wire>,
 }
 
-/// Serves whoever is at the other end of `socket` until they go, or have to.
+/// Serves the client at the other end of `socket` until either side ends the connection.
 pub(super) fn serve(server: &Server, seat: &Seat, socket: Socket, peer: SocketAddr) {
     let local = socket.tcp().local_addr().ok();
     let Some(wire) = greet(server, socket) else {
@@ -92,13 +95,14 @@ pub(super) fn serve(server: &Server, seat: &Seat, socket: Socket, peer: SocketAd
     stream.set_limit(Limit::within(linger_time));
     stream.end_writing();
     if ended == Next::Goodbye {
-        // From here on the seat is free for another, who need not wait until this one is done.
+        // From now on the seat can be given to another client, which need not wait for the end of
+        // this connection.
         seat.is_to_wait();
         linger(server, stream);
     }
 }
 
-/// Sets up what the bytes go through; nothing if the client does not play along.
+/// Sets up the transport. Returns `None` if the TLS handshake fails.
 fn greet(server: &Server, mut socket: Socket) -> Option<Wire> {
     let Some(identity) = server.identity() else {
         return Some(Wire::Plain(socket));
@@ -117,7 +121,7 @@ fn greet(server: &Server, mut socket: Socket) -> Option<Wire> {
     Some(Wire::Tls(Box::new(stream)))
 }
 
-/// Tells a client that speaks HTTP where TLS is spoken.
+/// Responds in plain HTTP to a client that does not use TLS on a TLS port.
 fn answer_in_clear(server: &Server, socket: Socket) {
     let text = "this port speaks TLS: use https://";
     let mut connection = Connection::new(Wire::Plain(socket));
@@ -129,7 +133,7 @@ fn answer_in_clear(server: &Server, socket: Socket) {
     }
 }
 
-/// Reads and drops what still comes.
+/// Reads and discards further bytes of the client.
 fn linger(server: &Server, stream: &mut Wire) {
     let mut dropped: u64 = 0;
     while dropped < LINGER_LIMIT_BYTES && stream.await_bytes().unwrap_or(false) {
@@ -141,17 +145,17 @@ fn linger(server: &Server, stream: &mut Wire) {
     }
 }
 
-/// Whether the connection is kept after an answer.
+/// Whether the connection stays open after a response.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Keep {
     Yes,
-    /// Yes, and a client of HTTP/1.0 has to be told.
+    /// Yes; a client of HTTP/1.0 must be told so.
     YesOld,
     No,
 }
 
 impl Talk<'_> {
-    /// Awaits a request and answers it.
+    /// Reads a request and sends the response.
     fn exchange(&mut self) -> Next {
         if !self.seat.is_to_wait() || !self.is_coming() {
             return Next::Nothing;
@@ -188,7 +192,7 @@ impl Talk<'_> {
         stream.await_bytes().unwrap_or(false)
     }
 
-    /// Answers a request whose head is whole.
+    /// Responds to a request whose head is complete.
     fn respond(&mut self, request: &Request, record: &mut Record) -> Next {
         record.verb.clone_from(&request.method);
         record.target.clone_from(&request.target);
@@ -219,7 +223,7 @@ impl Talk<'_> {
         self.send(&answer, &request.method, keep, record)
     }
 
-    /// Sends an answer to a request with `verb`, and tells what follows.
+    /// Sends a response to a request with the method `verb`, and determines what happens next.
     fn send(&mut self, answer: &Answer, verb: &str, keep: Keep, record: &mut Record) -> Next {
         self.connection.stream().set_limit(pace());
         record.status = answer.status;
@@ -236,8 +240,8 @@ impl Talk<'_> {
         }
     }
 
-    /// Sends a part of an object. What cannot be read of it ends the connection: by the length
-    /// that was told, the client knows that something is missing.
+    /// Sends a range of an object. If it cannot be read completely, closes the connection: the
+    /// client detects from the announced length that bytes are missing.
     fn send_object(
         &mut self,
         answer: &Answer,
@@ -282,7 +286,7 @@ impl Talk<'_> {
     }
 }
 
-/// The answer to a request, by whoever may have it.
+/// Authorizes the request and computes its response.
 fn judge(exchange: &mut Exchange<'_>, seat: &Seat, record: &mut Record) -> Result<Answer, Answer> {
     let (server, request) = (exchange.server, exchange.request);
     let verb = request.method.as_str();
@@ -326,7 +330,7 @@ fn judge(exchange: &mut Exchange<'_>, seat: &Seat, record: &mut Record) -> Resul
     }
 }
 
-/// Sends a head, and the body if it is at hand. Tells how long that is.
+/// Sends a head, together with the body if it is in memory. Returns the length of the body.
 fn send_head(
     connection: &mut Connection<Wire>,
     answer: &Answer,

@@ -1,4 +1,4 @@
-//! A request that is being answered: what it says, and its body, piece by piece.
+//! A request that is being processed: its head, and access to its body piece by piece.
 
 use std::io;
 
@@ -10,15 +10,15 @@ use crate::net::socket::{Limit, Pace};
 
 use super::connection::{GRACE, PACE_BYTES_PER_SECOND};
 
-/// A request, and the connection that it came on.
+/// A request and its connection.
 pub(super) struct Exchange<'a> {
     pub(super) server: &'a Server,
     pub(super) request: &'a Request,
     connection: &'a mut Connection<Wire>,
     body: Body,
-    /// Whether the client sends no body before it is told to.
+    /// Whether the client waits for `100 Continue` before it sends the body.
     is_held_back: bool,
-    /// Bytes of the body that came.
+    /// The number of bytes of the body received so far.
     pub(super) received: u64,
     pace: Pace,
     /// Whether the request was admitted.
@@ -26,9 +26,10 @@ pub(super) struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
+    /// Prepares the processing of `request`.
+    ///
     /// # Errors
-    /// The answer to a request whose body cannot be made out, or that expects what we do not
-    /// know.
+    /// The response to a request with invalid body framing or an unknown `Expect` value.
     pub(super) fn new(
         server: &'a Server,
         connection: &'a mut Connection<Wire>,
@@ -36,7 +37,7 @@ impl<'a> Exchange<'a> {
     ) -> Result<Exchange<'a>, Answer> {
         let framing = Framing::of_request(request).map_err(|wrong| Answer::of_wrong(&wrong))?;
         let mut expected = request.headers.all("expect");
-        // HTTP/1.0 knows no expectations (RFC 9110, section 10.1.1).
+        // HTTP/1.0 has no expectations (RFC 9110, section 10.1.1).
         let is_held_back = match (request.minor, expected.next(), expected.next()) {
             (0, ..) | (_, None, _) => false,
             (_, Some(word), None) if word.eq_ignore_ascii_case("100-continue") => true,
@@ -57,23 +58,26 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    /// The value of a field that matters only if it is there once.
+    /// Returns the value of a field, or `None` if it is missing or occurs more than once.
     pub(super) fn field(&self, name: &str) -> Option<&'a str> {
         self.request.headers.only(name).ok().flatten()
     }
 
-    /// Whether the client sends no body before it is told to.
+    /// Whether the client waits for `100 Continue` before it sends the body.
     pub(super) fn is_held_back(&self) -> bool {
         self.is_held_back
     }
 
-    /// How long the body is, if the client says so.
+    /// The length of the body, if the client has announced it.
     pub(super) fn declared(&self) -> Option<u64> {
         self.body.left()
     }
 
+    /// Checks the announced length of the body.
+    ///
     /// # Errors
-    /// 411 if the client does not tell where the body ends; 413 if it is longer than `limit`.
+    /// 411 if the client does not announce a length or a transfer coding; 413 if the body is longer
+    /// than `limit`.
     pub(super) fn check_length(&self, limit: u64) -> Result<(), Answer> {
         let has = |name| self.request.headers.first(name).is_some();
         if !has("content-length") && !has("transfer-encoding") {
@@ -85,11 +89,11 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Gives the body to `each`, a piece at a time, and tells its length.
+    /// Passes the body to `each`, one piece at a time, and returns its length.
     ///
     /// # Errors
-    /// The answer if there is more than `limit`, if it does not come as it should, and
-    /// whatever `each` answers.
+    /// The response to a body that is longer than `limit` or malformed or arrives too slowly, or an
+    /// error response of `each`.
     pub(super) fn each_piece(
         &mut self,
         limit: u64,
@@ -107,7 +111,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Reads one piece. The buffer for it is taken when there is something to fill it with.
+    /// Reads one piece. The buffer is allocated only after bytes have arrived.
     fn piece(
         &mut self,
         limit: u64,
@@ -137,10 +141,10 @@ impl<'a> Exchange<'a> {
         Ok(length)
     }
 
-    /// The whole body, which is short.
+    /// Reads the whole body, which must be short.
     ///
     /// # Errors
-    /// As [`Exchange::each_piece`].
+    /// The same as [`Exchange::each_piece`].
     pub(super) fn whole(&mut self, limit: u64) -> Result<Vec<u8>, Answer> {
         let mut bytes = Vec::new();
         self.each_piece(limit, |piece| {
@@ -150,7 +154,7 @@ impl<'a> Exchange<'a> {
         Ok(bytes)
     }
 
-    /// Lets a client send its body that waits for our word (RFC 9110, section 10.1.1).
+    /// Sends `100 Continue` to a client that waits for it (RFC 9110, section 10.1.1).
     fn go_on(&mut self) -> io::Result<()> {
         if !std::mem::take(&mut self.is_held_back) || self.connection.has_more() {
             return Ok(());
@@ -159,8 +163,8 @@ impl<'a> Exchange<'a> {
         self.connection.write_response(100, &[])
     }
 
-    /// Reads the rest of the body if that is no more than `limit`, so that a next request can
-    /// follow. False if none can.
+    /// Discards the rest of the body if it has at most `limit` bytes, so that another request can
+    /// follow. Returns false if none can.
     pub(super) fn settle(&mut self, limit: u64) -> bool {
         if self.body.is_ended() {
             return true;
@@ -170,15 +174,15 @@ impl<'a> Exchange<'a> {
         !self.is_held_back && is_short && self.each_piece(limit, |_| Ok(())).is_ok()
     }
 
-    /// As [`Exchange::settle`], without waiting for a client that was not admitted: only if
-    /// the rest was received already.
+    /// Like [`Exchange::settle`], but does not wait for an unauthorized client: succeeds only if
+    /// the rest was already received.
     pub(super) fn settle_received(&mut self) -> bool {
         let received = self.connection.unread().len() as u64;
         self.body.left().is_some_and(|left| left <= received) && self.settle(received)
     }
 }
 
-/// The pace that an answer has to keep, from now on.
+/// The minimum rate of a response, measured from now.
 pub(super) fn pace() -> Limit {
     Limit::pace(GRACE, PACE_BYTES_PER_SECOND)
 }

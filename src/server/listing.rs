@@ -1,7 +1,7 @@
-//! Listings, a page at a time: one object of JSON a line.
+//! Paginated listings, with one JSON object per line.
 //!
-//! A page is as long as the client wants and memory allows. A client that was given less than
-//! it asked for finds out where to go on as ever.
+//! The length of a page is limited by the request and by the available memory. A client that
+//! receives fewer objects than requested continues in the same way as after any page.
 
 use std::fmt::Write;
 
@@ -11,12 +11,12 @@ use super::route::Page;
 use crate::error::{Error, Kind};
 use crate::store::{Area, Object};
 
-/// What a line takes, and the object that it is made of.
+/// The memory for a line and for the object from which it is created.
 const LINE_BYTES: u64 = 200;
-/// The fewest objects that there is always memory for.
+/// The number of objects for which memory is always available.
 const LEAST: u64 = 100;
 
-/// `GET` and `HEAD` of a listing.
+/// Handles `GET` and `HEAD` for a listing.
 pub(super) fn list(exchange: &Exchange<'_>, area: Area, page: Page) -> Result<Answer, Answer> {
     let server = exchange.server;
     let wanted = page.limit as u64;
@@ -58,7 +58,7 @@ pub(super) fn list(exchange: &Exchange<'_>, area: Area, page: Page) -> Result<An
     })
 }
 
-/// The objects on a page, and whether there are more behind it.
+/// Returns the objects of a page, and whether more follow.
 fn objects(exchange: &Exchange<'_>, area: Area, page: Page) -> Result<(Vec<Object>, bool), Error> {
     let (mut objects, mut has_more) = (Vec::new(), false);
     let listed = exchange

@@ -1,22 +1,22 @@
-//! What the server has done since it began, for `GET /metrics`, in the text format of
-//! Prometheus (version 0.0.4).
+//! Counters since the start of the server, for `GET /metrics`, in the text format of Prometheus
+//! (version 0.0.4).
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Verbs that are counted one by one.
+/// The HTTP methods that are counted separately.
 const VERBS: [&str; 5] = ["GET", "HEAD", "PUT", "DELETE", "other"];
-/// Classes of statuses, from 1xx on.
+/// The number of status classes, starting with 1xx.
 const CLASSES: usize = 5;
 
-/// Counters that only grow.
+/// Counters that only increase.
 pub(super) struct Metrics {
     since: Instant,
     requests: [[AtomicU64; CLASSES]; VERBS.len()],
-    /// Connections that were let in.
+    /// Admitted connections.
     connections: AtomicU64,
-    /// Connections that were answered with 429 or 503 for want of a seat.
+    /// Connections refused with 429 or 503 because of a limit.
     refused: AtomicU64,
     /// Connections that could not be accepted.
     failed: AtomicU64,
@@ -39,22 +39,22 @@ impl Metrics {
         }
     }
 
-    /// Counts a connection that was let in.
+    /// Counts an admitted connection.
     pub(super) fn welcome(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one that was turned away.
+    /// Counts a refused connection.
     pub(super) fn refuse(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one that could not be accepted.
+    /// Counts a connection that could not be accepted.
     pub(super) fn trouble(&self) {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts an object that was stored.
+    /// Counts a stored object.
     pub(super) fn stored(&self) {
         self.uploads.fetch_add(1, Ordering::Relaxed);
     }
@@ -71,7 +71,7 @@ impl Metrics {
         self.bytes_out.fetch_add(bytes_out, Ordering::Relaxed);
     }
 
-    /// The page, with `open` connections.
+    /// Formats the metrics page; `open` is the number of open connections.
     pub(super) fn page(&self, open: usize) -> String {
         let mut page = String::new();
         describe(&mut page, "requests_total", "counter", "Requests answered.");

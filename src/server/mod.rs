@@ -1,20 +1,20 @@
-//! A store, served over HTTP and HTTPS, as `kloset-http(5)` tells.
+//! A server for a store, over HTTP and HTTPS, with the protocol of `kloset-http(5)`.
 //!
-//! The server hands out sealed bytes and takes them. It has no keys, cannot look into what it
-//! serves, and needs to know nothing of it but that an object is named by the hash of its
-//! bytes, which it checks before it keeps one.
+//! The server sends and receives sealed bytes. It has no keys and cannot read what it serves. It
+//! knows only that the id of an object is the hash of its bytes, which it verifies before it stores
+//! an object.
 //!
-//! | what | where |
+//! | subject | modules |
 //! |---|---|
-//! | letting clients in, or turning them away | [`accept`], [`census`] |
-//! | one client: requests, answers, limits of time | [`connection`], [`wire`] |
-//! | one request: its body, what is asked for, who may | [`exchange`], [`route`], [`names`], [`access`] |
-//! | what is answered | [`object`], [`listing`], [`place`], [`range`], [`answer`] |
-//! | memory, figures, the log | [`budget`], [`metrics`], [`record`] |
+//! | admitting or refusing clients | [`accept`], [`census`] |
+//! | one connection: requests, responses, time limits | [`connection`], [`wire`] |
+//! | one request: body, target, host names, authorization | [`exchange`], [`route`], [`names`], [`access`] |
+//! | responses | [`object`], [`listing`], [`place`], [`range`], [`answer`] |
+//! | memory, metrics, access log | [`budget`], [`metrics`], [`record`] |
 //!
-//! It is written to run for years at the mercy of whoever can reach it. There is a thread for
-//! each connection and a limit on everything: connections in all and for each address, bytes
-//! and time of a head, the pace of a body, memory. Nothing is ever overwritten.
+//! It is designed to run for years, exposed to untrusted clients. Each connection has a thread, and
+//! everything has a limit: connections in total and per address, size and time of a head, the rate
+//! of a body, memory. Nothing is ever overwritten.
 
 mod accept;
 pub mod access;
@@ -51,57 +51,57 @@ use crate::net::tls::server::Identity;
 use crate::store::{Area, Notice, Store, Upload};
 use crate::util::Id;
 
-/// How long running requests may take to end when the server is to stop.
+/// How long running requests may continue after a stop was requested.
 const CLOSING: Duration = Duration::from_secs(10);
-/// How long requests that were cut off then may take to clean up.
+/// How long requests may then take to clean up after they were aborted.
 const MERCY: Duration = Duration::from_secs(2);
-/// Trouble that recurs is told once in so long.
+/// The interval in which recurring errors are reported once.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// Whether anybody may delete objects.
+/// Whether clients may delete objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletes {
-    /// Nobody.
+    /// No client may delete.
     Refused,
-    /// Those whose role allows it.
+    /// Clients with a suitable role may delete.
     Allowed,
 }
 
-/// What a server is told from outside.
+/// A request to the server from its environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// Serve on.
+    /// Continue.
     GoOn,
-    /// Let requests end, and stop.
+    /// Complete the running requests and stop.
     Stop,
 }
 
-/// Who hears of every request.
+/// Receives a record of every request.
 pub type Log = Arc<dyn Fn(&Record) + Send + Sync>;
 
-/// How a store is served.
+/// The settings of a server.
 pub struct Settings {
-    /// Whether anybody may delete.
+    /// Whether clients may delete objects.
     pub deletes: Deletes,
-    /// The most connections at once. One address gets three quarters of them, and so do all
-    /// addresses together that have sent no valid token yet.
+    /// The maximum number of concurrent connections. One address has at most three quarters of
+    /// them, and so do all addresses together that have not yet sent a valid token.
     pub connections: usize,
-    /// The most memory for bodies on their way, beside a few KiB for each connection.
+    /// The maximum memory for bodies in transit, in addition to a few KiB per connection.
     pub memory_bytes: u64,
-    /// Who is let in.
+    /// Which clients are admitted.
     pub access: Access,
-    /// What clients call this server, beside loopback, the addresses that they connect to and
-    /// the names of the certificate.
+    /// The host names of this server, in addition to loopback, the addresses to which clients
+    /// connect, and the names of the certificate.
     pub names: Vec<Host>,
-    /// What proves who we are; without it, bytes go unencrypted.
+    /// The certificate with its key; `None` serves plain HTTP.
     pub identity: Option<Identity>,
-    /// Who hears of requests.
+    /// Receives a record of every request.
     pub log: Option<Log>,
-    /// Who hears of trouble.
+    /// Receives warnings.
     pub notice: Notice,
 }
 
-/// A store that is served.
+/// A store that is being served.
 pub struct Server {
     store: Arc<dyn Store>,
     deletes: Deletes,
@@ -113,14 +113,14 @@ pub struct Server {
     metrics: Metrics,
     log: Option<Log>,
     notice: Notice,
-    /// When trouble was told last.
+    /// The time of the most recent warning.
     told: Mutex<Option<Instant>>,
-    /// What may have its name already, without being durable.
+    /// Objects that may be visible under their id before they are durable.
     committing: Mutex<Vec<(Area, Id)>>,
 }
 
 impl Server {
-    /// A server for `store` that nobody can reach yet.
+    /// Creates a server for `store`. It does not listen yet.
     pub fn new(store: Arc<dyn Store>, settings: Settings) -> Arc<Server> {
         let limits = Limits::of(settings.connections);
         Arc::new(Server {
@@ -139,21 +139,21 @@ impl Server {
         })
     }
 
-    /// Lets others in from now on. Requests that are being answered are not concerned.
+    /// Replaces the access rules for future requests. Requests in progress are not affected.
     pub fn set_access(&self, access: Access) {
         *self.access.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
     }
 
-    /// Proves with `identity` who we are from now on. Connections that there are stay.
+    /// Replaces the certificate for future connections. Existing connections are not affected.
     pub fn set_identity(&self, identity: Identity) {
         *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
     }
 
-    /// Serves those who come to `listeners`. `told` is asked at first and whenever `wake` has
-    /// bytes; once it wants to stop, requests have [`CLOSING`] to end.
+    /// Serves the clients that connect to `listeners`. `told` is called at the start and whenever
+    /// `wake` has bytes. After it requests a stop, running requests have [`CLOSING`] to complete.
     ///
     /// # Errors
-    /// What keeps us from waiting for clients at all.
+    /// The error that prevents waiting for clients.
     pub fn run(
         self: &Arc<Server>,
         listeners: Vec<TcpListener>,
@@ -197,7 +197,7 @@ impl Server {
         outcome.inspect(|()| self.metrics.stored())
     }
 
-    /// Whether an object that was seen may not be durable yet.
+    /// Whether an object that is visible may not be durable yet.
     fn is_committing(&self, area: Area, id: Id) -> bool {
         let committing = self
             .committing
@@ -206,7 +206,7 @@ impl Server {
         committing.contains(&(area, id))
     }
 
-    /// What an error of the store comes to.
+    /// Converts an error of the store into a response.
     fn failed(&self, error: &Error, during: During) -> Answer {
         let answer = Answer::of_error(error, during, self.store.location());
         if answer.status >= 500 {
@@ -215,7 +215,7 @@ impl Server {
         answer
     }
 
-    /// The figures.
+    /// Returns the metrics page.
     fn figures(&self) -> Answer {
         let page = self.metrics.page(self.census.count());
         Answer::bytes(
@@ -239,7 +239,7 @@ impl Server {
         }
     }
 
-    /// Tells of trouble, but not of the same all the time.
+    /// Reports a warning, with a limited frequency.
     fn warn(&self, error: Error) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = told.is_none_or(|told| told.elapsed() >= QUIET);

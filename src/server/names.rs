@@ -1,13 +1,14 @@
-//! The names of a server, and requests that web pages of other hosts make in a browser.
+//! The host names of a server, and protection against requests that web pages of other hosts make
+//! in a browser.
 //!
-//! Any web page can make the browser of its reader send requests to any address, also to one that
-//! only the reader's machine can connect to. Two rules keep such requests from being answered:
+//! Any web page can make a browser send requests to any address, including addresses that only the
+//! machine of the user can reach. Two rules reject such requests:
 //!
-//! - A request with an `Origin` other than the host that it is for is refused with 403. Browsers
-//!   add that field (RFC 6454) to each request of another site that could change something.
+//! - A request with an `Origin` other than its own host is refused with 403. Browsers add that
+//!   field (RFC 6454) to every cross-site request that could change something.
 //! - A request for a host that is not a name or an address of the server is refused with 421. A
-//!   page can have its own name resolve to the address of the server (DNS rebinding). Its requests
-//!   then are of the same origin as the page, and only the name in them is wrong.
+//!   page can make its own name resolve to the address of the server (DNS rebinding). Its requests
+//!   then have the same origin as the page, and only the host name is wrong.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -16,21 +17,20 @@ use super::{Server, route};
 use crate::net::http1::{Request, Wrong};
 use crate::util::human;
 
-/// The longest name, by DNS (RFC 1035, section 2.3.4).
+/// The maximum length of a host name in DNS (RFC 1035, section 2.3.4).
 const NAME_LIMIT_BYTES: usize = 253;
 
-/// A name or an address of a host.
+/// A host name or an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// A name in lower case, without a dot at its end.
+    /// A name in lower case, without a trailing dot.
     Name(String),
-    /// An address; of IPv4 if it is an IPv4-mapped one.
+    /// An address. An IPv4-mapped address is stored as IPv4.
     Address(IpAddr),
 }
 
 impl Host {
-    /// The host that `text` names, where an IPv6 address may stand in brackets. Nothing if it
-    /// cannot be a host.
+    /// Parses a host; an IPv6 address may be in brackets. Returns `None` if `text` is invalid.
     pub fn parse(text: &str) -> Option<Host> {
         let inner = text
             .strip_prefix('[')
@@ -50,7 +50,7 @@ impl Host {
         is_name.then(|| Host::Name(name.to_ascii_lowercase()))
     }
 
-    /// Whether only this machine can be meant.
+    /// Whether it can only be the local host.
     fn is_loopback(&self) -> bool {
         match self {
             Host::Name(name) => name == "localhost",
@@ -59,13 +59,13 @@ impl Host {
     }
 }
 
-/// A host and a port, if one is given: `nas`, `nas:9876`, `[::1]:9876`.
+/// Parses a host with an optional port: `nas`, `nas:9876`, `[::1]:9876`.
 fn authority(text: &str) -> Option<(Host, Option<u16>)> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (text, None),
     };
-    // Without brackets it would be an address, and what follows its last colon no port.
+    // An IPv6 address without brackets: the part after its last colon is not a port.
     if host.contains(':') && !host.starts_with('[') {
         return None;
     }
@@ -80,18 +80,19 @@ fn authority(text: &str) -> Option<(Host, Option<u16>)> {
 }
 
 impl Server {
-    /// Checks that `request`, which came to the address `local`, is for this server and not of a
-    /// web page of another host. A client of HTTP/1.0 need not name a host; no browser is one.
+    /// Checks that `request`, which arrived at the address `local`, is for this server and not from
+    /// a web page of another host. A client of HTTP/1.0 may omit the host; no browser does.
     ///
     /// # Errors
-    /// The answer: 400 for a host that cannot be one, 421 or 403.
+    /// The response: 400 for an invalid host, 421 or 403.
     pub(super) fn check_host(
         &self,
         request: &Request,
         local: Option<IpAddr>,
     ) -> Result<(), Answer> {
         let field = request.headers.first("host");
-        // The host of a target that is a whole URL replaces that of the field, for others.
+        // The host of an absolute URL takes precedence over the field for other parsers, so both
+        // are checked.
         let target = route::authority(&request.target);
         for text in field.into_iter().chain(target) {
             let (host, _) = authority(text)
@@ -124,7 +125,7 @@ impl Server {
     }
 }
 
-/// Whether `origin` is a page of `host`. Ports that are not given are those of its scheme.
+/// Whether `origin` is a page of `host`. A missing port is the default port of the scheme.
 fn is_same(origin: &str, host: Option<&(Host, Option<u16>)>) -> bool {
     let Some((scheme, origin)) = origin.split_once("://") else {
         return false;
@@ -141,7 +142,7 @@ fn is_same(origin: &str, host: Option<&(Host, Option<u16>)>) -> bool {
     }
 }
 
-/// The answer to a request for a host that is not this one.
+/// The response to a request for another host.
 fn misdirected(text: &str) -> Answer {
     let host = text
         .rsplit_once(':')

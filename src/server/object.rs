@@ -1,5 +1,4 @@
-//! Objects: read in parts, stored once under the hash of their bytes, deleted if that is
-//! allowed at all.
+//! Objects: reading ranges, storing under the hash of the bytes, and deletion, if it is allowed.
 
 use super::answer::{Answer, Content, During, Part};
 use super::exchange::Exchange;
@@ -9,10 +8,10 @@ use crate::error::{Error, Kind};
 use crate::store::{Area, Object, Upload};
 use crate::util::Id;
 
-/// What a server answers to whoever wants to delete something, if it deletes nothing.
+/// The response to a deletion if the server does not allow it.
 const KEEPS_ALL: &str = "the server deletes nothing: it runs without -allow-delete";
 
-/// `GET` and `HEAD`.
+/// Handles `GET` and `HEAD`.
 pub(super) fn get(exchange: &Exchange<'_>, area: Area, id: Id) -> Result<Answer, Answer> {
     let object = stat(exchange, area, id)?.ok_or_else(|| missing(area))?;
     let is_named = |name| exchange.field(name).map(|field| names(field, id));
@@ -54,7 +53,7 @@ pub(super) fn get(exchange: &Exchange<'_>, area: Area, id: Id) -> Result<Answer,
     Ok(answer)
 }
 
-/// What is said of an object beside its bytes.
+/// Adds the header fields that describe an object.
 fn described(answer: Answer, object: &Object, modified: &str) -> Answer {
     answer
         .with("ETag", format!("\"{}\"", object.id))
@@ -62,22 +61,23 @@ fn described(answer: Answer, object: &Object, modified: &str) -> Answer {
         .with("Kloset-Modified-Ns", object.modified_ns.to_string())
 }
 
-/// `PUT`: an object that is there stays as it is; one that is not is stored if its bytes are
-/// those that its name tells of.
+/// Handles `PUT`. An existing object is kept. A new one is stored if its bytes match its id.
 pub(super) fn put(exchange: &mut Exchange<'_>, area: Area, id: Id) -> Result<Answer, Answer> {
     exchange.check_length(area.limit_bytes())?;
     let there = stat(exchange, area, id)?;
     refuse_unwanted(exchange, id, there.is_some())?;
     match there {
-        // One that is about to be durable need not become so: it is stored again, which ends
-        // only when it is.
+        // An object that is being published might not become durable. Therefore it is stored again,
+        // which completes only when the object is durable.
         Some(object) if !exchange.server.is_committing(area, id) => keep(exchange, area, &object),
         _ => store(exchange, area, id),
     }
 }
 
+/// Checks the conditions of the request.
+///
 /// # Errors
-/// 412 if the client wants it stored only if it is there, or only if it is not, which is not so.
+/// 412 if `If-Match` or `If-None-Match` does not hold.
 fn refuse_unwanted(exchange: &Exchange<'_>, id: Id, is_there: bool) -> Result<(), Answer> {
     let holds = |name| {
         exchange
@@ -94,13 +94,13 @@ fn refuse_unwanted(exchange: &Exchange<'_>, id: Id, is_there: bool) -> Result<()
     Ok(())
 }
 
-/// Reads and drops the bytes of an object that is there.
+/// Keeps an existing object: reads and discards the bytes of the request.
 fn keep(exchange: &mut Exchange<'_>, area: Area, object: &Object) -> Result<Answer, Answer> {
     let is_same = |length| length == object.size_bytes;
     if exchange.declared().is_some_and(|length| !is_same(length)) {
         return Err(other_length(object));
     }
-    // A client that waits for our word need not send them at all.
+    // A client that waits for `100 Continue` need not send the bytes at all.
     if exchange.is_held_back() {
         return Ok(Answer::empty(200));
     }
@@ -120,8 +120,7 @@ fn other_length(object: &Object) -> Answer {
     )
 }
 
-/// Stores an object: nothing of it is seen before all of it was read and found to be what its
-/// name says.
+/// Stores an object. It becomes visible only after all of its bytes were read and match its id.
 fn store(exchange: &mut Exchange<'_>, area: Area, id: Id) -> Result<Answer, Answer> {
     let server = exchange.server;
     let failed = |error: Error| server.failed(&error, During::Writing);
@@ -142,7 +141,7 @@ fn store(exchange: &mut Exchange<'_>, area: Area, id: Id) -> Result<Answer, Answ
     Ok(Answer::empty(201))
 }
 
-/// `DELETE`.
+/// Handles `DELETE`.
 pub(super) fn delete(exchange: &Exchange<'_>, area: Area, id: Id) -> Result<Answer, Answer> {
     let server = exchange.server;
     if server.deletes == Deletes::Refused {
@@ -157,7 +156,7 @@ pub(super) fn delete(exchange: &Exchange<'_>, area: Area, id: Id) -> Result<Answ
     Ok(Answer::empty(204))
 }
 
-/// What is known of an object, if it is there.
+/// Returns the size and time of an object, or `None` if it does not exist.
 fn stat(exchange: &Exchange<'_>, area: Area, id: Id) -> Result<Option<Object>, Answer> {
     match exchange.server.store.stat(area, id) {
         Ok(object) => Ok(Some(object)),
@@ -171,7 +170,7 @@ fn missing(area: Area) -> Answer {
     Answer::failure(404, "not-found", format!("no such object among {area}"))
 }
 
-/// Whether a list of ETags names that of `id` (RFC 9110, section 8.8.3).
+/// Whether a list of ETags contains that of `id` (RFC 9110, section 8.8.3).
 fn names(field: &str, id: Id) -> bool {
     let id = format!("\"{id}\"");
     let mut tags = field.split(',').map(str::trim);

@@ -1,21 +1,21 @@
-//! The place itself: whether there is a store, and making one.
+//! The store as a whole: CONFIG and its creation.
 
 use super::answer::{Answer, During};
 use super::exchange::Exchange;
 use crate::error::Kind;
 use crate::store::CONFIG_LIMIT_BYTES;
 
-/// `PUT /resources` needs no body. One that is no longer is read and dropped.
+/// `PUT /resources` needs no body. A body up to this size is discarded.
 const NO_BODY_LIMIT_BYTES: u64 = 64 << 10;
 
-/// `GET` and `HEAD` of CONFIG.
+/// Handles `GET` and `HEAD` for CONFIG.
 pub(super) fn config(exchange: &Exchange<'_>) -> Result<Answer, Answer> {
     let config = exchange.server.store.get_config();
     let config = config.map_err(|error| exchange.server.failed(&error, During::Reading))?;
     Ok(Answer::bytes("application/toml", config))
 }
 
-/// `PUT` of CONFIG, which makes the place a store.
+/// Handles `PUT` for CONFIG, which makes the place a store.
 pub(super) fn create(exchange: &mut Exchange<'_>) -> Result<Answer, Answer> {
     exchange.check_length(CONFIG_LIMIT_BYTES)?;
     let server = exchange.server;
@@ -30,7 +30,7 @@ pub(super) fn create(exchange: &mut Exchange<'_>) -> Result<Answer, Answer> {
     Ok(Answer::empty(201))
 }
 
-/// `PUT` of the place: makes it ready for a first object.
+/// Handles `PUT` for the place: prepares it for its first object.
 pub(super) fn prepare(exchange: &mut Exchange<'_>) -> Result<Answer, Answer> {
     exchange.each_piece(NO_BODY_LIMIT_BYTES, |_| Ok(()))?;
     let server = exchange.server;

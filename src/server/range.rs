@@ -1,17 +1,17 @@
-//! Which part of an object is asked for (RFC 9110, section 14).
+//! The requested range of an object (RFC 9110, section 14).
 
-/// What a `Range` comes down to for an object of some size.
+/// The meaning of a `Range` field for an object of a given size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// Everything: no range, several, or none that is understood.
+    /// The whole object: no range, several ranges, or an unknown or malformed one.
     All,
-    /// So many bytes from an offset on, at least one.
+    /// `length` bytes, at least one, starting at `offset`.
     Part { offset: u64, length: u64 },
-    /// Nothing that there is.
+    /// A range beyond the end of the object.
     Beyond,
 }
 
-/// What `field` asks for of an object of `size` bytes.
+/// Interprets `field` for an object of `size` bytes.
 pub(super) fn wanted(field: &str, size: u64) -> Wanted {
     let Some((unit, range)) = field.split_once('=') else {
         return Wanted::All;
@@ -32,7 +32,7 @@ pub(super) fn wanted(field: &str, size: u64) -> Wanted {
     }
 }
 
-/// From `first` to before `end`, as far as that exists.
+/// The range from `first` to before `end`, limited to the object.
 fn part(first: u64, end: u64, size: u64) -> Wanted {
     match end.min(size).checked_sub(first) {
         None | Some(0) => Wanted::Beyond,
@@ -43,14 +43,14 @@ fn part(first: u64, end: u64, size: u64) -> Wanted {
     }
 }
 
-/// One end of a range.
+/// The start or end of a range.
 enum Number {
     None,
     Is(u64),
     Wrong,
 }
 
-/// A number too large for us is beyond every object.
+/// Parses a number. One that overflows is beyond the end of every object.
 fn number(text: &str) -> Number {
     match text.is_empty() {
         true => Number::None,

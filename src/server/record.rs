@@ -1,12 +1,12 @@
-//! One line of the access log: who asked for what, and what came of it.
+//! A line of the access log, which describes one request and its result.
 //!
 //! ```text
 //! 2026-11-26T11:07:26.123Z 192.0.2.7:51234 laptop PUT /resources/packs/9f2c... 201 16777216 0 84
 //! ```
 //!
-//! Time, address, name of the token, verb, target, status, bytes of the body that came, bytes
-//! of the one that went, milliseconds. What is not known is `-`. No field has a blank in it,
-//! and nothing that a terminal acts on.
+//! The fields are: time, address, name of the token, method, target, status, bytes of the request
+//! body, bytes of the response body, milliseconds. An unknown value is `-`. No field contains
+//! blanks or characters that a terminal interprets.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,32 +16,32 @@ use jiff::Timestamp;
 
 use crate::util::human;
 
-/// Longer targets are cut: ours have 100 bytes.
+/// The maximum length of a target in the log. Targets of plakar have 100 bytes.
 const TARGET_LIMIT_BYTES: usize = 512;
 
 /// One request.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Where it came from.
+    /// The address of the client.
     pub peer: SocketAddr,
-    /// Whose token it carried.
+    /// The name of the token.
     pub name: Option<String>,
-    /// The verb.
+    /// The HTTP method as it was sent.
     pub verb: String,
-    /// What was asked for, as it was sent.
+    /// The request target as it was sent.
     pub target: String,
-    /// The status of the answer; 0 if there was nobody to answer.
+    /// The status of the response; 0 if no client was left to receive one.
     pub status: u16,
-    /// Bytes of the body that came.
+    /// The bytes of the request body received.
     pub bytes_in: u64,
-    /// Bytes of the body that went.
+    /// The bytes of the response body sent.
     pub bytes_out: u64,
-    /// How long it took from the last byte of the head on.
+    /// The time since the last byte of the request head.
     pub took: Duration,
 }
 
 impl Record {
-    /// A request of which nothing is known yet.
+    /// Creates a record with only the client address.
     pub(super) fn new(peer: SocketAddr) -> Record {
         Record {
             peer,
@@ -71,7 +71,7 @@ impl fmt::Display for Record {
     }
 }
 
-/// `text` as one word of printable ASCII, `-` if there is none.
+/// Formats `text` as one word of printable ASCII, or `-` if it is empty.
 fn word(text: &str) -> String {
     let mut shown = String::new();
     for letter in human::shorten(text, TARGET_LIMIT_BYTES).chars() {

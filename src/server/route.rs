@@ -1,16 +1,16 @@
-//! What a target stands for. Paths are compared as they are: nothing in them is decoded or
-//! resolved, so `..`, `%2e` and `//` name nothing, and no text of a client gets any further
-//! than here.
+//! The interpretation of request targets. Paths are compared literally, without decoding or
+//! normalization. Therefore `..`, `%2e` and `//` match nothing, and no text of a client is passed
+//! to other modules.
 
 use std::str::FromStr;
 
 use crate::store::Area;
 use crate::util::Id;
 
-/// The most objects that a page of a listing tells of, and how many it does unless asked.
+/// The maximum and default number of objects on a page.
 pub(super) const PAGE_LIMIT: usize = 10_000;
 
-/// Something that can be asked for.
+/// A resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     /// `/`: CONFIG.
@@ -19,34 +19,34 @@ pub(super) enum Route {
     Place,
     /// `/resources/AREA`: a page of a listing.
     Listing(Area, Page),
-    /// `/resources/AREA/ID`.
+    /// `/resources/AREA/ID`: an object.
     Object(Area, Id),
-    /// `/healthz`.
+    /// `/healthz`: a health check.
     Health,
-    /// `/metrics`.
+    /// `/metrics`: the counters.
     Metrics,
 }
 
-/// Which part of a listing.
+/// The requested part of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Page {
-    /// The objects above this one.
+    /// Only objects with ids above this one.
     pub(super) after: Option<Id>,
-    /// At most so many, and at least one.
+    /// The maximum number of objects, at least one.
     pub(super) limit: usize,
 }
 
-/// Why a target stands for nothing.
+/// Why a target is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoRoute {
-    /// There is nothing of that name.
+    /// No such resource.
     Unknown,
-    /// There is, but not in such a part.
+    /// The resource exists, but the query is invalid.
     BadQuery,
 }
 
 impl Route {
-    /// What `target` stands for, which may be a whole URL (RFC 9112, section 3.2.2).
+    /// Parses `target`, which may be an absolute URL (RFC 9112, section 3.2.2).
     pub(super) fn of(target: &str) -> Result<Route, NoRoute> {
         let path = origin_form(target).ok_or(NoRoute::Unknown)?;
         match path {
@@ -72,7 +72,7 @@ impl Route {
         }
     }
 
-    /// The verbs that make sense.
+    /// The allowed HTTP methods.
     pub(super) fn allowed(self) -> &'static str {
         match self {
             Route::Config => "GET, HEAD, PUT",
@@ -82,13 +82,13 @@ impl Route {
         }
     }
 
-    /// Whether `verb` makes sense.
+    /// Whether the method `verb` is allowed.
     pub(super) fn allows(self, verb: &str) -> bool {
         self.allowed().split(", ").any(|allowed| allowed == verb)
     }
 }
 
-/// The path of a target that may be a whole URL.
+/// Returns the path of a target, which may be an absolute URL.
 fn origin_form(target: &str) -> Option<&str> {
     if target.starts_with('/') {
         return Some(target);
@@ -102,12 +102,12 @@ fn origin_form(target: &str) -> Option<&str> {
     }
 }
 
-/// The host that a target names, if it is a whole URL.
+/// Returns the host of a target that is an absolute URL.
 pub(super) fn authority(target: &str) -> Option<&str> {
     without_scheme(target)?.split(['/', '?']).next()
 }
 
-/// What follows the scheme of a target that is a whole URL.
+/// Removes the scheme of a target that is an absolute URL.
 fn without_scheme(target: &str) -> Option<&str> {
     let (scheme, rest) = target.split_once("://")?;
     let is_known = ["http", "https"].map(|known| scheme.eq_ignore_ascii_case(known));
@@ -121,7 +121,7 @@ fn area(name: &str) -> Result<Area, NoRoute> {
         .ok_or(NoRoute::Unknown)
 }
 
-/// The page that a query asks for; nothing if it is not understood.
+/// Parses the query of a listing. Returns `None` if it is invalid.
 fn page(query: &str) -> Option<Page> {
     let (mut after, mut limit) = (None, None);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {

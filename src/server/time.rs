@@ -1,8 +1,8 @@
-//! Times as HTTP has them.
+//! HTTP date formatting.
 
 use jiff::Timestamp;
 
-/// A time in nanoseconds since 1970, as RFC 9110 has it (section 5.6.7), to the second.
+/// Formats a time in nanoseconds since 1970 according to RFC 9110, section 5.6.7, in whole seconds.
 pub(super) fn http(nanoseconds: i64) -> String {
     let seconds = nanoseconds.div_euclid(1_000_000_000);
     let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);

@@ -1,4 +1,4 @@
-//! A connection to a client, encrypted or not.
+//! A connection to a client, with or without TLS.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -20,13 +20,13 @@ impl Wire {
         }
     }
 
-    /// Sets how long what comes next may take.
+    /// Sets the limit for the following operations.
     pub(super) fn set_limit(&mut self, limit: Limit) {
         self.socket().set_limit(limit);
     }
 
-    /// Waits for bytes without taking them, so that no buffer need be had for them before.
-    /// Tells whether any are to come at all.
+    /// Waits for bytes without consuming them, so that a buffer is needed only afterwards. Returns
+    /// false at the end of the stream.
     pub(super) fn await_bytes(&mut self) -> io::Result<bool> {
         match self {
             Wire::Plain(socket) => socket.await_bytes(),
@@ -34,7 +34,7 @@ impl Wire {
         }
     }
 
-    /// Says that nothing else comes from us.
+    /// Sends the end of the stream.
     pub(super) fn end_writing(&mut self) {
         if let Wire::Tls(stream) = self {
             stream.close();

@@ -1,17 +1,18 @@
 //! The connections: how many each client may have, and which one is closed when there are too many.
 //!
 //! A connection is *authorized* once a request on it was admitted: with a valid token, or on a
-//! server without tokens. Until then it is expendable, whatever it does. When the limit is
-//! reached, such connections are closed first: of the address that has most of them, the oldest.
-//! Then the authorized connection that has been *waiting* for a request longest. A connection on
-//! which an authorized request is being answered is never closed.
+//! server without tokens. Until then it is expendable, whatever it does. When the limit is reached,
+//! unauthorized connections are closed first: the oldest one of the address that has most of them.
+//! Next is the authorized connection that has been *waiting* longest for a request. A connection on
+//! which an authorized request is being processed is never closed.
 //!
-//! Two shares keep one client from crowding out the others:
+//! Two shares keep one client from displacing the others:
 //!
-//! - One address has at most [`Limits::address`] connections, and makes room for itself first.
-//! - Addresses that are not *known*, which is to say that no request from there was admitted
-//!   within [`KNOWN_FOR`], have at most [`Limits::unknown`] together. So a number of addresses,
-//!   such as those of a large IPv6 network, cannot keep out a client that was here before.
+//! - One address has at most [`Limits::address`] connections. Beyond this, its own connections are
+//!   closed first.
+//! - Addresses that are not *known* (no request from them was admitted within [`KNOWN_FOR`])
+//!   together have at most [`Limits::unknown`] connections. Therefore many addresses, such as those
+//!   of a large IPv6 network, cannot keep out a known client.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -19,44 +20,45 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// An authorized connection that has waited no longer than this had no time to send a request.
+/// An authorized connection may not be closed before it has waited this long, since the client had
+/// no time to send a request.
 const FAIR: Duration = Duration::from_millis(250);
-/// The most connections that were shut and have not ended yet, each with a thread and a
-/// descriptor. No connection is admitted in place of another meanwhile.
+/// The maximum number of connections that were shut down but have not ended yet, each with a thread
+/// and a descriptor. At this limit, no connection is closed in favor of a new one.
 const LEAVING_LIMIT: usize = 32;
-/// How long one of these may take before the next client is refused. They have nothing to do but
-/// to notice; only a machine without a free processor delays that.
+/// How long a new client waits for one of these to end before it is refused. Their threads only
+/// have to notice the shutdown; only a machine without an idle processor delays that.
 const LEAVING_PATIENCE: Duration = Duration::from_millis(200);
-/// How long an address stays known. Longer than a week, for clients that back up weekly.
+/// How long an address stays known: more than a week, for clients that back up weekly.
 const KNOWN_FOR: Duration = Duration::from_secs(8 * 24 * 60 * 60);
-/// The most known addresses that are remembered. Each takes about 40 bytes.
+/// The maximum number of known addresses. Each takes about 40 bytes.
 const KNOWN_LIMIT: usize = 4096;
 
 /// Why a client is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
-    /// All seats are taken by requests that are being answered.
+    /// All connections are processing requests.
     Total,
-    /// All seats are taken that addresses may have which are not known.
+    /// The share of unknown addresses is exhausted.
     Unknown,
-    /// This address has its share.
+    /// The share of this address is exhausted.
     Share,
 }
 
-/// How many connections there may be.
+/// The limits on connections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Of all addresses.
+    /// For all addresses.
     pub(super) total: usize,
-    /// Of all addresses that are not known.
+    /// For all addresses that are not known.
     pub(super) unknown: usize,
-    /// Of one address.
+    /// For one address.
     pub(super) address: usize,
 }
 
 impl Limits {
-    /// The limits of a server with `total` connections, of which a quarter is reserved twice: for
-    /// other addresses than any one, and for addresses that are known.
+    /// Derives the limits of a server with `total` connections. One quarter is reserved for
+    /// addresses other than any single one, and one quarter for known addresses.
     pub(super) fn of(total: usize) -> Limits {
         let total = total.max(1);
         let most = (total - total / 4).max(1);
@@ -68,7 +70,7 @@ impl Limits {
     }
 }
 
-/// Every connection there is.
+/// All open connections.
 pub(super) struct Census {
     limits: Limits,
     fair: Duration,
@@ -80,30 +82,28 @@ pub(super) struct Census {
 struct State {
     seats: HashMap<u64, Seated>,
     next: u64,
-    /// Addresses from which a request was admitted, and when that was last.
+    /// Addresses of admitted requests, with the time of the most recent one.
     known: HashMap<IpAddr, Instant>,
     is_closing: bool,
 }
 
-/// One connection.
 struct Seated {
     address: IpAddr,
     tcp: Arc<TcpStream>,
     since: Instant,
-    /// Since when it has been waiting for a request, unless one is being answered.
+    /// The time since when it has been waiting for a request; `None` while one is being processed.
     waiting: Option<Instant>,
     is_authorized: bool,
     is_shut: bool,
 }
 
-/// A connection's place, given back when dropped.
+/// The registration of a connection, removed when it is dropped.
 pub(super) struct Seat {
     census: Arc<Census>,
     number: u64,
 }
 
 impl Census {
-    /// A census without connections.
     pub(super) fn new(limits: Limits) -> Census {
         Census {
             limits,
@@ -113,8 +113,8 @@ impl Census {
         }
     }
 
-    /// Admits `tcp`, and closes another connection if that is needed. Waits for up to
-    /// [`LEAVING_PATIENCE`] until connections that were closed before have ended.
+    /// Admits `tcp`, and closes another connection if necessary. Waits up to [`LEAVING_PATIENCE`]
+    /// for connections that were shut down to end.
     pub(super) fn admit(
         self: &Arc<Census>,
         address: IpAddr,
@@ -154,18 +154,18 @@ impl Census {
         })
     }
 
-    /// How many are connected.
+    /// The number of open connections.
     pub(super) fn count(&self) -> usize {
         self.lock().staying().count()
     }
 
-    /// Shuts the most expendable connection of all: descriptors have run out.
+    /// Shuts down the most expendable connection of all, because descriptors have run out.
     pub(super) fn make_room(&self) {
         self.lock().make_room(None, Full::Total, self.fair);
     }
 
-    /// Shuts those who are waiting, now and from now on, and gives the others `time` to end.
-    /// Then these are shut, too, and have as long as `mercy` to clean up.
+    /// Shuts down waiting connections, now and from now on, and gives the others `time` to end.
+    /// Then shuts those down as well, and gives them `mercy` to clean up.
     pub(super) fn close(&self, time: Duration, mercy: Duration) {
         let mut state = self.lock();
         state.is_closing = true;
@@ -186,7 +186,7 @@ impl Census {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Every statement leaves it whole, so a thread that ended while holding it does no harm.
+    /// A poisoned lock is usable: the state is consistent between any two statements.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,7 +207,7 @@ impl State {
         since.is_some_and(|since| since.elapsed() < KNOWN_FOR)
     }
 
-    /// Remembers that a request from `address` was admitted.
+    /// Records that a request from `address` was admitted.
     fn remember(&mut self, address: IpAddr) {
         self.known.insert(address, Instant::now());
         if self.known.len() > KNOWN_LIMIT {
@@ -217,7 +217,7 @@ impl State {
         }
     }
 
-    /// The limit that keeps `address` out, if any does.
+    /// Returns the limit that prevents admission of `address`, if any.
     fn full(&self, limits: Limits, address: IpAddr) -> Option<Full> {
         let count = |is_meant: &dyn Fn(&Seated) -> bool| {
             let meant = self.staying().filter(|seated| is_meant(seated));
@@ -234,8 +234,8 @@ impl State {
         (count(&|_| true) >= limits.total).then_some(Full::Total)
     }
 
-    /// Shuts the most expendable connection that a new one of `address` may replace, or of all;
-    /// see the documentation of the module. False if there is none.
+    /// Shuts down the most expendable connection that a new one of `address` may replace, or of all
+    /// connections; see the module documentation. Returns false if there is none.
     fn make_room(&mut self, address: Option<IpAddr>, full: Full, fair: Duration) -> bool {
         let now = Instant::now();
         let mut crowds: HashMap<IpAddr, usize> = HashMap::new();
@@ -279,16 +279,17 @@ impl State {
 }
 
 impl Seated {
-    /// Ends the connection, which its thread will notice.
+    /// Shuts down the connection, which its thread will notice.
     fn shut(&mut self) {
         self.is_shut = true;
-        // It may have ended by itself.
+        // The connection may have ended already.
         let _ = self.tcp.shutdown(Shutdown::Both);
     }
 }
 
 impl Seat {
-    /// Says that a request is awaited. False if there is to be none.
+    /// Records that the connection waits for a request. Returns false if no more requests are
+    /// accepted.
     pub(super) fn is_to_wait(&self) -> bool {
         let mut state = self.census.lock();
         let is_closing = state.is_closing;
@@ -301,7 +302,7 @@ impl Seat {
         }
     }
 
-    /// Says that a request has come. False if it comes too late.
+    /// Records that a request has arrived. Returns false if it is too late.
     pub(super) fn is_to_serve(&self) -> bool {
         let mut state = self.census.lock();
         match state.seats.get_mut(&self.number) {
@@ -313,14 +314,14 @@ impl Seat {
         }
     }
 
-    /// Whether the last request was admitted.
+    /// Whether the most recent request was admitted.
     pub(super) fn is_authorized(&self) -> bool {
         let state = self.census.lock();
         let seated = state.seats.get(&self.number);
         seated.is_some_and(|seated| seated.is_authorized)
     }
 
-    /// Records whether the request that is being answered was admitted.
+    /// Records whether the current request was admitted.
     pub(super) fn set_authorized(&self, is_authorized: bool) {
         let mut state = self.census.lock();
         let Some(seated) = state.seats.get_mut(&self.number) else {
@@ -333,7 +334,7 @@ impl Seat {
         }
     }
 
-    /// Whether this is the last request that is served.
+    /// Whether no further request is accepted.
     pub(super) fn is_last(&self) -> bool {
         self.census.lock().is_closing
     }
@@ -346,11 +347,11 @@ impl Drop for Seat {
     }
 }
 
-/// The host or network that an address stands for, so that none counts twice.
+/// Maps an address to its host or network, so that no client counts more than once.
 ///
-/// A host with one IPv6 address has all those with the same first half. An IPv4 address in an
-/// IPv6 one, by a dual-stack socket (RFC 4291), NAT64 (RFC 6052) or 6to4 (RFC 3056), is that
-/// IPv4 address. All loopback addresses are this machine.
+/// A host with one IPv6 address has all addresses with the same first half. An IPv4 address
+/// embedded in an IPv6 address, by a dual-stack socket (RFC 4291), NAT64 (RFC 6052) or 6to4 (RFC
+/// 3056), counts as that IPv4 address. All loopback addresses are the local host.
 fn household(address: IpAddr) -> IpAddr {
     let address = match address.to_canonical() {
         IpAddr::V6(address) => match address.segments() {

@@ -1,7 +1,8 @@
 use super::*;
 use std::net::TcpListener;
 
-/// A census in which a waiting connection can be closed at once, and a connection for all.
+/// Returns a census in which a waiting connection can be closed immediately, and a TCP connection
+/// used for all seats.
 fn census(total: usize, address: usize) -> (Arc<Census>, Arc<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -21,7 +22,7 @@ fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// Whether a request on `seat` is admitted: it is still open.
+/// Whether a request on `seat` is admitted, which requires that the connection is open.
 fn is_admitted(seat: &Seat) -> bool {
     let is_open = seat.is_to_serve();
     seat.set_authorized(is_open);
@@ -36,13 +37,13 @@ fn an_idle_connection_makes_room_and_a_busy_one_does_not() {
     assert!(is_admitted(&busy));
     let first = admit("192.0.2.1").unwrap();
     let second = admit("192.0.2.1").unwrap();
-    // The share is two: the first had to go.
+    // The share is two, so the first connection was closed.
     assert!(!first.is_to_wait() && !first.is_to_serve());
     assert!(second.is_to_wait());
     let third = admit("192.0.2.2").unwrap();
     assert_eq!(census.count(), 3);
     assert!(is_admitted(&third) && third.is_to_wait());
-    // There are three: the one that is not authorized had to go, though another waits.
+    // The limit is three: the unauthorized connection was closed, although another one is waiting.
     let fourth = admit("192.0.2.3").unwrap();
     assert!(is_admitted(&fourth));
     assert!(!second.is_to_wait() && third.is_to_wait());
@@ -79,7 +80,7 @@ fn known_addresses_keep_their_share_during_a_flood() {
     let known = admit("192.0.2.1").unwrap();
     assert!(is_admitted(&known));
     let fresh = admit("192.0.2.1").unwrap();
-    // As one would with all of an IPv6 network.
+    // As with many addresses of one IPv6 network.
     let mut crowd = Vec::new();
     for number in 0..100 {
         crowd.push(admit(&format!("2001:db8:0:{number:x}::1")).unwrap());
@@ -90,7 +91,7 @@ fn known_addresses_keep_their_share_during_a_flood() {
     let more = [(); 4].map(|()| admit("192.0.2.1").unwrap());
     assert!(fresh.is_to_wait() && more.iter().all(Seat::is_to_wait));
     assert!(known.is_to_wait());
-    // Of those that are not known there are two left, and room is made among them.
+    // Two unknown addresses remain, and one of them is replaced.
     crowd.retain(Seat::is_to_wait);
     assert_eq!(crowd.len(), 2);
     let unknown = admit("2001:db8:1::1").unwrap();
