@@ -1,4 +1,4 @@
-//! `plakar cat`: the contents of stored files, on standard output.
+//! `plakar cat`: prints the contents of stored files.
 
 use crate::cli::escape::printable;
 use crate::cli::selection::{self, Choice};
@@ -9,7 +9,7 @@ use crate::kloset::content::push::Contents;
 use crate::kloset::content::reader;
 use crate::ops::{decompress, select};
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "cat",
     synopsis: "[-decompress] SNAPSHOT:PATH ...",
@@ -22,10 +22,10 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// Decoded blocks that are kept: files that lie next to each other share them.
+/// The size of the cache of decoded blocks. Adjacent files share blocks.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// Whether contents are printed as they are.
+/// Whether contents are printed unchanged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Stored,
@@ -53,7 +53,6 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     Ok(status)
 }
 
-/// Prints one file.
 fn print(globals: &Globals, blobs: &BlobReader<'_>, choice: &Choice, form: Form) -> Result<()> {
     let snapshot = choice.snapshot();
     let path = choice.path_or_base();
@@ -83,7 +82,7 @@ fn print(globals: &Globals, blobs: &BlobReader<'_>, choice: &Choice, form: Form)
     read.during(name)
 }
 
-/// Ends the command if there is but one file; else tells of the error, and goes on.
+/// Returns the error if there is only one file. Otherwise prints it, and the command continues.
 fn told(globals: &Globals, count: usize, error: Error) -> Result<Status> {
     if count == 1 || !matches!(error.kind(), Kind::Corrupt | Kind::NotFound | Kind::Failed) {
         return Err(error);

@@ -1,4 +1,4 @@
-//! `plakar check`: is everything the snapshots need there, and intact?
+//! `plakar check`: checks that all data of snapshots is present and intact.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::ops::check::{self, Depth, Options, Summary, Target};
 use crate::ops::query::Query;
 use crate::util::human;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "check",
     synonyms: &["verify"],
@@ -58,7 +58,8 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     told(globals, &found.during(|| "check")?)
 }
 
-/// Checks what the arguments name, else what the query selects, which may be everything.
+/// Checks the snapshots that the arguments name, else those that the query selects (by default
+/// all).
 fn run_with_key(
     globals: &Globals,
     args: &Args,
@@ -82,14 +83,14 @@ fn run_with_key(
     let targets: Vec<Target> = choices.into_iter().map(target).collect();
     let mut summary = check::run(&kloset, Some(&targets), options)?;
     if words.is_empty() {
-        // Each may be one that was meant: nothing tells.
+        // Each unreadable snapshot might have matched the query, so count it as damaged.
         summary.snapshots += unread;
         summary.damaged_snapshots += unread;
     }
     Ok(summary)
 }
 
-/// Prints what was found, and tells how the command ends.
+/// Prints the result and returns the status of the command.
 pub(super) fn told(globals: &Globals, found: &Summary) -> Result<Status> {
     let done = Done::new(found);
     globals.out.summary(&done)?;
@@ -99,7 +100,7 @@ pub(super) fn told(globals: &Globals, found: &Summary) -> Result<Status> {
     Ok(Status::damaged_if(done.is_damaged()))
 }
 
-/// The command to run next if anything is damaged.
+/// The command to run next, if anything is damaged.
 fn next(found: &Summary) -> Option<String> {
     if !found.is_damaged() {
         return None;
@@ -117,7 +118,7 @@ fn next(found: &Summary) -> Option<String> {
     }
 }
 
-/// What removes damaged packs that nothing needs.
+/// A hint on how to remove damaged packs that no snapshot needs.
 pub(super) fn next_for_packs(found: &Summary) -> String {
     let later = match found.damaged_until_ns {
         Some(until_ns) => format!("after {} (store clock)", human::time(until_ns)),
@@ -129,7 +130,7 @@ pub(super) fn next_for_packs(found: &Summary) -> String {
     )
 }
 
-/// What is printed.
+/// The summary of `plakar check`.
 #[derive(Serialize)]
 struct Done {
     command: &'static str,

@@ -1,4 +1,4 @@
-//! `plakar digest`: digests of stored files, to be compared with those of others.
+//! `plakar digest`: computes digests of stored files, to compare them with other copies.
 
 use std::fmt;
 use std::io::{IsTerminal, stdout};
@@ -17,7 +17,7 @@ use crate::kloset::tree::{Reach, TreeWalk};
 use crate::ops::digest::{self, Hashing};
 use crate::ops::select;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "digest",
     synopsis: "[-hashing SHA256|BLAKE3] SNAPSHOT[:PATH] ...",
@@ -31,10 +31,11 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// Decoded blocks that are kept, of trees and of files each: neighbours share them.
+/// The size of each of two caches of decoded blocks, for trees and for files. Adjacent entries
+/// share blocks.
 const CACHE_BYTES: usize = 8 << 20;
 
-/// What every file needs.
+/// The state shared by all files.
 struct Digesting<'a> {
     globals: &'a Globals,
     hashing: Hashing,
@@ -42,7 +43,7 @@ struct Digesting<'a> {
     files: BlobReader<'a>,
 }
 
-/// One file.
+/// The digest of one file.
 #[derive(Serialize)]
 struct Digest {
     snapshot: String,
@@ -53,7 +54,7 @@ struct Digest {
     size_bytes: u64,
 }
 
-/// For `-json` alone: people get [`line`].
+/// Used only with `-json`. Text output uses [`line`].
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.digest)
@@ -93,7 +94,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     Ok(status)
 }
 
-/// The function that was asked for.
+/// The selected hash function.
 fn hashing(args: &Args) -> Result<Hashing> {
     let name = args.text("hashing")?.unwrap_or_else(|| "SHA256".to_owned());
     match name.to_ascii_uppercase().as_str() {
@@ -104,7 +105,7 @@ fn hashing(args: &Args) -> Result<Hashing> {
 }
 
 impl Digesting<'_> {
-    /// Prints the digest of a file, or of every file below a directory.
+    /// Prints the digest of a file, or of all files below a directory.
     fn choice(&self, choice: &Choice, done: &dyn Fn(&Entry)) -> Result<Status> {
         let path = choice.path_or_base();
         let top = select::entry(&self.trees, choice.snapshot(), &path)?;
@@ -135,14 +136,14 @@ impl Digesting<'_> {
         }
     }
 
-    /// The digest of one file.
+    /// Computes the digest of one file.
     fn digest(&self, entry: &Entry) -> Result<String> {
         let digest = digest::of_file(&self.files, entry, self.hashing, &self.globals.interrupt)?;
         Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Tells of a file without a digest, or a directory that is damaged in part; any other
-    /// error ends the command.
+    /// Reports a file without a digest, or a partially damaged directory. Any other error ends the
+    /// command.
     fn told(&self, path: &[u8], error: Error) -> Result<Status> {
         if !error.is_of_one_object() {
             return Err(error);
@@ -168,7 +169,8 @@ impl Digesting<'_> {
         };
         if out.format() != Format::Json {
             let line = line(hashing, path, &digest);
-            // What a program is to read must be true to the byte, and no terminal may obey it.
+            // A program needs the exact bytes, but a terminal must not interpret control
+            // characters.
             return match stdout().is_terminal() {
                 true => out.bytes(format!("{}\n", printable(&line)).as_bytes()),
                 false => out.bytes(&[&line[..], b"\n"].concat()),
@@ -185,8 +187,8 @@ impl Digesting<'_> {
     }
 }
 
-/// `SHA256 (/path) = hex`, as `sha256sum --tag` prints it: line feeds, carriage returns and
-/// backslashes in the name are escaped, and then the line begins with a backslash.
+/// `SHA256 (/path) = hex`, the format of `sha256sum --tag`. Line feeds, carriage returns and
+/// backslashes in the name are escaped; in that case the line begins with a backslash.
 fn line(hashing: &str, path: &[u8], digest: &str) -> Vec<u8> {
     let mut name = Vec::with_capacity(path.len());
     for byte in path {

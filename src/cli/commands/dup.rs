@@ -1,4 +1,4 @@
-//! `plakar dup`: copy snapshots under new ids.
+//! `plakar dup`: copies snapshots under new ids.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::cli::{Args, Command, Globals, Status, opening, selection};
 use crate::error::Result;
 use crate::ops::dup;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "dup",
     synopsis: "SNAPSHOT ...",

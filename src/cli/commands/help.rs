@@ -1,14 +1,14 @@
-//! `plakar help`: which commands are there, and how is one used?
+//! `plakar help`: lists commands, and shows the manual page of a command.
 
 use crate::cli::manual::{Fonts, Page};
 use crate::cli::output::Format;
 use crate::cli::{Args, COMMANDS, Command, Globals, Status, help, pager, peers};
 use crate::error::Result;
 
-/// No page is wider than this, since long lines are hard to read.
+/// The maximum width of a page, because long lines are hard to read.
 const WIDTH_COLUMNS: u16 = 80;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "help",
     synopsis: "[COMMAND [SUBCOMMAND ...] | PAGE]",
@@ -33,7 +33,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::Success)
 }
 
-/// The page on a command, or of that name.
+/// The page of the command `word`, or the page with that name.
 fn page_called(word: &str) -> Option<&'static Page> {
     match Command::find(COMMANDS, word) {
         Some(command) => Page::on(command.name),
@@ -41,12 +41,12 @@ fn page_called(word: &str) -> Option<&'static Page> {
     }
 }
 
-/// Shows a page: through a pager on a terminal, as plain text anywhere else.
+/// Shows a page: in a pager on a terminal, otherwise as plain text.
 fn show(globals: &Globals, page: &Page) -> Result<()> {
     let width = usize::from(width_columns());
     if globals.out.format() == Format::Human && pager::is_wanted(&globals.environment) {
         let text = page.text(width, Fonts::Overstruck);
-        // Without a pager, or where it cannot be started, the text is printed.
+        // Without a pager, or if it cannot be started, the text is printed.
         let _ = pager::show(&text, &globals.environment);
     }
     globals
@@ -54,7 +54,7 @@ fn show(globals: &Globals, page: &Page) -> Result<()> {
         .bytes(page.text(width, Fonts::Dropped).as_bytes())
 }
 
-/// How wide the text may be: as wide as the terminal, if that is narrow.
+/// The width of the text: that of the terminal, up to the maximum.
 fn width_columns() -> u16 {
     match rustix::termios::tcgetwinsize(std::io::stdout()) {
         Ok(size) if size.ws_col > 0 => size.ws_col.min(WIDTH_COLUMNS),
@@ -62,7 +62,7 @@ fn width_columns() -> u16 {
     }
 }
 
-/// Help on the command that `words` name, or on the program if there are none.
+/// The help of the command that `words` name, or of the program without words.
 fn explained(words: &[String]) -> Result<String> {
     let mut commands = COMMANDS;
     let mut path: Vec<&str> = Vec::new();

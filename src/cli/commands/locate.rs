@@ -1,4 +1,4 @@
-//! `plakar locate`: in which snapshots is a file of this name?
+//! `plakar locate`: finds files by name in snapshots.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::kloset::snapshot::{self, Snapshot};
 use crate::ops::locate::{Brief, Case, Listener, Patterns, Search};
 use crate::ops::select;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "locate",
     synopsis: "[-i] [-snapshot SNAPSHOT[:PATH]] [QUERY] PATTERN ...",
@@ -28,7 +28,7 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// Decoded blocks that are kept: trees that lie next to each other share them.
+/// The size of the cache of decoded blocks. Adjacent trees share blocks.
 const CACHE_BYTES: usize = 8 << 20;
 
 /// One entry that was found.
@@ -50,7 +50,7 @@ impl fmt::Display for Located {
     }
 }
 
-/// Prints what is found in one snapshot.
+/// Prints the entries found in one snapshot.
 struct Printer<'a> {
     globals: &'a Globals,
     snapshot: &'a Snapshot,
@@ -84,7 +84,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     Status::of_answer(locate(globals, &args), &globals.out)
 }
 
-/// Searches every snapshot that is meant, the newest first.
+/// Searches all selected snapshots, newest first.
 fn locate(globals: &Globals, args: &Args) -> Result<Status> {
     args.at_least_one("a PATTERN")?;
     let case = match args.is_on("i") {
@@ -115,7 +115,7 @@ fn locate(globals: &Globals, args: &Args) -> Result<Status> {
     })
 }
 
-/// Where to search, the newest snapshot first, and how many snapshots cannot be read.
+/// The snapshots to search, newest first, and the number of unreadable snapshots.
 fn choices(kloset: &Kloset, args: &Args) -> Result<(Vec<Choice>, u64)> {
     let query = query::from_args(args)?;
     let named: Vec<_> = args.values("snapshot").map(ToOwned::to_owned).collect();
@@ -127,7 +127,8 @@ fn choices(kloset: &Kloset, args: &Args) -> Result<(Vec<Choice>, u64)> {
     Ok((choices, damaged))
 }
 
-/// Searches one snapshot. One in which the way to the path is damaged does not hide the next.
+/// Searches one snapshot. Damage on the path to the starting directory does not end the search of
+/// other snapshots.
 fn search_one(
     blobs: &BlobReader<'_>,
     search: &mut Search<'_>,

@@ -1,7 +1,8 @@
-//! `plakar login`: there is no service to log in to.
+//! `plakar login`: does nothing, because there is no service to log in to.
 //!
-//! Scripts written for a program that has one call this first, and go on if it succeeds. So
-//! it takes the flags that they give, says that nothing is needed, and succeeds.
+//! Scripts written for a program that has such a service call this first, and continue if it
+//! succeeds. Therefore this command accepts their flags, prints that no login is needed, and
+//! succeeds.
 
 use std::fmt;
 
@@ -10,7 +11,7 @@ use serde::Serialize;
 use crate::cli::{Command, Flag, Globals, Status};
 use crate::error::Result;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "login",
     synopsis: "[-email ADDRESS | -github | -env] [-no-spawn] [-status]",
@@ -29,7 +30,7 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// That nothing is needed.
+/// The message that no login is needed.
 #[derive(Serialize)]
 struct Needless {
     command: &'static str,
@@ -43,7 +44,7 @@ impl fmt::Display for Needless {
     }
 }
 
-/// Says for `command` that nothing is needed.
+/// Prints for `command` that it is not needed.
 pub(super) fn say(globals: &Globals, command: &'static str) -> Result<Status> {
     let message = "there is no service to log in to; nothing is needed, and nothing was sent";
     globals.out.result(

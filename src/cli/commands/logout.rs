@@ -1,9 +1,9 @@
-//! `plakar logout`: there is no service to log out from.
+//! `plakar logout`: does nothing, because there is no service to log out from.
 
 use super::login;
 use crate::cli::Command;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "logout",
     about: "does nothing: there is no service to log out from",

@@ -1,4 +1,4 @@
-//! `plakar ls`: which snapshots are there, and what is in one?
+//! `plakar ls`: lists snapshots, or the files in a snapshot.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::kloset::{Kloset, snapshot};
 use crate::ops::query::Query;
 use crate::ops::select;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "ls",
     synopsis: "[-uuid] [-recursive] [-tags] [-long] [QUERY] [SNAPSHOT[:PATH]]",
@@ -33,10 +33,10 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// Decoded blocks that are kept: trees that lie next to each other share them.
+/// The size of the cache of decoded blocks. Adjacent trees share blocks.
 const CACHE_BYTES: usize = 8 << 20;
 
-/// A host with a longer name pushes the rest of its line aside.
+/// The maximum width of the host column. A longer name shifts the rest of its line.
 const HOST_LIMIT_COLUMNS: usize = 24;
 
 struct Opts {
@@ -83,7 +83,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     }
 }
 
-/// One line a snapshot, the newest first, in groups if that was asked for.
+/// Prints one line per snapshot, newest first, in groups if requested.
 fn list_snapshots(
     globals: &Globals,
     kloset: &Kloset,
@@ -109,8 +109,8 @@ fn list_snapshots(
     Ok(Status::damaged_if(damaged > 0))
 }
 
-/// How wide the column of `hosts` is. There is none if all snapshots are of one host, unless a
-/// long listing is wanted.
+/// The width of the column for `hosts`. It is omitted if all snapshots have the same host, except
+/// in a long listing.
 fn host_columns(hosts: &BTreeSet<String>, opts: &Opts) -> usize {
     let widest = hosts.iter().map(|host| host.chars().count()).max();
     match opts.is_long || hosts.len() > 1 {
@@ -119,7 +119,7 @@ fn host_columns(hosts: &BTreeSet<String>, opts: &Opts) -> usize {
     }
 }
 
-/// Prints the names of the columns, if a person wants a long listing.
+/// Prints the heading of the columns in a long listing as text.
 fn print_heading(globals: &Globals, opts: &Opts, heading: &str) -> Result<()> {
     match opts.is_long && globals.out.format() != Format::Json {
         true => globals.out.bytes(format!("{heading}\n").as_bytes()),
@@ -127,7 +127,7 @@ fn print_heading(globals: &Globals, opts: &Opts, heading: &str) -> Result<()> {
     }
 }
 
-/// One line an entry, as the walk comes by.
+/// Prints one line per entry during the tree walk.
 fn list_entries(
     globals: &Globals,
     kloset: &Kloset,
@@ -165,7 +165,7 @@ fn list_entries(
     }
 }
 
-/// Tells of a directory that is damaged in part; any other error ends the listing.
+/// Reports a partially damaged directory. Any other error ends the listing.
 fn damage(globals: &Globals, path: &[u8], error: Error) -> Result<Status> {
     match error.kind() {
         Kind::Corrupt => {

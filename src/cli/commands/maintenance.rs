@@ -1,4 +1,4 @@
-//! `plakar maintenance`: give back the room that nothing needs any more.
+//! `plakar maintenance`: frees the space of unreferenced data.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::error::{During, Error, Kind, Result};
 use crate::ops::collect::{self, Options, SHORTEST_SHARED_GRACE, Summary, USUAL_GRACE};
 use crate::util::human;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "maintenance",
     synopsis: "[-grace AGE] [-exclusive] [-dry-run] [-max-repack SIZE]",
@@ -60,7 +60,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::damaged_if(summary.lost_chunks > 0))
 }
 
-/// How long packs stay condemned.
+/// The time for which packs stay condemned before they are deleted.
 fn grace(args: &Args) -> Result<Duration> {
     let is_exclusive = args.is_on("exclusive");
     let Some(text) = args.text("grace")? else {
@@ -80,7 +80,7 @@ fn grace(args: &Args) -> Result<Duration> {
     }
 }
 
-/// How much may be copied.
+/// The maximum number of bytes that may be copied.
 fn max_repack_bytes(args: &Args) -> Result<Option<u64>> {
     let Some(text) = args.text("max-repack")? else {
         return Ok(None);
@@ -93,7 +93,7 @@ fn max_repack_bytes(args: &Args) -> Result<Option<u64>> {
     size_bytes(&text).map(Some).ok_or_else(unknown)
 }
 
-/// The bytes that `text` tells: a number, and maybe a unit of which each is 1,024 of the one before.
+/// Parses a size: a number with an optional unit. Each unit is 1,024 times the previous one.
 fn size_bytes(text: &str) -> Option<u64> {
     let end = text.find(|letter: char| !letter.is_ascii_digit());
     let (digits, unit) = text.split_at(end.unwrap_or(text.len()));
@@ -106,7 +106,7 @@ fn size_bytes(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(scale)
 }
 
-/// What is printed.
+/// The summary of `plakar maintenance`.
 #[derive(Serialize)]
 struct Done {
     command: &'static str,

@@ -1,7 +1,7 @@
-//! The commands, one file each: its entry in the table, `run`, and `Opts`.
+//! The commands. Each file contains a table entry, `run` and `Opts`.
 //!
-//! A command parses its own flags, calls one function of the core and prints what
-//! it answers. It knows nothing of other commands.
+//! A command parses its own flags, calls one function of the core and prints the result. It does
+//! not depend on other commands.
 
 pub mod archive;
 pub mod backup;
@@ -34,8 +34,8 @@ pub mod version;
 
 use super::table::Command;
 
-/// Every command, in the order in which help lists them: making a store, filling
-/// it, looking into it, getting things back, keeping it in order, and the rest.
+/// All commands, in the order of the help: create a store, back up, inspect, restore, maintain, and
+/// the rest.
 pub static COMMANDS: &[Command] = &[
     create::COMMAND,
     backup::COMMAND,

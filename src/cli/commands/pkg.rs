@@ -1,7 +1,7 @@
-//! `plakar pkg`: which connectors are there?
+//! `plakar pkg`: lists connectors.
 //!
-//! All of them are part of this program, so there is nothing to fetch or to remove. These
-//! commands say so to people and scripts that know programs where it is otherwise.
+//! All connectors are part of the program, so none can be installed or removed. These commands
+//! report that to users and scripts that expect installable packages.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::config::Role;
 use crate::config::connectors::{CONNECTORS, Connector};
 use crate::error::{During, Error, Kind, Result};
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "pkg",
     synopsis: "list | show | add | rm",
@@ -59,9 +59,9 @@ struct Package {
     version: &'static str,
     about: &'static str,
     schemes: &'static [&'static str],
-    /// What it can open now.
+    /// The roles that it currently supports.
     roles: Vec<&'static str>,
-    /// What it can be configured for.
+    /// The roles that can be configured for it.
     configurable: Vec<&'static str>,
     is_built_in: bool,
     #[serde(skip)]
@@ -89,7 +89,7 @@ impl fmt::Display for Package {
     }
 }
 
-/// Whether this version of the program can open anything with it.
+/// Whether this version of the program implements the connector.
 fn is_built_in(connector: &Connector) -> bool {
     !connector.serves.is_empty()
 }
@@ -98,7 +98,7 @@ fn words(roles: &[Role]) -> Vec<&'static str> {
     roles.iter().map(|role| role.word()).collect()
 }
 
-/// What it can open now, in words.
+/// The roles that it currently supports, as text.
 fn roles(connector: &Connector) -> String {
     match is_built_in(connector) {
         true => words(connector.serves).join(", "),
@@ -166,7 +166,7 @@ fn remove(_: &Globals, args: Args) -> Result<Status> {
         .map(|connector| connector.name)
         .collect();
     match names.is_empty() {
-        // What is not there is removed already.
+        // A connector that is not built in counts as removed already.
         true => Ok(Status::Success),
         false => {
             let words = format!("{}: built in, and cannot be removed", names.join(", "));
@@ -178,7 +178,7 @@ fn remove(_: &Globals, args: Args) -> Result<Status> {
 /// The connectors that the arguments name.
 ///
 /// # Errors
-/// [`Kind::NotFound`] for a name that none has, with those there are.
+/// [`Kind::NotFound`] for an unknown name, with a list of known names.
 fn named(args: &Args) -> Result<Vec<&'static Connector>> {
     args.at_least_one("a NAME")?;
     let names = args.texts()?;
@@ -189,7 +189,7 @@ fn named(args: &Args) -> Result<Vec<&'static Connector>> {
         .during(|| args.path())
 }
 
-/// The connector called `name`, or by one of its schemes.
+/// The connector with the name or the scheme `name`.
 fn connector(name: &str) -> Result<&'static Connector> {
     let is_it =
         |connector: &&Connector| connector.name == name || connector.schemes.contains(&name);

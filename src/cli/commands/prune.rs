@@ -1,6 +1,7 @@
-//! `plakar prune`: which snapshots are kept, which not, and why?
+//! `plakar prune`: removes snapshots according to a retention policy.
 //!
-//! Without `-apply` it only tells. With it, all is told before the first snapshot goes.
+//! Without `-apply` it only reports. With `-apply`, the report is complete before the first
+//! snapshot is removed.
 
 use std::fmt;
 
@@ -15,7 +16,7 @@ use crate::ops::collect::confirm_clock;
 use crate::ops::query::{Field, Group, Newest, Query, Standing, Trust, Verdict};
 use crate::util::human;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "prune",
     synopsis: "[-apply] [-policy NAME] [-keep-none] [QUERY]",
@@ -36,7 +37,7 @@ pub const COMMAND: Command = Command {
 fn run(globals: &Globals, args: Args) -> Result<Status> {
     args.no_arguments()?;
     let asked = asked(globals, &args)?;
-    // Without being told to, no source may displace what is kept of another.
+    // By default, the snapshots of one source do not count against those of another.
     let group_by = asked.group_by.or(Some(Field::Source));
     let query = Query {
         group_by,
@@ -62,7 +63,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::damaged_if(damaged > 0))
 }
 
-/// Removes what is not kept.
+/// Removes the snapshots that are not kept.
 fn apply(
     globals: &Globals,
     kloset: &Kloset,
@@ -70,7 +71,8 @@ fn apply(
     groups: &[Group<Verdict<'_>>],
     done: Done,
 ) -> Result<Done> {
-    // Others need a moment to read what was told, and a reader that left wants nothing done.
+    // The user may need the report to interrupt the command. If the reader closed the pipe, nothing
+    // is removed.
     globals.out.flush()?;
     confirm_clock(kloset, query.now_ns).during(|| "prune")?;
     let verdicts = groups.iter().flat_map(|group| &group.members);
@@ -84,7 +86,7 @@ fn apply(
     })
 }
 
-/// Tells of the snapshots whose time the store does not confirm.
+/// Warns about snapshots whose time is not confirmed by the store.
 fn warn_of_suspicious(globals: &Globals, groups: &[Group<Verdict<'_>>]) {
     let verdicts = groups.iter().flat_map(|group| &group.members);
     let is_suspicious = |verdict: &&Verdict<'_>| verdict.trust == Trust::Suspicious;
@@ -98,10 +100,10 @@ fn warn_of_suspicious(globals: &Globals, groups: &[Group<Verdict<'_>>]) {
     }
 }
 
-/// What the policy and the flags ask for.
+/// The query from the policy and the flags.
 ///
 /// # Errors
-/// [`Kind::Usage`] if that does not tell what to keep.
+/// [`Kind::Usage`] if it does not specify what to keep.
 fn asked(globals: &Globals, args: &Args) -> Result<Query> {
     let policy = match args.text("policy")? {
         Some(name) => query::policy::read(globals, &name)?,
@@ -119,8 +121,8 @@ fn asked(globals: &Globals, args: &Args) -> Result<Query> {
     Ok(query)
 }
 
-/// Tells of each group that nothing is kept of: a machine that is gone, maybe, whose last
-/// backups are all there is.
+/// Warns about each group of which nothing is kept. It may be a machine that no longer exists, and
+/// these its last backups.
 fn warn_of_lost_groups(globals: &Globals, query: &Query, groups: &[Group<Verdict<'_>>]) {
     let Some(field) = query.group_by.filter(|_| groups.len() > 1) else {
         return;
@@ -134,7 +136,7 @@ fn warn_of_lost_groups(globals: &Globals, query: &Query, groups: &[Group<Verdict
     }
 }
 
-/// One snapshot, and what is said of it.
+/// One snapshot, and the decision about it.
 #[derive(Serialize)]
 struct Line {
     snapshot: String,
@@ -149,7 +151,7 @@ struct Line {
     shown: String,
 }
 
-/// Its place in a period.
+/// The position of a snapshot in a period.
 #[derive(Serialize)]
 struct Place {
     period: &'static str,
@@ -191,7 +193,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// `keep   TIME ID SIZE ROOTS REASON`.
+/// Formats `keep   TIME ID SIZE ROOTS REASON`.
 fn shown(verdict: &Verdict<'_>) -> String {
     let snapshot = &verdict.stored.snapshot;
     let verb = if verdict.is_match { "keep" } else { "remove" };
@@ -202,8 +204,9 @@ fn shown(verdict: &Verdict<'_>) -> String {
     format!("{verb:<6} {time} {id} {size:>10} {roots} {reason}")
 }
 
-/// The shortest period that keeps the snapshot; else the shortest in which it came too late;
-/// else a dash. Of one that is suspicious, when the store says that it came.
+/// The reason of a decision: the shortest period that keeps the snapshot; else the shortest one in
+/// which it exceeds the limit; else a dash. For a suspicious snapshot, the time when it arrived
+/// according to the store.
 fn reason(verdict: &Verdict<'_>) -> String {
     if verdict.trust == Trust::Suspicious {
         return format!("suspicious={}", human::time(verdict.stored.published_ns));
@@ -221,7 +224,7 @@ fn reason(verdict: &Verdict<'_>) -> String {
     }
 }
 
-/// What all of it comes to.
+/// The summary of `plakar prune`.
 #[derive(Serialize)]
 struct Done {
     command: &'static str,

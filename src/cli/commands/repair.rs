@@ -1,4 +1,4 @@
-//! `plakar repair`: make the best of a damaged store.
+//! `plakar repair`: repairs a damaged store as far as possible.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::ops::check::{self, Depth};
 use crate::ops::repair::{self, Mode, Options, Repair, Summary};
 use crate::util::{Id, human};
 
-/// Ids that the next step names at most.
+/// The maximum number of ids in a suggested command.
 const IDS_LIMIT: usize = 8;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "repair",
     synopsis: "[-apply] [-fast]",
@@ -64,7 +64,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     Ok(done.status())
 }
 
-/// One snapshot that lost something.
+/// One snapshot that lost data.
 #[derive(Serialize)]
 struct Line {
     snapshot: String,
@@ -96,7 +96,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// What is left to do after `-apply` until a check finds no damage.
+/// The steps that remain after `-apply`, until a check finds no damage.
 fn next(found: &Summary) -> Option<String> {
     let check = &found.check;
     if check.lossy.is_empty() {
@@ -119,7 +119,7 @@ fn next(found: &Summary) -> Option<String> {
     ))
 }
 
-/// What was found and done.
+/// The summary of `plakar repair`.
 #[derive(Serialize)]
 struct Done {
     command: &'static str,
@@ -165,7 +165,7 @@ impl Done {
         }
     }
 
-    /// Whether something is lost or damaged that nothing here makes good.
+    /// Whether anything is lost or damaged that cannot be repaired.
     fn is_lossy(&self) -> bool {
         self.damaged_snapshots + self.unreadable_snapshots + self.damaged_objects > 0
     }

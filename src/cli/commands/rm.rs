@@ -1,7 +1,7 @@
-//! `plakar rm`: remove snapshots.
+//! `plakar rm`: removes snapshots.
 //!
-//! A snapshot object that is damaged has no id that anybody could tell. It is removed by the whole
-//! name of the object, which every warning about it tells.
+//! If a snapshot object is damaged, its snapshot id is unknown. It is removed by the full id of the
+//! object, which every warning about it mentions.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::kloset::snapshot::{self, Snapshot};
 use crate::ops::query::Query;
 use crate::util::{Id, human};
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "rm",
     synopsis: "[-apply] [QUERY] [SNAPSHOT ...]",
@@ -31,7 +31,7 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// One snapshot that is removed.
+/// One removed snapshot.
 #[derive(Serialize)]
 struct Removal {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,7 +59,7 @@ impl Removal {
         }
     }
 
-    /// That of an object that cannot be read.
+    /// The result for an object that cannot be read.
     fn of_damaged(object: Id, is_removed: bool) -> Removal {
         Removal {
             snapshot: None,
@@ -84,7 +84,7 @@ impl fmt::Display for Removal {
     }
 }
 
-/// What was done.
+/// The summary of `plakar rm`.
 #[derive(Serialize)]
 struct Done {
     command: &'static str,
@@ -106,8 +106,9 @@ impl fmt::Display for Done {
     }
 }
 
-/// The objects among `words` that are no snapshots that can be read, with a warning that tells why; and
-/// the other words. With a query none is meant: nobody knows whether it would be selected.
+/// Separates `words` into objects that are unreadable snapshots, with a warning that explains why,
+/// and all other words. With a query, no unreadable object is selected, because it is unknown
+/// whether it matches.
 fn damaged_among(
     globals: &Globals,
     kloset: &Kloset,
@@ -144,7 +145,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     selection::refuse_everything(&args, &query, words)?;
     let kloset = opening::kloset(globals, &globals.watch())?;
     let (damaged, words) = damaged_among(globals, &kloset, &query, words)?;
-    // No words at all would mean every snapshot.
+    // An empty list would mean all snapshots.
     let chosen = match words.is_empty() && !damaged.is_empty() {
         true => Vec::new(),
         false => selection::whole(&args, selection::matching(&kloset, &query, &words)?)?,

@@ -1,4 +1,4 @@
-//! `plakar tag`: what snapshots are marked with.
+//! `plakar tag`: lists and changes the tags of snapshots.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use crate::error::{During, Result};
 use crate::kloset::Kloset;
 use crate::kloset::snapshot::{self, Labels, Stored};
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "tag",
     synopsis: "list | add | rm",
@@ -45,7 +45,7 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// What becomes of the tags that are named.
+/// The change to the named tags.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Change {
     Add,
@@ -53,7 +53,7 @@ enum Change {
 }
 
 impl Change {
-    /// What `old` becomes.
+    /// The result of applying the change to `old`.
     fn of(self, old: &[String], named: &[String]) -> Vec<String> {
         let mut tags = old.to_vec();
         match self {
@@ -66,7 +66,7 @@ impl Change {
     }
 }
 
-/// One tag.
+/// One tag, and how it is used.
 #[derive(Serialize)]
 struct Used {
     tag: String,
@@ -80,7 +80,7 @@ impl fmt::Display for Used {
     }
 }
 
-/// What one snapshot is tagged with now.
+/// The tags of one snapshot after the change.
 #[derive(Serialize)]
 struct Tagged {
     snapshot: String,
@@ -134,7 +134,7 @@ fn change(globals: &Globals, args: &Args, change: Change) -> Result<Status> {
     Ok(Status::Success)
 }
 
-/// The tags, and the words that stand for snapshots.
+/// Splits the arguments into tags and snapshots.
 fn named(args: &Args) -> Result<(Vec<String>, &[OsString])> {
     let words = args.at_least_one("a TAG")?;
     let (first, rest) = words.split_first().expect("there is at least one");
@@ -145,7 +145,7 @@ fn named(args: &Args) -> Result<(Vec<String>, &[OsString])> {
     Ok((named, rest))
 }
 
-/// Changes the tags of one snapshot, unless they are so already.
+/// Changes the tags of one snapshot, unless they are already as requested.
 fn retag(kloset: &Kloset, stored: &Stored, change: Change, named: &[String]) -> Result<Tagged> {
     let labels = &stored.snapshot.labels;
     let tags = change.of(&labels.tags, named);

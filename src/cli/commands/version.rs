@@ -1,4 +1,4 @@
-//! `plakar version`: which version is this, and what was it built from?
+//! `plakar version`: prints the version and the source commit.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::cli::{Args, Command, Globals, Status};
 use crate::error::Result;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "version",
     about: "print the version",
@@ -15,14 +15,14 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// Enough of the name of a commit to find it among millions.
+/// Enough digits to identify a commit among millions.
 const COMMIT_DIGITS: usize = 12;
 
-/// What is printed.
+/// The output of `plakar version`.
 #[derive(Serialize)]
 struct Version {
     version: &'static str,
-    /// In full, or `unknown`.
+    /// The full commit id, or `unknown`.
     commit: &'static str,
     os: &'static str,
     architecture: &'static str,

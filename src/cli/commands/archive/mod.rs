@@ -1,4 +1,4 @@
-//! `plakar archive`: a snapshot as a file that other programs read.
+//! `plakar archive`: writes a snapshot to an archive file that other programs can read.
 
 mod summary;
 mod target;
@@ -18,7 +18,7 @@ use crate::ops::archive::{self, Format, Names, Options, Summary};
 use summary::Done;
 use target::Target;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "archive",
     synopsis: "[-format tarball|tar|zip] [-output FILE|-] [-rebase] SNAPSHOT[:PATH]",
@@ -40,7 +40,7 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// Every format, by its name, and what names of such files end with.
+/// All formats with their names and file name extensions.
 const FORMATS: [(&str, &str, Format); 3] = [
     ("tarball", ".tar.gz", Format::Tarball),
     ("tar", ".tar", Format::Tar),
@@ -72,7 +72,7 @@ impl Opts {
     }
 }
 
-/// The format called `name`.
+/// The format with the name `name`.
 fn named(name: &str) -> Result<(&'static str, Format)> {
     let found = FORMATS.into_iter().find(|(known, ..)| *known == name);
     let unknown = || {
@@ -84,10 +84,10 @@ fn named(name: &str) -> Result<(&'static str, Format)> {
         .ok_or_else(unknown)
 }
 
-/// The format that a file called `name` is expected to have. Without an extension that is a tarball.
+/// The format that corresponds to the extension of the file name. Without an extension, a tarball.
 ///
 /// # Errors
-/// [`Kind::Usage`](crate::error::Kind::Usage) for the extension of any other format.
+/// [`Kind::Usage`](crate::error::Kind::Usage) for any other extension.
 fn as_ends(name: &OsStr) -> Result<(&'static str, Format)> {
     let lower = name.to_ascii_lowercase();
     let ends = |ending: &str| lower.as_bytes().ends_with(ending.as_bytes());
@@ -106,7 +106,7 @@ fn as_ends(name: &OsStr) -> Result<(&'static str, Format)> {
     }
 }
 
-/// The names of formats, for messages.
+/// The names of all formats, for messages.
 fn known() -> String {
     format!("known are {}", FORMATS.map(|(name, ..)| name).join(", "))
 }
@@ -136,7 +136,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     }
 }
 
-/// Writes the archive.
+/// Writes the archive to its target.
 fn write(
     globals: &Globals,
     kloset: &Kloset,

@@ -1,4 +1,4 @@
-//! What an archive came to, in one line or one object.
+//! The summary of an archive, as one line or one object.
 
 use std::fmt;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ops::archive::{Format, Missing, Summary};
 use crate::util::{Id, human};
 
-/// What is printed.
+/// The summary of `plakar archive`.
 #[derive(Serialize)]
 pub(super) struct Done {
     command: &'static str,
@@ -26,7 +26,7 @@ pub(super) struct Done {
     directories: u64,
     bytes: u64,
     archive_bytes: u64,
-    /// Sockets and the like that the format has no place for.
+    /// The number of sockets and similar files that the format cannot represent.
     left_out: u64,
     errors: u64,
     seconds: f64,
@@ -57,7 +57,7 @@ impl Done {
         }
     }
 
-    /// One line on what the format has no place for, if there was any of it.
+    /// A warning about metadata that the format cannot represent, if there was any.
     pub(super) fn not_kept(&self) -> Option<Error> {
         let missing = &self.missing;
         let words = listed(&[
@@ -82,7 +82,8 @@ impl Done {
         Some(Error::new(Kind::Unsupported, cause))
     }
 
-    /// Prints it: beside the archive, if that is on standard output.
+    /// Prints the summary. If the archive itself is on standard output, prints it to standard
+    /// error.
     pub(super) fn tell(&self, globals: &Globals, output: &Path) -> Result<()> {
         if !is_standard_output(output) {
             return globals.out.summary(self);

@@ -1,5 +1,5 @@
-//! Where an archive is written to: a new file, which has no name before it is whole, or
-//! standard output.
+//! The output of an archive: standard output, or a new file that gets its name only when it is
+//! complete.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -15,35 +15,36 @@ use crate::cli::escape::printable_path;
 use crate::cli::output::Format;
 use crate::error::{During, Error, Kind, Result};
 
-/// Nobody else's business: what was readable by some is now in one file.
+/// Readable by the owner only: the archive combines files with different permissions.
 const FILE_MODE: u32 = 0o600;
 
-/// What an archive is written to. A file that is dropped unfinished is removed.
+/// The output of an archive. An unfinished file is removed when dropped.
 pub(super) enum Target<'a> {
-    /// Whoever reads our output.
+    /// Standard output.
     StandardOutput(&'a Globals),
-    /// A file that is on its way to its name.
+    /// A file that is being written.
     File(NewFile),
 }
 
-/// A file under another name.
+/// A file with a temporary name.
 pub(super) struct NewFile {
     file: File,
     temporary: PathBuf,
     path: PathBuf,
 }
 
-/// Whether `path` is the `-` that stands for standard output.
+/// Whether `path` is `-`, which means standard output.
 pub(super) fn is_standard_output(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
 impl<'a> Target<'a> {
-    /// Begins to write to `path`.
+    /// Creates the target `path`.
     ///
     /// # Errors
-    /// [`Kind::Exists`] if there is something, which is left alone; [`Kind::Usage`] for a
-    /// terminal, if standard output is wanted for other things too, or for what names no file.
+    /// [`Kind::Exists`] if the file exists, which is kept; [`Kind::Usage`] for standard output if
+    /// it is a terminal or also used for other output, and for a path that is not a valid file
+    /// name.
     pub(super) fn open(globals: &'a Globals, path: &Path) -> Result<Target<'a>> {
         if !is_standard_output(path) {
             let name = || format!("-output {}", printable_path(path));
@@ -60,7 +61,7 @@ impl<'a> Target<'a> {
         Err(Error::usage(refused)).during(|| "-output -")
     }
 
-    /// Appends `bytes`.
+    /// Appends `bytes` to the archive.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         match self {
             Target::StandardOutput(globals) => globals.out.stream(bytes),
@@ -71,7 +72,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Makes what was written durable, and gives it its name.
+    /// Makes the file durable and renames it to its final name.
     pub(super) fn finish(self) -> Result<()> {
         match self {
             Target::StandardOutput(globals) => globals.out.flush(),
@@ -110,8 +111,8 @@ impl NewFile {
         let (from, to) = (&self.temporary, &self.path);
         let renamed = rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE);
         match renamed {
-            // NFS and many FUSE file systems only link without replacing. The other name
-            // goes when this is dropped.
+            // NFS and many FUSE file systems do not support rename without replacement, but link.
+            // The temporary name is removed on drop.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                 rustix::fs::linkat(CWD, from, CWD, to, AtFlags::empty())?;
             }
@@ -120,13 +121,13 @@ impl NewFile {
         }
         let parent = to.parent().filter(|parent| *parent != OsStr::new(""));
         let parent = File::open(parent.unwrap_or(Path::new(".")))?;
-        // Some file systems (SMB) cannot, and promise no less to anyone for it.
+        // Some file systems (SMB) do not support this, and do not guarantee more to any program.
         let _ = parent.sync_all();
         Ok(())
     }
 }
 
-/// Whether there can be a file of this name.
+/// Whether `path` is a valid name of a file.
 fn names_a_file(path: &Path) -> bool {
     path.file_name().is_some() && !path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
@@ -141,7 +142,7 @@ fn exists() -> Error {
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        // Once it has its name there is nothing of the other, and the error says so.
+        // After a rename the temporary name does not exist. This error is ignored.
         let _ = fs::remove_file(&self.temporary);
     }
 }

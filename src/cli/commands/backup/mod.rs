@@ -1,4 +1,4 @@
-//! `plakar backup`: make a snapshot of files.
+//! `plakar backup`: creates a snapshot of files.
 
 mod opts;
 mod stream;
@@ -18,7 +18,7 @@ use crate::util::Id;
 use crate::cli::commands::backup::opts::Opts;
 use summary::{Done, Outcome};
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "backup",
     synopsis: "[FLAGS] [PLACE ... | stdin:NAME | cmd:NAME -- COMMAND ...]",
@@ -71,7 +71,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     }
 }
 
-/// Tells what would be stored. The paths are the result.
+/// Prints what would be backed up. The paths are the result.
 fn dry_run(globals: &Globals, source: &dyn Source, opts: Opts) -> Result<Status> {
     let watch = globals.watch_result();
     let kloset = opening::kloset(globals, &watch)?;
@@ -82,7 +82,7 @@ fn dry_run(globals: &Globals, source: &dyn Source, opts: Opts) -> Result<Status>
     Ok(Status::partial_if(done.errors > 0))
 }
 
-/// Makes a snapshot, and checks it if that was asked for.
+/// Creates a snapshot, and checks it if requested.
 fn back_up(globals: &Globals, source: &dyn Source, opts: Opts) -> Result<Status> {
     let watch = globals.watch();
     let kloset = opening::kloset(globals, &watch)?;
@@ -105,13 +105,14 @@ fn back_up(globals: &Globals, source: &dyn Source, opts: Opts) -> Result<Status>
     Ok(Status::partial_if(done.errors > 0))
 }
 
-/// What a backup to a plaintext store always reports: the store may have been replaced by one.
+/// Every backup to a plaintext store reports this: an attacker may have replaced an encrypted
+/// store.
 fn not_encrypted(kloset: &Kloset) -> Error {
     let cause = "it is not encrypted: anyone who can read the store can read this backup";
     Error::new(Kind::Failed, cause).during(format!("store {}", kloset.store().location()))
 }
 
-/// What was stored before an interruption is found by the next backup.
+/// An interrupted backup can be resumed: the next backup finds the data stored so far.
 fn resumable(error: Error) -> Error {
     let cause = "interrupted; a rerun continues with the data stored so far";
     match error.kind() {
@@ -120,7 +121,7 @@ fn resumable(error: Error) -> Error {
     }
 }
 
-/// Reads the new snapshot back, every byte.
+/// Reads back the complete new snapshot.
 fn check(globals: &Globals, kloset: &Kloset, watch: &Arc<Watch>, snapshot: Id) -> Result<Status> {
     let stored = select::by_prefix(&select::all(kloset)?, &snapshot.to_string())?;
     let target = Target {

@@ -1,4 +1,4 @@
-//! What `plakar backup` was given, understood.
+//! Parses the flags and arguments of `plakar backup`.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -20,19 +20,19 @@ use crate::kloset::Kloset;
 use crate::kloset::snapshot::Labels;
 use crate::ops::backup::{Base, Compare, Options, Switch};
 
-/// The flags and arguments.
+/// The parsed flags and arguments.
 pub(super) struct Opts {
     pub(super) is_dry_run: bool,
     pub(super) is_check_wanted: bool,
-    /// Whether a later backup may use the snapshot as its base: not if it is of a stream.
+    /// Whether a later backup may use the snapshot as its base. False for a stream.
     pub(super) is_base: bool,
-    /// What is backed up if that is a stream.
+    /// The stream to back up, if any.
     stream: Option<Streamed>,
-    /// What was named of files; nothing if it is a stream.
+    /// The places to back up, as named by the user. Empty for a stream.
     named: Vec<Place>,
-    /// Where that is, once the source is there.
+    /// The paths in the source, set when the source is opened.
     places: Vec<Vec<u8>>,
-    /// Where the store is in the source, if it is there and has no inode.
+    /// The path of the store in the source, if it is there and has no inode number.
     skip_paths: Vec<Vec<u8>>,
     excludes: Excludes,
     labels: Labels,
@@ -44,8 +44,10 @@ pub(super) struct Opts {
 }
 
 impl Opts {
+    /// Parses the arguments.
+    ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`], and those of files that are named.
+    /// [`crate::error::Kind::Usage`] for invalid arguments, and errors of reading the named files.
     pub(super) fn from(globals: &Globals, args: &Args) -> Result<Opts> {
         let read = || -> Result<Opts> {
             let stream = stream::asked_for(args)?;
@@ -73,11 +75,11 @@ impl Opts {
         read().during(|| args.path())
     }
 
-    /// What is backed up.
+    /// Opens the source.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] if there is nothing piped in, and those of
-    /// [`places::source`].
+    /// [`crate::error::Kind::Usage`] if a stream is requested and standard input is not a pipe or
+    /// file, and those of [`places::source`].
     pub(super) fn source(&mut self, globals: &Globals) -> Result<Box<dyn Source>> {
         let Some(stream) = self.stream.take() else {
             let named = places::source(globals, &self.named)?;
@@ -86,12 +88,12 @@ impl Opts {
         };
         let source = stream.source()?;
         self.places = vec![source.path()];
-        // It may be different each time, and nothing but reading it tells.
+        // A stream can differ each time, and can only be compared by reading it.
         self.is_cache_used = false;
         Ok(Box::new(source))
     }
 
-    /// The same in the words of the core.
+    /// Converts to the options of the core.
     pub(super) fn options(
         self,
         globals: &Globals,
@@ -110,7 +112,7 @@ impl Opts {
             readers: threads::readers(workers),
             base: match self.source.trust_base {
                 Switch::On => Base::Any,
-                // Without a comparison there is nothing to trust, and no warning about it.
+                // Without comparison no base is trusted, so no warning about trust is needed.
                 Switch::Off if self.is_cache_used => {
                     Base::Created(known::created(globals, kloset.config()))
                 }
@@ -131,8 +133,8 @@ impl Opts {
     }
 }
 
-/// The store itself, if it is on this machine, the caches, and the record of stores: a backup of
-/// any of them would grow with every backup.
+/// The files to skip: a local store, the caches and the record of known stores. A backup that
+/// includes them would grow with each run.
 fn skipped(globals: &Globals, kloset: &Kloset) -> Vec<(u64, u64)> {
     let store = places::identity(Path::new(kloset.store().location()));
     let cache = globals.cache_dir().ok();
@@ -142,14 +144,14 @@ fn skipped(globals: &Globals, kloset: &Kloset) -> Vec<(u64, u64)> {
     store.into_iter().chain(cache).chain(record).collect()
 }
 
-/// Who runs this, by name if there is one.
+/// The user who runs the backup: the name if there is one, else the numeric id.
 fn user(source: &dyn Source) -> String {
     let uid = rustix::process::geteuid().as_raw();
     let name = source.user_name(uid);
     name.map_or_else(|| uid.to_string(), |name| name.to_string())
 }
 
-/// What the user says of the snapshot. Tags come from the flags and the environment.
+/// The labels of the snapshot. Tags come from flags and the environment.
 fn labels(globals: &Globals, args: &Args) -> Result<Labels> {
     let text = |name| -> Result<String> { Ok(args.text(name)?.unwrap_or_default()) };
     let given = args
@@ -166,7 +168,8 @@ fn labels(globals: &Globals, args: &Args) -> Result<Labels> {
     })
 }
 
-/// The patterns of every file, then those of the command line, which so win.
+/// The patterns of all files, followed by those of the command line, which therefore take
+/// precedence.
 fn excludes(args: &Args) -> Result<Excludes> {
     let mut patterns = Vec::new();
     for path in args.values("ignore-file") {
@@ -179,14 +182,14 @@ fn excludes(args: &Args) -> Result<Excludes> {
     Excludes::new(&patterns)
 }
 
-/// What `-force-timestamp` says.
+/// The value of `-force-timestamp`.
 fn time(args: &Args) -> Result<Option<i64>> {
     let text = args.text("force-timestamp")?;
     let time = text.map(|text| date::parse(&text)).transpose();
     time.during(|| "-force-timestamp")
 }
 
-/// What `-cache` says: whether the last snapshot spares us from reading what did not change.
+/// The value of `-cache`: whether files that are unchanged since the last snapshot are not read.
 fn is_cache_used(args: &Args) -> Result<bool> {
     match args.text("cache")?.as_deref() {
         None | Some("vfs") => Ok(true),
@@ -202,7 +205,7 @@ fn utf8(value: &OsStr) -> Result<String> {
     text.map_err(|cause| Error::usage(cause.to_string()))
 }
 
-/// How the files of a source are read: what is configured for it, and `-o`, which wins.
+/// How to read the files of a source: the configured options, overridden by `-o`.
 #[derive(Default, PartialEq, Eq)]
 struct SourceOptions {
     one_file_system: Switch,
@@ -212,10 +215,10 @@ struct SourceOptions {
 }
 
 impl SourceOptions {
-    /// The options that all `places` have.
+    /// The common options of all `places`.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] if what is configured for one differs from another's.
+    /// [`crate::error::Kind::Usage`] if the configured options of the places differ.
     fn of_all(places: &[Place], args: &Args) -> Result<SourceOptions> {
         let mut all = places
             .iter()
@@ -248,7 +251,7 @@ impl SourceOptions {
         Ok(options)
     }
 
-    /// Takes one option of the connector `fs`; those of others change nothing here.
+    /// Applies one option of the connector `fs`. Options of other connectors have no effect here.
     fn set(&mut self, key: &str, value: &Value) {
         let is_on = *value == Value::Switch(true);
         match key {

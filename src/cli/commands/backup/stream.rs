@@ -1,4 +1,4 @@
-//! `stdin:NAME` and `cmd:NAME -- COMMAND ...`: a backup of what comes through a pipe.
+//! `stdin:NAME` and `cmd:NAME -- COMMAND ...`: backup of a stream.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,22 +13,22 @@ use crate::cli::Args;
 use crate::connector::{Feed, StreamSource};
 use crate::error::{During, Error, Result};
 
-/// Flags that say which files are wanted, and how they are told apart: there is but one here.
+/// Flags that select files or distinguish changed ones. A stream is a single file.
 const MEANINGLESS: [&str; 3] = ["ignore", "ignore-file", "o"];
 
-/// A stream that is to be backed up.
+/// A stream to back up.
 pub(super) struct Streamed {
-    /// What the file is called.
+    /// The file name in the snapshot.
     name: Vec<u8>,
-    /// Where the bytes come from; standard input if there is no command.
+    /// The command that produces the data, or `None` for standard input.
     command: Option<Vec<OsString>>,
 }
 
 impl Streamed {
-    /// The stream as a source. Nothing is read, nor run, before the backup begins.
+    /// Creates the source. It neither reads nor starts the command before the backup begins.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] for a name that is none, or if nothing is piped in.
+    /// [`crate::error::Kind::Usage`] for an invalid name, or if standard input provides no data.
     pub(super) fn source(self) -> Result<StreamSource> {
         if let Some(words) = self.command {
             return StreamSource::new(&self.name, Feed::Command(words));
@@ -48,8 +48,8 @@ impl Streamed {
     }
 }
 
-/// Whether this is `/dev/null`, which cron and systemd give what they start, and what is put
-/// in the place of a standard input that was closed: nobody means an empty file by that.
+/// Whether this is `/dev/null`. cron and systemd start programs with it, and it replaces a standard
+/// input that was closed. A user never intends to back up an empty file that way.
 fn is_null(input: BorrowedFd<'_>) -> bool {
     let null = fs::metadata("/dev/null").map(|metadata| metadata.rdev());
     let given = fstat(input).map(|stat| (stat.st_mode, stat.st_rdev));
@@ -61,10 +61,10 @@ fn is_null(input: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// The stream that the arguments name, if they name one.
+/// The stream that the arguments name, if any.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] if there is anything beside it.
+/// [`crate::error::Kind::Usage`] if other places are named as well.
 pub(super) fn asked_for(args: &Args) -> Result<Option<Streamed>> {
     let (places, words) = args.around_dashes().unwrap_or((args.arguments(), &[]));
     let input = name_after(b"stdin:", places).or_else(|| name_after(b"stdin:", words));
@@ -88,7 +88,7 @@ pub(super) fn asked_for(args: &Args) -> Result<Option<Streamed>> {
     }
 }
 
-/// The command among the `words` after `--`, whose output is to be called `name`.
+/// Parses the command in the `words` after `--`. `name` is the file name for its output.
 fn command(name: Vec<u8>, places: &[OsString], words: &[OsString]) -> Result<Streamed> {
     if words.is_empty() {
         let cause = "needs a command: cmd:NAME -- COMMAND ...";
@@ -109,7 +109,7 @@ fn not_alone(what: &str) -> Error {
     ))
 }
 
-/// What follows `scheme` in the first of `words` that begins with it.
+/// The text after `scheme` in the first of `words` that begins with it.
 fn name_after(scheme: &[u8], words: &[OsString]) -> Option<Vec<u8>> {
     let mut names = words
         .iter()

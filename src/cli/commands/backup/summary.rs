@@ -1,4 +1,4 @@
-//! How a backup went, in one line or one object.
+//! The summary of a backup, as one line or one object.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use crate::cli::wording::{counted, ratio};
 use crate::ops::backup::Summary;
 use crate::util::human;
 
-/// Whether a snapshot was made.
+/// Whether a snapshot was created.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It was.
+    /// A snapshot was created.
     Stored,
     /// It was a dry run.
     Foreseen,
 }
 
-/// What is printed.
+/// The summary of `plakar backup`.
 #[derive(Serialize)]
 pub(super) struct Done {
     command: &'static str,
@@ -43,7 +43,7 @@ impl Done {
         Done {
             command: "backup",
             snapshot,
-            // A dry run sums nothing up but what it met.
+            // A dry run computes no totals, so count the files that were visited.
             files: summary.files_new + summary.files_changed + summary.files_unchanged,
             files_new: summary.files_new,
             files_changed: summary.files_changed,

@@ -1,7 +1,7 @@
-//! What is known of names, snapshots and what is in them while somebody types.
+//! Completes names, snapshots and their contents.
 //!
-//! Nobody is asked for a passphrase here, nothing is said, and nothing takes long: a store
-//! that does not answer in time has nothing to complete.
+//! This module never prompts for a passphrase, prints nothing, and has a time limit: a store that
+//! does not respond in time yields no completions.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -23,30 +23,31 @@ use crate::net::location::Location;
 use crate::ops::select;
 use crate::util::human;
 
-/// How long somebody who pressed a key waits for a store.
+/// The maximum time that a user waits after pressing the completion key.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// More than anybody reads through.
+/// More candidates than a user would read.
 const CANDIDATES_LIMIT: usize = 1000;
-/// Decoded blocks that are kept.
+/// The size of the cache of decoded blocks.
 const CACHE_BYTES: usize = 4 << 20;
-/// Digits of a snapshot's id that people see elsewhere.
+/// The number of digits of a snapshot id in other output.
 const SHORT_DIGITS: usize = 8;
 
-/// Looks things up for the line that is typed.
+/// Looks up completions for one command line.
 pub(super) struct Lookup {
     globals: Arc<Globals>,
 }
 
 impl Lookup {
-    /// `globals` must be such that nothing is printed.
+    /// A lookup. `globals` must have an output that prints nothing.
     pub(super) fn new(globals: Globals) -> Lookup {
         Lookup {
             globals: Arc::new(globals),
         }
     }
 
-    /// What `look` finds in the store of the line. Nothing if it cannot be opened without
-    /// asking, fails, or takes long; in that case it ends with the process.
+    /// The result of `look` in the store of the command line. Empty if the store cannot be opened
+    /// without a prompt, fails, or exceeds the time limit. In the last case the thread ends with
+    /// the process.
     fn in_store(
         &self,
         look: impl FnOnce(&Kloset) -> Result<Vec<Candidate>> + Send + 'static,
@@ -56,7 +57,7 @@ impl Lookup {
         let run = move || {
             let kloset = opening::unasked(&globals, &globals.watch_result());
             if let Ok(Some(Ok(candidates))) = kloset.map(|kloset| kloset.as_ref().map(look)) {
-                // Whoever waited may have lost patience.
+                // The receiver may have given up already.
                 let _ = sender.send(candidates);
             }
         };
@@ -74,7 +75,7 @@ impl Known for Lookup {
             return Vec::new();
         };
         let candidate = |entry: &crate::config::entries::Entry| {
-            // A location that is refused may be so for a password in it.
+            // A location may be invalid because it contains a password, so do not show it.
             let location = entry.location().unwrap_or_default();
             let is_sound = Location::parse(location.as_bytes()).is_ok();
             Candidate::new(&entry.name, if is_sound { location } else { "" })
@@ -108,7 +109,7 @@ impl Known for Lookup {
     }
 }
 
-/// A snapshot under a name of its own.
+/// A snapshot with the given id or name.
 fn named(stored: &Stored, name: String) -> Candidate {
     let snapshot = &stored.snapshot;
     let (time, size) = (
@@ -121,9 +122,9 @@ fn named(stored: &Stored, name: String) -> Candidate {
     )
 }
 
-/// What is called `SNAPSHOT:DIRECTORY/NAME` and begins with `word`.
+/// The entries `SNAPSHOT:DIRECTORY/NAME` that begin with `word`.
 fn inside(kloset: &Kloset, word: &str) -> Result<Vec<Candidate>> {
-    // Everything up to the last slash is there already, and stays as it is.
+    // Everything up to the last slash is complete already and kept unchanged.
     let end = word.rfind(['/', ':']).map_or(0, |at| at + 1);
     let (kept, begun) = word.split_at(end);
     let choice = selection::choices(kloset, &[kept.into()])?.remove(0);

@@ -1,8 +1,8 @@
-//! `plakar completion`: let a shell complete what is typed.
+//! `plakar completion`: shell completion.
 //!
-//! The scripts are small and know no command: they hand the words of the line to
-//! `plakar completion candidates`, which answers from the tables. So what a shell completes
-//! is what the program that it would run can do.
+//! The scripts are small and contain no command names: they pass the words of the line to `plakar
+//! completion candidates`, which answers from the tables. Therefore completions always match the
+//! program that the shell would run.
 
 mod known;
 
@@ -19,7 +19,7 @@ use crate::cli::output::{Format, Output, Verbosity};
 use crate::cli::{Args, COMMANDS, Command, Globals, Options, Status};
 use crate::error::Result;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "completion",
     synopsis: "bash | zsh | fish | candidates",
@@ -54,7 +54,7 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// A script.
+/// A completion script.
 #[derive(Serialize)]
 struct Script {
     shell: &'static str,
@@ -74,7 +74,7 @@ fn print(globals: &Globals, args: &Args, script: &'static str) -> Result<Status>
     Ok(Status::Success)
 }
 
-/// One word that could stand there.
+/// One completion.
 #[derive(Serialize)]
 struct CandidateLine {
     word: String,
@@ -99,7 +99,7 @@ impl fmt::Display for CandidateLine {
     }
 }
 
-/// That names of files could stand there.
+/// A request to the shell to complete file names.
 #[derive(Serialize)]
 struct NamesLine {
     of: &'static str,
@@ -107,7 +107,7 @@ struct NamesLine {
 
 impl fmt::Display for NamesLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // No word begins with a tab.
+        // No completion begins with a tab.
         write!(f, "\t{}", self.of)
     }
 }
@@ -127,7 +127,7 @@ fn candidates(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::Success)
 }
 
-/// The words of the line up to the one under the cursor, which may not have begun yet.
+/// The words of the line up to and including the one under the cursor, which may be empty.
 fn words(args: &Args) -> Result<Vec<OsString>> {
     let (index, words) = args
         .at_least_one("an INDEX")?
@@ -142,7 +142,7 @@ fn words(args: &Args) -> Result<Vec<OsString>> {
     Ok(words)
 }
 
-/// What could stand at the end of `words`; nothing if there is anything wrong with them.
+/// The completions of the last of `words`. Empty if the words are invalid.
 fn answered(globals: &Globals, words: Vec<OsString>) -> Answer {
     let Some(place) = place(&words, COMMANDS) else {
         return Answer::default();
@@ -153,7 +153,7 @@ fn answered(globals: &Globals, words: Vec<OsString>) -> Answer {
     }
 }
 
-/// What the command of the line would be given, but that it could not say anything.
+/// The context that the command on the line would get, but with an output that prints nothing.
 fn globals_of(globals: &Globals, place: &Place) -> Result<Globals> {
     let options = Options::from(&place.invocation.options)?;
     let nowhere = || Box::new(sink());

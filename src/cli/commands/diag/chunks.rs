@@ -1,4 +1,4 @@
-//! Chunks: those of a file, those of a directory, and a single one.
+//! Shows the chunks of a file or a directory, or one single chunk.
 
 use std::fmt;
 
@@ -18,14 +18,14 @@ use crate::ops::inspect::search::{self, Copy};
 use crate::ops::select;
 use crate::util::{Id, human};
 
-/// Decoded blocks that are kept: chunks of one file share them.
+/// The size of the cache of decoded blocks. Chunks of one file share blocks.
 const CACHE_BYTES: usize = 16 << 20;
 
 /// One chunk of a file or a directory.
 #[derive(Default, Serialize)]
 struct ChunkLine {
     chunk: String,
-    /// `data`, `list` or `entries`.
+    /// The type of contents: `data`, `list` or `entries`.
     holds: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
@@ -110,12 +110,12 @@ impl fmt::Display for ChunkLine {
     }
 }
 
-/// An offset, where it is known.
+/// An offset, or `?` if it is unknown.
 fn known(offset: Option<u64>) -> String {
     offset.map_or("?".to_owned(), |offset| offset.to_string())
 }
 
-/// What one word of the command stands for.
+/// The snapshot, path and entry that one argument selects.
 struct Chosen {
     choice: Choice,
     path: Vec<u8>,
@@ -135,14 +135,14 @@ impl Chosen {
         })
     }
 
-    /// An error about the entry.
+    /// An error in the context of the entry.
     fn error(&self, cause: &str) -> Error {
         let snapshot = self.choice.snapshot().id.short();
         Error::new(Kind::Failed, cause).during(format!("{snapshot}:{}", printable(&self.path)))
     }
 }
 
-/// `plakar diag chunks`
+/// `plakar diag chunks`: lists the chunks of a file.
 pub(super) fn of_file(globals: &Globals, args: Args) -> Result<Status> {
     let kloset = open(globals)?;
     let blobs = BlobReader::new(&kloset, CACHE_BYTES)?;
@@ -161,7 +161,7 @@ pub(super) fn of_file(globals: &Globals, args: Args) -> Result<Status> {
     Ok(status)
 }
 
-/// `plakar diag tree`
+/// `plakar diag tree`: lists the chunks of a directory.
 pub(super) fn of_directory(globals: &Globals, args: Args) -> Result<Status> {
     let kloset = open(globals)?;
     let blobs = BlobReader::new(&kloset, CACHE_BYTES)?;
@@ -176,7 +176,7 @@ pub(super) fn of_directory(globals: &Globals, args: Args) -> Result<Status> {
     Ok(status)
 }
 
-/// Prints one chunk, and tells what is wrong with it.
+/// Prints one chunk, and reports its damage.
 fn print(globals: &Globals, facts: &ChunkFacts, status: &mut Status) -> Result<()> {
     globals.out.result("chunk", &ChunkLine::new(facts))?;
     if let Some(error) = &facts.damage {
@@ -240,7 +240,7 @@ impl fmt::Display for CopyLine {
     }
 }
 
-/// `plakar diag chunk`
+/// `plakar diag chunk`: lists all copies of one chunk.
 pub(super) fn one(globals: &Globals, args: Args) -> Result<Status> {
     let prefix = prefix(&args, "the beginning of a chunk's id")?;
     let kloset = open(globals)?;

@@ -1,6 +1,6 @@
 //! `plakar diag`: shows the internal structure of a store, for the diagnosis of damage.
 //!
-//! Nothing is changed. What is damaged is told of, counted, and does not end the looking.
+//! It changes nothing. Damage is reported and counted, and the command continues.
 
 mod chunks;
 mod objects;
@@ -17,7 +17,7 @@ use crate::kloset::Kloset;
 use crate::kloset::index::Place;
 use crate::ops::inspect::Prefix;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "diag",
     synopsis: "packs | pack | chunks | tree | chunk | index | snapshots | snapshot",
@@ -85,12 +85,12 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// The kloset that the user named. Results are printed as they come, so no progress is drawn.
+/// Opens the kloset. Results are printed continuously, so no progress is drawn.
 fn open(globals: &Globals) -> Result<Kloset> {
     opening::kloset(globals, &globals.watch_result())
 }
 
-/// The one argument, the beginning of an id; `what` names it.
+/// Parses the only argument, the beginning of an id. `what` describes it in errors.
 fn prefix(args: &Args, what: &str) -> Result<Prefix> {
     args.at_least_one(what)?;
     args.at_most(1)?;
@@ -98,13 +98,13 @@ fn prefix(args: &Args, what: &str) -> Result<Prefix> {
     Prefix::parse(&text).map_err(|error| error.during(args.path()))
 }
 
-/// Tells of damage to what is called `name`, in words and by what is returned.
+/// Reports damage of the object `name`, and returns the corresponding status.
 fn damaged(globals: &Globals, name: &str, error: &Error) -> Status {
     globals.out.failed(name.as_bytes(), error);
     Status::Damaged
 }
 
-/// What a pack was filled with, in a word.
+/// The content type of a pack.
 fn kind(kind: PackKind) -> &'static str {
     match kind {
         PackKind::Data => "data",
@@ -112,7 +112,7 @@ fn kind(kind: PackKind) -> &'static str {
     }
 }
 
-/// Where a chunk lies.
+/// The location of a chunk.
 #[derive(Serialize)]
 struct PlaceFacts {
     pack: String,
@@ -144,7 +144,7 @@ impl fmt::Display for PlaceFacts {
     }
 }
 
-/// Every place, or that there is none.
+/// Formats all locations, or `nowhere` if there are none.
 fn shown(places: &[PlaceFacts]) -> String {
     match places {
         [] => "nowhere".to_owned(),

@@ -1,4 +1,4 @@
-//! Index objects and snapshot objects.
+//! Shows index objects and snapshot objects.
 
 use std::fmt;
 
@@ -18,7 +18,6 @@ use crate::ops::select;
 use crate::store::{Area, Object};
 use crate::util::human;
 
-/// One index object.
 #[derive(Serialize)]
 struct IndexLine {
     object: String,
@@ -26,7 +25,7 @@ struct IndexLine {
     published: String,
     packs: usize,
     chunks: usize,
-    /// `yes`, `no` or `differs`.
+    /// Whether the cache contains it: `yes`, `no` or `differs`.
     cached: &'static str,
 }
 
@@ -64,10 +63,10 @@ impl fmt::Display for IndexLine {
     }
 }
 
-/// Something that index objects, packs and cache do not agree on.
+/// An inconsistency between index objects, packs and cache.
 #[derive(Serialize)]
 struct GapLine {
-    /// `pack_in_no_index`, `pack_missing` or `index_object_gone`.
+    /// The type: `pack_in_no_index`, `pack_missing` or `index_object_gone`.
     gap: &'static str,
     object: String,
     #[serde(skip)]
@@ -95,7 +94,7 @@ impl fmt::Display for GapLine {
     }
 }
 
-/// `plakar diag index`
+/// `plakar diag index`: lists the index objects and inconsistencies.
 pub(super) fn index(globals: &Globals, args: Args) -> Result<Status> {
     args.no_arguments()?;
     let kloset = open(globals)?;
@@ -119,12 +118,12 @@ pub(super) fn index(globals: &Globals, args: Args) -> Result<Status> {
     Ok(status.get())
 }
 
-/// What an object is called in messages.
+/// The name of an object in messages.
 fn name(area: Area, object: &Object) -> String {
     format!("{}/{}", area.name(), object.id)
 }
 
-/// One object with a snapshot in it.
+/// One snapshot object.
 #[derive(Serialize)]
 struct SnapshotLine {
     object: String,
@@ -168,7 +167,7 @@ impl fmt::Display for SnapshotLine {
     }
 }
 
-/// `plakar diag snapshots`
+/// `plakar diag snapshots`: lists the snapshot objects.
 pub(super) fn snapshots(globals: &Globals, args: Args) -> Result<Status> {
     args.no_arguments()?;
     let kloset = open(globals)?;
@@ -185,7 +184,7 @@ pub(super) fn snapshots(globals: &Globals, args: Args) -> Result<Status> {
     Ok(status)
 }
 
-/// The same, in a table.
+/// All fields of one snapshot object, as a table.
 #[derive(Serialize)]
 struct SnapshotTable {
     #[serde(flatten)]
@@ -212,7 +211,7 @@ impl fmt::Display for SnapshotTable {
     }
 }
 
-/// `plakar diag snapshot`
+/// `plakar diag snapshot`: shows one snapshot object.
 pub(super) fn snapshot(globals: &Globals, args: Args) -> Result<Status> {
     args.at_least_one("a SNAPSHOT")?;
     let is_latest = args.at_most(1)?[0] == LATEST;
@@ -237,7 +236,6 @@ pub(super) fn snapshot(globals: &Globals, args: Args) -> Result<Status> {
     Ok(status)
 }
 
-/// The id of the newest snapshot.
 fn latest(kloset: &Kloset) -> Result<Prefix> {
     let newest = select::by_prefix(&select::all(kloset)?, LATEST)?;
     Prefix::parse(&newest.snapshot.id.to_string())

@@ -1,4 +1,4 @@
-//! Packs: all of them, and the blocks of one.
+//! Shows all packs, or the blocks of one pack.
 
 use std::fmt;
 
@@ -13,7 +13,6 @@ use crate::ops::inspect::packs::{BlockFacts, each_block, each_pack};
 use crate::store::{Area, Object};
 use crate::util::{Id, human};
 
-/// One pack.
 #[derive(Serialize)]
 struct PackLine {
     pack: String,
@@ -59,7 +58,7 @@ impl fmt::Display for PackLine {
     }
 }
 
-/// `plakar diag packs`
+/// `plakar diag packs`: lists all packs.
 pub(super) fn list(globals: &Globals, args: Args) -> Result<Status> {
     args.no_arguments()?;
     let kloset = open(globals)?;
@@ -76,12 +75,11 @@ pub(super) fn list(globals: &Globals, args: Args) -> Result<Status> {
     Ok(status)
 }
 
-/// What a pack is called in messages.
+/// The name of a pack in messages.
 fn name(pack: Id) -> String {
     format!("{}/{pack}", Area::Packs.name())
 }
 
-/// One block.
 #[derive(Serialize)]
 struct BlockLine {
     pack: String,
@@ -151,7 +149,7 @@ impl fmt::Display for ChunkLine {
     }
 }
 
-/// `plakar diag pack`
+/// `plakar diag pack`: lists the blocks of one pack.
 pub(super) fn blocks(globals: &Globals, args: Args) -> Result<Status> {
     let prefix = prefix(&args, "the beginning of a pack's id")?;
     let kloset = open(globals)?;

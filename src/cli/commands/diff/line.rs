@@ -1,4 +1,4 @@
-//! A difference as a line for a person, or an object.
+//! Formats a difference as one line of text, or as an object.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ impl Place {
         Place { snapshot, path }
     }
 
-    /// What is at `path`, which begins with `/` or is empty, below this.
+    /// The place of the relative `path` below this one. `path` begins with `/` or is empty.
     pub(super) fn below(&self, path: &[u8]) -> Place {
         let top = match path {
             b"" => &self.path,
@@ -35,7 +35,7 @@ impl Place {
         }
     }
 
-    /// `dd62691d:/etc/passwd`, or the path alone, byte for byte.
+    /// `dd62691d:/etc/passwd`, or the path of a live file, as raw bytes.
     pub(super) fn in_message(&self) -> Vec<u8> {
         match self.snapshot {
             Some(id) => [id.short().as_bytes(), b":", &self.path].concat(),
@@ -43,18 +43,19 @@ impl Place {
         }
     }
 
-    /// The same, for people.
+    /// Like [`Place::in_message`], in printable form.
     fn shown(&self) -> String {
         printable(&self.in_message())
     }
 
-    /// The side that it is on.
+    /// The name of the side: a snapshot id, or `live files`.
     fn side(&self) -> String {
         self.snapshot
             .map_or_else(|| "live files".to_owned(), |id| id.short())
     }
 
-    /// What `patch` is told: the id is one directory, which `-p1` takes away.
+    /// The path for the header of a patch. The id becomes the first directory, which `patch -p1`
+    /// strips.
     pub(super) fn in_header(&self) -> Vec<u8> {
         match self.snapshot {
             Some(id) => [id.short().as_bytes(), &self.path].concat(),
@@ -74,7 +75,7 @@ struct Side {
     facts: Option<Facts>,
 }
 
-/// What is there.
+/// The properties of the entry on one side.
 #[derive(Serialize)]
 struct Facts {
     kind: &'static str,
@@ -100,7 +101,7 @@ impl Side {
     }
 }
 
-/// One difference.
+/// One difference between two entries.
 #[derive(Serialize)]
 pub(super) struct DifferenceLine {
     what: &'static str,
@@ -114,7 +115,7 @@ pub(super) struct DifferenceLine {
     shown: String,
 }
 
-/// One thing that changed.
+/// One changed property.
 #[derive(Serialize)]
 struct ChangeLine {
     what: String,
@@ -127,7 +128,7 @@ struct ChangeLine {
 }
 
 impl DifferenceLine {
-    /// The line of `difference`, whose lines of text were not printed.
+    /// The line of `difference`, if no differing lines of text were printed for it.
     pub(super) fn new(
         (a, b): (&Place, &Place),
         difference: &Difference<'_>,
@@ -190,7 +191,7 @@ fn differ(a: &Place, b: &Place, printed: Printed) -> String {
     format!("{files} {} and {} differ", a.shown(), b.shown())
 }
 
-/// `changes` of what is at a path on both sides.
+/// Formats `changes` of a path that exists on both sides.
 fn about(a: &Place, b: &Place, changes: &str) -> String {
     match a.path == b.path {
         true => format!("{}: {changes}", printable(&a.path)),
@@ -212,7 +213,7 @@ fn change(what: &str, a: impl Into<String>, b: impl Into<String>) -> ChangeLine 
     }
 }
 
-/// One change in words.
+/// Formats one change.
 fn changed(change_: &Change) -> ChangeLine {
     match change_ {
         Change::Mode(a, b) => change("mode", format!("{a:04o}"), format!("{b:04o}")),
@@ -246,7 +247,7 @@ fn changed(change_: &Change) -> ChangeLine {
     }
 }
 
-/// Names where they tell the two apart, else numbers.
+/// Shows names if they differ, else numeric ids.
 fn owners(what: &str, a: &Owner, b: &Owner) -> ChangeLine {
     match (&a.name, &b.name) {
         (Some(one), Some(two)) if one != two => change(what, &**one, &**two),
@@ -254,7 +255,7 @@ fn owners(what: &str, a: &Owner, b: &Owner) -> ChangeLine {
     }
 }
 
-/// To the second where that tells them apart.
+/// Shows times in seconds if they differ then, else with full precision.
 fn times(a: i64, b: i64) -> ChangeLine {
     let (one, two) = (human::time(a), human::time(b));
     let line = change("mtime", date::precise(a), date::precise(b));
@@ -267,7 +268,7 @@ fn times(a: i64, b: i64) -> ChangeLine {
     }
 }
 
-/// `8,1`, as `ls` shows a device.
+/// Formats a device number as in `ls -l`: `8,1`.
 fn device(number: u64) -> String {
     let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
     format!("{major},{minor}")

@@ -1,4 +1,4 @@
-//! `plakar diff`: what is not the same in two snapshots, or in a snapshot and the live files?
+//! `plakar diff`: compares two snapshots, or a snapshot with live files.
 
 mod line;
 mod text;
@@ -24,7 +24,7 @@ use crate::ops::select;
 use line::{DifferenceLine, Place};
 use text::Printed;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "diff",
     synopsis: "[-recursive] [-brief] [-content] [-highlight] [QUERY] [SNAPSHOT[:PATH] [SNAPSHOT[:PATH]]]",
@@ -46,10 +46,10 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// Decoded blocks that are kept: trees that lie next to each other share them.
+/// The size of the cache of decoded blocks. Adjacent trees share blocks.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// Whether lines are coloured.
+/// Whether output is colored.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Colours {
     On,
@@ -83,7 +83,7 @@ impl Opts {
     }
 }
 
-/// The two that are compared: two snapshots, or one and the live files.
+/// The two sides of the comparison: two snapshots, or a snapshot and the live files.
 struct Sides<'a> {
     blobs: &'a BlobReader<'a>,
     source: &'a LocalSource,
@@ -91,7 +91,7 @@ struct Sides<'a> {
     b: Option<&'a Choice>,
 }
 
-/// What was found so far.
+/// The results so far.
 #[derive(Default, Serialize)]
 struct Done {
     command: &'static str,
@@ -109,10 +109,10 @@ impl std::fmt::Display for Done {
 }
 
 impl Done {
-    /// Notes what could not be compared, and tells of it.
+    /// Reports and counts an entry that could not be compared.
     ///
     /// # Errors
-    /// The error itself if it is not of that alone.
+    /// The error itself if it is not limited to one object.
     fn fail(&mut self, globals: &Globals, place: &Place, error: Error) -> Result<()> {
         if !error.is_of_one_object() {
             return Err(error);
@@ -137,7 +137,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     Status::of_answer(compare(globals, &args), &globals.out)
 }
 
-/// Compares what the arguments name.
+/// Compares the sides that the arguments name.
 fn compare(globals: &Globals, args: &Args) -> Result<Status> {
     let opts = Opts::from(globals, args);
     let words = args.at_most(2)?;
@@ -183,7 +183,8 @@ fn compare(globals: &Globals, args: &Args) -> Result<Status> {
     Ok(done.status())
 }
 
-/// Of a store that several machines share only what is of this one can be meant.
+/// Restricts the query to snapshots of this machine, because only these can be compared with its
+/// live files in a shared store.
 fn expect_own(query: &mut Query, source: &LocalSource) {
     let filters = &mut query.filters;
     filters
@@ -194,9 +195,9 @@ fn expect_own(query: &mut Query, source: &LocalSource) {
         .get_or_insert_with(|| source.origin().to_owned());
 }
 
-/// What the words stand for. A path that only one of two has is meant in both. Without
-/// paths, two snapshots of different directories are compared from the directory that both
-/// are below, so that what is compared has the same absolute path.
+/// Resolves the arguments. A path given for only one side applies to both. Without paths, two
+/// snapshots of different directories are compared from their common ancestor directory, so that
+/// equal absolute paths are compared.
 fn choices(kloset: &Kloset, query: &Query, words: &[OsString]) -> Result<Vec<Choice>> {
     let mut choices = selection::matching_or_latest(kloset, query, words)?;
     if let [a, b] = choices.as_mut_slice() {
@@ -217,8 +218,10 @@ fn choices(kloset: &Kloset, query: &Query, words: &[OsString]) -> Result<Vec<Cho
 }
 
 impl<'a> Sides<'a> {
+    /// Checks that the snapshot can be compared with live files.
+    ///
     /// # Errors
-    /// [`Kind::Usage`] where live files are compared with anything but files of a machine.
+    /// [`Kind::Usage`] if it does not contain files of a machine.
     fn check_source(&self, globals: &Globals) -> Result<()> {
         let snapshot = self.a.snapshot();
         let id = snapshot.id.short();
@@ -241,8 +244,9 @@ impl<'a> Sides<'a> {
         }
     }
 
-    /// What is compared with what. Of live files the path that was named; or of what was
-    /// backed up all that lies at or below it, so that nothing is said of files beside that.
+    /// The pairs of places to compare. For live files, these are the backed-up roots below the named
+    /// path, so that files outside of the roots are not reported. If there are none below it, the
+    /// path itself is compared.
     fn places(&self) -> Vec<(Place, Place)> {
         let (a, id) = (self.a, self.a.snapshot().id);
         if let Some(b) = self.b {
@@ -267,7 +271,7 @@ impl<'a> Sides<'a> {
         paths.into_iter().map(pair).collect()
     }
 
-    /// What is at two places; nothing for the second if no live file is there.
+    /// The entries at two places. The second one is `None` if the live file does not exist.
     fn open(&self, (a, b): &(Place, Place)) -> Result<(Node<'a>, Option<Node<'a>>)> {
         let stored = |choice: &Choice, place: &Place| -> Result<Node<'a>> {
             let entry = select::entry(self.blobs, choice.snapshot(), &place.path)?;
@@ -285,7 +289,7 @@ impl<'a> Sides<'a> {
     }
 }
 
-/// Prints what is not the same in two places.
+/// Prints the differences between two places.
 fn compare_pair<'a>(
     globals: &Globals,
     opts: &Opts,
@@ -308,7 +312,7 @@ fn compare_pair<'a>(
     Ok(())
 }
 
-/// Prints one difference, or why there is no telling.
+/// Prints one difference, or the reason why it is unknown.
 fn print(
     globals: &Globals,
     opts: &Opts,
@@ -323,7 +327,8 @@ fn print(
         Err(error) => return done.fail(globals, &a, error),
     };
     done.differences += 1;
-    // Two files that were named are compared line by line, and those below with -recursive.
+    // Two files named explicitly are compared line by line. Files below named directories only with
+    // -recursive.
     let is_named = found.path.is_empty();
     let mut printed = Printed::Nothing;
     if let Difference::Contents(nodes) = &difference

@@ -1,4 +1,4 @@
-//! Two texts line by line, in the format that `diff -u` made and `patch` takes.
+//! Compares two texts line by line, in the unified format of `diff -u`, for `patch`.
 
 use super::Colours;
 use super::line::Place;
@@ -8,24 +8,24 @@ use crate::error::Result;
 use crate::ops::compare::Node;
 use crate::ops::compare::text::{self, Line, Texts};
 
-/// What is written at once.
+/// The size of one write.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// What became of two files.
+/// The outcome for a pair of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Printed {
-    /// Their lines were printed.
+    /// The differing lines were printed.
     Text,
-    /// Nothing: one is no text.
+    /// Nothing was printed, because one file is not text.
     Binary,
-    /// Nothing.
+    /// Nothing was printed.
     Nothing,
 }
 
-/// Prints what changed between two files, if they are texts.
+/// Prints the differences between two files, if both are text.
 ///
 /// # Errors
-/// When standard output cannot be written.
+/// If standard output cannot be written.
 pub(super) fn print(
     globals: &Globals,
     colours: Colours,
@@ -63,7 +63,7 @@ pub(super) fn print(
     Ok(Printed::Text)
 }
 
-/// Appends a line in a colour of ECMA-48, if colours are on and it has one.
+/// Appends a line, in an ECMA-48 color if colors are enabled and `colour` is not empty.
 fn append(out: &mut Vec<u8>, colours: Colours, colour: &str, line: &[u8]) {
     let is_coloured = colours == Colours::On && !colour.is_empty();
     if is_coloured {
@@ -76,8 +76,8 @@ fn append(out: &mut Vec<u8>, colours: Colours, colour: &str, line: &[u8]) {
     out.push(b'\n');
 }
 
-/// A name as `diff` has it: in quotes, with the escapes of C, if a terminal or `patch` would
-/// not take it as it is.
+/// A file name in the format of `diff`: quoted, with C escapes, if a terminal or `patch` could
+/// misinterpret it.
 fn quoted(name: &[u8]) -> String {
     let plain = printable(name);
     let is_plain = plain.as_bytes() == name && !name.iter().any(|byte| b"\"\\".contains(byte));

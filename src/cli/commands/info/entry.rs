@@ -1,4 +1,4 @@
-//! Everything recorded of one entry of a snapshot.
+//! Shows all recorded data of one entry of a snapshot.
 
 use std::fmt;
 use std::ops::Range;
@@ -22,13 +22,14 @@ use crate::kloset::tree::{chunk_ids, each_chunk};
 use crate::ops::select;
 use crate::util::Id;
 
-/// Decoded blocks that are kept while lists of chunks are counted.
+/// The size of the cache of decoded blocks, used to count chunks in lists.
 const CACHE_BYTES: usize = 8 << 20;
-/// Chunks that a file may have whatever its size, since it may have grown while it was read.
+/// The number of chunks that a file may have regardless of its size, because it may have grown
+/// while it was read.
 const CHUNKS_LIMIT: u64 = 1 << 20;
-/// Holes that people are told of one by one; `-json` has all of them.
+/// The number of holes listed in text output. `-json` lists all of them.
 const HOLES_SHOWN: usize = 8;
-/// The letters that `lsattr` has for inode flags (`FS_IOC_GETFLAGS`), and their bits.
+/// The letters that `lsattr` uses for inode flags (`FS_IOC_GETFLAGS`), and their bits.
 const FLAG_LETTERS: [(char, u32); 14] = [
     ('s', 0x1),
     ('u', 0x2),
@@ -46,7 +47,7 @@ const FLAG_LETTERS: [(char, u32); 14] = [
     ('P', 0x2000_0000),
 ];
 
-/// What is printed. Everything that is not recorded is left out.
+/// All recorded data. Missing fields are omitted.
 #[derive(Serialize)]
 struct Facts {
     snapshot: String,
@@ -62,7 +63,7 @@ struct Facts {
     rdev: Option<[u32; 2]>,
     flags: u32,
     xattrs: Vec<Xattr>,
-    /// Offset and length.
+    /// Offset and length of each hole, in bytes.
     holes: Vec<[u64; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content_bytes: Option<u64>,
@@ -85,7 +86,7 @@ struct Xattr {
     size_bytes: usize,
 }
 
-/// What lies below a directory.
+/// The totals of everything below a directory.
 #[derive(Serialize)]
 struct Below {
     files: u64,
@@ -99,7 +100,7 @@ impl fmt::Display for Facts {
     }
 }
 
-/// Prints everything recorded of the entry that `choice` stands for.
+/// Prints all recorded data of the entry that `choice` selects.
 pub(super) fn print(globals: &Globals, kloset: &Kloset, choice: &Choice) -> Result<Status> {
     let blobs = BlobReader::new(kloset, CACHE_BYTES)?;
     let path = choice.path_or_base();
@@ -117,7 +118,7 @@ pub(super) fn print(globals: &Globals, kloset: &Kloset, choice: &Choice) -> Resu
     Ok(status)
 }
 
-/// Where the bytes of a file, or the entries of a directory, are.
+/// The content of a file, or the list of entries of a directory.
 fn content_of(entry: &Entry) -> &Content {
     match entry.is_dir() {
         true => &entry.tree,
@@ -125,11 +126,11 @@ fn content_of(entry: &Entry) -> &Content {
     }
 }
 
-/// How many chunks there are. Where these are listed in chunks of their own, they are read.
+/// Counts the chunks. If the list of chunks is itself stored in chunks, reads it.
 ///
 /// # Errors
-/// [`Kind::Corrupt`](crate::error::Kind::Corrupt) for more than there can be: lists can be made
-/// to stand for more than anybody can count.
+/// [`Kind::Corrupt`](crate::error::Kind::Corrupt) if there are more chunks than possible: crafted
+/// lists can represent more chunks than can be counted in practice.
 fn count(globals: &Globals, blobs: &BlobReader<'_>, entry: &Entry) -> Result<u64> {
     if entry.is_dir() {
         return Ok(chunk_ids(blobs, &entry.tree)?.len() as u64);
@@ -184,23 +185,23 @@ impl Facts {
     }
 }
 
-/// Whether it stands for a device.
+/// Whether the entry is a device.
 fn is_device(entry: &Entry) -> bool {
     let kind = entry.metadata.kind;
     matches!(kind, FileKind::CharDevice | FileKind::BlockDevice)
 }
 
-/// The major and the minor number of a device.
+/// The major and minor number of a device.
 fn numbers(rdev: u64) -> [u32; 2] {
     [rustix::fs::major(rdev), rustix::fs::minor(rdev)]
 }
 
-/// How many bytes of a file are not in holes.
+/// The number of bytes of a file that are not in holes.
 fn content(entry: &Entry) -> u64 {
     content_bytes(&entry.holes, entry.metadata.size_bytes)
 }
 
-/// What there is to tell, each with its name.
+/// The rows of the text output, each with its name.
 fn rows(
     snapshot: Id,
     path: &[u8],
@@ -220,7 +221,7 @@ fn rows(
     rows
 }
 
-/// What it is, and whose.
+/// Type, permissions and owner.
 fn identity(entry: &Entry) -> Vec<(&'static str, String)> {
     let metadata = &entry.metadata;
     let owner = |id: u32, name: &Option<std::sync::Arc<str>>| match name {
@@ -243,7 +244,7 @@ fn identity(entry: &Entry) -> Vec<(&'static str, String)> {
     rows
 }
 
-/// When it was what, to the nanosecond.
+/// All times, in nanoseconds.
 fn times(entry: &Entry) -> Vec<(&'static str, String)> {
     let metadata = &entry.metadata;
     let mut rows = vec![
@@ -254,7 +255,7 @@ fn times(entry: &Entry) -> Vec<(&'static str, String)> {
     rows
 }
 
-/// What the file system it was on knew it by.
+/// Device, inode number and number of links in the original file system.
 fn inode(entry: &Entry) -> Vec<(&'static str, String)> {
     let metadata = &entry.metadata;
     let mut rows = vec![
@@ -272,7 +273,7 @@ fn inode(entry: &Entry) -> Vec<(&'static str, String)> {
     rows
 }
 
-/// Flags and extended attributes.
+/// Inode flags and extended attributes.
 fn attributes(entry: &Entry) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
     let flags = entry.details.flags;
@@ -315,7 +316,7 @@ fn contents(entry: &Entry, chunks: Option<u64>) -> Vec<(&'static str, String)> {
     rows
 }
 
-/// How many chunks, and how deep their lists lie.
+/// The number of chunks, and the depth of their lists.
 fn counted(chunks: Option<u64>, depth: u32) -> String {
     let chunks = chunks.map_or("unknown: their list is damaged".to_owned(), |chunks| {
         chunks.to_string()
@@ -326,7 +327,7 @@ fn counted(chunks: Option<u64>, depth: u32) -> String {
     }
 }
 
-/// What was not as it should be.
+/// Problems that occurred during the backup.
 fn oddities(entry: &Entry) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
     if let Some(problem) = &entry.problem {

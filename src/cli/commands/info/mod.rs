@@ -1,4 +1,4 @@
-//! `plakar info`: the facts of a store, or everything recorded of a snapshot or an entry.
+//! `plakar info`: shows the properties of a store, a snapshot or an entry.
 
 mod entry;
 mod snapshot;
@@ -8,7 +8,7 @@ use crate::cli::selection::{self, Choice};
 use crate::cli::{Args, Command, Flag, Globals, Status, opening};
 use crate::error::Result;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "info",
     synopsis: "[-errors] [SNAPSHOT[:PATH]]",

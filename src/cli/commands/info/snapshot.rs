@@ -1,4 +1,4 @@
-//! Everything recorded of a snapshot, and what could not be backed up.
+//! Shows all recorded data of a snapshot, and the files that could not be backed up.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::kloset::snapshot::{self, Failure, Stored};
 use crate::store::Area;
 use crate::util::human;
 
-/// What is printed.
+/// All recorded data of a snapshot.
 #[derive(Serialize)]
 struct Facts {
     #[serde(flatten)]
@@ -22,7 +22,7 @@ struct Facts {
     base: JsonPath,
     object: String,
     object_bytes: u64,
-    /// How often labels were changed.
+    /// The number of times that labels were changed.
     revision: u64,
     published: String,
     #[serde(skip)]
@@ -35,7 +35,7 @@ impl fmt::Display for Facts {
     }
 }
 
-/// Prints everything but the list of errors.
+/// Prints everything except the list of errors.
 pub(super) fn print(globals: &Globals, kloset: &Kloset, stored: &Stored) -> Result<Status> {
     let object = kloset.store().stat(Area::Snapshots, stored.object)?;
     let look = Look {
@@ -56,7 +56,7 @@ pub(super) fn print(globals: &Globals, kloset: &Kloset, stored: &Stored) -> Resu
     Ok(Status::Success)
 }
 
-/// What there is to tell, each with its name.
+/// The rows of the text output, each with its name.
 fn rows(stored: &Stored) -> Vec<(&'static str, String)> {
     let snapshot = &stored.snapshot;
     let labels = &snapshot.labels;
@@ -96,7 +96,7 @@ fn rows(stored: &Stored) -> Vec<(&'static str, String)> {
     rows
 }
 
-/// A size for people, and to the byte.
+/// A size for people, followed by the exact number of bytes.
 pub(super) fn bytes(bytes: u64) -> String {
     match bytes < 1024 {
         true => human::size(bytes),
@@ -104,7 +104,7 @@ pub(super) fn bytes(bytes: u64) -> String {
     }
 }
 
-/// Something that could not be backed up.
+/// A file that could not be backed up.
 #[derive(Serialize)]
 struct Missed {
     #[serde(flatten)]
@@ -134,9 +134,9 @@ impl fmt::Display for Missed {
     }
 }
 
-/// Prints each path that could not be backed up, and why.
+/// Prints each path that could not be backed up, with the reason.
 pub(super) fn print_errors(globals: &Globals, kloset: &Kloset, stored: &Stored) -> Result<Status> {
-    // Snapshots are chosen among lists that leave their errors out.
+    // The list of snapshots does not contain their errors, so read the whole object.
     let snapshot = snapshot::read(kloset, stored.object)?;
     for failure in &snapshot.errors {
         globals

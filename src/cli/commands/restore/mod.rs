@@ -1,4 +1,4 @@
-//! `plakar restore`: get files back.
+//! `plakar restore`: restores files.
 
 mod summary;
 
@@ -22,7 +22,7 @@ use crate::ops::restore::{self, Existing, Mode, Options, Summary};
 use crate::util::printable::printable;
 use summary::Done;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "restore",
     synopsis: "[-to PLACE] [-in-place] [-dry-run] [-keep-existing] [-skip-permissions] [QUERY] \
@@ -58,19 +58,19 @@ pub const COMMAND: Command = Command {
 };
 
 struct Opts {
-    /// Where to, unless every snapshot goes to its original location.
+    /// The target, or `None` if every snapshot is restored to its original location.
     target: Option<Target>,
     permissions: Permissions,
     existing: Existing,
     mode: Mode,
 }
 
-/// A place to restore to.
+/// The target of a restore.
 struct Target {
     destination: Box<dyn Destination>,
-    /// Why what was lost could not be put back.
+    /// The reason why metadata could not be restored there.
     why: &'static str,
-    /// Whether it is the root directory of this machine.
+    /// Whether it is the local root directory.
     is_root_directory: bool,
 }
 
@@ -102,8 +102,8 @@ impl Opts {
     }
 }
 
-/// What `-to` says, else the default destination, else a new directory here; and why something
-/// could not be put back there.
+/// The target: `-to`, else the default destination, else a new directory in the current one. It
+/// includes the reason why metadata may be lost there.
 fn target(globals: &Globals, args: &Args) -> Result<Target> {
     let place = match args.value("to") {
         Some(word) => Some(globals.place_of(Role::Destination, word).during(|| "-to")?),
@@ -125,7 +125,7 @@ fn target(globals: &Globals, args: &Args) -> Result<Target> {
     Ok(local_target(path))
 }
 
-/// A directory of this machine as target.
+/// A local directory as target.
 fn local_target(path: PathBuf) -> Target {
     Target {
         why: match rustix::process::geteuid().is_root() {
@@ -140,7 +140,7 @@ fn local_target(path: PathBuf) -> Target {
 /// The directory that `choice` was backed up from.
 ///
 /// # Errors
-/// [`Kind::Failed`] if that is on another machine, or was not a directory of a machine.
+/// [`Kind::Failed`] if it is on another machine, or if the source was not a directory.
 fn original(kloset: &Kloset, choice: &Choice) -> Result<Target> {
     let snapshot = choice.snapshot();
     let this = LocalSource::new()?;
@@ -158,7 +158,7 @@ fn original(kloset: &Kloset, choice: &Choice) -> Result<Target> {
     Ok(local_target(OsString::from_vec(path).into()))
 }
 
-/// Why something was lost on a server.
+/// The reason why metadata is lost on an SFTP server.
 const NOT_BY_SFTP: &str = "SFTP cannot say them, or the account there may not set them";
 
 fn run(globals: &Globals, args: Args) -> Result<Status> {
@@ -186,7 +186,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     told(globals, &opts, &places, &restored?)
 }
 
-/// Restores each of `choices` to the place that belongs to it.
+/// Restores each of `choices` to its target.
 fn restore_all(
     globals: &Globals,
     opts: &Opts,
@@ -217,7 +217,8 @@ fn restore_all(
     restored
 }
 
-/// Warns if the contents of a directory land in `/`, where the whole path may be meant.
+/// Warns if the contents of a directory would be written to `/`, because the user may have intended
+/// the full path.
 fn warn_of_root(globals: &Globals, opts: &Opts, choice: &Choice, place: &Target) {
     let base = choice.path_or_base();
     let is_meant = opts.target.is_none() || choice.path.is_some() || base == b"/";
@@ -231,7 +232,7 @@ fn warn_of_root(globals: &Globals, opts: &Opts, choice: &Choice, place: &Target)
     }
 }
 
-/// Prints what was done and what was lost, and tells how the command ends.
+/// Prints what was restored and what was lost, and returns the status of the command.
 fn told(
     globals: &Globals,
     opts: &Opts,
@@ -267,7 +268,7 @@ fn told(
     }
 }
 
-/// One line on everything that could not be put back, if there is anything.
+/// One line about all metadata that could not be restored, or `None`.
 fn lost_words(lost: &BTreeMap<Lost, u64>, why: &str) -> Option<String> {
     let count = |what| lost.get(&what).copied().unwrap_or(0);
     let words = listed(&[

@@ -1,4 +1,4 @@
-//! How a restore went, in one line or one object.
+//! The summary of a restore, as one line or one object.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::cli::wording::counted;
 use crate::ops::restore::{Mode, Summary};
 use crate::util::human;
 
-/// What is printed.
+/// The summary of `plakar restore`.
 #[derive(Serialize)]
 pub(super) struct Done {
     command: &'static str,

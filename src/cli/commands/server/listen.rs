@@ -1,4 +1,4 @@
-//! `-listen [HOST]:PORT`: from what the user wrote to sockets that clients can connect to.
+//! Parses `-listen [HOST]:PORT` and opens the listening sockets.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -6,30 +6,30 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddr
 
 use crate::error::{During, Error, Kind, Result};
 
-/// Where it is listened to unless the user says otherwise.
+/// The default address.
 pub(super) const USUAL: &str = "localhost:9876";
 
-/// Where to listen.
+/// The address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Address {
-    /// Nothing for every interface.
+    /// `None` for all interfaces.
     host: Option<String>,
     port: u16,
 }
 
-/// What clients can connect to.
+/// The listening sockets.
 pub(super) struct Listening {
     pub(super) listeners: Vec<TcpListener>,
-    /// The name or address that the user gave; nothing for every interface.
+    /// The host name or address given by the user. `None` for all interfaces.
     pub(super) host: Option<String>,
     port: u16,
 }
 
 impl Address {
-    /// Understands `[HOST]:PORT`, where an address of IPv6 stands in brackets.
+    /// Parses `[HOST]:PORT`. An IPv6 address is enclosed in brackets.
     ///
     /// # Errors
-    /// [`Kind::Usage`].
+    /// [`Kind::Usage`] for invalid syntax.
     pub(super) fn parse(text: &str) -> Result<Address> {
         let wrong = |why: &str| Error::usage(format!("{text:?} is not [HOST]:PORT: {why}"));
         let (host, port) = text
@@ -59,10 +59,10 @@ impl Address {
         })
     }
 
-    /// Listens there.
+    /// Opens the listening sockets.
     ///
     /// # Errors
-    /// When the host has no address, or another program listens there.
+    /// If the host cannot be resolved, or another program uses the port.
     pub(super) fn bind(&self) -> Result<Listening> {
         let doing = || format!("listen on {self}");
         let listeners = match &self.host {
@@ -81,7 +81,7 @@ impl Address {
         })
     }
 
-    /// One address of `host`, of IPv4 if it has any.
+    /// One address of `host`, preferably IPv4.
     fn resolve(&self, host: &str) -> Result<SocketAddr> {
         let found: Vec<SocketAddr> = (host, self.port).to_socket_addrs()?.collect();
         let first = found.iter().min_by_key(|address| address.is_ipv6());
@@ -99,8 +99,8 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// Every interface: a socket of IPv6 that takes IPv4 too, one of each where it does not, and
-/// one of IPv4 where there is no IPv6.
+/// Listens on all interfaces: with one IPv6 socket that also accepts IPv4, with one socket of each
+/// if the system does not support that, or with one IPv4 socket without IPv6.
 fn everywhere(port: u16) -> Result<Vec<TcpListener>> {
     let six = match bind((Ipv6Addr::UNSPECIFIED, port).into()) {
         Err(error) if error.kind() == Kind::Exists => return Err(error),
@@ -112,7 +112,7 @@ fn everywhere(port: u16) -> Result<Vec<TcpListener>> {
     let port = six.local_addr()?.port();
     match bind((Ipv4Addr::UNSPECIFIED, port).into()) {
         Ok(four) => Ok(vec![six, four]),
-        // By the first one.
+        // The IPv6 socket already accepts IPv4.
         Err(error) if error.kind() == Kind::Exists => Ok(vec![six]),
         Err(error) => Err(error),
     }
@@ -126,7 +126,7 @@ fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 impl Listening {
-    /// The URL of the server, by the name or the address that the user gave.
+    /// The URL of the server, with the host name or address given by the user.
     pub(super) fn url(&self, scheme: &str) -> String {
         match self.host.as_deref().unwrap_or("localhost") {
             host if host.contains(':') => format!("{scheme}://[{host}]:{}", self.port),
@@ -134,7 +134,7 @@ impl Listening {
         }
     }
 
-    /// The URL of the server, and then those of every address by which it can be reached.
+    /// The URL of the server, followed by the URLs of all addresses where it is reachable.
     pub(super) fn urls(&self, scheme: &str) -> Vec<String> {
         let mut urls = vec![self.url(scheme)];
         for address in self.addresses().iter().flat_map(reachable) {
@@ -146,29 +146,29 @@ impl Listening {
         urls
     }
 
-    /// Every address, as the system has it.
+    /// All local addresses of the sockets.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         let addresses = self.listeners.iter().map(TcpListener::local_addr);
         addresses.filter_map(|address| address.ok()).collect()
     }
 
-    /// Whether only this machine can connect.
+    /// Whether only local clients can connect.
     pub(super) fn is_loopback(&self) -> bool {
         let is_ours = |ip: IpAddr| ip.to_canonical().is_loopback();
         self.addresses().iter().all(|address| is_ours(address.ip()))
     }
 }
 
-/// The addresses by which clients reach what listens at `address`: of one that stands for every
-/// interface, those of this machine, as far as the system shows them. Loopback addresses are
-/// left out then, and so are link-local ones, which need the name of an interface.
+/// The addresses where clients can reach a socket that listens on `address`. For all interfaces,
+/// these are the addresses of this machine, as far as the system reports them, except loopback
+/// addresses and link-local ones, which require an interface name.
 fn reachable(address: &SocketAddr) -> Vec<IpAddr> {
     if !address.ip().is_unspecified() {
         return vec![address.ip()];
     }
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let mut found = local_routes(&read("/proc/net/fib_trie"));
-    // A socket of IPv6 takes IPv4, too, or there is another one.
+    // An IPv6 socket also accepts IPv4, or there is a second socket for it.
     if address.is_ipv6() {
         found.extend(global_addresses(&read("/proc/net/if_inet6")));
     }
@@ -192,7 +192,7 @@ fn local_routes(text: &str) -> Vec<IpAddr> {
     found
 }
 
-/// The addresses in `if_inet6` whose scope, the fourth word, is global.
+/// The addresses in `if_inet6` whose scope (the fourth word) is global.
 fn global_addresses(text: &str) -> Vec<IpAddr> {
     let address = |line: &str| {
         let mut words = line.split_whitespace();

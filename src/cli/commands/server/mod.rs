@@ -1,4 +1,4 @@
-//! `plakar server`: let others use a store over HTTP and HTTPS.
+//! `plakar server`: serves a store over HTTP and HTTPS.
 
 mod listen;
 mod outside;
@@ -25,7 +25,7 @@ use crate::server::names::Host;
 use crate::server::{Deletes, Server, Settings, Wish};
 use crate::store::Store;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "server",
     synopsis: "[-listen [HOST]:PORT] [-name HOST ...] [-allow-delete [-insecure]] \
@@ -73,16 +73,17 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// As many as a household and its machines never need, and a NAS can bear.
+/// More than a household needs, and not too many for a NAS.
 const CONNECTIONS: usize = 512;
-/// 64 large buffers.
+/// Enough for 64 large buffers.
 const MEMORY_BYTES: u64 = 8 << 20;
-/// Below this there is no room for what makes it fast.
+/// Smaller values are too small for the buffers that provide performance.
 const MEMORY_LEAST_BYTES: u64 = 1 << 20;
-/// What a connection may have open: itself, an object, and its directory while that is synced.
+/// The file descriptors of one connection: the socket, an object, and its directory while that is
+/// synced.
 const DESCRIPTORS_EACH: u64 = 3;
-/// What everything else may have open: streams, sockets that listen, packs that stay open, and
-/// connections on their way out.
+/// The file descriptors for everything else: standard streams, listening sockets, cached packs, and
+/// connections that are being closed.
 const DESCRIPTORS_SPARE: u64 = 80;
 
 struct Opts {
@@ -124,7 +125,7 @@ impl Opts {
     }
 }
 
-/// The names given with `-name`.
+/// Parses the values of `-name`.
 fn names(args: &Args) -> Result<Vec<Host>> {
     let given = args.values("name").map(|name| {
         let host = name.to_str().and_then(Host::parse);
@@ -137,8 +138,8 @@ fn names(args: &Args) -> Result<Vec<Host>> {
     given.collect()
 }
 
-/// The names of this machine: as it calls itself, without its domain, and in the domain of
-/// multicast DNS (RFC 6762).
+/// The names of this machine: the full host name, the name without domain, and the name in the
+/// multicast DNS domain (RFC 6762).
 fn machine_names() -> Vec<Host> {
     let uname = rustix::system::uname();
     let name = uname.nodename().to_str().unwrap_or_default();
@@ -147,7 +148,7 @@ fn machine_names() -> Vec<Host> {
     names.iter().filter_map(|name| Host::parse(name)).collect()
 }
 
-/// As many connections as are wanted, if there are descriptors for them.
+/// The requested number of connections, limited by the available file descriptors.
 fn allowed(globals: &Globals, given: Option<usize>) -> usize {
     let wanted = given.unwrap_or(CONNECTIONS);
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -200,16 +201,19 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::Success)
 }
 
-/// What clients may call the server: what the user said, and what this machine is called.
+/// The names that clients may use for the server: those given by the user, and those of this
+/// machine.
 fn all_names(mut names: Vec<Host>, listening: &Listening) -> Vec<Host> {
     names.extend(listening.host.as_deref().and_then(Host::parse));
     names.extend(machine_names());
     names
 }
 
+/// Rejects unprotected deletes.
+///
 /// # Errors
-/// [`Kind::Usage`] if anyone on the network could delete, unless the user says that this is
-/// wanted.
+/// [`Kind::Usage`] if any host on the network could delete data, unless the user allows this
+/// explicitly.
 fn check_deletes(opts: &Opts, args: &Args, listening: &Listening, access: &Access) -> Result<()> {
     let is_open = matches!(access, Access::Anyone) && !listening.is_loopback();
     match opts.deletes == Deletes::Allowed && is_open && !opts.is_insecure {
@@ -221,11 +225,11 @@ fn check_deletes(opts: &Opts, args: &Args, listening: &Listening, access: &Acces
     }
 }
 
-/// The flag that SIGHUP sets, and what has bytes after each signal.
+/// The flag that SIGHUP sets, and a socket that becomes readable after each signal.
 fn signals() -> Result<(Arc<AtomicBool>, UnixStream)> {
     let hung_up = Arc::new(AtomicBool::new(false));
     let (wake, waker) = UnixStream::pair()?;
-    // Flags first: who wakes up by the bytes has to see them.
+    // Register the flag first: a thread that is woken by the socket must see the flag.
     flag::register(SIGHUP, hung_up.clone()).during(|| "signals")?;
     for signal in [SIGHUP, SIGINT, SIGTERM] {
         pipe::register(signal, waker.try_clone()?).during(|| "signals")?;
@@ -233,7 +237,7 @@ fn signals() -> Result<(Arc<AtomicBool>, UnixStream)> {
     Ok((hung_up, wake))
 }
 
-/// Where a store is served.
+/// The addresses of a served store.
 #[derive(Serialize)]
 struct Announcement {
     url: String,
@@ -248,7 +252,7 @@ impl fmt::Display for Announcement {
     }
 }
 
-/// Tells where the store is served, now that it is.
+/// Prints the addresses of the store, once it is being served.
 fn announce(globals: &Globals, listening: &Listening, scheme: &str, store: &str) {
     let addresses = listening.addresses();
     let announcement = Announcement {
@@ -264,8 +268,8 @@ fn announce(globals: &Globals, listening: &Listening, scheme: &str, store: &str)
     }
 }
 
-/// Says that nothing is encrypted, to somebody who may think that it is. Whoever wants to hear
-/// of no warnings hears of this.
+/// Warns that the connection is not encrypted, if the flags suggest that the user expects
+/// encryption. This warning is printed at any verbosity.
 fn warn_of_clear_text(globals: &Globals, args: &Args) {
     let (given, missing) = match (args.value("cert"), args.value("key")) {
         (Some(_), None) => ("-cert", "-key"),
@@ -282,7 +286,7 @@ fn warn_of_clear_text(globals: &Globals, args: &Args) {
     }
 }
 
-/// Says who is let in, where that may be more, or fewer, than somebody thinks.
+/// Reports who has access, if that may differ from what the user expects.
 fn warn_of_strangers(globals: &Globals, listening: &Listening, outside: &Outside, access: &Access) {
     match (access, &outside.tokens) {
         (Access::Tokens(_), Tokens::Usual(path)) => {
@@ -301,7 +305,7 @@ fn warn_of_strangers(globals: &Globals, listening: &Listening, outside: &Outside
     }
 }
 
-/// Says what clients will find, if it is no store.
+/// Warns if the served location does not contain a store.
 fn warn_of_no_store(globals: &Globals, store: &dyn Store) {
     match store.get_config() {
         Ok(_) => {}

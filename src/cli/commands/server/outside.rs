@@ -1,5 +1,5 @@
-//! What a running server takes from outside: certificate, tokens and the access log. All are
-//! looked at again on SIGHUP. What cannot be used then is told, and what was in use stays.
+//! External data of a running server: certificate, tokens and access log. All are reloaded on
+//! SIGHUP. If that fails, an error is reported and the previous data remains in use.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -19,28 +19,29 @@ use crate::server::access::Access;
 use crate::server::record::Record;
 use crate::server::{Log, Server};
 
-/// What an access log lets others do: nothing. It tells who was there.
+/// The permissions of an access log: readable by the owner only, because it contains client
+/// addresses.
 const LOG_MODE: u32 = 0o600;
 
-/// Where things come from.
+/// The locations of the external data.
 pub(super) struct Outside {
-    /// The certificate and its key.
+    /// The files of the certificate and its key.
     pub(super) identity: Option<(PathBuf, PathBuf)>,
     pub(super) tokens: Tokens,
     pub(super) log: Option<Destination>,
 }
 
-/// The file of tokens.
+/// The location of the token file.
 pub(super) enum Tokens {
-    /// Named by the user: it must be there.
+    /// Given by the user: the file must exist.
     Named(PathBuf),
-    /// The usual one: if it is there, it is used.
+    /// The default location: the file is used if it exists.
     Usual(PathBuf),
-    /// There is not even a place for it.
+    /// There is no default location.
     None,
 }
 
-/// Where the access log goes.
+/// The destination of the access log.
 #[derive(Clone)]
 pub(super) enum Destination {
     Standard,
@@ -54,13 +55,13 @@ pub(super) struct LogFile {
 }
 
 impl Outside {
-    /// What the flags say. The access log is opened.
+    /// Reads the flags, and opens the access log.
     pub(super) fn from(globals: &Globals, args: &Args) -> Result<Outside> {
         let path = |name| args.value(name).map(PathBuf::from);
         let tokens = match (path("tokens"), token::file(globals, args)) {
             (Some(path), _) => Tokens::Named(path),
             (None, Ok(path)) => Tokens::Usual(path),
-            // Without a home, there is none to look in.
+            // Without a home directory there is no default location.
             (None, Err(_)) => Tokens::None,
         };
         let log = match path("access-log") {
@@ -75,7 +76,7 @@ impl Outside {
         })
     }
 
-    /// The certificate, if there is to be one.
+    /// Reads the certificate, if configured.
     pub(super) fn identity(&self) -> Result<Option<Identity>> {
         let files = self.identity.as_ref();
         files
@@ -83,7 +84,7 @@ impl Outside {
             .transpose()
     }
 
-    /// Who is let in.
+    /// Reads the tokens. Without a token file, all clients have access.
     pub(super) fn access(&self) -> Result<Access> {
         let (path, is_named) = match &self.tokens {
             Tokens::Named(path) => (path, true),
@@ -97,7 +98,7 @@ impl Outside {
         }
     }
 
-    /// Looks at everything again. A file of tokens that has gone lets nobody in who was not.
+    /// Reloads everything. If the token file was removed, no additional clients get access.
     pub(super) fn renew(&self, server: &Server, had_tokens: bool, out: &Output) {
         let kept = |what: &str| format!("the {what} in use stays");
         match self.identity() {
@@ -120,12 +121,12 @@ impl Outside {
         }
     }
 
-    /// Who hears of requests.
+    /// The function that logs requests, if a log is configured.
     pub(super) fn log(&self, out: &Arc<Output>) -> Option<Log> {
         let out = out.clone();
         Some(match self.log.clone()? {
             Destination::Standard => Arc::new(move |record| {
-                // There is nobody to tell when nobody reads.
+                // A write error cannot be reported, because no one reads the output.
                 let _ = out
                     .result("request", &Line::from(record))
                     .and_then(|()| out.flush());
@@ -145,15 +146,15 @@ impl LogFile {
         Ok(LogFile { path, file })
     }
 
-    /// Opens it anew: it may have been moved away.
+    /// Reopens the file, which may have been rotated.
     fn reopen(&self) -> Result<()> {
         let file = open(&self.path)?;
         *self.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
         Ok(())
     }
 
-    /// Appends a line. After an error nothing is written before it is opened anew, or a full
-    /// disk would be told of with each request.
+    /// Appends a line. After an error nothing is written until the file is reopened; otherwise a
+    /// full disk would be reported for each request.
     fn write(&self, line: &str) -> Result<()> {
         let mut slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(file) = slot.as_mut() else {
@@ -173,7 +174,7 @@ fn open(path: &Path) -> Result<File> {
     options.open(path).during(|| path.display().to_string())
 }
 
-/// A request as it is printed.
+/// The log line of one request.
 #[derive(Serialize)]
 struct Line<'a> {
     peer: String,

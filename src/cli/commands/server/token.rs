@@ -1,4 +1,4 @@
-//! `plakar server token`: who is let in?
+//! `plakar server token`: manages access tokens.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,17 +11,17 @@ use crate::error::{During, Error, Kind, Result};
 use crate::server::access::{self, Role};
 use crate::util::{Id, clock, human};
 
-/// How many random bytes a token has.
+/// The number of random bytes in a token.
 const TOKEN_BYTES: usize = 32;
 
-/// Where tokens are kept.
+/// The location of the token file.
 pub(super) const TOKENS: Flag = Flag::value(
     "tokens",
     "FILE",
     "keep tokens in FILE instead of tokens.toml in the configuration directory",
 );
 
-/// The entry in the table.
+/// The table entry of the command.
 pub(super) const COMMAND: Command = Command {
     name: "token",
     synopsis: "list | add | rm",
@@ -59,7 +59,7 @@ pub(super) const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// A token as it is listed.
+/// A token as shown in a list.
 #[derive(Serialize)]
 struct Listed {
     name: String,
@@ -78,7 +78,7 @@ impl fmt::Display for Listed {
     }
 }
 
-/// A token as it is printed once, and never again.
+/// A new token. It is printed once and cannot be shown again.
 #[derive(Serialize)]
 struct Made {
     name: String,
@@ -92,7 +92,7 @@ impl fmt::Display for Made {
     }
 }
 
-/// The file of tokens that is meant, and whether the user said so.
+/// The path of the token file: the value of `-tokens`, else the default location.
 pub(super) fn file(globals: &Globals, args: &Args) -> Result<PathBuf> {
     match args.value("tokens") {
         Some(path) => Ok(PathBuf::from(path)),
@@ -154,15 +154,15 @@ fn remove(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::Success)
 }
 
-/// The one argument.
+/// The only argument, the name of a token.
 fn name(args: &Args) -> Result<String> {
     args.at_least_one("the NAME of a token")?;
     args.at_most(1)?;
     Ok(args.texts()?.remove(0))
 }
 
-/// The tokens in the file at `path`, for a server to compare with; nothing if there is no
-/// such file.
+/// Reads the tokens in the file at `path` for the access checks of a server. `None` if the file
+/// does not exist.
 pub(super) fn read(path: &std::path::Path) -> Result<Option<Vec<access::Token>>> {
     let Some(kept) = tokens::read(path)? else {
         return Ok(None);
@@ -175,10 +175,10 @@ pub(super) fn read(path: &std::path::Path) -> Result<Option<Vec<access::Token>>>
     tokens.map(Some).during(|| path.display().to_string())
 }
 
-/// What a token allows, and its hash.
+/// The role and hash of a token.
 ///
 /// # Errors
-/// [`Kind::Unsupported`].
+/// [`Kind::Unsupported`] if either is invalid.
 fn understood(token: Token) -> Result<(Token, (Role, Id))> {
     let unknown = |what: &str| {
         let cause = format!("its {what} is none");
@@ -189,7 +189,7 @@ fn understood(token: Token) -> Result<(Token, (Role, Id))> {
     Ok((token, (role, hash)))
 }
 
-/// The error of a file that the user named and that is not there.
+/// The error for a token file that the user named but that does not exist.
 pub(super) fn missing(path: &std::path::Path) -> Error {
     Error::new(Kind::NotFound, "there is no such file").during(path.display().to_string())
 }

@@ -1,4 +1,4 @@
-//! Which snapshots of a store are to be copied.
+//! Selects the snapshots of a store to copy.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -9,27 +9,27 @@ use crate::kloset::Kloset;
 use crate::kloset::snapshot::{self, Stored};
 use crate::ops::query::Query;
 
-/// What becomes of a word that stands for no snapshot of a store.
+/// How to handle an argument that matches no snapshot of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// It is an error.
+    /// Report an error.
     Fails,
-    /// It may stand for one of the other store.
+    /// Skip it: it may match a snapshot of the other store.
     PassedOver,
 }
 
-/// What was chosen.
+/// The selected snapshots of one store.
 pub(super) struct Choice {
-    /// The snapshots, the oldest first, each once.
+    /// The snapshots, oldest first, without duplicates.
     pub(super) snapshots: Vec<Stored>,
-    /// Those that cannot be read, each of which may be one that was meant.
+    /// The number of unreadable snapshots, each of which might have been selected.
     pub(super) unread: u64,
-    /// The words that stand for something here, by their numbers.
+    /// The indices of the arguments that match a snapshot here.
     known: HashSet<usize>,
 }
 
-/// What `words` stand for among those that `query` selects; all of these if there are no words,
-/// and that may be none.
+/// Selects the snapshots that match `words` and `query`. Without words, all that match the query,
+/// possibly none.
 pub(super) fn choose(
     args: &Args,
     kloset: &Kloset,
@@ -66,8 +66,10 @@ pub(super) fn choose(
     Ok(choice)
 }
 
+/// Rejects arguments that match nothing.
+///
 /// # Errors
-/// [`Kind::NotFound`] for the first of `words` that stands for nothing in either store.
+/// [`Kind::NotFound`] for the first of `words` that matches no snapshot of either store.
 pub(super) fn refuse_unknown(words: &[OsString], here: &Choice, there: &Choice) -> Result<()> {
     let is_unknown = |number: &usize| !here.known.contains(number) && !there.known.contains(number);
     match (0..words.len()).find(is_unknown) {

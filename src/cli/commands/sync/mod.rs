@@ -1,4 +1,4 @@
-//! `plakar sync`: copy snapshots to or from another store.
+//! `plakar sync`: copies snapshots to or from another store.
 
 mod choice;
 mod summary;
@@ -20,7 +20,7 @@ use crate::ops::sync::{self, Options, Outcome, Present};
 use choice::{Choice, Missing};
 use summary::{Direction, Done, Line};
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "sync",
     synopsis: "[-plaintext] [QUERY] [SNAPSHOT ...] to|from|with STORE",
@@ -86,7 +86,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::partial_if(pass.done.failed > 0))
 }
 
-/// Copies one way, or both.
+/// Copies in one direction, or in both.
 fn passes(
     args: &Args,
     opts: &Opts<'_>,
@@ -101,7 +101,8 @@ fn passes(
         Direction::To => pass.run(own, peer, chosen(own, Missing::Fails)?),
         Direction::From => pass.run(peer, own, chosen(peer, Missing::Fails)?),
         Direction::With => {
-            // Both first: what one gets from the other need not be looked at again.
+            // Select in both stores first: snapshots that one store receives from the other do not
+            // need to be copied back.
             let here = chosen(own, Missing::PassedOver)?;
             let there = chosen(peer, Missing::PassedOver)?;
             choice::refuse_unknown(opts.words, &here, &there)?;
@@ -111,7 +112,7 @@ fn passes(
     }
 }
 
-/// What every pass counts in.
+/// The state shared by all passes.
 struct Pass<'a> {
     globals: &'a Globals,
     watch: &'a Arc<Watch>,
@@ -121,7 +122,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Copies what was chosen from one store to the other.
+    /// Copies the chosen snapshots from one store to the other.
     fn run(&mut self, from: &Kloset, to: &Kloset, choice: Choice) -> Result<()> {
         if !self.is_plaintext_fine {
             refuse_exposure(from, to)?;
@@ -147,9 +148,11 @@ impl Pass<'_> {
     }
 }
 
+/// Rejects a copy from an encrypted store to a plaintext one.
+///
 /// # Errors
-/// [`Kind::Denied`] if what one store keeps secret would be told to everyone by the other. Who
-/// can write to a store could have put such a CONFIG in the place of the true one.
+/// [`Kind::Denied`] if the other store would disclose data that is encrypted in this one. An
+/// attacker with write access to a store could have replaced its CONFIG by such a one.
 fn refuse_exposure(from: &Kloset, to: &Kloset) -> Result<()> {
     let is_open = |kloset: &Kloset| kloset.config().plaintext_master_key.is_some();
     match is_open(to) && !is_open(from) {

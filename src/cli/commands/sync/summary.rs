@@ -1,4 +1,4 @@
-//! What a sync did, snapshot by snapshot and in all.
+//! The output of a sync: one line for each snapshot, and a summary.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use crate::kloset::snapshot::Stored;
 use crate::ops::sync::{Outcome, Summary};
 use crate::util::human;
 
-/// Which way snapshots go.
+/// The direction of a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Direction {
-    /// From the store that the command works at to the other.
+    /// From the store of the command to the other one.
     To,
-    /// The other way.
+    /// From the other store to the store of the command.
     From,
-    /// Both.
+    /// In both directions.
     With,
 }
 
-/// One snapshot that was copied.
+/// One copied snapshot.
 #[derive(Serialize)]
 pub(super) struct Line {
     snapshot: String,
@@ -35,7 +35,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// What is printed of a snapshot: nothing where nothing was done. A failure was told.
+    /// The line of a snapshot. `None` if nothing was done, or if it failed and an error was
+    /// printed.
     pub(super) fn new(stored: &Stored, outcome: Outcome, to: &str) -> Option<Line> {
         let outcome = match outcome {
             Outcome::Copied => "copied",
@@ -65,7 +66,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// What is printed at the end.
+/// The summary of `plakar sync`.
 #[derive(Serialize)]
 pub(super) struct Done {
     command: &'static str,
@@ -79,7 +80,7 @@ pub(super) struct Done {
 }
 
 impl Done {
-    /// Nothing was done yet.
+    /// An empty summary.
     pub(super) fn new(direction: Direction) -> Done {
         Done {
             command: "sync",
@@ -93,7 +94,7 @@ impl Done {
         }
     }
 
-    /// Adds what was done one way.
+    /// Adds the summary of one direction.
     pub(super) fn count(&mut self, summary: &Summary) {
         self.copied += summary.copied;
         self.relabelled += summary.revised;
