@@ -16,14 +16,14 @@ use crate::util::Id;
 #[derive(Default)]
 pub(crate) struct Claims {
     objects: Vec<Id>,
-    /// Pack, place in `objects`, hash of the copy.
+    /// The pack, the position in `objects`, and the hash of the copy.
     copies: BTreeSet<(Id, u32, [u8; 16])>,
-    /// The copies that differ from their footers: place in `objects`, and packs.
+    /// The copies that differ from their footers: the position in `objects`, and the packs.
     wrong: BTreeMap<u32, BTreeSet<Id>>,
 }
 
 impl Claims {
-    /// Adds the index object `object`, which describes `tables`.
+    /// Adds the index object `object`, which lists `tables`.
     pub(crate) fn add(&mut self, object: Id, tables: &[PackTable]) {
         let number = self.objects.len() as u32;
         self.objects.push(object);
@@ -44,12 +44,12 @@ impl Claims {
         }
     }
 
-    /// The packs that any index object describes.
+    /// The packs that any index object lists.
     pub(crate) fn packs(&self) -> HashSet<Id> {
         self.copies.iter().map(|(pack, ..)| *pack).collect()
     }
 
-    /// The packs of which an index object has a copy that is not known to be wrong.
+    /// The packs with at least one copy that is not known to be wrong.
     pub(crate) fn good_packs(&self) -> HashSet<Id> {
         let is_good = |(pack, object, _): &&(Id, u32, _)| {
             let wrong = self.wrong.get(object);
@@ -62,7 +62,7 @@ impl Claims {
             .collect()
     }
 
-    /// The index objects with wrong copies, and the packs that these are of.
+    /// The index objects with wrong copies, and the packs that these copies describe.
     pub(crate) fn wrong(&self) -> impl Iterator<Item = (Id, &BTreeSet<Id>)> {
         let wrong = self.wrong.iter();
         wrong.map(|(object, packs)| (self.objects[*object as usize], packs))

@@ -26,7 +26,7 @@ pub struct Slots {
     pub unreadable: Vec<Error>,
 }
 
-/// Reads the key slots of `store`: at most [`SLOTS_LIMIT`], the oldest ones.
+/// Reads the key slots of `store`: at most 64, the oldest ones.
 ///
 /// # Errors
 /// Those of the store. Errors that concern one slot are in the result.

@@ -144,7 +144,7 @@ impl Kloset {
         })
     }
 
-    /// Opens the same kloset again with an empty index.
+    /// Opens the same kloset again, with a newly loaded index.
     ///
     /// Packs that are hidden in this kloset, because a backup must not rely on them, are readable
     /// in the new one.

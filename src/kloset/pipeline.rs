@@ -89,7 +89,7 @@ impl Trouble {
 pub struct Shared<T>(Mutex<Receiver<T>>);
 
 impl<T> Shared<T> {
-    /// The next value, or `None` when all senders are gone.
+    /// The next value, or `None` after all senders were dropped.
     pub fn next(&self) -> Option<T> {
         lock(&self.0).recv().ok()
     }
@@ -102,7 +102,7 @@ pub fn shared_channel<T>(capacity: usize) -> (SyncSender<T>, Shared<T>) {
 }
 
 /// # Errors
-/// [`Kind::Interrupted`] if all receivers are gone.
+/// [`Kind::Interrupted`] if all receivers were dropped.
 pub fn send<T>(sender: &SyncSender<T>, value: T) -> Result<()> {
     sender
         .send(value)

@@ -15,12 +15,11 @@
 //! # The table
 //!
 //! The table has 256 numbers of 64 bits, derived from a key of 32 bytes. Run BLAKE3 in keyed mode
-//! with that key over the 10 ASCII bytes `gear table`, and take 2,048 bytes of extended output from
-//! position
-//! 0. Bytes `8 i` to `8 i + 7` are `gear[i]`, least significant byte first. The key prevents
-//!    attackers from computing where known contents would be cut, as long as they do not see the
-//!    lengths of chunks: the table can be computed from these lengths (eprint 2025/532, 2025/558).
-//!    Code that stores chunks must hide their lengths.
+//! with that key over the 10 ASCII bytes `gear table`, and take 2,048 bytes of extended output,
+//! from position 0 on. Bytes `8 i` to `8 i + 7` are `gear[i]`, least significant byte first. The
+//! key prevents attackers from computing where known contents would be cut, as long as they do not
+//! see the lengths of chunks: the table can be computed from these lengths (eprint 2025/532,
+//! 2025/558). Code that stores chunks must hide their lengths.
 //!
 //! # A cut
 //!
