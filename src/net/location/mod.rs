@@ -1,20 +1,19 @@
-//! Where something is: a path of this machine, or a URL. The one parser for both.
+//! Locations: local paths and URLs. The only parser for both.
 //!
 //! ```text
 //! /srv/st  st  fs:/srv/st  file:///srv/st      a path
 //! scheme://[user@]host[:port][/path]           a URL
 //! ```
 //!
-//! A path is raw bytes and stays as it was written: only the system knows where its `..`
-//! leads. The path of a URL is text. It is taken as it is, without decoding `%20`, since a
-//! directory may well be called `100%25`; `.`, `..` and doubled slashes are resolved, and
-//! nothing leads out of the root.
+//! A path is raw bytes and is kept unchanged: only the system knows where its `..` leads. The path
+//! of a URL is text. `%20` and the like are not decoded, since `100%25` is a valid directory name.
+//! `.`, `..` and repeated slashes are resolved, and `..` does not lead above the root.
 //!
-//! Over SFTP a path may be relative to the home directory of whoever logs in. Such a path is
-//! written `sftp://host/~/x`, and `sftp://host` is the home directory itself. An empty port
-//! as in `sftp://host:/srv/data` is the usual one.
+//! Over SFTP a path may be relative to the home directory of the remote user. Such a path is
+//! written `sftp://host/~/x`, and `sftp://host` is the home directory itself. An empty port, as in
+//! `sftp://host:/srv/data`, is the default port.
 //!
-//! Whatever is refused is named in the error, a password left out.
+//! Errors include the rejected location, without a password.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -23,43 +22,43 @@ use crate::error::{Error, Result};
 
 /// Schemes whose paths may be relative to a home directory.
 const WITH_HOME: &[&str] = &["sftp"];
-/// Schemes in which `?` and `#` would not be part of a path.
+/// Schemes in which `?` and `#` are not part of a path.
 const WITH_QUERY: &[&str] = &["http", "https"];
-/// Longer ones are a mistake, and would make every message unreadable.
+/// The maximum length of a location. A longer one is a mistake, and would make messages unreadable.
 const LIMIT_BYTES: usize = 8 << 10;
-/// The longest name of a host (RFC 1035, section 2.3.4).
+/// The maximum length of a host name (RFC 1035, section 2.3.4).
 const HOST_LIMIT_BYTES: usize = 255;
 
 /// A path or a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// A path of this machine: raw bytes, never empty.
+    /// A local path: raw bytes, never empty.
     Path(Vec<u8>),
-    /// Somewhere else.
+    /// A URL, usually of a remote host.
     Url(Url),
 }
 
-/// A URL, taken apart.
+/// The components of a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
-    /// In lower case.
+    /// The scheme in lower case.
     pub scheme: String,
-    /// Who to be there.
+    /// The user name on the remote host.
     pub user: Option<String>,
-    /// A name or an address; one of IPv6 without its brackets.
+    /// A host name or an address. An IPv6 address has no brackets.
     pub host: String,
-    /// The port, unless it is the usual one.
+    /// The port, unless it is the default one.
     pub port: Option<u16>,
-    /// Absolute, or, where the scheme knows homes, relative to that and possibly empty.
-    /// No `.`, `..` or empty parts.
+    /// The path, without `.`, `..` and empty components. Absolute or, if the scheme supports home
+    /// directories, relative to the home directory and possibly empty.
     pub path: String,
 }
 
 impl Location {
-    /// Understands `text`.
+    /// Parses a location.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`].
+    /// [`crate::error::Kind::Usage`] for an invalid location.
     pub fn parse(text: &[u8]) -> Result<Location> {
         let parsed = match split(text) {
             _ if text.is_empty() => return Err(Error::usage("an empty location names no place")),
@@ -72,11 +71,11 @@ impl Location {
         parsed.map_err(|cause| cause.during(without_password(text)))
     }
 
-    /// `path` as seen from here: a relative one is joined, an absolute one replaces the path,
-    /// an empty one changes nothing.
+    /// Resolves `path` relative to this location: a relative path is appended, an absolute one
+    /// replaces the path, and an empty one changes nothing.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] for a path that this location cannot have.
+    /// [`crate::error::Kind::Usage`] for a path that is invalid for this location.
     pub fn join(&self, path: &[u8]) -> Result<Location> {
         match self {
             _ if path.is_empty() => Ok(self.clone()),
@@ -85,7 +84,7 @@ impl Location {
         }
     }
 
-    /// What it begins with; `fs` for a path.
+    /// The scheme; `fs` for a path.
     pub fn scheme(&self) -> &str {
         match self {
             Location::Path(_) => "fs",
@@ -93,7 +92,7 @@ impl Location {
         }
     }
 
-    /// The path, if it is on this machine.
+    /// The path, if it is local.
     pub fn path(&self) -> Option<&[u8]> {
         match self {
             Location::Path(path) => Some(path),
@@ -102,7 +101,8 @@ impl Location {
     }
 }
 
-/// As it can be written. What is not UTF-8 in a path is replaced.
+/// Formats the location so that it can be parsed again. Bytes of a path that are not UTF-8 are
+/// replaced.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -117,16 +117,16 @@ impl fmt::Display for Location {
     }
 }
 
-/// How a location is spelt.
+/// The syntactic forms of a location.
 enum Spelling<'a> {
     Path(&'a [u8]),
-    /// What follows `file:`.
+    /// The part after `file:`.
     File(&'a [u8]),
-    /// The scheme, and what follows `://`.
+    /// The scheme, and the part after `://`.
     Url(&'a [u8], &'a [u8]),
 }
 
-/// Finds the scheme of `text`, if it has one.
+/// Determines the syntactic form of `text`.
 fn split(text: &[u8]) -> Spelling<'_> {
     let Some(colon) = text.iter().position(|byte| *byte == b':') else {
         return Spelling::Path(text);
@@ -141,7 +141,7 @@ fn split(text: &[u8]) -> Spelling<'_> {
     }
 }
 
-/// Whether `word` can be the scheme of a URL (RFC 3986, section 3.1).
+/// Whether `word` is a valid scheme (RFC 3986, section 3.1).
 fn is_scheme(word: &[u8]) -> bool {
     let rest = |letter: &u8| letter.is_ascii_alphanumeric() || b"+-.".contains(letter);
     word.first().is_some_and(u8::is_ascii_alphabetic) && word.iter().all(rest)
@@ -154,12 +154,12 @@ fn local(path: &[u8]) -> Result<Location> {
     }
 }
 
-/// The path in what follows `file:` (RFC 8089, section 2).
+/// Returns the path in the part after `file:` (RFC 8089, section 2).
 fn file_url(rest: &[u8]) -> Result<&[u8]> {
     match rest.strip_prefix(b"//") {
         None => Ok(rest),
         Some(path) if path.is_empty() || path.starts_with(b"/") => Ok(path),
-        // What comes before the path is a host.
+        // The part before the path is a host.
         Some(path) => path
             .strip_prefix(b"localhost")
             .filter(|path| path.starts_with(b"/"))
@@ -167,7 +167,7 @@ fn file_url(rest: &[u8]) -> Result<&[u8]> {
     }
 }
 
-/// `path` joined to `base`, unless it is absolute.
+/// Appends `path` to `base`, unless it is absolute.
 fn joined(base: &[u8], path: &[u8]) -> Vec<u8> {
     match (path.starts_with(b"/"), base.ends_with(b"/")) {
         (true, _) => path.to_vec(),
@@ -200,7 +200,7 @@ impl Url {
         Ok(Url { path, ..url })
     }
 
-    /// The same place with `path` joined to its own.
+    /// Resolves `path` relative to the path of this URL.
     fn join(&self, path: &[u8]) -> Result<Url> {
         let wrong = |cause: Error| cause.during(self.to_string());
         let path = utf8(path).map_err(wrong)?;
@@ -216,7 +216,7 @@ impl Url {
         })
     }
 
-    /// `path`, empty or absolute, as [`Url::path`] has it.
+    /// Normalizes `path`, which is empty or absolute, to the form of [`Url::path`].
     fn resolved(&self, path: &str) -> Result<String> {
         if self.has_query() && path.contains(['?', '#']) {
             return Err(Error::usage("this kind of URL has no query or fragment"));
@@ -238,8 +238,8 @@ impl Url {
                 part => parts.push(part),
             }
         }
-        // A directory called ~ at the root could not be told from the home directory, so there
-        // is none.
+        // A directory `~` in the root cannot be distinguished from the home directory, so it is not
+        // supported.
         match (home, parts.split_first()) {
             (None, Some((&"~", below))) if has_home => Ok(below.join("/")),
             (None, _) => Ok(format!("/{}", parts.join("/"))),
@@ -275,9 +275,10 @@ impl fmt::Display for Url {
     }
 }
 
+/// Validates a user name.
+///
 /// # Errors
-/// For a user that is empty, that a program could take for an option, or that comes with a
-/// password.
+/// If it is empty, could be parsed as an option by another program, or contains a password.
 fn checked_user(user: &str) -> Result<String> {
     if user.contains(':') {
         let cause = "no password belongs in a URL, where everyone sees it";
@@ -290,7 +291,7 @@ fn checked_user(user: &str) -> Result<String> {
     }
 }
 
-/// `host`, `host:port` or `[address]:port`.
+/// Parses `host`, `host:port` or `[address]:port`.
 fn host_and_port(place: &str) -> Result<(String, Option<u16>)> {
     if let Some(rest) = place.strip_prefix('[') {
         let unclosed = || Error::usage("the [ of an address is not closed");
@@ -308,7 +309,7 @@ fn host_and_port(place: &str) -> Result<(String, Option<u16>)> {
     Ok((host.to_owned(), self::port(port)?))
 }
 
-/// An address of IPv6, with a zone perhaps (RFC 6874).
+/// Validates an IPv6 address with an optional zone (RFC 6874).
 fn check_address(address: &str) -> Result<()> {
     let (number, zone) = address.split_once('%').unwrap_or((address, "lo"));
     let is_zone = !zone.is_empty() && zone.chars().all(|letter| letter.is_ascii_alphanumeric());
@@ -318,8 +319,10 @@ fn check_address(address: &str) -> Result<()> {
     }
 }
 
+/// Validates a host name.
+///
 /// # Errors
-/// For what is no name of a host, so that none is ever taken for an option or a command.
+/// If it is invalid. Valid names cannot be mistaken for options or commands.
 fn check_host(host: &str) -> Result<()> {
     let is_known = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
     match host {
@@ -332,7 +335,7 @@ fn check_host(host: &str) -> Result<()> {
     }
 }
 
-/// What follows the colon after a host; nothing is the usual port.
+/// Parses the part after the colon. An empty part is the default port.
 fn port(text: &str) -> Result<Option<u16>> {
     if text.is_empty() {
         return Ok(None);
@@ -346,7 +349,7 @@ fn port(text: &str) -> Result<Option<u16>> {
         true => "",
         false => " (a path comes after a slash)",
     };
-    // What it is instead is not told, since it may be a part of a password.
+    // The invalid text is not part of the message, since it may be part of a password.
     let wrong = || Error::usage(format!("a port is a number from 1 to 65535{hint}"));
     port.map(Some).ok_or_else(wrong)
 }
@@ -355,7 +358,7 @@ fn utf8(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|_| Error::usage("the path of a URL is UTF-8"))
 }
 
-/// `text` for a message: what could be a password is left out.
+/// Formats `text` for a message without a password.
 fn without_password(text: &[u8]) -> String {
     let Spelling::Url(scheme, rest) = split(text) else {
         return String::from_utf8_lossy(text).into_owned();
@@ -364,7 +367,7 @@ fn without_password(text: &[u8]) -> String {
         String::from_utf8_lossy(scheme),
         String::from_utf8_lossy(rest),
     );
-    // A password may hold a slash that was not escaped, so the last @ of all is looked for.
+    // A password may contain an unescaped slash, so the last @ in the whole text is used.
     match rest.rsplit_once('@') {
         Some((user, place)) if user.contains(':') => {
             let user = user.split(':').next().unwrap_or_default();
