@@ -3,14 +3,40 @@
 //! | topic | module |
 //! |---|---|
 //! | storing and reading chunks | [`blob`] |
-//! | splitting files into chunks | [`chunker`](crate::format::chunker) |
-//! | the objects in a store, from small to large | [`codec`](crate::format::codec), [`pack`], [`index_object`], [`file`](crate::kloset::content::reader), [`tree`], [`snapshot`], [`config`](crate::format::config) |
+//! | splitting files into chunks | [`chunker`] |
+//! | objects, from small to large | [`codec`], [`pack`], [`index_object`], [`tree`], [`snapshot`] |
+//! | facts of the store | [`config`] |
+//! | reading the contents of a file | [`content`] |
 //! | the location of each chunk | [`index`], and `recover` if index objects are lost or wrong |
 //! | local copies of objects of a remote store | `cache` |
-//! | keys | [`master`](crate::format::master), [`slot`](crate::format::slot), [`kdf_limit`], [`keyring`], [`paper`], [`seal`](crate::format::seal); a store without a key is [`Locked`] |
-//! | selecting snapshots and paths | [`query`](crate::ops::query), [`select`](crate::ops::select) |
-//! | operations | [`backup`](crate::ops::backup), [`restore`](crate::ops::restore), [`archive`](crate::ops::archive), [`check`](crate::ops::check), [`compare`](crate::ops::compare), [`locate`](crate::ops::locate), [`digest`](crate::ops::digest), [`dup`](crate::ops::dup), [`sync`](crate::ops::sync), [`repair`](crate::ops::repair), [`inspect`](crate::ops::inspect) |
-//! | deleting unreferenced data, and nothing else | [`collect`](crate::ops::collect), [`condemned`] |
+//! | keys | [`master`], [`slot`], [`kdf_limit`], [`keyring`], [`paper`], [`seal`] |
+//! | a store without a key | [`Locked`] |
+//! | selecting snapshots and paths | [`query`], [`select`] |
+//! | operations that read a store | [`restore`], [`archive`], [`check`], [`compare`] |
+//! | | [`locate`], [`digest`], [`inspect`] |
+//! | operations that write to a store | [`backup`], [`dup`], [`sync`], [`repair`] |
+//! | deleting unreferenced data, and nothing else | [`collect`], [`condemned`] |
+//!
+//! [`chunker`]: crate::format::chunker
+//! [`codec`]: crate::format::codec
+//! [`config`]: crate::format::config
+//! [`master`]: crate::format::master
+//! [`slot`]: crate::format::slot
+//! [`seal`]: crate::format::seal
+//! [`query`]: crate::ops::query
+//! [`select`]: crate::ops::select
+//! [`restore`]: crate::ops::restore
+//! [`archive`]: crate::ops::archive
+//! [`check`]: crate::ops::check
+//! [`compare`]: crate::ops::compare
+//! [`locate`]: crate::ops::locate
+//! [`digest`]: crate::ops::digest
+//! [`inspect`]: crate::ops::inspect
+//! [`backup`]: crate::ops::backup
+//! [`dup`]: crate::ops::dup
+//! [`sync`]: crate::ops::sync
+//! [`repair`]: crate::ops::repair
+//! [`collect`]: crate::ops::collect
 //!
 //! This module does not depend on local files (except for its cache directory), SSH or a terminal:
 //! the caller passes in stores, sources and destinations.
