@@ -18,14 +18,10 @@ const SECONDS_LIMIT: u32 = 3600;
 pub const KDF_MEMORY: Flag = Flag::value(
     "kdf-memory",
     "MIB",
-    "memory in MiB that trying a passphrase takes, 19 to 1024 (default 32)",
+    "argon2 memory in MiB, 19 to 1024 (default 32)",
 );
 /// Passes of the key derivation.
-pub const KDF_PASSES: Flag = Flag::value(
-    "kdf-passes",
-    "N",
-    "passes over that memory, 2 to 64 (default 6)",
-);
+pub const KDF_PASSES: Flag = Flag::value("kdf-passes", "N", "argon2 passes, 2 to 64 (default 6)");
 
 /// The cost that the flags ask for.
 ///

@@ -182,15 +182,12 @@ pub static GLOBAL_FLAGS: &[Flag] = &[
     Flag::switch("stdio", "print plain lines, one for each path"),
     Flag::switch("no-progress", "draw no progress line"),
     Flag::switch("quiet", "print only results and errors"),
-    Flag::switch(
-        "silent",
-        "print only results; the exit code tells of errors",
-    ),
+    Flag::switch("silent", "print only results; the exit code reports errors"),
     Flag::switch("time", "tell how long the command took"),
     Flag::value(
         "trace",
         "LIST",
-        "tell what the parts in LIST do (comma-separated, or all)",
+        "trace the parts in LIST (comma-separated, or all)",
     ),
     Flag::switch("version", "print the version and exit"),
     Flag::switch("help", "print help and exit").also(&["h"]),

@@ -16,7 +16,7 @@ pub const COMMAND: Command = Command {
     about: "print the contents of files",
     flags: &[Flag::switch(
         "decompress",
-        "decompress what is compressed by gzip or zstd",
+        "decompress files in gzip or zstd format",
     )],
     run,
     ..Command::BLANK

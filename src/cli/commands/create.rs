@@ -1,4 +1,4 @@
-//! `plakar create`: make an empty store.
+//! `plakar create`: create a store.
 
 use std::ffi::{OsStr, OsString};
 
@@ -21,13 +21,13 @@ pub const COMMAND: Command = Command {
     name: "create",
     synopsis: "[-plaintext] [-from STORE] [-compression LEVEL] [-kdf-memory MIB] \
                [-kdf-passes N] [-label NAME] [-weak-passphrase]",
-    about: "make an empty store",
+    about: "create a store",
     flags: &[
         Flag::switch("plaintext", "encrypt nothing: anyone can read the store"),
         Flag::value(
             "from",
             "STORE",
-            "give it the key of STORE, so that sync copies objects as they are",
+            "use the key of STORE, so that sync copies objects unchanged",
         ),
         Flag::value(
             "compression",

@@ -18,13 +18,10 @@ use crate::ops::select;
 pub const COMMAND: Command = Command {
     name: "ls",
     synopsis: "[-uuid] [-recursive] [-tags] [-long] [QUERY] [SNAPSHOT[:PATH]]",
-    about: "list snapshots, or what is in one",
+    about: "list snapshots or their contents",
     flags: &[
         Flag::switch("uuid", "show ids in full"),
-        Flag::switch(
-            "recursive",
-            "show everything below, not only the directory itself",
-        ),
+        Flag::switch("recursive", "list recursively"),
         Flag::switch("tags", "show tags"),
         Flag::switch("long", "show hosts, labels and tags, below a heading"),
     ],

@@ -15,7 +15,7 @@ use crate::util::human;
 pub const COMMAND: Command = Command {
     name: "maintenance",
     synopsis: "[-grace AGE] [-exclusive] [-dry-run] [-max-repack SIZE]",
-    about: "free what no snapshot needs any more",
+    about: "free the space of unreferenced data",
     flags: &[
         Flag::value(
             "grace",

@@ -30,21 +30,21 @@ pub const COMMAND: Command = Command {
         Command {
             name: "show",
             synopsis: "NAME ...",
-            about: "tell what connectors can do, and their options",
+            about: "show the roles and options of connectors",
             run: show,
             ..Command::BLANK
         },
         Command {
             name: "add",
             synopsis: "NAME ...",
-            about: "make sure that connectors are there",
+            about: "check that connectors are built in",
             run: add,
             ..Command::BLANK
         },
         Command {
             name: "rm",
             synopsis: "NAME ...",
-            about: "refuse to remove connectors: they are built in",
+            about: "fail: built-in connectors cannot be removed",
             run: remove,
             ..Command::BLANK
         },

@@ -22,10 +22,7 @@ pub const COMMAND: Command = Command {
     synopsis: "[-apply] [-policy NAME] [-keep-none] [QUERY]",
     about: "remove the snapshots that a policy does not keep",
     flags: &[
-        Flag::switch(
-            "apply",
-            "remove them; without, only tell which are kept, and why",
-        ),
+        Flag::switch("apply", "remove them; by default, only show the decisions"),
         Flag::value("policy", "NAME", "start from what the policy NAME says"),
         Flag::switch("keep-none", "let the query keep nothing"),
     ],

@@ -21,10 +21,13 @@ const IDS_LIMIT: usize = 8;
 pub const COMMAND: Command = Command {
     name: "repair",
     synopsis: "[-apply] [-fast]",
-    about: "make the best of a damaged store",
+    about: "repair a damaged store",
     flags: &[
-        Flag::switch("apply", "do it; without, only tell what is wrong"),
-        Flag::switch("fast", "look for what is missing only, read no contents"),
+        Flag::switch(
+            "apply",
+            "apply the repair; by default, only report the damage",
+        ),
+        Flag::switch("fast", "only search for missing objects, read no contents"),
     ],
     run,
     ..Command::BLANK

@@ -24,7 +24,7 @@ pub const COMMAND: Command = Command {
     about: "remove snapshots",
     flags: &[Flag::switch(
         "apply",
-        "remove them; without, only tell what would be removed",
+        "remove them; by default, only show them",
     )],
     groups: &[&query::GROUP],
     run,

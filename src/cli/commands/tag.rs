@@ -21,7 +21,7 @@ pub const COMMAND: Command = Command {
         Command {
             name: "list",
             synonyms: &["ls"],
-            about: "list the tags there are, and how many snapshots have each",
+            about: "list all tags with the number of their snapshots",
             run: list,
             ..Command::BLANK
         },
@@ -37,7 +37,7 @@ pub const COMMAND: Command = Command {
             name: "rm",
             synopsis: "TAG,... [QUERY] [SNAPSHOT ...]",
             groups: &[&query::GROUP],
-            about: "take tags away from snapshots",
+            about: "remove tags from snapshots",
             run: |globals, args| change(globals, &args, Change::Remove),
             ..Command::BLANK
         },

@@ -27,7 +27,7 @@ pub const COMMAND: Command = Command {
         Flag::value(
             "format",
             "tarball|tar|zip",
-            "what to write (default: as FILE ends, else tarball)",
+            "archive format (default: by the extension of FILE, else tarball)",
         ),
         Flag::value(
             "output",

@@ -22,7 +22,7 @@ use summary::{Done, Outcome};
 pub const COMMAND: Command = Command {
     name: "backup",
     synopsis: "[FLAGS] [PLACE ... | stdin:NAME | cmd:NAME -- COMMAND ...]",
-    about: "make a snapshot of files",
+    about: "create a snapshot of files",
     flags: &[
         Flag::value("tag", "TAG,...", "tag the snapshot").repeatable(),
         Flag::value("name", "NAME", "name the snapshot"),
@@ -33,24 +33,20 @@ pub const COMMAND: Command = Command {
         Flag::value(
             "ignore",
             "PATTERN",
-            "leave out what matches, as in .gitignore",
+            "exclude matching paths, as in .gitignore",
         )
         .repeatable(),
         Flag::value(
             "ignore-file",
             "FILE",
-            "leave out what the patterns in FILE match",
+            "exclude paths that match patterns in FILE",
         )
         .repeatable(),
         Flag::switch("check", "check the new snapshot afterwards"),
         Flag::switch("dry-run", "tell what would be backed up, and store nothing"),
         Flag::value("force-timestamp", "TIME", "record TIME instead of now"),
         Flag::switch("no-xattr", "leave out extended attributes"),
-        Flag::value(
-            "cache",
-            "vfs|no",
-            "with no, read every file, changed or not",
-        ),
+        Flag::value("cache", "vfs|no", "no: read every file, even if unchanged"),
         Flag::value(
             "compression",
             "LEVEL",

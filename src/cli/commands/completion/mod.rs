@@ -27,26 +27,26 @@ pub const COMMAND: Command = Command {
     subcommands: &[
         Command {
             name: "bash",
-            about: "print the completion of bash",
+            about: "print the completion script for bash",
             run: |globals, args| print(globals, &args, include_str!("plakar.bash")),
             ..Command::BLANK
         },
         Command {
             name: "zsh",
-            about: "print the completion of zsh",
+            about: "print the completion script for zsh",
             run: |globals, args| print(globals, &args, include_str!("plakar.zsh")),
             ..Command::BLANK
         },
         Command {
             name: "fish",
-            about: "print the completion of fish",
+            about: "print the completion script for fish",
             run: |globals, args| print(globals, &args, include_str!("plakar.fish")),
             ..Command::BLANK
         },
         Command {
             name: "candidates",
             synopsis: "INDEX -- [WORD ...]",
-            about: "print the words that could stand in a command line",
+            about: "print completion candidates",
             run: candidates,
             ..Command::BLANK
         },

@@ -18,7 +18,7 @@ use crate::config::entries::Value;
 pub const STORE: Command = Command {
     name: "store",
     synopsis: "add | rm | set | unset | show | list | check | ping | default | import | forget",
-    about: "keep stores by name",
+    about: "manage stores",
     subcommands: PLACE_OF_STORE,
     ..Command::BLANK
 };
@@ -45,7 +45,7 @@ pub const DESTINATION: Command = Command {
 pub const POLICY: Command = Command {
     name: "policy",
     synopsis: "add | rm | set | unset | show | list",
-    about: "keep queries by name, for prune",
+    about: "manage retention policies",
     subcommands: &[
         Command {
             name: "add",
@@ -110,7 +110,7 @@ const LIST: Command = Command {
     name: "list",
     synonyms: &["ls"],
     synopsis: "[NAME[:PATH] ...]",
-    about: "list names, and the locations that they stand for",
+    about: "list names and their locations",
     run: show::list,
     ..Command::BLANK
 };
@@ -118,7 +118,7 @@ const LIST: Command = Command {
 const CHECK: Command = Command {
     name: "check",
     synopsis: "NAME[:PATH]",
-    about: "try whether it can be used",
+    about: "check whether it can be used",
     run: reach::check,
     ..Command::BLANK
 };
@@ -126,7 +126,7 @@ const CHECK: Command = Command {
 const PING: Command = Command {
     name: "ping",
     synopsis: "NAME[:PATH]",
-    about: "try whether it can be reached",
+    about: "check whether it can be reached",
     run: reach::ping,
     ..Command::BLANK
 };
@@ -134,7 +134,7 @@ const PING: Command = Command {
 const DEFAULT: Command = Command {
     name: "default",
     synopsis: "[-none | NAME]",
-    about: "tell or set which one is used where none is given",
+    about: "show or set the default",
     flags: &[Flag::switch("none", "let there be no default")],
     run: change::default,
     ..Command::BLANK
@@ -143,7 +143,7 @@ const DEFAULT: Command = Command {
 const IMPORT: Command = Command {
     name: "import",
     synopsis: "[-config FILE] [-overwrite] [-rclone] [SECTION[:NEW] ...]",
-    about: "add names from elsewhere",
+    about: "import names from a file or from rclone",
     flags: &[
         Flag::value("config", "FILE", "read FILE (- or default: standard input)"),
         Flag::switch("overwrite", "replace names that are there already"),
@@ -172,7 +172,7 @@ const SET: Command = Command {
 const UNSET: Command = Command {
     name: "unset",
     synopsis: "NAME KEY ...",
-    about: "take options away",
+    about: "remove options",
     run: change::unset,
     ..Command::BLANK
 };
@@ -180,7 +180,7 @@ const UNSET: Command = Command {
 const SHOW: Command = Command {
     name: "show",
     synopsis: "[-secrets] [NAME ...]",
-    about: "print what is configured",
+    about: "print the configuration",
     flags: &[Flag::switch(
         "secrets",
         "show passphrases and other secrets",

@@ -40,44 +40,41 @@ pub const COMMAND: Command = Command {
         Command {
             name: "chunks",
             synopsis: "[-read] SNAPSHOT:PATH",
-            about: "tell where each chunk of a file lies",
-            flags: &[Flag::switch(
-                "read",
-                "read each chunk, not only look where it lies",
-            )],
+            about: "show the place of each chunk of a file",
+            flags: &[Flag::switch("read", "also read each chunk")],
             run: chunks::of_file,
             ..Command::BLANK
         },
         Command {
             name: "tree",
             synopsis: "SNAPSHOT[:PATH]",
-            about: "tell where each chunk of a directory lies",
+            about: "show the place of each chunk of a directory",
             run: chunks::of_directory,
             ..Command::BLANK
         },
         Command {
             name: "chunk",
             synopsis: "ID",
-            about: "find a chunk, and read it wherever it lies",
+            about: "find a chunk, and read it at every place",
             run: chunks::one,
             ..Command::BLANK
         },
         Command {
             name: "index",
-            about: "list the index objects, and what they leave out",
+            about: "list the index objects, and packs without one",
             run: objects::index,
             ..Command::BLANK
         },
         Command {
             name: "snapshots",
-            about: "list the objects that snapshots lie in",
+            about: "list the snapshot objects",
             run: objects::snapshots,
             ..Command::BLANK
         },
         Command {
             name: "snapshot",
             synopsis: "SNAPSHOT",
-            about: "tell which object a snapshot lies in",
+            about: "show the objects of a snapshot",
             run: objects::snapshot,
             ..Command::BLANK
         },

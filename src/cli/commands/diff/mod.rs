@@ -28,17 +28,11 @@ use text::Printed;
 pub const COMMAND: Command = Command {
     name: "diff",
     synopsis: "[-recursive] [-brief] [-content] [-highlight] [QUERY] [SNAPSHOT[:PATH] [SNAPSHOT[:PATH]]]",
-    about: "tell what is not the same in two snapshots, or now",
+    about: "compare two snapshots, or a snapshot with live files",
     flags: &[
-        Flag::switch(
-            "recursive",
-            "tell of everything below, not only of the directory itself",
-        ),
+        Flag::switch("recursive", "compare recursively"),
         Flag::switch("brief", "tell which files differ, not in what lines"),
-        Flag::switch(
-            "content",
-            "read live files also where size and time are the same",
-        ),
+        Flag::switch("content", "read live files even if size and time are equal"),
         Flag::switch("highlight", "colour lines that were added and removed"),
     ],
     groups: &[&query::GROUP],

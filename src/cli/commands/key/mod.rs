@@ -57,7 +57,7 @@ pub const COMMAND: Command = Command {
         Command {
             name: "add",
             synopsis: SYNOPSIS,
-            about: "let another passphrase open the store too",
+            about: "add a passphrase",
             flags: NEW_FLAGS,
             run: add,
             ..Command::BLANK
@@ -72,7 +72,7 @@ pub const COMMAND: Command = Command {
         Command {
             name: "passwd",
             synopsis: SYNOPSIS,
-            about: "replace the passphrase that opens the store now",
+            about: "change the passphrase",
             flags: NEW_FLAGS,
             run: change,
             ..Command::BLANK

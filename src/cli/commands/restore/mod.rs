@@ -49,7 +49,7 @@ pub const COMMAND: Command = Command {
         ),
         Flag::switch(
             "skip-permissions",
-            "put no owners, modes, attributes or flags back, and create no devices",
+            "restore no owners, modes, attributes or flags, and no devices",
         ),
     ],
     groups: &[&query::GROUP],

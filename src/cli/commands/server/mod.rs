@@ -36,7 +36,7 @@ pub const COMMAND: Command = Command {
         Flag::value(
             "listen",
             "[HOST]:PORT",
-            "listen there (default localhost:9876; without HOST, everywhere)",
+            "address to listen on (default localhost:9876; without HOST, all)",
         ),
         Flag::value(
             "name",
@@ -49,11 +49,7 @@ pub const COMMAND: Command = Command {
             "insecure",
             "with -allow-delete: let anyone who can connect delete, without tokens",
         ),
-        Flag::value(
-            "cert",
-            "FILE",
-            "prove with the certificates in FILE who we are",
-        ),
+        Flag::value("cert", "FILE", "use TLS with the certificate chain in FILE"),
         Flag::value("key", "FILE", "the key of the certificate"),
         Flag::value("tokens", "FILE", "let in those with a token in FILE"),
         Flag::value(

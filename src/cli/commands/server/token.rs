@@ -25,7 +25,7 @@ pub(super) const TOKENS: Flag = Flag::value(
 pub(super) const COMMAND: Command = Command {
     name: "token",
     synopsis: "list | add | rm",
-    about: "list, add and remove the tokens that let clients in",
+    about: "list, add and remove access tokens",
     subcommands: &[
         Command {
             name: "list",
@@ -39,7 +39,7 @@ pub(super) const COMMAND: Command = Command {
         Command {
             name: "add",
             synopsis: "-role read|append|full [-tokens FILE] NAME",
-            about: "make a token and print it",
+            about: "create a token and print it",
             flags: &[
                 Flag::value("role", "read|append|full", "what the token allows"),
                 TOKENS,

@@ -27,7 +27,7 @@ pub const COMMAND: Command = Command {
     about: "copy snapshots to or from another store",
     flags: &[Flag::switch(
         "plaintext",
-        "copy to a store that encrypts nothing, too",
+        "permit copying to a plaintext store",
     )],
     groups: &[&query::GROUP],
     run,
