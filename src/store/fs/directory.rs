@@ -1,9 +1,9 @@
 //! [`Directory`]: an open directory of a store.
 //!
-//! Everything below the root of a store is reached through open directories, one name at a
-//! time, and no call follows a symbolic link. Others may be able to write to the store: a
-//! directory that they replace by a link leads nowhere else, even if they do it while this
-//! program works. Only the path of the root may lead through links, since the user chose it.
+//! Everything below the root of a store is accessed through open directories, one name at a time,
+//! and no call follows a symbolic link. Other users may have write permission for the store: if
+//! they replace a directory by a link, even during an operation, the operation is not redirected.
+//! Only the path of the root may contain symbolic links, since the user specified it.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use crate::error::{During, Error, Result};
 use crate::store::layout::{DIRECTORY_MODE, FILE_MODE};
 
-/// How a directory is opened.
+/// The flags for opening a directory.
 const HOW: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
@@ -29,12 +29,12 @@ const HOW: OFlags = OFlags::RDONLY
 /// An open directory.
 pub(super) struct Directory(OwnedFd);
 
-/// What is known of the file behind a name.
+/// The metadata of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) kind: FileType,
     pub(super) size_bytes: u64,
-    /// When it was modified, in nanoseconds since 1970.
+    /// The modification time in nanoseconds since 1970.
     pub(super) modified_ns: i64,
 }
 
@@ -59,7 +59,7 @@ impl Directory {
     /// Opens the directory `name` in this one.
     ///
     /// # Errors
-    /// [`Kind::NotFound`](crate::error::Kind::NotFound) if there is no such name;
+    /// [`Kind::NotFound`](crate::error::Kind::NotFound) if the name does not exist;
     /// [`Kind::Corrupt`](crate::error::Kind::Corrupt) if it is not a directory.
     pub(super) fn enter(&self, name: &str) -> Result<Directory> {
         match openat(&self.0, name, HOW | OFlags::NOFOLLOW, Mode::empty()) {
@@ -68,8 +68,8 @@ impl Directory {
         }
     }
 
-    /// Makes the directory `name`, unless there is one, and opens it. Its name is durable once
-    /// this directory is synced.
+    /// Opens the directory `name`, and creates it if it is missing. A new name is durable after a
+    /// sync of this directory.
     pub(super) fn make(&self, name: &str) -> Result<Directory> {
         match mkdirat(&self.0, name, Mode::from_raw_mode(DIRECTORY_MODE)) {
             Err(Errno::EXIST) => self.enter(name),
@@ -81,13 +81,13 @@ impl Directory {
         }
     }
 
-    /// What `name` is. Does not follow a link.
+    /// Returns the metadata of `name`. Does not follow a symbolic link.
     pub(super) fn facts(&self, name: &str) -> io::Result<Facts> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
         Ok(statat(&self.0, name, flags)?.into())
     }
 
-    /// The names in this directory, in no order.
+    /// Returns the names in this directory, in any order.
     pub(super) fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.0)? {
@@ -99,38 +99,38 @@ impl Directory {
         Ok(names)
     }
 
-    /// Opens `name` for reading, without following a link or waiting for a FIFO.
+    /// Opens `name` for reading. Does not follow a symbolic link, and does not block on a FIFO.
     pub(super) fn open(&self, name: &str) -> rustix::io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         openat(&self.0, name, flags, Mode::empty()).map(File::from)
     }
 
-    /// Makes the file `name`, which must not exist, and opens it for writing.
+    /// Creates the file `name`, which must not exist, and opens it for writing.
     pub(super) fn create(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(FILE_MODE);
         Ok(openat(&self.0, name, flags, mode)?.into())
     }
 
-    /// Removes the name of a file, or of a link itself.
+    /// Removes a file or a symbolic link.
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
         Ok(unlinkat(&self.0, name, AtFlags::empty())?)
     }
 
-    /// Gives the file `name` the name `new` in `to`, and never replaces another.
+    /// Renames the file `name` to `new` in `to`. Never replaces an existing file.
     pub(super) fn rename(&self, name: &str, to: &Directory, new: &str) -> rustix::io::Result<()> {
         renameat_with(&self.0, name, &to.0, new, RenameFlags::NOREPLACE)
     }
 
-    /// Gives the file `name` the further name `new` in `to`, and never replaces another.
+    /// Creates the hard link `new` in `to` to the file `name`. Never replaces an existing file.
     pub(super) fn link(&self, name: &str, to: &Directory, new: &str) -> rustix::io::Result<()> {
         linkat(&self.0, name, &to.0, new, AtFlags::empty())
     }
 
     /// Makes the names in this directory durable.
     ///
-    /// A file system that cannot sync a directory (SMB, some FUSE) gives no stronger promise to
-    /// any program, so that is not an error.
+    /// Ignores that a file system (SMB, some FUSE) cannot sync a directory: it offers no stronger
+    /// guarantee to any program.
     pub(super) fn sync(&self) -> io::Result<()> {
         match rustix::fs::fsync(&self.0) {
             Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),
@@ -139,7 +139,7 @@ impl Directory {
     }
 }
 
-/// The error of a name that should be that of a directory.
+/// The error for a name that does not refer to a directory.
 pub(super) fn not_a_directory(name: &str) -> Error {
     Error::corrupt(format!(
         "{name} in the store is not a directory (symbolic links in a store are not followed)"

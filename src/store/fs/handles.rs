@@ -1,9 +1,9 @@
-//! The packs that were read last, kept open.
+//! The recently read packs, which are kept open.
 //!
-//! A restore reads many blocks of one pack, and then many of the next. Opening
-//! a file costs as much as reading a small block, and on a network file system
-//! several round trips. The handles know nothing of paths; they may outlive the
-//! file, which is harmless: an object never changes, so what they read is true.
+//! A restore reads many blocks of one pack before those of the next. Opening a file costs as much
+//! as reading a small block, and several round trips on a network file system. A handle does not
+//! depend on the path, and may outlive the name of the file. This is harmless: an object never
+//! changes, so the bytes read are correct.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -11,16 +11,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::util::Id;
 
-/// How many packs stay open: a few for each reading thread, and far below the
-/// 256 descriptors a process may have on the meanest systems.
+/// The number of packs kept open: a few per reader thread, and far below 256, the lowest common
+/// limit on descriptors per process.
 const HANDLES: usize = 16;
 
-/// Open packs, the one read last in front.
+/// Open packs, the most recently read one first.
 #[derive(Default)]
 pub(super) struct Handles(Mutex<VecDeque<(Id, Arc<File>)>>);
 
 impl Handles {
-    /// The open file of pack `id`, if it is among those kept.
+    /// Returns the open file of pack `id`, if it is kept.
     pub(super) fn get(&self, id: Id) -> Option<Arc<File>> {
         let mut handles = self.lock();
         let position = handles.iter().position(|(kept, _)| *kept == id)?;
@@ -30,8 +30,8 @@ impl Handles {
         Some(file)
     }
 
-    /// Keeps `file` open for the next read of pack `id`, and closes the one
-    /// that was not read for longest.
+    /// Keeps `file` open for the next read of pack `id`, and closes the least recently read pack
+    /// beyond the limit.
     pub(super) fn keep(&self, id: Id, file: Arc<File>) {
         let mut handles = self.lock();
         handles.retain(|(kept, _)| *kept != id);
@@ -39,13 +39,12 @@ impl Handles {
         handles.truncate(HANDLES);
     }
 
-    /// Lets go of pack `id`, so that a deleted pack gives its space back.
+    /// Closes pack `id`, so that the space of a deleted pack is freed.
     pub(super) fn forget(&self, id: Id) {
         self.lock().retain(|(kept, _)| *kept != id);
     }
 
-    /// A list of handles is whole between any two statements, so a thread that
-    /// panicked while holding it left nothing to fear.
+    /// A poisoned lock is usable: the list is consistent between any two statements.
     fn lock(&self) -> MutexGuard<'_, VecDeque<(Id, Arc<File>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,26 +1,25 @@
-//! A store in a directory of this machine, or of one it has mounted. What is where in it is
-//! drawn in [`super::layout`].
+//! A store in a local or mounted directory. [`super::layout`] documents its layout.
 //!
-//! An object is written to `tmp/`, synced, renamed to its name without
-//! replacing anything, and the directory synced: the whole object or none is
-//! found after a power cut. The store must therefore be on one file system.
-//! Leftovers of killed writers are swept from `tmp/` by later ones.
+//! An object is written to `tmp/`, synced, renamed without replacing an existing file, and the
+//! directory is synced. Therefore a reader finds the whole object or none after a power failure,
+//! and the store must be on one file system. Later writers remove the temporary files of killed
+//! ones from `tmp/`.
 //!
-//! Packs fan out because some file systems list a directory of 100,000 files
-//! slowly. The 256 directories are made when first needed, not by `prepare`: a
-//! store that was copied by a tool that leaves out empty directories must be
-//! served all the same, so the code is needed anyway, and a small store on a
-//! slow share is created with 7 requests instead of 263.
+//! Packs are distributed over subdirectories, because some file systems list a directory with
+//! 100,000 files slowly. The 256 subdirectories are created when needed and not by `prepare`: a
+//! store that was copied by a tool that omits empty directories must work, so this code is needed
+//! in any case, and a small store on a slow network share is created with 7 requests instead of
+//! 263.
 //!
-//! An object that is there already, and as long, is kept and its put succeeds
-//! without writing. One of another length was damaged, perhaps by a file system
-//! that lost its end in a crash. Saying that the put succeeded would be a lie,
-//! and replacing it would break the promise that objects never change, so the
-//! put fails with `Corrupt` and names it. Who heals deletes it first.
+//! If an object exists with the same size, it is kept, and its `put` succeeds without writing. An
+//! existing object with another size is damaged, perhaps because a file system lost its end in a
+//! crash. A `put` that reported success would be wrong, and replacing the object would violate the
+//! guarantee that objects never change. Therefore the `put` fails with `Corrupt` and names the
+//! object. To repair it, delete the object first.
 //!
-//! Only regular files are objects. Below the root a symbolic link is never followed
-//! ([`directory`]), a FIFO never waited for. Whatever else people and machines put into directories is
-//! passed over. Nothing here looks into an object.
+//! Only regular files are objects. Below the root, symbolic links are never followed
+//! ([`directory`]), and FIFOs never block. Other entries of a directory are skipped. This module
+//! does not interpret the contents of objects.
 
 mod directory;
 mod handles;
@@ -132,8 +131,8 @@ struct FsUpload {
     area: Area,
     temporary: Temporary,
     size_bytes: u64,
-    /// Why a write failed. The file then lacks bytes and must not get its name,
-    /// even if the caller goes on to commit.
+    /// The error of a failed write. The file then lacks bytes and must not be published, even if
+    /// the caller continues to commit.
     broken: Option<Error>,
 }
 

@@ -1,8 +1,8 @@
-//! Files that are objects: regular, of a bounded size, and nothing else.
+//! Files that are objects: only regular files of limited size.
 //!
-//! A store is a directory that others can write to. A symbolic link could lead
-//! out of it, a FIFO never answers, a file that grew would take all memory.
-//! Where objects are is not known here.
+//! A store is a directory that other users may be able to write to. A symbolic link could lead out
+//! of it, a FIFO could block forever, and a huge file could exhaust the memory. This module does
+//! not know where objects are stored.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,10 +15,10 @@ use crate::error::{Error, Result};
 use crate::store::Object;
 use crate::util::{Id, human};
 
-/// Opens a regular file, and nothing else, without waiting for anything.
+/// Opens a regular file. Fails for any other file type, and never blocks.
 pub(super) fn open(directory: &Directory, name: &str) -> Result<File> {
     let file = match directory.open(name) {
-        // A symbolic link, a socket.
+        // A symbolic link or a socket.
         Err(Errno::LOOP | Errno::NXIO) => return Err(irregular()),
         opened => opened?,
     };
@@ -26,7 +26,7 @@ pub(super) fn open(directory: &Directory, name: &str) -> Result<File> {
     Ok(file)
 }
 
-/// All of `file`, whose size is looked at before memory is taken.
+/// Reads all of `file`. Its size is checked before memory is allocated.
 pub(super) fn read_all(file: &File, limit_bytes: u64) -> Result<Vec<u8>> {
     let size = file.metadata()?.len();
     if size > limit_bytes {
@@ -43,8 +43,10 @@ pub(super) fn read_all(file: &File, limit_bytes: u64) -> Result<Vec<u8>> {
     }
 }
 
+/// Checks that the file is a regular file.
+///
 /// # Errors
-/// [`Kind::Corrupt`](crate::error::Kind::Corrupt) for anything but a regular file.
+/// [`Kind::Corrupt`](crate::error::Kind::Corrupt) for any other file type.
 pub(super) fn regular(facts: &Facts) -> Result<()> {
     match facts.kind {
         FileType::RegularFile => Ok(()),
@@ -56,7 +58,7 @@ fn irregular() -> Error {
     Error::corrupt("not a regular file")
 }
 
-/// The object as a listing tells it.
+/// Returns the listing entry of an object.
 pub(super) fn describe(id: Id, facts: &Facts) -> Object {
     Object {
         id,

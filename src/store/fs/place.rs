@@ -1,7 +1,7 @@
-//! The directory of a store: what is where, and how it gets there.
+//! The directory of a store: storing, reading, listing and deleting objects.
 //!
-//! The layout is drawn one level up. This file knows names, the order in which
-//! things are made durable, and nothing of what messages call an object.
+//! The module above documents the layout. This file handles names and the order of writes and
+//! syncs; it does not know how messages name an object.
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
@@ -28,7 +28,7 @@ pub(super) struct Place {
     location: String,
     root: PathBuf,
     handles: Handles,
-    /// How many uploads were started, to sweep now and then.
+    /// The number of uploads started, which determines when to sweep.
     uploads: AtomicU64,
 }
 
@@ -43,35 +43,35 @@ impl Place {
         }
     }
 
-    /// What the user called it.
+    /// The location as the user specified it.
     pub(super) fn location(&self) -> &str {
         &self.location
     }
 
-    /// What is being done with `object`. Named with the place, since what goes wrong most
-    /// often here is that its disk is full.
+    /// The context of errors while storing `object`. Includes the location, because the most
+    /// frequent error is a full disk.
     pub(super) fn storing(&self, object: &str) -> String {
         format!("store {object} in {}", self.location)
     }
 
-    /// The error of a place without a CONFIG.
+    /// The error for a directory without CONFIG.
     fn no_store(&self) -> Error {
         Error::new(Kind::NotFound, "there is no store here").during(self.location.clone())
     }
 
-    /// The root, opened each time: a disk that is mounted there later is found.
+    /// Opens the root. This is repeated for each call, so that a disk mounted later is found.
     fn root(&self) -> Result<Directory> {
         Directory::root(&self.root)
     }
 
-    /// The root, if it has a CONFIG.
+    /// Opens the root, which must contain CONFIG.
     fn store(&self) -> Result<Directory> {
         let root = self.existing_root()?;
         root.facts(CONFIG).map_err(|_| self.no_store())?;
         Ok(root)
     }
 
-    /// The root, which may lack a CONFIG while the store is created.
+    /// Opens the root, which may lack CONFIG while the store is being created.
     fn existing_root(&self) -> Result<Directory> {
         match self.root() {
             Err(cause) if cause.kind() == Kind::NotFound => Err(self.no_store()),
@@ -79,18 +79,18 @@ impl Place {
         }
     }
 
-    /// The directory that an object is in, or would be.
+    /// Opens the directory of an object, whether or not the object exists.
     fn directory(&self, area: Area, id: Id) -> Result<Directory> {
         let root = self.root()?;
         let mut names = layout::directories(area, id).into_iter();
         names.try_fold(root, |above, name| above.enter(&name))
     }
 
-    /// Opens directories of the layout, each in the one before, to write to the last. Those that are
-    /// missing are made.
+    /// Opens the directories `names` of the layout, each in the previous one, to write to the last
+    /// one. Creates missing ones.
     ///
-    /// Not those in the root when CONFIG is missing too: the disk was then taken away, and what we
-    /// wrote below its mount point would be found by nobody.
+    /// A directory in the root is not created if CONFIG is missing as well: the disk was then
+    /// unmounted, and objects written below its mount point would be lost.
     fn writable(&self, names: &[String]) -> Result<Directory> {
         let mut names = names.iter().enumerate();
         names.try_fold(self.existing_root()?, |above, (depth, name)| {
@@ -108,7 +108,7 @@ impl Place {
         })
     }
 
-    /// As [`crate::store::Store::prepare`].
+    /// See [`crate::store::Store::prepare`].
     pub(super) fn prepare(&self) -> Result<()> {
         DirBuilder::new()
             .recursive(true)
@@ -127,12 +127,12 @@ impl Place {
         Ok(())
     }
 
-    /// Whether a store may be created beside the entry `name`: what an interrupted
-    /// creation left, yes. Objects without a CONFIG are a store that lost it, and
-    /// a new one in its place would in time sweep them away.
+    /// Checks whether a store may be created in a directory with the entry `name`. The remains of
+    /// an interrupted creation are accepted. Objects without a CONFIG are not: they belong to a
+    /// store that has lost its CONFIG, and a new store would eventually delete them as garbage.
     fn tolerate(&self, root: &Directory, name: &OsStr) -> Result<()> {
         let shown = printable(name.as_encoded_bytes());
-        // A name that is not UTF-8 is none of ours.
+        // A name that is not UTF-8 is foreign.
         let name = name.to_str().unwrap_or_default();
         if name == CONFIG {
             return Err(exists("there is a store already"));
@@ -156,7 +156,7 @@ impl Place {
         }
     }
 
-    /// As [`crate::store::Store::get_config`].
+    /// See [`crate::store::Store::get_config`].
     pub(super) fn get_config(&self) -> Result<Vec<u8>> {
         let opened = self.root().and_then(|root| object::open(&root, CONFIG));
         match opened {
@@ -167,7 +167,7 @@ impl Place {
         }
     }
 
-    /// As [`crate::store::Store::put_config`].
+    /// See [`crate::store::Store::put_config`].
     pub(super) fn put_config(&self, bytes: &[u8]) -> Result<()> {
         let root = self.root()?;
         if root.facts(CONFIG).is_ok() {
@@ -180,19 +180,19 @@ impl Place {
         Ok(root.sync()?)
     }
 
-    /// A new file in `tmp/`.
+    /// Creates a file in `tmp/`.
     pub(super) fn temporary(&self) -> Result<Temporary> {
         let directory = self.writable(&[TEMPORARY.to_owned()])?;
         let temporary = Temporary::create(directory)?;
         let uploads = self.uploads.fetch_add(1, Ordering::Relaxed);
         if uploads.is_multiple_of(UPLOADS_PER_SWEEP) {
-            // Housekeeping: that it failed is no reason not to store.
+            // Maintenance: its failure must not prevent storing the object.
             let _ = temporary.sweep();
         }
         Ok(temporary)
     }
 
-    /// Names an object that was written, unless there is one already.
+    /// Renames a written object to its final name, unless the object exists.
     pub(super) fn publish(
         &self,
         temporary: &Temporary,
@@ -206,7 +206,7 @@ impl Place {
         temporary.sync()?;
         let directory = self.writable(&layout::directories(area, id))?;
         match temporary.publish(&directory, &id.to_string()) {
-            // Another thread or machine stored the same object meanwhile.
+            // Another thread or host has stored the same object meanwhile.
             Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {
                 self.holds(area, id, size_bytes).map(|_| ())
             }
@@ -214,10 +214,10 @@ impl Place {
         }
     }
 
-    /// Whether the object is there, durable and of this size.
+    /// Whether the object exists with this size. If it does, it is durable on return.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] if it is there in another size.
+    /// [`Kind::Corrupt`] if it exists with another size.
     pub(super) fn holds(&self, area: Area, id: Id, size_bytes: u64) -> Result<bool> {
         let found = self.directory(area, id).and_then(|directory| {
             let facts = directory.facts(&id.to_string())?;
@@ -234,13 +234,12 @@ impl Place {
                 "the one already there has {there} bytes instead of {size_bytes}"
             )));
         }
-        // Its writer may be about to sync the directory; our caller must not
-        // rely on that.
+        // Its writer may not have synced the directory yet, but the caller relies on durability.
         directory.sync()?;
         Ok(true)
     }
 
-    /// As [`crate::store::Store::get`].
+    /// See [`crate::store::Store::get`].
     pub(super) fn get(&self, area: Area, id: Id) -> Result<Vec<u8>> {
         object::read_all(&self.open(area, id)?, area.limit_bytes())
     }
@@ -249,14 +248,14 @@ impl Place {
         object::open(&self.directory(area, id)?, &id.to_string())
     }
 
-    /// As [`crate::store::Store::stat`].
+    /// See [`crate::store::Store::stat`].
     pub(super) fn stat(&self, area: Area, id: Id) -> Result<Object> {
         let facts = self.directory(area, id)?.facts(&id.to_string())?;
         object::regular(&facts)?;
         Ok(object::describe(id, &facts))
     }
 
-    /// As [`crate::store::Store::read_at`].
+    /// See [`crate::store::Store::read_at`].
     pub(super) fn read_at(&self, area: Area, id: Id, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let file = self.handle(area, id)?;
         let end = offset.saturating_add(buffer.len() as u64);
@@ -264,7 +263,7 @@ impl Place {
         if buffer.is_empty() {
             return Ok(());
         }
-        // Also keeps offsets below what the system call can express.
+        // Also limits offsets to the range of the system call.
         if end > area.limit_bytes() {
             return Err(short());
         }
@@ -274,7 +273,7 @@ impl Place {
         }
     }
 
-    /// The object, open. Packs stay open for a while.
+    /// Opens an object. Packs stay open for some time.
     fn handle(&self, area: Area, id: Id) -> Result<Arc<File>> {
         if let (Area::Packs, Some(file)) = (area, self.handles.get(id)) {
             return Ok(file);
@@ -286,7 +285,7 @@ impl Place {
         Ok(file)
     }
 
-    /// The objects of `area` above `after`.
+    /// Lists the objects of `area` above `after`.
     pub(super) fn list(
         &self,
         area: Area,
@@ -294,7 +293,7 @@ impl Place {
         each: &mut dyn FnMut(Object) -> Result<()>,
     ) -> Result<()> {
         let root = self.existing_root()?;
-        // A directory that is missing is empty, as long as there is a store at all.
+        // A missing directory counts as empty, provided that the store exists.
         if root.facts(area.name()).is_err() {
             self.store()?;
         }
@@ -304,9 +303,9 @@ impl Place {
         }
     }
 
-    /// Removes an object. A passphrase that was taken away must not come back
-    /// with a power cut, so the directory is synced; not for packs, which go by
-    /// the thousand and would merely be deleted once more.
+    /// Removes an object. A removed passphrase must not reappear after a power failure, so the
+    /// directory is synced. It is not synced for packs, which are deleted by the thousand and would
+    /// merely be deleted again.
     pub(super) fn delete(&self, area: Area, id: Id) -> Result<()> {
         let removed = self.directory(area, id).and_then(|directory| {
             directory.remove(&id.to_string())?;
@@ -321,7 +320,7 @@ impl Place {
     }
 }
 
-/// The packs above `after`, directory by directory.
+/// Lists the packs above `after`, one directory after another.
 fn list_packs(
     root: &Directory,
     after: Option<Id>,
@@ -334,13 +333,13 @@ fn list_packs(
     let mut fans: Vec<String> = names(&packs).during(doing)?;
     fans.retain(|name| layout::is_fan(name.as_bytes()));
     fans.sort();
-    // A directory whose last possible id is not above `after` need not be read.
+    // Directories with only ids up to `after` are skipped.
     let first = after.map(|after| after.to_string()[..2].to_owned());
     fans.retain(|fan| first.as_ref().is_none_or(|first| fan >= first));
     for fan in fans {
         match packs.facts(&fan).map(|facts| facts.kind) {
             Ok(FileType::Directory) => {}
-            // The packs behind it would seem to be deleted.
+            // Skipping the link would make the packs behind it appear deleted.
             Ok(FileType::Symlink) => {
                 return Err(not_a_directory(&format!("packs/{fan}"))).during(doing);
             }
@@ -348,7 +347,7 @@ fn list_packs(
             _ => continue,
         }
         if let Some(directory) = there(packs.enter(&fan)).during(doing)? {
-            // A pack in the directory of another prefix would not be found by its id.
+            // A pack in the directory of another prefix could not be found by its id.
             let is_found = |id: &Id| id.to_string().starts_with(&fan);
             list_objects(&directory, after, &is_found, doing, each)?;
         }
@@ -356,7 +355,7 @@ fn list_packs(
     Ok(())
 }
 
-/// The objects above `after` of an area that is one directory.
+/// Lists the objects above `after` of an area with a single directory.
 fn list_area(
     root: &Directory,
     area: Area,
@@ -370,7 +369,7 @@ fn list_area(
     }
 }
 
-/// The objects above `after` in `directory`.
+/// Lists the objects above `after` in `directory`.
 fn list_objects(
     directory: &Directory,
     after: Option<Id>,
@@ -395,13 +394,13 @@ fn list_objects(
     Ok(())
 }
 
-/// The names in `directory` that an object may have.
+/// Returns the names in `directory` that are UTF-8; no others can be objects.
 fn names(directory: &Directory) -> io::Result<Vec<String>> {
     let names = directory.names()?.into_iter();
     Ok(names.filter_map(|name| name.into_string().ok()).collect())
 }
 
-/// A directory, or `None` if there is none: it is made when first needed.
+/// Returns `None` if the directory is missing: it is created when needed.
 fn there(opened: Result<Directory>) -> Result<Option<Directory>> {
     match opened {
         Err(cause) if cause.kind() == Kind::NotFound => Ok(None),

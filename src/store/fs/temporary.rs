@@ -1,8 +1,8 @@
-//! A file on its way to its name: written under another, synced, then published.
+//! A temporary file: written, synced, then published under its final name.
 //!
-//! Nobody ever sees half an object, because an object has no name before all of
-//! it is on the disk. Nobody ever loses one, because publishing cannot replace.
-//! What is published, and why, is not known here.
+//! A reader never sees a partial object, because an object has no final name before it is
+//! completely on disk. No object is ever lost, because publishing cannot replace a file. This
+//! module does not know the purpose of the files.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::directory::{Directory, Facts};
 use crate::store::layout::{self, STALE};
 
-/// A file without its name. Dropping it removes what was not published.
+/// A file without its final name. Dropping it removes it unless it was published.
 pub(super) struct Temporary {
     directory: Directory,
     name: String,
@@ -21,7 +21,7 @@ pub(super) struct Temporary {
 }
 
 impl Temporary {
-    /// An empty file in `directory`, under a name nobody else will pick.
+    /// Creates an empty file in `directory` under a random name.
     pub(super) fn create(directory: Directory) -> io::Result<Temporary> {
         let name = layout::temporary_name()?;
         let file = directory.create(&name)?;
@@ -37,11 +37,12 @@ impl Temporary {
         self.file.write_all(bytes)
     }
 
-    /// Makes the bytes durable, dated now by the clock of the file system.
+    /// Makes the bytes durable and sets the modification time to the current time of the file
+    /// system.
     ///
-    /// The date is that of publishing, since ages are judged by it and an
-    /// upload may take hours. A file system that cannot set it keeps the time of
-    /// the last write, which is all but the same.
+    /// The time is that of publication, since it determines the age of an object, and an upload may
+    /// take hours. If the file system cannot set it, the time of the last write remains, which is
+    /// nearly the same.
     pub(super) fn sync(&self) -> io::Result<()> {
         let now = Timespec {
             tv_sec: 0,
@@ -55,15 +56,15 @@ impl Temporary {
         self.file.sync_all()
     }
 
-    /// Gives the file the name `name` in `to`, durable once that directory is synced. May
-    /// be tried again after an error.
+    /// Renames the file to `name` in `to`. The name is durable after a sync of that directory. Can
+    /// be retried after an error.
     ///
     /// # Errors
-    /// `AlreadyExists` if there is one of that name, which is left alone.
+    /// `AlreadyExists` if the name exists; the existing file is kept.
     pub(super) fn publish(&self, to: &Directory, name: &str) -> io::Result<()> {
         match self.directory.rename(&self.name, to, name) {
-            // NFS and many FUSE file systems cannot rename without replacing.
-            // They can link, which never replaces; the other name goes with `self`.
+            // NFS and many FUSE file systems cannot rename without replacing. A hard link never
+            // replaces, and the drop of `self` removes the other name.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.link(to, name),
             outcome => Ok(outcome?),
         }
@@ -73,9 +74,10 @@ impl Temporary {
         Ok(self.directory.link(&self.name, to, name)?)
     }
 
-    /// Removes the leftovers of killed writers beside this file: regular files with a name that
-    /// plakar generates and that were not written to for long, by the clock that dated this
-    /// file. Those that cannot be removed are left to a later sweep.
+    /// Removes the remains of killed writers in the directory of this file: regular files with a
+    /// name that plakar generates and that were not modified for a long time, according to the
+    /// clock that set the time of this file. Files that cannot be removed are left to a later
+    /// sweep.
     pub(super) fn sweep(&self) -> io::Result<()> {
         let now = Facts::from(rustix::fs::fstat(&self.file)?).modified_ns;
         let names = self.directory.names()?;
@@ -94,8 +96,8 @@ impl Temporary {
 }
 
 impl Drop for Temporary {
-    /// After a rename there is nothing of this name, and the error says so; after
-    /// any other there is nobody left to tell, and a later sweep takes the file.
+    /// After a rename the name no longer exists, which is the expected error. Any other error
+    /// cannot be reported from here, and a later sweep removes the file.
     fn drop(&mut self) {
         let _ = self.directory.remove(&self.name);
     }
@@ -107,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    /// Both ways of publishing, since file systems at hand offer only the first.
+    /// Tests both ways of publishing, since common local file systems use only the first.
     #[test]
     fn publishing_never_replaces_and_leaves_one_name() {
         for publish in [Temporary::publish, Temporary::link] {
