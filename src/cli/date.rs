@@ -39,7 +39,7 @@ pub fn parse_from(text: &str, now_ns: i64) -> Result<i64> {
 /// `moment` in nanoseconds since 1970. `known` lists the accepted formats of `text` for the error
 /// message.
 fn nanoseconds(moment: Option<Timestamp>, text: &str, known: &str) -> Result<i64> {
-    let unknown = || Error::usage(format!("{text:?} is no time we know: {known}"));
+    let unknown = || Error::usage(format!("{text:?} is not a valid time: {known}"));
     let nanoseconds = moment.ok_or_else(unknown)?.as_nanosecond();
     let too_far = |_| Error::usage(format!("{text:?} is not from 1678 to 2261"));
     i64::try_from(nanoseconds).map_err(too_far)

@@ -231,8 +231,7 @@ fn plaintext_key(globals: &Globals, place: &Place, locked: &Locked) -> Result<Op
 
 /// The error of a store that says it has no passphrase when one was given.
 fn downgraded(locked: &Locked) -> Error {
-    let cause =
-        "it is not encrypted, yet a passphrase was given: take that away to use it all the same";
+    let cause = "the store is not encrypted, but a passphrase was given: remove the passphrase to use the store anyway";
     Error::new(Kind::Denied, cause).during(format!("open store {}", locked.location()))
 }
 

@@ -195,7 +195,7 @@ fn choose_once(terminal: &mut Terminal, weak: Weak, interrupt: &Interrupt) -> Re
 /// # Errors
 /// [`Kind::Denied`] if there is none to ask for `what`; the cause contains `remedy`.
 fn terminal(what: &str, remedy: &str) -> Result<Terminal> {
-    let none = format!("no {what}: there is no terminal to ask at; {remedy}");
+    let none = format!("no {what}: there is no terminal to prompt on; {remedy}");
     Terminal::open().map_err(|_| Error::new(Kind::Denied, none))
 }
 

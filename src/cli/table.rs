@@ -183,7 +183,7 @@ pub static GLOBAL_FLAGS: &[Flag] = &[
     Flag::switch("no-progress", "draw no progress line"),
     Flag::switch("quiet", "print only results and errors"),
     Flag::switch("silent", "print only results; the exit code reports errors"),
-    Flag::switch("time", "tell how long the command took"),
+    Flag::switch("time", "print the duration of the command"),
     Flag::value(
         "trace",
         "LIST",

@@ -144,12 +144,12 @@ const FS_SOURCE_OPTIONS: &[Known] = &[
     Known::new(
         "ignore_inode",
         Shape::Switch,
-        "do not tell changed files by inode numbers",
+        "do not detect changed files by inode number",
     ),
     Known::new(
         "ignore_ctime",
         Shape::Switch,
-        "do not tell changed files by the time of the inode's change",
+        "do not detect changed files by ctime",
     ),
     TRUST_BASE,
 ];
@@ -163,7 +163,7 @@ const SFTP_OPTIONS: &[Known] = &[
     Known::new(
         "insecure_ignore_host_key",
         Shape::Switch,
-        "trust any server: whoever is in between can read and change everything",
+        "trust any server: a man in the middle can read and change everything",
     ),
     Known::new(
         "connections",
@@ -191,7 +191,7 @@ const HTTP_OPTIONS: &[Known] = &[
     Known::new(
         "tls_no_verify",
         Shape::Switch,
-        "trust any server: whoever is in between can change everything",
+        "trust any server: a man in the middle can change everything",
     ),
     Known::new(
         "connections",

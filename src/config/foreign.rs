@@ -65,7 +65,7 @@ fn json(text: &str) -> Result<Entries> {
             }
             _ => entries.extend(object.into_iter().map(|(name, value)| match value {
                 Json::Object(options) => entry(name, options.into_iter()),
-                _ => Entry::broken(name, Error::new(Kind::Unsupported, "it is no object")),
+                _ => Entry::broken(name, Error::new(Kind::Unsupported, "not an object")),
             })),
         }
     }

@@ -36,12 +36,14 @@ pub fn check_name(name: &str) -> Result<()> {
     let is_known = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
     let cause = match name {
         "" => "a name is not empty".to_owned(),
-        DEFAULT => format!("{DEFAULT:?} is no name: it says which one is used where none is given"),
+        DEFAULT => format!("{DEFAULT:?} is not a valid name: it selects the default"),
         name if name.len() > NAME_LIMIT_BYTES => {
             format!("a name has at most {NAME_LIMIT_BYTES} bytes")
         }
         name if name.starts_with('-') || !name.chars().all(is_known) => {
-            format!("{name:?} is no name: one has letters, digits, dots, dashes and underscores")
+            format!(
+                "{name:?} is not a valid name: use letters, digits, dots, dashes and underscores"
+            )
         }
         _ => return Ok(()),
     };

@@ -112,7 +112,9 @@ impl<'a> Reader<'a> {
     pub fn pairs(&mut self) -> Result<u64> {
         match self.array()? {
             items if items % 2 == 0 => Ok(items / 2),
-            items => Err(Error::corrupt(format!("{items} items, which are no pairs"))),
+            items => Err(Error::corrupt(format!(
+                "{items} items, which are not pairs"
+            ))),
         }
     }
 

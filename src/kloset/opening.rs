@@ -68,7 +68,7 @@ pub fn create_sibling(
             "it encrypts nothing, so everyone knows the key that a sibling would have",
         )),
         (false, true) => Err(Error::usage(
-            "its key is a secret, which a sibling that encrypts nothing would tell everyone",
+            "its key is secret, and a plaintext sibling would reveal it",
         )),
         _ => establish(store, protection, of.config().sibling()?, of.master()),
     }

@@ -33,7 +33,7 @@ impl Kloset {
             return Ok(found);
         }
         self.learn_from_footers()
-            .during(|| "look into packs that no index object covers")?;
+            .during(|| "read packs that no index object covers")?;
         self.look_up(&ask)
     }
 
@@ -86,8 +86,7 @@ impl Kloset {
         if let Some(truth) = self.truth.get() {
             return Ok(truth);
         }
-        let error = Error::corrupt("the index does not tell the truth")
-            .during("reading the footers of all packs");
+        let error = Error::corrupt("the index is wrong").during("reading the footers of all packs");
         self.observer.event(&Event::Warning(&error));
         let truth = Index::open(None);
         self.add_footers(&truth, self.names(Area::Packs)?.iter())?;

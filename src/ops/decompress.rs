@@ -10,8 +10,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use flate2::bufread::MultiGzDecoder;
 
 use crate::error::{Error, Kind, Result};
-use crate::kloset::content::push::Contents;
-use crate::kloset::content::reader::Sink;
+use crate::kloset::content::push::Sink;
+use crate::kloset::content::reader::Contents;
 
 /// Bytes that are read, and passed on, at a time.
 const PIECE_BYTES: usize = 64 << 10;

@@ -5,7 +5,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use crate::error::Result;
 use crate::format::entry::Entry;
 use crate::kloset::blob::BlobReader;
-use crate::kloset::content::reader;
+use crate::kloset::content::push;
 use crate::util::interrupt::Interrupt;
 
 /// A cryptographic hash function.
@@ -26,7 +26,7 @@ enum State {
 /// The digest of the contents of the file `entry`, including holes.
 ///
 /// # Errors
-/// Errors of [`reader::read`]; [`crate::error::Kind::Interrupted`] if the user requested a stop.
+/// Errors of [`push::read`]; [`crate::error::Kind::Interrupted`] if the user requested a stop.
 pub fn of_file(
     blobs: &BlobReader<'_>,
     entry: &Entry,
@@ -44,7 +44,7 @@ pub fn of_file(
         }
         interrupt.check()
     };
-    reader::read(blobs, entry, &mut sink)?;
+    push::read(blobs, entry, &mut sink)?;
     Ok(match state {
         State::Sha256(context) => context.finish().as_ref().to_vec(),
         State::Blake3(hasher) => hasher.finalize().as_bytes().to_vec(),

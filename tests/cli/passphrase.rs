@@ -187,7 +187,7 @@ fn a_wrong_passphrase_names_its_origin_and_the_environment_overrides_the_configu
     sandbox
         .run(&["at", "st", "ls"])
         .ended(77)
-        .says("no passphrase for st: there is no terminal to ask at; give -keyfile FILE or PLAKAR_PASSPHRASE");
+        .says("no passphrase for st: there is no terminal to prompt on; give -keyfile FILE or PLAKAR_PASSPHRASE");
     let sandbox = sandbox.with("PLAKAR_PASSPHRASE", OTHER);
     sandbox
         .run(&["at", "st", "key", "add"])

@@ -83,7 +83,7 @@ fn a_damaged_snapshot_object_stops_maintenance_until_it_is_removed_by_its_name()
         sandbox.run(&["at", &at, "rm", "-apply", word]).ended(66);
     }
     let dry = sandbox.run(&["at", &at, "rm", damaged]).ended(0);
-    dry.says("what it was cannot be told")
+    dry.says("its former contents are unknown")
         .prints(&format!("would remove damaged snapshot object {damaged}"));
     let words = ["at", &at, "rm", "-json", "-apply", damaged, damaged];
     let run = sandbox.run(&words).ended(0);

@@ -85,7 +85,7 @@ fn a_sibling_has_another_passphrase_if_that_is_wanted() {
         .run(&["at", "st", "sync", "to", "copy"])
         .ended(77)
         .says(
-            "no passphrase for copy: there is no terminal to ask at; give PLAKAR_PEER_PASSPHRASE",
+            "no passphrase for copy: there is no terminal to prompt on; give PLAKAR_PEER_PASSPHRASE",
         );
     let asked = [("passphrase for copy: ", OTHER)];
     sandbox

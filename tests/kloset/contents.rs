@@ -3,8 +3,8 @@
 use plakar::error::Kind;
 use plakar::format::entry::Entry;
 use plakar::kloset::blob::BlobReader;
-use plakar::kloset::content::push::Contents;
-use plakar::kloset::content::reader;
+use plakar::kloset::content::push;
+use plakar::kloset::content::reader::Contents;
 
 use crate::forge::{self, Forge};
 use crate::harness::*;

@@ -121,7 +121,7 @@ fn nobody_is_asked_in_cron() {
     run_in_cron(&sandbox, &["at", &store, "create"])
         .ended(77)
         .says("the key of [127.0.0.1]:")
-        .says("to look at it and record it: ssh ");
+        .says("to check and record it: ssh ");
     server.know(&["host_ed25519"]);
     server.make_key("home/.ssh/id_ecdsa", &["-t", "ecdsa", "-N", "secret"]);
     server.authorize("home/.ssh/id_ecdsa");

@@ -170,7 +170,7 @@ fn a_key_with_a_passphrase_takes_somebody_to_type_it() {
         server.authorize(&name);
         let path = server.path(&name);
         let words = format!(
-            "takes a passphrase and nobody is there to type it: ssh-add {}",
+            "is protected by a passphrase, and there is no terminal to prompt on: ssh-add {}",
             path.display()
         );
         is_denied(&server, &[&words], |options| {

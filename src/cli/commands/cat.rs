@@ -5,8 +5,8 @@ use crate::cli::selection::{self, Choice};
 use crate::cli::{Args, Command, Flag, Globals, Status, opening};
 use crate::error::{During, Error, Kind, Result};
 use crate::kloset::blob::BlobReader;
-use crate::kloset::content::push::Contents;
-use crate::kloset::content::reader;
+use crate::kloset::content::push;
+use crate::kloset::content::reader::Contents;
 use crate::ops::{decompress, select};
 
 /// The table entry of the command.
@@ -74,7 +74,7 @@ fn print(globals: &Globals, blobs: &BlobReader<'_>, choice: &Choice, form: Form)
         globals.out.bytes(bytes)
     };
     let read = match form {
-        Form::Stored => reader::read(blobs, &entry, &mut sink),
+        Form::Stored => push::read(blobs, &entry, &mut sink),
         Form::Decompressed => {
             Contents::new(blobs, &entry).and_then(|contents| decompress::read(contents, &mut sink))
         }

@@ -44,8 +44,7 @@ pub const COMMAND: Command = Command {
 };
 
 /// What every new store that encrypts nothing is announced with.
-const PLAINTEXT: &str = "-plaintext: nothing in this store is encrypted, and whoever can write \
-                         to it can forge what is in it";
+const PLAINTEXT: &str = "-plaintext: this store is not encrypted, and anyone who can write to it can forge its contents";
 
 struct Opts {
     is_plaintext: bool,

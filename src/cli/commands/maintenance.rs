@@ -26,7 +26,7 @@ pub const COMMAND: Command = Command {
             "exclusive",
             "free space on a full disk; no other program may use the store",
         ),
-        Flag::switch("dry-run", "only tell what would be done"),
+        Flag::switch("dry-run", "only show what would be done"),
         Flag::value(
             "max-repack",
             "SIZE",
@@ -47,7 +47,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
         interrupt: globals.interrupt.clone(),
     };
     if options.grace < SHORTEST_SHARED_GRACE {
-        let words = "with a grace below a minute nobody else may write to the store meanwhile";
+        let words = "with a grace period below a minute, no other program may write to the store at the same time";
         globals.out.warning(&Error::new(Kind::Failed, words));
     }
     let watch = globals.watch();
@@ -71,7 +71,11 @@ fn grace(args: &Args) -> Result<Duration> {
     };
     let now = Timestamp::now();
     let since = age::before(&text, now);
-    let unknown = || args.usage(format!("-grace: {text:?} is no age, such as 7d or 12h"));
+    let unknown = || {
+        args.usage(format!(
+            "-grace: {text:?} is not an age: expected e.g. 7d or 12h"
+        ))
+    };
     let grace = now.duration_since(since.ok_or_else(unknown)?);
     let grace = Duration::try_from(grace).map_err(|_| unknown())?;
     match is_exclusive && !grace.is_zero() {
@@ -87,7 +91,7 @@ fn max_repack_bytes(args: &Args) -> Result<Option<u64>> {
     };
     let unknown = || {
         args.usage(format!(
-            "-max-repack: {text:?} is no size, such as 500M or 10G"
+            "-max-repack: {text:?} is not a size: expected e.g. 500M or 10G"
         ))
     };
     size_bytes(&text).map(Some).ok_or_else(unknown)

@@ -111,8 +111,7 @@ fn asked(globals: &Globals, args: &Args) -> Result<Query> {
         return Err(args.usage("-latest is for picking one snapshot: -per-year 1 keeps the newest"));
     }
     if query.matchers.is_empty() {
-        let message = "needs a flag that tells what to keep, such as -days 7: \
-                       without one it would keep everything";
+        let message = "needs a flag that selects the snapshots to keep, such as -days 7; without one, everything is kept";
         return Err(args.usage(message));
     }
     Ok(query)

@@ -126,7 +126,7 @@ fn damaged_among(
         match (object, damage.transpose()?.flatten()) {
             (Some(object), Some(error)) => {
                 let doing = format!(
-                    "snapshot object {}: what it was cannot be told",
+                    "snapshot object {}: its former contents are unknown",
                     object.short()
                 );
                 globals.out.warning(&error.during(doing));

@@ -48,7 +48,7 @@ const FLAGS: &[Flag] = &[
     Flag::value(
         "group-by",
         "FIELD",
-        "look by itself at what has the same FIELD: name, category, environment, perimeter, job, origin, type, host, root, tag, source or none",
+        "group by FIELD: name, category, environment, perimeter, job, origin, type, host, root, tag, source or none",
     ),
     Flag::value(
         "minutes",
@@ -237,7 +237,7 @@ fn limit(name: &str) -> Option<(Period, Limit)> {
 
 /// Parses a number of buckets or snapshots.
 fn count(text: &str) -> Result<NonZeroU32> {
-    let wrong = |_| Error::usage(format!("{text:?} is no number from 1 to {}", u32::MAX));
+    let wrong = |_| Error::usage(format!("{text:?} is not a number from 1 to {}", u32::MAX));
     text.parse().map_err(wrong)
 }
 
@@ -275,7 +275,7 @@ fn places(path: &OsStr) -> Result<Vec<Vec<u8>>> {
 fn absolute(path: &OsStr) -> Result<Vec<u8>> {
     match path.as_bytes().first() {
         Some(b'/') => Ok(select::normal(path.as_bytes())),
-        _ => Err(Error::usage(format!("{path:?} is no absolute path"))),
+        _ => Err(Error::usage(format!("{path:?} is not an absolute path"))),
     }
 }
 

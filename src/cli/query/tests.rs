@@ -167,7 +167,7 @@ fn a_policy_has_known_names_and_whole_paths() {
     );
     assert_eq!(
         complaint("root", "srv"),
-        "-root: \"srv\" is no absolute path"
+        "-root: \"srv\" is not an absolute path"
     );
     assert!(complaint("latest", "maybe").contains("is true or false"));
     assert!(complaint("days", "-2").contains("is no number from 1"));

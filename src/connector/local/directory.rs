@@ -285,7 +285,7 @@ fn not_a_directory(errno: Errno, made: Made) -> Error {
             "something that is not a directory, or a link to one, has this name",
         ),
         Errno::NOENT if made == Made::New => {
-            Error::new(Kind::Failed, "it was taken away while being made")
+            Error::new(Kind::Failed, "it was removed while it was being created")
         }
         _ => errno.into(),
     }

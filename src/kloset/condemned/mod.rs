@@ -129,7 +129,7 @@ pub(crate) fn read_listed(kloset: &Kloset, object: Object) -> Result<Option<Cond
         // A condemnation is deleted after the packs that it lists, and these must not be relied on.
         Err(error) if error.kind() == Kind::NotFound => Ok(None),
         Err(error) if error.kind() == Kind::Corrupt => Err(error.during(
-            "which packs are condemned cannot be told until repair -apply removes what is damaged",
+            "the condemned packs are unknown until repair -apply removes the damaged object",
         )),
         Err(error) => Err(error),
     }
@@ -204,7 +204,7 @@ pub(crate) fn read(kloset: &Kloset, id: Id) -> Result<Option<(Vec<Id>, Fate)>> {
 
 /// The warning about an object that is not a condemnation.
 fn foreign(object: Id) -> Error {
-    Error::corrupt("it was not made with the key of this store, and is passed over")
+    Error::corrupt("it was not created with the key of this store; skipped")
         .during(format!("condemnation {}", object.short()))
 }
 

@@ -1,155 +1,241 @@
-//! Reads the bytes of a stored file from the first to the last.
+//! Reads the bytes of a stored file piece by piece, at the pace of the caller.
 //!
-//! The stored content of a file is the data between its holes, in order. Reading inserts the holes
-//! as zeros. A chunk is passed on only after its id was recomputed, so the bytes read are the bytes
-//! that were backed up. Reading stops at the first error, because the position of the remaining
-//! data is then unknown.
+//! [`super::push::read`] pushes the bytes of a file to a sink. This module is the opposite: a
+//! reader for callers that compare two files or insert a decoder. One chunk is in memory at a time.
+//! Holes are read as zeros.
+//!
+//! This module must not depend on how the bytes are used.
 
-use crate::connector::FileKind;
-use crate::error::{Error, Kind, Result};
-use crate::format::entry::Entry;
-use crate::format::holes::{ContentLength, Layout};
+use std::ops::Range;
+use std::vec::IntoIter;
+
+use super::push::{as_damage, check_contents};
+use crate::error::{During, Error, Result};
+use crate::format::entry::{Content, Entry};
+use crate::format::holes::ContentLength;
 use crate::kloset::blob::BlobReader;
-use crate::kloset::tree::each_chunk;
-use crate::util::printable::printable;
+use crate::kloset::tree::decode_list;
+use crate::util::Id;
 
-/// Number of zeros that are written to the sink at once.
-const ZEROS_BYTES: usize = 16 << 10;
-/// Zeros that replace a part of a hole or of lost contents.
-pub(crate) static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
-
-/// The receiver of the bytes, in pieces of any length.
-pub type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
-
-/// Writes all bytes of the file `entry` to `sink`, in order.
-///
-/// # Errors
-/// Those of `sink`. [`Kind::Corrupt`] if a part is lost or damaged. [`Kind::Failed`] if `entry` is
-/// not a regular file, or its contents were not backed up.
-pub fn read(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()> {
-    let size_bytes = entry.metadata.size_bytes;
-    let mut stream = Stream {
-        layout: Layout::new(&entry.holes, size_bytes),
-        content_bytes: 0,
-        at: 0,
-        sink,
-    };
-    data(blobs, entry, &mut |bytes| stream.content(bytes))?;
-    stream.zeros_until(size_bytes)
+/// Iterates over the ids of the chunks of a file.
+struct ChunkIds<'a> {
+    blobs: &'a BlobReader<'a>,
+    /// Open lists, each with the number of levels below it.
+    lists: Vec<(IntoIter<Id>, u32)>,
 }
 
-/// Writes only the data between the holes to `sink`, without gaps. Errors are those of [`read`].
-pub fn data(blobs: &BlobReader<'_>, entry: &Entry, sink: Sink<'_>) -> Result<()> {
-    check_contents(entry)?;
-    let mut length = ContentLength::new(&entry.holes, entry.metadata.size_bytes);
-    let read = each_chunk(blobs, &entry.content, &mut |id| {
-        blobs.with(&id, |bytes| {
-            length.add(bytes.len() as u64)?;
-            sink(bytes)
-        })
-    });
-    read.map_err(as_damage)?;
-    length.end()
-}
-
-/// # Errors
-/// [`Kind::Failed`] unless `entry` is a regular file whose contents were backed up.
-pub(crate) fn check_contents(entry: &Entry) -> Result<()> {
-    match (entry.metadata.kind, &entry.problem) {
-        (FileKind::File, None) => Ok(()),
-        (FileKind::File, Some(problem)) => Err(Error::new(
-            Kind::Failed,
-            format!("its contents were not backed up: {problem}"),
-        )),
-        (FileKind::Directory, _) => Err(Error::new(Kind::Failed, "is a directory")),
-        (FileKind::Symlink, _) => {
-            let target = printable(&entry.details.target);
-            Err(Error::new(
-                Kind::Failed,
-                format!("is a symbolic link to {target}"),
-            ))
+impl<'a> ChunkIds<'a> {
+    fn new(blobs: &'a BlobReader<'a>, content: &Content) -> ChunkIds<'a> {
+        ChunkIds {
+            blobs,
+            lists: vec![(content.ids.clone().into_iter(), content.depth)],
         }
-        _ => Err(Error::new(Kind::Failed, "is no regular file")),
+    }
+
+    /// The next id; it is not consumed.
+    fn peek(&mut self) -> Result<Option<Id>> {
+        while let Some((ids, depth)) = self.lists.last_mut() {
+            let (next, depth) = (ids.as_slice().first().copied(), *depth);
+            match next {
+                None => drop(self.lists.pop()),
+                Some(id) if depth == 0 => return Ok(Some(id)),
+                Some(list) => {
+                    ids.next();
+                    let below = self.blobs.with(&list, decode_list);
+                    let below = below.during(|| format!("list of chunks {}", list.short()))?;
+                    self.lists.push((below.into_iter(), depth - 1));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Consumes the id that `peek` returned.
+    fn advance(&mut self) {
+        if let Some((ids, _)) = self.lists.last_mut() {
+            ids.next();
+        }
     }
 }
 
-/// Converts the error of a missing chunk: it is damage, not a file that does not exist.
-pub(crate) fn as_damage(error: Error) -> Error {
-    match error.kind() {
-        Kind::NotFound => Error::corrupt(error.to_string()),
-        _ => error,
-    }
-}
-
-/// Combines the content of a file with its holes.
-struct Stream<'a> {
-    layout: Layout,
-    /// The content bytes so far.
-    content_bytes: u64,
+/// A stored file that is read from its first byte to its last.
+pub struct Contents<'a> {
+    blobs: &'a BlobReader<'a>,
+    entry: Entry,
+    ids: ChunkIds<'a>,
+    /// The current chunk, and the number of its bytes that were read.
+    chunk: Vec<u8>,
+    chunk_at: usize,
+    /// The content bytes read so far.
+    length: ContentLength,
     /// Current offset in the file.
     at: u64,
-    sink: Sink<'a>,
+    /// The index of the current or the next hole.
+    hole: usize,
+    /// The error that ended reading, if any.
+    trouble: Option<Error>,
 }
 
-impl Stream<'_> {
-    /// Writes the next bytes of the content, and the holes before them.
-    fn content(&mut self, bytes: &[u8]) -> Result<()> {
-        let parts = self.layout.parts(self.content_bytes, bytes.len() as u64);
-        self.content_bytes += bytes.len() as u64;
-        for (offset, part) in parts {
-            self.zeros_until(offset)?;
-            self.at += part.len() as u64;
-            (self.sink)(&bytes[part])?;
-        }
-        Ok(())
-    }
-
-    /// Writes the hole that ends at `offset`.
-    fn zeros_until(&mut self, offset: u64) -> Result<()> {
-        while self.at < offset {
-            let length = (offset - self.at).min(ZEROS_BYTES as u64);
-            (self.sink)(&ZEROS[..length as usize])?;
-            self.at += length;
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ops::Range;
-
-    use super::*;
-
-    /// The bytes of a file of `size_bytes` whose `content` arrives in pieces of `piece` bytes.
-    fn laid_out(content: &[u8], holes: &[Range<u64>], size_bytes: u64, piece: usize) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut sink = |bytes: &[u8]| {
-            out.extend_from_slice(bytes);
-            Ok(())
-        };
-        let layout = Layout::new(holes, size_bytes);
-        let mut stream = Stream {
-            layout,
-            content_bytes: 0,
+impl<'a> Contents<'a> {
+    /// # Errors
+    /// [`crate::error::Kind::Failed`] if `entry` is not a regular file, or its contents were not
+    /// backed up.
+    pub fn new(blobs: &'a BlobReader<'a>, entry: &Entry) -> Result<Contents<'a>> {
+        check_contents(entry)?;
+        Ok(Contents {
+            blobs,
+            ids: ChunkIds::new(blobs, &entry.content),
+            entry: entry.clone(),
+            chunk: Vec::new(),
+            chunk_at: 0,
+            length: ContentLength::new(&entry.holes, entry.metadata.size_bytes),
             at: 0,
-            sink: &mut sink,
-        };
-        for bytes in content.chunks(piece) {
-            stream.content(bytes).unwrap();
-        }
-        stream.zeros_until(size_bytes).unwrap();
-        out
+            hole: 0,
+            trouble: None,
+        })
     }
 
-    #[test]
-    fn holes_are_zeros_wherever_they_are_and_however_data_is_cut() {
-        let holes = [0..2, 3..4, 9..11];
-        for piece in 1..8 {
-            assert_eq!(laid_out(b"abcdef", &[], 6, piece), b"abcdef");
-            assert_eq!(laid_out(b"abcdef", &holes, 11, piece), b"\0\0a\0bcdef\0\0");
+    /// Fills `buffer` and returns the number of bytes. Less than the whole buffer means the end of
+    /// the file.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`] if a part of the file is lost or damaged. Every further call
+    /// returns the same error, because the offset of the data after the damage is unknown.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if let Some(error) = &self.trouble {
+            return Err(error.clone());
         }
-        let holes = [0..100_000, 100_000..200_000];
-        assert_eq!(laid_out(b"", &holes, 200_000, 1), vec![0; 200_000]);
+        let filled = self.fill(buffer).map_err(as_damage);
+        self.trouble = filled.as_ref().err().cloned();
+        filled
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.step(&mut buffer[filled..])? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Skips the chunks that come next in both files, without reading them. Does nothing if the
+    /// holes of the files differ.
+    pub fn skip_common(&mut self, other: &mut Contents<'_>) -> Result<()> {
+        if self.entry.holes != other.entry.holes || self.is_inside() || other.is_inside() {
+            return Ok(());
+        }
+        while let (Some(one), Some(two)) = (self.peek()?, other.peek()?) {
+            let length = match one == two {
+                true => self.blobs.length(&one)?,
+                false => None,
+            };
+            // A chunk that is in no pack is reported when it is read.
+            let Some(length) = length else { return Ok(()) };
+            self.pass(length.into())?;
+            other.pass(length.into())?;
+        }
+        Ok(())
+    }
+
+    /// Whether the current chunk was read partially.
+    fn is_inside(&self) -> bool {
+        self.chunk_at < self.chunk.len()
+    }
+
+    fn peek(&mut self) -> Result<Option<Id>> {
+        self.ids.peek().map_err(as_damage)
+    }
+
+    /// Skips a chunk of `length` bytes, and the holes before and inside it.
+    fn pass(&mut self, length: u64) -> Result<()> {
+        self.ids.advance();
+        self.length.add(length)?;
+        let mut left = length;
+        while let Some(hole) = self.entry.holes.get(self.hole) {
+            let before = hole.start.saturating_sub(self.at);
+            if before > left {
+                break;
+            }
+            left -= before;
+            self.at = hole.end;
+            self.hole += 1;
+        }
+        self.at += left;
+        Ok(())
+    }
+
+    /// Reads some of the next bytes; 0 at the end.
+    fn step(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let until = match self.next_hole() {
+            Some(hole) if self.at >= hole.start => return Ok(self.zeros(buffer, hole.end)),
+            Some(hole) => hole.start,
+            // Content after a hole at the end has no position in the file.
+            None if self.ends_in_hole() => {
+                // Any further chunk is an error.
+                self.next_chunk()?;
+                self.length.end()?;
+                return Ok(0);
+            }
+            None => u64::MAX,
+        };
+        while !self.is_inside() {
+            if !self.next_chunk()? {
+                self.length.end()?;
+                return Ok(self.zeros(buffer, until.min(self.entry.metadata.size_bytes)));
+            }
+        }
+        let rest = &self.chunk[self.chunk_at..];
+        let room = usize::try_from(until - self.at).unwrap_or(usize::MAX);
+        let count = rest.len().min(buffer.len()).min(room);
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.chunk_at += count;
+        self.at += count as u64;
+        Ok(count)
+    }
+
+    /// The current or the next hole.
+    fn next_hole(&mut self) -> Option<Range<u64>> {
+        while self
+            .entry
+            .holes
+            .get(self.hole)
+            .is_some_and(|hole| hole.end <= self.at)
+        {
+            self.hole += 1;
+        }
+        self.entry.holes.get(self.hole).cloned()
+    }
+
+    /// Whether the file ends with a hole.
+    fn ends_in_hole(&self) -> bool {
+        let last = self.entry.holes.last();
+        last.is_some_and(|hole| hole.end >= self.entry.metadata.size_bytes)
+    }
+
+    /// Fills `buffer` with zeros, up to the file offset `until`.
+    fn zeros(&mut self, buffer: &mut [u8], until: u64) -> usize {
+        let length = until.saturating_sub(self.at);
+        let count = usize::try_from(length)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        buffer[..count].fill(0);
+        self.at += count as u64;
+        count
+    }
+
+    /// Reads the next chunk. Returns false if there is none.
+    fn next_chunk(&mut self) -> Result<bool> {
+        let Some(id) = self.ids.peek()? else {
+            return Ok(false);
+        };
+        self.ids.advance();
+        self.chunk.clear();
+        self.chunk_at = 0;
+        self.blobs.append(&id, &mut self.chunk)?;
+        self.length.add(self.chunk.len() as u64)?;
+        Ok(true)
     }
 }

@@ -70,7 +70,7 @@ impl Origin {
                 Ok(outcome) => return outcome,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::new(Kind::Failed, "nobody tries to connect"));
+                    return Err(Error::new(Kind::Failed, "no connection was attempted"));
                 }
             }
         }

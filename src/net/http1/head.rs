@@ -148,7 +148,7 @@ pub fn parse_response(bytes: &[u8]) -> Result<Option<(Response, usize)>, Wrong> 
     };
     match head.status {
         100..=999 => Ok(Some((head, length))),
-        _ => Err(Wrong::Malformed("that is no status")),
+        _ => Err(Wrong::Malformed("not a status")),
     }
 }
 

@@ -286,7 +286,7 @@ fn checked_user(user: &str) -> Result<String> {
     }
     let is_odd = |letter: char| letter.is_whitespace();
     match user.is_empty() || user.starts_with('-') || user.contains(is_odd) {
-        true => Err(Error::usage(format!("{user:?} is no user"))),
+        true => Err(Error::usage(format!("{user:?} is not a user name"))),
         false => Ok(user.to_owned()),
     }
 }
@@ -315,7 +315,7 @@ fn check_address(address: &str) -> Result<()> {
     let is_zone = !zone.is_empty() && zone.chars().all(|letter| letter.is_ascii_alphanumeric());
     match number.parse::<Ipv6Addr>().is_ok() && is_zone {
         true => Ok(()),
-        false => Err(Error::usage(format!("{address:?} is no IPv6 address"))),
+        false => Err(Error::usage(format!("{address:?} is not an IPv6 address"))),
     }
 }
 
@@ -328,10 +328,10 @@ fn check_host(host: &str) -> Result<()> {
     match host {
         "" => Err(Error::usage("it names no host")),
         host if host.starts_with('-') || host.len() > HOST_LIMIT_BYTES => {
-            Err(Error::usage("that is no name of a host"))
+            Err(Error::usage("not a host name"))
         }
         host if host.chars().all(is_known) => Ok(()),
-        host => Err(Error::usage(format!("{host:?} is no name of a host"))),
+        host => Err(Error::usage(format!("{host:?} is not a host name"))),
     }
 }
 

@@ -191,8 +191,9 @@ impl Login<'_> {
             };
             let Some(passphrase) = self.endpoint.ask()(&question)? else {
                 let path = file.path.display();
-                let why =
-                    format!("takes a passphrase and nobody is there to type it: ssh-add {path}");
+                let why = format!(
+                    "is protected by a passphrase, and there is no terminal to prompt on: ssh-add {path}"
+                );
                 return Ok(Tried::Unusable(why));
             };
             match self.with_file(file, Some(&passphrase))? {
@@ -225,9 +226,7 @@ impl Login<'_> {
         let methods =
             (self.session).drive(|| (self.session.ssh().auth_methods(user)).map(str::to_owned));
         let tried = match self.tried.is_empty() {
-            true => {
-                "there is no key to log in with: neither an agent nor a file has one".to_owned()
-            }
+            true => "no SSH key found: neither an agent nor a file provides one".to_owned(),
             false => self.tried.join(", "),
         };
         match methods {

@@ -293,7 +293,7 @@ fn split(line: &str) -> Result<Option<(String, &str)>> {
         true => Ok(Some((keyword.to_ascii_lowercase(), rest))),
         false => Err(Error::new(
             Kind::Unsupported,
-            format!("{keyword:?} is no keyword"),
+            format!("{keyword:?} is not a keyword"),
         )),
     }
 }
@@ -435,7 +435,7 @@ mod tests {
     fn what_is_no_configuration_is_refused_with_its_line() {
         for (text, words) in [
             ("\nUser \"x\n", "config:2: a quote is not closed"),
-            ("?x y\n", "config:1: \"?x\" is no keyword"),
+            ("?x y\n", "config:1: \"?x\" is not a keyword"),
             ("Port\n", "config:1: port has no value"),
         ] {
             let error = found(text, "nas", &[]).unwrap_err();

@@ -106,7 +106,7 @@ fn text_of(path: &Path) -> Result<Option<Zeroizing<String>>> {
         found => found?,
     };
     if !metadata.is_file() || metadata.len() > FILE_LIMIT_BYTES {
-        return Err(Error::new(Kind::Unsupported, "that is no key"));
+        return Err(Error::new(Kind::Unsupported, "not a key"));
     }
     Ok(Some(Zeroizing::new(fs::read_to_string(path)?)))
 }

@@ -201,8 +201,7 @@ impl Endpoint {
         if self.options.insecure_ignore_host_key
             && !std::mem::replace(&mut self.memory().is_warned, true)
         {
-            let cause = "the key of the server is not checked: whoever is in between can read \
-                         and change everything (insecure_ignore_host_key)";
+            let cause = "host key verification is disabled: a man in the middle can read and change everything (insecure_ignore_host_key)";
             self.notice(&Error::new(Kind::Denied, cause).during(self.hop.host.clone()));
         }
         self.reach(&self.hop, Role::Target, None, 0)

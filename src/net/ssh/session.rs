@@ -203,7 +203,7 @@ pub(super) fn broken(cause: &ssh2::Error) -> Error {
     let mut letters = words.chars();
     let words = match letters.next() {
         Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => String::from("no reason is told"),
+        None => String::from("no reason given"),
     };
     Error::new(Kind::Unavailable, format!("connection lost: {words}"))
 }

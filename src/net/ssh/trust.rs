@@ -93,8 +93,7 @@ impl<'a> Trust<'a> {
 
     fn changed(&self, key: &PublicKey, known: &PublicKey, origin: &str) -> Error {
         denied(format!(
-            "the key of {name} has changed: it shows {} {}, and {} {} is known from {origin}; \
-             somebody may be in between; if it was set up anew: ssh-keygen -R '{name}'{}",
+            "the key of {name} has changed: it shows {} {}, and {} {} is known from {origin}; this can be an attack; if the server was reinstalled: ssh-keygen -R '{name}'{}",
             key.noun(),
             key.fingerprint(),
             known.noun(),
@@ -173,7 +172,7 @@ impl<'a> Trust<'a> {
             command += &format!(" -p {}", self.host.port);
         }
         denied(format!(
-            "the key of {} is not known: {} {}; to look at it and record it: {command} {}@{}",
+            "the key of {} is not known: {} {}; to check and record it: {command} {}@{}",
             self.host.key_name,
             key.noun(),
             key.fingerprint(),

@@ -29,7 +29,7 @@ use crate::format::entry::Entry;
 use crate::format::holes::content_bytes;
 use crate::kloset::Kloset;
 use crate::kloset::blob::BlobReader;
-use crate::kloset::content::reader::{self, Sink};
+use crate::kloset::content::push::{self, Sink};
 use crate::kloset::failures::Failures;
 use crate::kloset::progress::{Event, add};
 use crate::kloset::snapshot::Snapshot;
@@ -341,8 +341,8 @@ impl Archive<'_> {
             members.data(&bytes[..fitting as usize])
         };
         let read = match holes {
-            Holes::Zeros => reader::read(self.blobs, entry, &mut take),
-            Holes::Told => reader::data(self.blobs, entry, &mut take),
+            Holes::Zeros => push::read(self.blobs, entry, &mut take),
+            Holes::Told => push::data(self.blobs, entry, &mut take),
         };
         if let Err(error) = &read
             && (self.is_broken.get() || !error.is_of_one_object())
@@ -350,7 +350,7 @@ impl Archive<'_> {
             return Err(error.clone());
         }
         while left.get() > 0 {
-            take(&reader::ZEROS)?;
+            take(&push::ZEROS)?;
         }
         self.members.end()?;
         self.summary.bytes += size_bytes;

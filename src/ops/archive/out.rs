@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::error::{During, Result};
-use crate::kloset::content::reader::Sink;
+use crate::kloset::content::push::Sink;
 
 /// Bytes that are passed on at a time: headers are small, and each write to the sink is a system
 /// call.

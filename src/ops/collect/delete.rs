@@ -260,7 +260,7 @@ impl<'a> Deleter<'a> {
         for other in &needed.relied_on {
             match self.kloset.store().stat(Area::Packs, *other) {
                 Err(error) if error.kind() == Kind::NotFound => return Ok(false),
-                outcome => outcome.map(|_| ()).during(|| "look at a pack")?,
+                outcome => outcome.map(|_| ()).during(|| "stat a pack")?,
             }
         }
         Ok(true)

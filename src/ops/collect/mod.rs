@@ -277,7 +277,8 @@ fn once(kloset: &Kloset, options: &Options, summary: &mut Summary) -> Result<()>
     summary.lost_chunks = look.marks.lost;
     if look.marks.lost > 0 {
         let lost = Error::corrupt(format!("{} chunks are in no pack", look.marks.lost));
-        let lost = lost.during("what snapshots need is not all there; check tells which files");
+        let lost = lost
+            .during("data that snapshots reference is missing; check reports the affected files");
         kloset.observer().event(&Event::Warning(&lost));
     }
     (summary.waiting_bytes, summary.waiting_until_ns) = (0, None);
@@ -298,7 +299,9 @@ fn once(kloset: &Kloset, options: &Options, summary: &mut Summary) -> Result<()>
 /// The error of a store that does not permit deletion.
 fn as_refused(error: Error) -> Error {
     match error.kind() {
-        Kind::Denied => error.during("this store lets nobody delete, so nothing can be freed"),
+        Kind::Denied => {
+            error.during("this store does not permit deletion, so no space can be freed")
+        }
         _ => error,
     }
 }

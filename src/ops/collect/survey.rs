@@ -298,7 +298,7 @@ impl<'a> Look<'a> {
         };
         match object::decode(self.kloset.sealer(), Part::Snapshot, object, bytes.clone()) {
             Err(error) if error.kind() == Kind::Corrupt => {
-                let error = error.during("passed over, as no holder of the key made it");
+                let error = error.during("skipped: not created with the key of this store");
                 self.kloset
                     .observer()
                     .event(&Event::Warning(&error.during(doing())));
@@ -325,7 +325,7 @@ impl<'a> Look<'a> {
     /// which: it begins after the index objects were read, so it finds every pack that they mention
     /// and that still exists. New packs stay hidden, because an index object may be wrong.
     fn start_over_from_footers(&mut self, snapshots: &HashSet<Id>) -> Result<Vec<Unread>> {
-        let error = Error::corrupt("the index does not tell of every chunk")
+        let error = Error::corrupt("the index does not list every chunk")
             .during("reading the footers of all packs");
         self.kloset.observer().event(&Event::Warning(&error));
         self.index.clear();

@@ -11,7 +11,7 @@ use crate::connector::{Details, FileKind, Item, Metadata, Source, SourceDir, Sou
 use crate::error::{During, Error, Kind, Result};
 use crate::format::entry::Entry;
 use crate::kloset::blob::BlobReader;
-use crate::kloset::content::push::Contents;
+use crate::kloset::content::reader::Contents;
 use crate::kloset::tree::TreeReader;
 use crate::util::printable::printable;
 

@@ -11,7 +11,7 @@ use super::{Action, Context, Existing, Mode, attributes, not_backed_up, stops};
 use crate::connector::{DestinationDir, FileKind, Made};
 use crate::error::{Error, Kind, Result};
 use crate::format::entry::Entry;
-use crate::kloset::content::reader::as_damage;
+use crate::kloset::content::push::as_damage;
 use crate::kloset::pipeline::{lock, send};
 use crate::kloset::progress::add;
 use crate::kloset::tree::{DEPTH_LIMIT, TreeReader, each_chunk};

@@ -11,7 +11,7 @@ use crate::connector::{
 use crate::error::{During, Error, Kind, Result};
 use crate::format::entry::Entry;
 use crate::format::holes::{ContentLength, Layout};
-use crate::kloset::content::reader::as_damage;
+use crate::kloset::content::push::as_damage;
 use crate::kloset::pipeline::{Shared, lock};
 use crate::kloset::tree::each_chunk;
 use crate::util::Id;

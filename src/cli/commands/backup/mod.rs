@@ -43,7 +43,7 @@ pub const COMMAND: Command = Command {
         )
         .repeatable(),
         Flag::switch("check", "check the new snapshot afterwards"),
-        Flag::switch("dry-run", "tell what would be backed up, and store nothing"),
+        Flag::switch("dry-run", "list what would be backed up, and store nothing"),
         Flag::value("force-timestamp", "TIME", "record TIME instead of now"),
         Flag::switch("no-xattr", "leave out extended attributes"),
         Flag::value("cache", "vfs|no", "no: read every file, even if unchanged"),

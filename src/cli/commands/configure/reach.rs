@@ -88,7 +88,7 @@ fn ping_store(globals: &Globals, place: &Place) -> Result<&'static str> {
             if place.location.path().is_some() {
                 metadata(places::local(place, Role::Store)?)?;
             }
-            Ok("can be reached, and is no store yet")
+            Ok("can be reached, but there is no store yet")
         }
         Err(error) => Err(error),
     }

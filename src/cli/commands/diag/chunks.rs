@@ -148,7 +148,7 @@ pub(super) fn of_file(globals: &Globals, args: Args) -> Result<Status> {
     let blobs = BlobReader::new(&kloset, CACHE_BYTES)?;
     let chosen = Chosen::new(&args, &kloset, &blobs)?;
     if !chosen.entry.is_file() {
-        return Err(chosen.error("is no file, and has no chunks: diag tree is for directories"));
+        return Err(chosen.error("not a file, so it has no chunks: use diag tree for directories"));
     }
     let look = match args.is_on("read") {
         true => Look::Bytes,
@@ -167,7 +167,7 @@ pub(super) fn of_directory(globals: &Globals, args: Args) -> Result<Status> {
     let blobs = BlobReader::new(&kloset, CACHE_BYTES)?;
     let chosen = Chosen::new(&args, &kloset, &blobs)?;
     if !chosen.entry.is_dir() {
-        return Err(chosen.error("is no directory: diag chunks is for files"));
+        return Err(chosen.error("not a directory: use diag chunks for files"));
     }
     let mut status = Status::Success;
     let mut each = |facts: ChunkFacts| print(globals, &facts, &mut status);

@@ -33,7 +33,7 @@ pub const COMMAND: Command = Command {
             name: "pack",
             synopsis: "[-chunks] PACK",
             about: "read every block of a pack",
-            flags: &[Flag::switch("chunks", "tell the chunks in each block too")],
+            flags: &[Flag::switch("chunks", "also show the chunks of each block")],
             run: packs::blocks,
             ..Command::BLANK
         },

@@ -31,7 +31,7 @@ pub const COMMAND: Command = Command {
     about: "compare two snapshots, or a snapshot with live files",
     flags: &[
         Flag::switch("recursive", "compare recursively"),
-        Flag::switch("brief", "tell which files differ, not in what lines"),
+        Flag::switch("brief", "show only which files differ"),
         Flag::switch("content", "read live files even if size and time are equal"),
         Flag::switch("highlight", "colour lines that were added and removed"),
     ],

@@ -43,7 +43,7 @@ impl Address {
             .and_then(|host| host.strip_suffix(']'));
         let host = match inner {
             Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => inner,
-            Some(_) => return Err(wrong("that is no address of IPv6")),
+            Some(_) => return Err(wrong("not an IPv6 address")),
             None if host.contains(':') => {
                 return Err(wrong("an address of IPv6 stands in brackets"));
             }
@@ -51,7 +51,7 @@ impl Address {
         };
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-._:".contains(letter);
         if !host.chars().all(is_plain) {
-            return Err(wrong("that is no name of a host"));
+            return Err(wrong("not a host name"));
         }
         Ok(Address {
             host: Some(host.to_owned()).filter(|host| !host.is_empty()),

@@ -273,8 +273,7 @@ fn warn_of_clear_text(globals: &Globals, args: &Args) {
         _ => return,
     };
     let text = format!(
-        "{given} without {missing}: THIS IS PLAIN HTTP, NOT HTTPS. \
-         Tokens can be read, and answers changed, by whoever is on the way"
+        "{given} without {missing}: THIS IS PLAIN HTTP, NOT HTTPS. An attacker on the network can read tokens and change responses"
     );
     globals.out.message(&format!("WARNING: {text}"));
     if globals.out.format() == Format::Json {
@@ -295,7 +294,7 @@ fn warn_of_strangers(globals: &Globals, listening: &Listening, outside: &Outside
         (Access::Anyone, _) if listening.is_loopback() => {}
         (Access::Anyone, _) => {
             let cause =
-                "there are no tokens: whoever can connect can read everything and add to it";
+                "there are no tokens: every client that can connect can read and add everything";
             globals.out.warning(&Error::new(Kind::Denied, cause));
         }
     }

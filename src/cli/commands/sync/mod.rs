@@ -158,7 +158,7 @@ fn refuse_exposure(from: &Kloset, to: &Kloset) -> Result<()> {
     match is_open(to) && !is_open(from) {
         true => Err(Error::new(
             Kind::Denied,
-            "it is not encrypted, and what would be copied to it is: -plaintext does it all the same",
+            "the target is not encrypted, but the source is; -plaintext permits the copy",
         )
         .during(format!("store {}", to.store().location()))),
         false => Ok(()),

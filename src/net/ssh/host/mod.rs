@@ -417,12 +417,7 @@ pub(super) fn check_depth(depth: usize) -> Result<()> {
 
 fn parse_hop(text: &str) -> Result<Hop> {
     let text = text.strip_prefix("ssh://").unwrap_or(text);
-    let wrong = || {
-        Error::new(
-            Kind::Unsupported,
-            format!("{text:?} is no host to jump over"),
-        )
-    };
+    let wrong = || Error::new(Kind::Unsupported, format!("{text:?} is not a jump host"));
     let (user, place) = match text.rsplit_once('@') {
         Some((user, place)) => (Some(user.to_owned()), place),
         None => (None, text),
@@ -461,7 +456,7 @@ fn local_user(options: &Options) -> Result<String> {
     let nobody = || {
         Error::new(
             Kind::Unsupported,
-            "nobody tells who to log in as: give a user",
+            "unknown user name for the login: specify a user",
         )
     };
     listed.or(options.user.clone()).ok_or_else(nobody)

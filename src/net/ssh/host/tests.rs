@@ -144,8 +144,8 @@ fn what_cannot_be_meant_is_refused_with_its_line() {
             "stricthostkeychecking cannot be \"maybe\"",
         ),
         ("IdentitiesOnly 1\n", "identitiesonly cannot be"),
-        ("ProxyJump a:b:c\n", "is no host to jump over"),
-        ("ProxyJump -oProxyCommand=x\n", "is no host to jump over"),
+        ("ProxyJump a:b:c\n", "is not a jump host"),
+        ("ProxyJump -oProxyCommand=x\n", "is not a jump host"),
         ("ProxyJump a,a,a,a,a,a,a,a,a\n", "more than 8 hosts"),
     ] {
         let error = resolved(config, "nas", |_| {}).unwrap_err();

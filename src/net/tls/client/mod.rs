@@ -121,7 +121,7 @@ fn given(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>)> {
         added.map_err(|_| unusable("a certificate in it cannot be understood"))?;
     }
     match given.is_empty() {
-        true => Err(unusable("there is no certificate in it")),
+        true => Err(unusable("it contains no certificate")),
         false => Ok((roots, given)),
     }
 }
@@ -223,7 +223,7 @@ fn reasons(cause: &TlsError, is_given: bool, seen: &Pin) -> String {
         C::UnknownIssuer | C::BadSignature if is_given => {
             "is not signed by an authority in tls_ca".to_owned()
         }
-        C::UnknownIssuer => "is signed by an authority that nobody here knows".to_owned(),
+        C::UnknownIssuer => "is signed by an unknown authority".to_owned(),
         C::Other(_) if is_own_authority(&TlsError::InvalidCertificate(cause.clone())) => {
             "is one of an authority".to_owned()
         }

@@ -34,7 +34,7 @@ pub fn handshake(
 ) -> Result<Stream, Error> {
     // The zone of a link-local address is not part of the name.
     let name = host.split('%').next().unwrap_or_default().to_owned();
-    let no_name = |_| Error::usage(format!("{host} is no name that a certificate can be for"));
+    let no_name = |_| Error::usage(format!("{host} is not a name that a certificate can have"));
     let name = ServerName::try_from(name).map_err(no_name)?;
     let tls = ClientConnection::new(config.clone(), name);
     let mut tls = tls.map_err(|cause| in_words(&cause))?;
