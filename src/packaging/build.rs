@@ -1,7 +1,7 @@
-//! Tells the compiler which commit it builds, for `plakar version`.
+//! Passes the commit id to the compiler, for `plakar version`.
 //!
-//! Only where the result is for others to use: the parts of a build are made anew when the
-//! commit changes, which would make every test wait after every commit.
+//! Only release builds contain it: a changed commit id rebuilds parts of the program, which would
+//! delay every test run after a commit.
 
 mod commit;
 
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use commit::Checkout;
 
-/// What a program says that does not know its commit.
+/// The value if the commit is unknown.
 const UNKNOWN: &str = "unknown";
 
 fn main() {
@@ -20,7 +20,7 @@ fn main() {
     println!("cargo:rustc-env=PLAKAR_COMMIT={}", commit());
 }
 
-/// The commit, and has it looked for again when there may be another one.
+/// The commit id. Also registers the files whose change requires another build.
 fn commit() -> String {
     if let Ok(commit) = env::var("PLAKAR_COMMIT") {
         return commit;

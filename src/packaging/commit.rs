@@ -1,27 +1,28 @@
-//! Which commit is checked out, read from the files of git: git itself may be missing.
+//! Determines the commit that is checked out from the files of git, because git itself may not be
+//! installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Longest chain of a reference that leads to a reference; git itself takes five.
+/// The maximum length of a chain of symbolic references. git itself has a limit of five.
 const LINK_LIMIT: usize = 5;
 
-/// What is checked out, and the files that tell of it.
+/// The commit that is checked out, and the files that determine it.
 #[derive(Debug, Default)]
 pub(crate) struct Checkout {
-    /// The commit in hexadecimal digits; none where the sources came without their history.
+    /// The commit id in hexadecimal digits. `None` if the sources are not a git repository.
     pub(crate) commit: Option<String>,
     /// Files that change when another commit is checked out.
     pub(crate) files: Vec<PathBuf>,
 }
 
 impl Checkout {
-    /// The work tree at `top`.
+    /// Reads the work tree at `top`.
     pub(crate) fn at(top: &Path) -> Checkout {
         let Some(own) = directory(&top.join(".git")) else {
             return Checkout::default();
         };
-        // A further work tree has a HEAD of its own, and the branches in common.
+        // A linked work tree has its own HEAD, but shares the branches.
         let common = first_line(&own.join("commondir"));
         let common = common.map_or_else(|| own.clone(), |path| own.join(path));
         let mut checkout = Checkout::default();
@@ -45,7 +46,8 @@ impl Checkout {
                 }
             }
         }
-        // It grows by a line with each commit, and when a reference stops to be packed.
+        // This log gets one line per commit, and also changes when a packed reference becomes a
+        // file.
         checkout.files.push(own.join("logs/HEAD"));
         checkout.files.retain(|path| path.exists());
         checkout.commit = checkout.commit.filter(|commit| is_id(commit));
@@ -53,7 +55,7 @@ impl Checkout {
     }
 }
 
-/// The directory of git that `path` is, or that a file of one line there leads to.
+/// The git directory at `path`, or the one that the file `path` refers to.
 fn directory(path: &Path) -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path.to_owned());
@@ -71,7 +73,7 @@ fn packed(path: &Path, name: &str) -> Option<String> {
     found.map(|(commit, _)| commit.to_owned())
 }
 
-/// Whether this is the name of a commit: SHA-1, or SHA-256.
+/// Whether this is a commit id: SHA-1 or SHA-256.
 fn is_id(text: &str) -> bool {
     [40, 64].contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -1,5 +1,5 @@
-//! A restore as root into a place that another user prepared. The other user is real: it holds
-//! files open, owns directories and places links.
+//! Tests a restore as root to a directory that another user prepared. The other user is real: it
+//! holds files open, owns directories and places links.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, Write};
@@ -13,8 +13,8 @@ use crate::prepared::{node, set_mode};
 
 const PROGRAM: &[u8] = b"#!/bin/sh\n# a program that runs as root\n";
 
-/// A snapshot of a setuid program, a plain file and a directory of root, or nothing where
-/// this user is not root. The place `back` belongs to another user.
+/// A snapshot of a setuid program, a plain file and a directory of root. The target directory
+/// `back` belongs to another user. `None` if this user is not root.
 #[track_caller]
 fn prepared(name: &str) -> Option<Sandbox> {
     if !has_root() {

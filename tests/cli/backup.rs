@@ -1,4 +1,4 @@
-//! Making snapshots.
+//! Tests creating snapshots.
 
 use std::ffi::OsString;
 use std::fs;

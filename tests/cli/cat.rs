@@ -1,4 +1,4 @@
-//! Printing the contents of stored files.
+//! Tests printing the contents of stored files.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -95,14 +95,14 @@ fn what_is_no_file_is_told_and_the_others_are_printed() {
         .says("needs a SNAPSHOT:PATH");
 }
 
-/// `bytes` as gzip makes them.
+/// `bytes` compressed with gzip.
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).expect("memory can be written to");
     encoder.finish().expect("memory can be written to")
 }
 
-/// `bytes` as zstd makes them.
+/// `bytes` compressed with zstd.
 fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::stream::encode_all(bytes, 1).expect("memory can be written to")
 }
@@ -151,7 +151,7 @@ fn a_broken_stream_is_an_error_that_names_the_file_and_not_the_store() {
     for (name, whole) in [("gz", gzip(&text)), ("zst", zstd(&text))] {
         sandbox.write(&format!("d/{name}.cut"), &whole[..whole.len() / 2]);
         let mut flipped = whole.clone();
-        // Both end with a sum of what they hold, of which gzip says the length after that.
+        // Both formats end with a checksum of the contents. In gzip the length follows it.
         let at = whole.len() - if name == "gz" { 8 } else { 1 };
         flipped[at] ^= 1;
         sandbox.write(&format!("d/{name}.flip"), &flipped);
@@ -181,7 +181,7 @@ fn a_broken_stream_is_an_error_that_names_the_file_and_not_the_store() {
     run.ended(65).prints_nothing().says("does not authenticate");
 }
 
-/// A few hundred kilobytes that stand for 300 MiB.
+/// A few hundred kilobytes that decompress to 300 MiB.
 #[test]
 fn a_bomb_takes_no_memory() {
     let sandbox = Sandbox::with_store("cat_bomb");
@@ -200,7 +200,7 @@ fn a_bomb_takes_no_memory() {
             .spawn()
             .expect("it can be run");
         let mut out = child.stdout.take().expect("it is a pipe");
-        // It waits for the last megabyte to be read.
+        // The program blocks until the last megabyte is read.
         let most = (&mut out).take(bytes as u64 - (1 << 20));
         let count = std::io::copy(&mut { most }, &mut std::io::sink()).expect("a pipe can be read");
         assert_eq!(count, bytes as u64 - (1 << 20), "{name}");
@@ -208,7 +208,7 @@ fn a_bomb_takes_no_memory() {
         let status = status.expect("it is running");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        // The passphrase takes 64 MiB of it.
+        // The key derivation uses 64 MiB of it.
         assert!(
             kib.is_some_and(|kib| kib < 160 << 10),
             "{name}: {kib:?} KiB"

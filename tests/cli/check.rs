@@ -1,4 +1,4 @@
-//! Finding damage.
+//! Tests detecting damage.
 
 use crate::harness::{Sandbox, store};
 
@@ -39,7 +39,7 @@ fn a_flipped_bit_is_found_and_named() {
 #[test]
 fn damaged_directories_are_not_counted_as_files() {
     let sandbox = Sandbox::with_store("check_directories");
-    // Without contents the only pack is that of directories.
+    // Empty files have no contents, so the only pack contains directories.
     for number in 0..50 {
         sandbox.write(&format!("d/sub/{number}"), b"");
     }

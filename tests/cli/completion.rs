@@ -1,11 +1,11 @@
-//! Completion: what the program answers, and what shells make of it.
+//! Tests completion: the answers of the program, and the behavior of shells.
 
 use std::process::{Command, Stdio};
 
 use crate::common::prerequisite::has_program;
 use crate::harness::{Run, Sandbox};
 
-/// A store without a passphrase in `st`, with one snapshot of `d`, and `nas` configured.
+/// A store without a passphrase in `st`, with one snapshot of `d`, and the configured name `nas`.
 fn with_snapshot(name: &str) -> Sandbox {
     let sandbox = Sandbox::new(name).without("PLAKAR_PASSPHRASE");
     sandbox.run(&["at", "st", "create", "-plaintext"]).ended(0);
@@ -17,7 +17,7 @@ fn with_snapshot(name: &str) -> Sandbox {
     sandbox.with("PLAKAR_REPOSITORY", "st")
 }
 
-/// What the program would complete at the end of `words`: each line of its answer.
+/// The completions at the end of `words`, one per line.
 fn answers(sandbox: &Sandbox, words: &[&str]) -> Vec<String> {
     let index = (words.len() - 1).to_string();
     let words = [&["completion", "candidates", &index, "--"], words].concat();
@@ -25,7 +25,7 @@ fn answers(sandbox: &Sandbox, words: &[&str]) -> Vec<String> {
     run.stdout().lines().map(str::to_owned).collect()
 }
 
-/// The words among these answers.
+/// The words among these completions.
 fn words(answers: &[String]) -> Vec<&str> {
     let word = |line: &String| line.find('\t').unwrap_or(line.len());
     answers.iter().map(|line| &line[..word(line)]).collect()
@@ -103,7 +103,7 @@ fn nobody_is_asked_for_a_passphrase() {
         answers(&sandbox, &["-keyfile", "key", "at", "st", "ls", ""]).len(),
         2
     );
-    // On a terminal somebody could be asked; nobody is.
+    // On a terminal a prompt would be possible, but must not appear.
     let line = ["completion", "candidates", "3", "--", "at", "st", "ls"];
     sandbox.run_on_terminal(&line).ended(0).silent();
     let location = sandbox.path("st").display().to_string();
@@ -137,8 +137,8 @@ fn lines_that_make_no_sense_complete_to_nothing() {
     assert_eq!(object["word"], "check");
 }
 
-/// Runs `shell` with `words`; `plakar` is the binary. Returns nothing if the shell is not
-/// installed: the test is skipped.
+/// Runs `shell` with `words`; `plakar` is the binary. Returns `None` if the shell is not installed:
+/// the test is skipped.
 #[track_caller]
 fn run_in(sandbox: &Sandbox, shell: &str, words: &[&str]) -> Option<Run> {
     let path = sandbox.command::<&str>(&[]).get_program().to_owned();
@@ -173,7 +173,7 @@ fn shells_understand_their_scripts() {
         .says("unknown subcommand");
 }
 
-/// Completes as bash does when Tab is pressed at the end of `line`, which bash parts as told.
+/// Completes as bash does when Tab is pressed at the end of `line`, which bash splits as given.
 const IN_BASH: &str = r#"
 source <(plakar completion bash)
 COMP_LINE=$1 COMP_POINT=${#1} COMP_TYPE=$2
@@ -211,7 +211,7 @@ fn bash_completes_words_that_it_parts_at_colons() {
     tab(&["plakar", "backup", "d/e"], "d/etc\n");
     tab(&["plakar", "at", "d"], "d\n");
     tab(&["plakar", "frobnicate", ""], "");
-    // A second Tab lists all of them, with what they are.
+    // A second Tab lists all completions with their descriptions.
     if let Some(listed) = complete(&["plakar", "ver"], "63", "plakar ver") {
         let lines: Vec<&str> = listed.lines().collect();
         assert_eq!(lines.len(), 2, "{listed}");
@@ -221,7 +221,7 @@ fn bash_completes_words_that_it_parts_at_colons() {
             "{listed}"
         );
     }
-    // Nothing behind the cursor counts.
+    // Text after the cursor is ignored.
     if let Some(found) = complete(
         &["plakar", "cat", "latest", ":", "etc/passwd"],
         "9",
@@ -231,7 +231,8 @@ fn bash_completes_words_that_it_parts_at_colons() {
     }
 }
 
-/// Completes as zsh does, with what would show the candidates replaced by what prints them.
+/// Completes as zsh does. The functions that display candidates are replaced by ones that print
+/// them.
 const IN_ZSH: &str = r#"
 source <(plakar completion zsh)
 _describe() { local name=$3; print -rl -- "${(P@)name}" }

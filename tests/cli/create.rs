@@ -1,4 +1,4 @@
-//! Making stores.
+//! Tests creating stores.
 
 use crate::harness::{PASSPHRASE, Sandbox, store};
 

@@ -1,4 +1,4 @@
-//! What lies where, in stores that are whole and in stores that are not.
+//! Tests showing the structure of intact and damaged stores.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::harness::{Run, Sandbox, noise, store};
 
-/// A store in `st` with a file of several chunks, and three more.
+/// A store in `st` with a file of several chunks, and three more files.
 fn with_snapshot(name: &str) -> Sandbox {
     let sandbox = Sandbox::with_store(name);
     sandbox.write("d/big", &noise(6_000_000));
@@ -18,7 +18,7 @@ fn with_snapshot(name: &str) -> Sandbox {
     sandbox
 }
 
-/// The objects of `kind` that a run printed.
+/// The objects of type `kind` in the output of a run.
 fn of_kind(run: &Run, kind: &str) -> Vec<Value> {
     let objects = run.objects().into_iter();
     objects.filter(|object| object["type"] == kind).collect()
@@ -35,7 +35,7 @@ fn number(object: &Value, member: &str) -> u64 {
     number.unwrap_or_else(|| panic!("{member} in {object}"))
 }
 
-/// The file that an object of the store `st` is in.
+/// The file of an object in the store `st`.
 fn file_of(sandbox: &Sandbox, area: &str, id: &str) -> PathBuf {
     let flat = sandbox.path("st").join(area).join(id);
     match flat.exists() {
@@ -44,7 +44,7 @@ fn file_of(sandbox: &Sandbox, area: &str, id: &str) -> PathBuf {
     }
 }
 
-/// The largest pack: that of the big file.
+/// The largest pack, which contains the big file.
 fn largest_pack(sandbox: &Sandbox) -> Value {
     let run = sandbox
         .run(&["at", "st", "diag", "packs", "-json"])
@@ -158,7 +158,7 @@ fn a_flipped_bit_is_told_with_its_block_and_hides_no_other() {
     let shown = sandbox.run(&["at", "st", "diag", "pack", &id]).ended(65);
     shown.prints("damaged").says(&format!("packs/{id}: block "));
 
-    // Where they lie is known without reading them; what is damaged takes reading.
+    // The locations are known without reading the packs. Damage is detected only by reading.
     let words = ["at", "st", "diag", "chunks", "latest:big"];
     sandbox.run(&words).ended(0).says_nothing();
     let run = sandbox
@@ -269,7 +269,7 @@ fn packs_that_no_index_object_tells_of_are_listed() {
     let of = |kind: &str| gaps.iter().filter(|gap| gap["gap"] == kind).count();
     assert_eq!(of("pack_in_no_index"), of_kind(&packs, "pack").len());
     assert_eq!(of("index_object_gone"), 1, "the cache knows it still");
-    // And yet everything in them is found.
+    // Everything in them is found anyway.
     let run = sandbox.run(&["at", "st", "diag", "chunks", "-read", "latest:big"]);
     run.ended(0);
 }
@@ -287,7 +287,8 @@ fn an_id_must_be_one_and_of_one() {
         .iter()
         .map(|pack| text(pack, "pack"))
         .collect();
-    // Of over sixteen names two begin alike.
+    // There are 16 possible first digits, so among more than 16 names two begin with the same
+    // digit.
     assert!(ids.len() > 16, "{ids:?}");
     let twins = ids.windows(2).find(|pair| pair[0][..1] == pair[1][..1]);
     let twins = twins.expect("they are sorted, and more than there are digits");

@@ -1,4 +1,4 @@
-//! Telling what is not the same.
+//! Tests comparing snapshots and files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::common::prerequisite::program;
 use crate::harness::{Run, Sandbox, binary, noise, store};
 
-/// A sandbox with two snapshots of `d`, between which this and that changed.
+/// A sandbox with two snapshots of `d`, with various changes between them.
 struct Scene {
     sandbox: Sandbox,
     at: String,
@@ -104,7 +104,7 @@ fn nothing_is_said_of_what_is_the_same() {
         .run(&["diff", &format!("{a}:same"), b])
         .ended(0)
         .silent();
-    // With no words, what changed since the last backup.
+    // Without arguments, shows the changes since the last backup.
     scene.run(&["diff"]).ended(0).silent();
     scene
         .run(&["diff", "-recursive", "-content", "-latest"])
@@ -193,7 +193,7 @@ fn lines_are_told_as_patch_takes_them() {
         ));
 }
 
-/// Takes the first snapshot to the second one with `patch`, if that is installed.
+/// Converts the first snapshot to the second one with `patch`, if that is installed.
 #[test]
 fn what_is_printed_for_a_tree_is_a_patch() {
     let sandbox = Sandbox::with_store("diff_apply");
@@ -347,7 +347,7 @@ fn wrong_words_are_refused_and_do_not_look_like_an_answer() {
         .run(&["diff", "-recursiv"])
         .ended(64)
         .says("-recursive");
-    // What cannot be printed is a failure of no particular kind, and no answer.
+    // A failure to write the output is a general failure, and not an answer.
     let full = format!(
         "exec '{}' at '{}' diff {} > /dev/full",
         binary(),
@@ -364,13 +364,13 @@ fn wrong_words_are_refused_and_do_not_look_like_an_answer() {
 #[test]
 fn damage_is_told_and_hides_no_other_difference() {
     let sandbox = Sandbox::with_store("diff_damage");
-    // More than a pack holds, so that what is small is in another.
+    // Larger than a pack, so that the small file is in a different pack.
     let large = noise(30 << 20);
     sandbox.write("d/large", &large);
     sandbox.write("d/small", b"before");
     let first = sandbox.backup("st", "d");
     sandbox.damage_one_bit("st/packs");
-    // Another time and the same size: what is stored has to be read.
+    // A different time and the same size: the stored contents have to be read.
     sandbox.write("d/large", &large);
     sandbox.write("d/small", b"after!");
     let run = sandbox
@@ -403,7 +403,7 @@ fn strange_names_are_harmless_lines() {
     assert!(lines[1].ends_with("/d/caf\\xe9"), "{told}");
 }
 
-/// The example of the README: a directory was backed up alone, and then with another.
+/// The example of the README: a directory was backed up alone, and later together with another one.
 #[test]
 fn snapshots_of_different_directories_are_compared_by_absolute_path() {
     let sandbox = Sandbox::with_store("diff_ancestor");
@@ -433,11 +433,11 @@ fn snapshots_of_different_directories_are_compared_by_absolute_path() {
         .run(&["at", &at, "diff", "-recursive", "-brief", id, two])
         .ended(1)
         .prints_just(&expected);
-    // A path is that of one snapshot, and stays the choice of the user.
+    // A path belongs to one snapshot, and the choice of the user is kept.
     let (a, b) = (format!("{id}:{home}/docs"), format!("{two}:{home}/docs"));
     let run = sandbox.run(&["at", &at, "diff", "-brief", &a, &b]).ended(1);
     assert_eq!(run.stdout().lines().count(), 1, "{}", run.stdout());
-    // A single file is compared with the file of the same path.
+    // A single file is compared with the file at the same path.
     sandbox
         .run(&["at", &at, "diff", "-recursive", "-brief", &three, id])
         .ended(1)

@@ -1,4 +1,4 @@
-//! Digests of stored files.
+//! Tests digests of stored files.
 
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
@@ -16,7 +16,7 @@ fn digests_are_those_of_other_programs() {
     sandbox.link("abc", "d/link");
     sandbox.backup(&at, "d");
     let d = sandbox.path("d").display().to_string();
-    // FIPS 180-4, and the test vectors of BLAKE3.
+    // From FIPS 180-4, and from the test vectors of BLAKE3.
     sandbox
         .run(&["at", &at, "digest", "latest"])
         .ended(0)
@@ -44,7 +44,7 @@ fn digests_are_those_of_other_programs() {
     assert_eq!(object["path"], format!("{d}/abc"));
 }
 
-/// Whatever the names and the files are, `sha256sum` finds the live ones to be the same.
+/// For arbitrary names and contents, `sha256sum` verifies the live files against the output.
 #[test]
 fn sha256sum_verifies_what_is_printed() {
     let sandbox = Sandbox::with_store("digest_verify");
@@ -117,7 +117,7 @@ fn what_has_no_digest_is_told() {
 fn a_damaged_file_has_no_line_and_hides_no_other() {
     let sandbox = Sandbox::with_store("digest_damaged");
     let at = store("digest_damaged");
-    // More than a pack holds, so that another one is whole.
+    // Larger than a pack, so that a different pack remains intact.
     sandbox.write("d/a", &noise(30 << 20));
     sandbox.write("d/b", b"whole");
     sandbox.backup(&at, "d");

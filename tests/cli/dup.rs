@@ -1,4 +1,4 @@
-//! Copying snapshots.
+//! Tests copying snapshots.
 
 use crate::harness::{Sandbox, store};
 

@@ -1,5 +1,5 @@
-//! What a restore does with files that are there: dry runs, files that are kept, the original
-//! location, and what the summary counts.
+//! Tests restoring over existing files: dry runs, kept files, the original location, and the
+//! counters of the summary.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +8,7 @@ use crate::harness::{Run, Sandbox};
 use crate::prepared::set_mode;
 
 /// A snapshot of three files and two directories, and a target `out` in which one file is
-/// the same, one differs and one is missing.
+/// identical, one differs and one is missing.
 fn prepared(name: &str) -> Sandbox {
     let sandbox = Sandbox::with_store(name);
     for (path, contents) in [
@@ -28,7 +28,7 @@ fn restore(sandbox: &Sandbox, words: &[&str]) -> Run {
     sandbox.run(&[&["at", "st", "restore"], words].concat())
 }
 
-/// Every path below `path`, with what a restore could change of it.
+/// Every path below `path`, with all properties that a restore could change.
 fn seen(sandbox: &Sandbox, path: &str) -> Vec<String> {
     let mut command = std::process::Command::new("find");
     command
@@ -135,7 +135,7 @@ fn existing_files_and_directories_are_kept_on_request() {
     assert_eq!(sub.mode() & 0o7777, 0o711);
 }
 
-/// A kept file is not what was backed up under its name, so no further name is linked to it.
+/// A kept file is not the file that was backed up under its name, so no other name is linked to it.
 #[test]
 fn further_names_are_not_linked_to_a_file_that_is_kept() {
     let sandbox = Sandbox::with_store("existing_linked");

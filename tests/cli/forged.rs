@@ -1,6 +1,7 @@
-//! Someone else who has the key forges a snapshot of this machine: its stat data, other contents.
+//! Tests a snapshot that an attacker with the key forges: the stat data of this machine, but
+//! different contents.
 //!
-//! A backup takes the chunks of files that did not change from its base. So the base must be a
+//! A backup takes the chunks of unchanged files from its base. Therefore the base must be a
 //! snapshot that this machine created.
 
 use std::fs;
@@ -26,7 +27,7 @@ use crate::harness::{PASSPHRASE, Run, Sandbox};
 const HONEST: &[u8] = b"what the user wrote";
 const FORGED: &[u8] = b"what the thief said";
 
-/// What a backup reports if it has no base although there are snapshots.
+/// The message of a backup that has no base although there are snapshots.
 const NO_BASE: &str = "there is no record that this machine created snapshot ";
 
 #[derive(Default)]
@@ -40,7 +41,7 @@ impl Observer for Quiet {
     fn event(&self, _event: &Event<'_>) {}
 }
 
-/// Another machine with the passphrase: it shares no directory with the sandbox.
+/// Another machine that knows the passphrase. It shares no directory with the sandbox.
 struct Thief {
     store: Arc<dyn Store>,
     kloset: Kloset,
@@ -59,7 +60,7 @@ impl Thief {
         Thief { store, kloset }
     }
 
-    /// Publishes the newest snapshot once more as `id`, with other contents in every file.
+    /// Publishes the newest snapshot again as `id`, with different contents in every file.
     fn forge(&self, id: impl Fn(&Snapshot) -> Id) -> Snapshot {
         let all = select::all(&self.kloset).expect("snapshots can be listed");
         let newest = &all.last().expect("there is one").snapshot;
@@ -73,7 +74,8 @@ impl Thief {
         forged
     }
 
-    /// `entry`, in which every file has other contents, and all else is as it was.
+    /// A copy of `entry` in which every file has different contents, and everything else is
+    /// unchanged.
     fn forged(&self, mut entry: Entry) -> Entry {
         if !entry.is_dir() {
             entry.content = self.content(FORGED);
@@ -89,7 +91,7 @@ impl Thief {
         entry
     }
 
-    /// Content of one chunk, which is stored.
+    /// Stores `chunk` and returns a content of this single chunk.
     fn content(&self, chunk: &[u8]) -> Content {
         let trouble = Trouble::new(Interrupt::default());
         let id = write_session(&self.kloset, 1, 1, &trouble, |session| {
@@ -130,7 +132,7 @@ fn a_forged_snapshot_is_not_compared_with() {
     let forged = Thief::new(&sandbox).forge(|_| Id([7; 32]));
     assert_latest_is(&sandbox, FORGED);
     let run = back_up(&sandbox, &[]);
-    // The machine's own snapshot serves, so nothing is read and there is nothing to report.
+    // The base is the machine's own snapshot, so nothing is read and nothing is reported.
     let summary = run.says_nothing().object("summary");
     assert_eq!(summary["files_unchanged"], 1, "{summary}");
     assert_eq!(summary["read_bytes"], 0, "{summary}");
@@ -167,7 +169,7 @@ fn a_forged_snapshot_with_the_id_of_the_own_one_is_not_compared_with() {
     let summary = run.object("summary");
     assert_eq!(summary["read_bytes"], HONEST.len(), "{summary}");
     assert_latest_is(&sandbox, HONEST);
-    // That one was read in full, and is the base of the next.
+    // That backup read everything, and is the base of the next one.
     let summary = back_up(&sandbox, &[]).says_nothing().object("summary");
     assert_eq!(summary["read_bytes"], 0, "{summary}");
     assert_latest_is(&sandbox, HONEST);
@@ -180,7 +182,7 @@ fn a_base_of_another_machine_is_trusted_on_request() {
     let flags = ["-o", "trust_base=true"];
     let summary = back_up(&sandbox, &flags).object("summary");
     assert_eq!(summary["read_bytes"], 0, "{summary}");
-    // The attack is real: this is what happens to those who trust.
+    // The attack works against users who trust any base.
     assert_latest_is(&sandbox, FORGED);
     sandbox
         .run(&["source", "add", "own", "d", "trust_base=true"])

@@ -1,8 +1,8 @@
-//! Old bytes: a store of each released format, kept in tests/fixtures, is read for ever.
+//! Tests that stores of every released format remain readable. They are in tests/fixtures.
 //!
-//! The store of format 1 was made by version 0.1.0, with the cheapest passphrase there may be and two
-//! snapshots of one small tree. A version control system keeps no empty directories, so some of the
-//! store's are missing, as they may be after any copy.
+//! The store of format 1 was created by version 0.1.0, with the cheapest possible key derivation
+//! and two snapshots of a small tree. A version control system does not record empty directories,
+//! so some directories of the store are missing, as after a copy by some tools.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -14,9 +14,9 @@ use crate::harness::Sandbox;
 
 /// The passphrase of the store.
 const PASSPHRASE: &str = "a fixture of format 1";
-/// The first snapshot; the second has a line more in `dir/f39`.
+/// The first snapshot. The second one has an additional line in `dir/f39`.
 const FIRST: &str = "4d44c4a2";
-/// The second.
+/// The second snapshot.
 const SECOND: &str = "ce59bd93";
 
 /// A sandbox with a copy of the store of format 1 at `st`.
@@ -60,7 +60,7 @@ fn a_store_of_format_1_checks_clean_and_lists() {
 fn a_store_of_format_1_restores_byte_for_byte() {
     let sandbox = with_old_store("format_1_restore");
     for (snapshot, last) in [(FIRST, ""), (SECOND, "more\n")] {
-        // Owners are another test's: not everyone may give files away.
+        // Another test covers owners, because only root can change them.
         let words = [
             "at",
             "st",
@@ -92,7 +92,7 @@ fn a_store_of_format_1_restores_byte_for_byte() {
     }
 }
 
-/// 300,000 zeros but for three letters.
+/// The expected contents: 300,000 zero bytes, except for three letters.
 fn check_sparse(bytes: &[u8]) {
     let mut expected = vec![0; 300_000];
     expected[200_000..200_003].copy_from_slice(b"end");
@@ -102,7 +102,7 @@ fn check_sparse(bytes: &[u8]) {
 #[test]
 fn a_store_of_format_1_restores_metadata() {
     let sandbox = with_old_store("format_1_metadata");
-    // As an ordinary user this cannot give f02 away, which is a warning and no failure.
+    // An ordinary user cannot change the owner of f02. This is a warning and not a failure.
     sandbox
         .run(&["at", "st", "restore", "-to", "out", FIRST])
         .ended(0);

@@ -1,4 +1,4 @@
-//! Full disks: under the store, the cache and the target of a restore.
+//! Tests full disks: with the store, the cache or the target of a restore on them.
 
 use crate::harness::{Run, Sandbox, noise};
 use crate::mounted::Mounted;
@@ -6,7 +6,7 @@ use crate::process::weight;
 
 const MIB: u64 = 1 << 20;
 
-/// The command has ended with one line that tells of a full disk, and where.
+/// Asserts that the command ended with one line that reports a full disk and its location.
 #[track_caller]
 fn ended_for_lack_of_space(run: Run, place: &str) {
     let run = run
@@ -65,7 +65,7 @@ fn a_disk_without_a_free_byte_is_told_and_works_again_with_some() {
         let words = [&["at", "disk/st"], words].concat();
         sandbox.run(&words).ended(0).says_nothing();
     }
-    // Removing must not need what it is to bring.
+    // Removing snapshots must not require space.
     sandbox
         .run(&["at", "disk/st", "rm", "-apply", &old])
         .ended(0);
@@ -74,13 +74,13 @@ fn a_disk_without_a_free_byte_is_told_and_works_again_with_some() {
     sandbox.run(&["at", "disk/st", "check"]).ended(0);
 }
 
-/// Fills the disk; the store on it is where it was.
+/// Fills the disk, and asserts that the store is on it.
 fn disk_is_filled(sandbox: &Sandbox, disk: &Mounted) {
     disk.fill();
     assert!(weight(&sandbox.path("disk/st")) > 0);
 }
 
-/// A store on a disk without a free byte, with 8 MiB of dead packs in it; and the snapshot that is left.
+/// A store on a full disk with 8 MiB of unreferenced packs, and the id of the remaining snapshot.
 fn full_of_dead_packs(name: &str) -> Option<(Sandbox, Mounted, String)> {
     let sandbox = Sandbox::new(name);
     let disk = Mounted::tmpfs(&sandbox, "disk", 16 * MIB)?;
@@ -98,7 +98,7 @@ fn full_of_dead_packs(name: &str) -> Option<(Sandbox, Mounted, String)> {
     Some((sandbox, disk, kept))
 }
 
-/// The dead packs are gone, and nothing else.
+/// Asserts that exactly the unreferenced packs were deleted.
 fn is_freed(sandbox: &Sandbox, kept: &str) {
     let left = weight(&sandbox.path("disk/st"));
     assert!(left < MIB, "{left} bytes are left");

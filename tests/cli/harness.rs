@@ -1,13 +1,13 @@
-//! A [`Sandbox`] to run the binary in, and a [`Run`] to say what was expected.
+//! A [`Sandbox`] to run the binary in, and a [`Run`] with assertions about the result.
 //!
-//! A sandbox is a named directory under the target directory, emptied when a test
-//! begins and left there when it ends, so that a failure can be looked into.
-//! Paths given to a sandbox are relative to it. The store that tests call `st` can
-//! be elsewhere: `PLAKAR_TEST_STORE` is put before its name, as in
-//! `PLAKAR_TEST_STORE=sftp://localhost/tmp/plakar-test-`. A server serves one store, so with
-//! `PLAKAR_TEST_STORE=http://` alone each has a server of its own. The binary can be another one
-//! than was built along: `PLAKAR_TEST_BINARY` is where it is, or where a script is that runs it,
-//! in an emulator for one.
+//! A sandbox is a named directory under the target directory. It is emptied when a test begins and
+//! kept when the test ends, so that a failure can be investigated. Paths given to a sandbox are
+//! relative to it. The store that tests call `st` can be elsewhere: the value of
+//! `PLAKAR_TEST_STORE` is put before its name, as in
+//! `PLAKAR_TEST_STORE=sftp://localhost/tmp/plakar-test-`. A server serves a single store; therefore
+//! with `PLAKAR_TEST_STORE=http://` alone, each store has its own server. To test a different
+//! binary, set `PLAKAR_TEST_BINARY` to its path, or to that of a script that runs it, for example
+//! in an emulator.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -22,10 +22,10 @@ use tempfile::TempDir;
 
 use crate::common::prerequisite::program;
 
-/// What every store in these tests is locked with, unless a test says otherwise.
+/// The default passphrase of stores in these tests.
 pub(crate) const PASSPHRASE: &str = "an owl in the attic";
 
-/// The binary that is tested, as a path from the root.
+/// The absolute path of the tested binary.
 pub(crate) fn binary() -> &'static str {
     static BINARY: LazyLock<String> = LazyLock::new(|| {
         std::env::var("PLAKAR_TEST_BINARY").unwrap_or(env!("CARGO_BIN_EXE_plakar").to_owned())
@@ -33,16 +33,16 @@ pub(crate) fn binary() -> &'static str {
     &BINARY
 }
 
-/// A directory to work in, and the environment that the binary gets.
+/// A working directory, and the environment of the binary.
 pub(crate) struct Sandbox {
     root: PathBuf,
     environment: Vec<(String, String)>,
-    /// Removed with the sandbox, if it is not under the target directory.
+    /// Deletes the sandbox on drop, if it is not under the target directory.
     _temporary: Option<TempDir>,
 }
 
 impl Sandbox {
-    /// An empty directory called `name`, which no other test may use.
+    /// An empty directory with the name `name`, which no other test may use.
     pub(crate) fn new(name: &str) -> Sandbox {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         if root.exists() {
@@ -51,7 +51,7 @@ impl Sandbox {
         Sandbox::at(root, None)
     }
 
-    /// A sandbox in `directory`, for users that cannot reach the target directory.
+    /// A sandbox in `directory`, for users without access to the target directory.
     pub(crate) fn within(directory: TempDir) -> Sandbox {
         Sandbox::at(directory.path().to_owned(), Some(directory))
     }
@@ -74,24 +74,24 @@ impl Sandbox {
         }
     }
 
-    /// The same sandbox with `name` set to `value` for the binary.
+    /// Sets the environment variable `name` to `value` for the binary.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Sandbox {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Removes it, for tests that pass and would leave hundreds of megabytes behind.
+    /// Removes the sandbox, for successful tests that would leave hundreds of megabytes behind.
     pub(crate) fn discard(self) {
         fs::remove_dir_all(&self.root).expect("a sandbox can be removed");
     }
 
-    /// Where `path` is.
+    /// The absolute path of `path`.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path)
     }
 
-    /// The binary with `words`, ready to be changed and given to [`Run::of`].
+    /// The command with `words`, to be modified and passed to [`Run::of`].
     pub(crate) fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> Command {
         let mut command = Command::new(binary());
         command.args(words).current_dir(&self.root);
@@ -99,12 +99,12 @@ impl Sandbox {
         command
     }
 
-    /// Runs the binary with `words`, nothing on standard input, and no terminal.
+    /// Runs the binary with `words`, without a terminal and with empty standard input.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, words: &[S]) -> Run {
         Run::of(&mut self.command(words))
     }
 
-    /// Runs `line` in a shell, which has no PATH.
+    /// Runs `line` in a shell without PATH.
     pub(crate) fn run_shell(&self, line: &str) -> Run {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", line]).current_dir(&self.root);
@@ -112,13 +112,13 @@ impl Sandbox {
         Run::of(&mut command)
     }
 
-    /// Runs the binary with `words` on a terminal of its own, where both streams
-    /// are one and lines end in CR LF.
+    /// Runs the binary with `words` on its own terminal, where both output streams are the same and
+    /// lines end in CR LF.
     pub(crate) fn run_on_terminal(&self, words: &[&str]) -> Run {
         Run::of(&mut self.terminal(words))
     }
 
-    /// The binary with `words` on a terminal, typed at through standard input.
+    /// The command with `words` on a terminal. Standard input provides the keystrokes.
     fn terminal(&self, words: &[&str]) -> Command {
         let quoted = words
             .iter()
@@ -136,7 +136,7 @@ impl Sandbox {
         command
     }
 
-    /// Leaves `command` the environment of the sandbox and nothing else.
+    /// Replaces the environment of `command` by that of the sandbox.
     fn equip(&self, command: &mut Command) {
         command.env_clear().stdin(Stdio::null());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -145,7 +145,7 @@ impl Sandbox {
 
 /// For the commands that work on a store.
 impl Sandbox {
-    /// A sandbox with an empty store in it that tests reach by [`store`].
+    /// A sandbox with an empty store, whose location is [`store`].
     pub(crate) fn with_store(name: &str) -> Sandbox {
         let sandbox = Sandbox::new(name);
         sandbox
@@ -156,7 +156,7 @@ impl Sandbox {
         sandbox
     }
 
-    /// Writes a file, making its parents.
+    /// Writes a file, and creates its parent directories.
     pub(crate) fn write(&self, path: &str, bytes: &[u8]) {
         let path = self.path(path);
         let parent = path.parent().expect("a file in a sandbox has a parent");
@@ -164,14 +164,14 @@ impl Sandbox {
         fs::write(&path, bytes).unwrap_or_else(|cause| panic!("write {}: {cause}", path.display()));
     }
 
-    /// The same sandbox with `name` unset for the binary.
+    /// Unsets the environment variable `name` for the binary.
     pub(crate) fn without(mut self, name: &str) -> Sandbox {
         self.environment.retain(|(known, _)| known != name);
         self
     }
 
-    /// Runs the binary with `words` on a terminal and types each answer, and Enter, as
-    /// soon as its prompt is shown: what is typed before is thrown away.
+    /// Runs the binary with `words` on a terminal. Types each answer, and Enter, when its prompt
+    /// appears, because earlier input is discarded.
     pub(crate) fn converse(&self, words: &[&str], dialogue: &[(&str, &str)]) -> Run {
         let mut command = self.terminal(words);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -183,7 +183,7 @@ impl Sandbox {
         for (prompt, answer) in dialogue {
             let begun = shown.len();
             let mut byte = [0];
-            // Ends with the command, at the latest; what is missing shows in the checks.
+            // The loop ends when the command ends. Missing output fails the later assertions.
             while !lossy(&shown[begun..]).contains(prompt)
                 && screen.read(&mut byte).is_ok_and(|count| count == 1)
             {
@@ -191,7 +191,7 @@ impl Sandbox {
             }
             let _ = keyboard.write_all(format!("{answer}\r").as_bytes());
         }
-        // An error here means what an early end does.
+        // An error here means the same as an early end.
         let _ = screen.read_to_end(&mut shown);
         let status = child.wait().expect("script ends");
         Run::after(
@@ -204,7 +204,7 @@ impl Sandbox {
         )
     }
 
-    /// Makes everything below `path` this many days older.
+    /// Subtracts `days` from the times of everything below `path`.
     pub(crate) fn make_older(&self, path: &str, days: u32) {
         let mut waiting = vec![self.path(path)];
         while let Some(path) = waiting.pop() {
@@ -224,22 +224,22 @@ impl Sandbox {
         }
     }
 
-    /// Makes a symbolic link called `path` to `target`.
+    /// Creates a symbolic link at `path` to `target`.
     pub(crate) fn link(&self, target: &str, path: &str) {
         std::os::unix::fs::symlink(target, self.path(path)).expect("a link can be made");
     }
 
-    /// Makes a directory and its parents.
+    /// Creates a directory and its parents.
     pub(crate) fn mkdir(&self, path: &str) {
         fs::create_dir_all(self.path(path)).expect("a directory can be made");
     }
 
-    /// The bytes of a file.
+    /// Reads a file.
     pub(crate) fn read(&self, path: &str) -> Vec<u8> {
         fs::read(self.path(path)).unwrap_or_else(|cause| panic!("read {path}: {cause}"))
     }
 
-    /// Backs `path` up into `store` and tells the id of the snapshot.
+    /// Backs up `path` to `store` and returns the id of the snapshot.
     pub(crate) fn backup(&self, store: &str, path: &str) -> String {
         let run = self.run(&["at", store, "backup", "-json", path]).ended(0);
         let summary = run
@@ -267,7 +267,7 @@ impl Sandbox {
     }
 }
 
-/// Where the store of the sandbox `name` is.
+/// The location of the store of the sandbox `name`.
 pub(crate) fn store(name: &str) -> String {
     match std::env::var("PLAKAR_TEST_STORE").as_deref() {
         Ok("http://") => served(name),
@@ -276,11 +276,11 @@ pub(crate) fn store(name: &str) -> String {
     }
 }
 
-/// By the name of a sandbox, where its server is, and the shell that ends it.
+/// For each sandbox name, the URL of its server and the shell that stops it.
 type Servers = BTreeMap<String, (String, Child)>;
 
-/// Where the server for the sandbox `name` is. It is started when first asked for, and ends
-/// with the tests: a shell waits for the end of a pipe that only this process holds.
+/// The URL of the server for the sandbox `name`. It is started on first use and ends with the
+/// tests: a shell waits for the end of a pipe that only this process holds open.
 pub(crate) fn served(name: &str) -> String {
     static SERVERS: Mutex<Servers> = Mutex::new(BTreeMap::new());
     let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -316,7 +316,7 @@ pub(crate) fn served(name: &str) -> String {
     url
 }
 
-/// Bytes that do not compress, and that no two chunks share.
+/// Incompressible bytes. No two chunks of them are equal.
 pub(crate) fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 1u64;
     let next = |_| {
@@ -329,7 +329,7 @@ pub(crate) fn noise(bytes: usize) -> Vec<u8> {
     (0..bytes).map(next).collect()
 }
 
-/// Adds every file under `dir` to `files`.
+/// Adds all files under `dir` to `files`.
 fn collect_files(dir: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).expect("a directory can be listed") {
         let path = entry.expect("a directory can be listed").path();
@@ -340,7 +340,7 @@ fn collect_files(dir: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// What a run of the binary came to. Every check returns the run, for the next one.
+/// The result of running the binary. Every assertion returns the run, for chaining.
 pub(crate) struct Run {
     command: String,
     status: ExitStatus,
@@ -349,7 +349,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Runs `command` to its end.
+    /// Runs `command` until it ends.
     pub(crate) fn of(command: &mut Command) -> Run {
         let described = describe(command);
         let output = command.output();
@@ -357,7 +357,7 @@ impl Run {
         Run::after(described, output)
     }
 
-    /// What `output` says of a command that has ended.
+    /// The result of a command that has ended with `output`.
     pub(crate) fn after(command: String, output: Output) -> Run {
         Run {
             command,
@@ -367,60 +367,60 @@ impl Run {
         }
     }
 
-    /// It ended with exit code `code`.
+    /// Asserts that the exit code is `code`.
     #[track_caller]
     pub(crate) fn ended(self, code: i32) -> Run {
         let holds = self.status.code() == Some(code);
         self.check(holds, &format!("ends with {code}"))
     }
 
-    /// Whether it ended with exit code `code`, where either is fine.
+    /// Whether the exit code is `code`, for tests that accept several codes.
     pub(crate) fn has_ended(&self, code: i32) -> bool {
         self.status.code() == Some(code)
     }
 
-    /// It says `text` on standard error.
+    /// Asserts that standard error contains `text`.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Run {
         let holds = lossy(&self.stderr).contains(text);
         self.check(holds, &format!("says {text:?}"))
     }
 
-    /// It prints `text` on standard output.
+    /// Asserts that standard output contains `text`.
     #[track_caller]
     pub(crate) fn prints(self, text: &str) -> Run {
         let holds = lossy(&self.stdout).contains(text);
         self.check(holds, &format!("prints {text:?}"))
     }
 
-    /// It prints `text` on standard output and nothing else.
+    /// Asserts that standard output is exactly `text`.
     #[track_caller]
     pub(crate) fn prints_just(self, text: &str) -> Run {
         let holds = self.stdout == text.as_bytes();
         self.check(holds, &format!("prints just {text:?}"))
     }
 
-    /// It says nothing on standard error.
+    /// Asserts that standard error is empty.
     #[track_caller]
     pub(crate) fn says_nothing(self) -> Run {
         let holds = self.stderr.is_empty();
         self.check(holds, "says nothing")
     }
 
-    /// It prints nothing on standard output.
+    /// Asserts that standard output is empty.
     #[track_caller]
     pub(crate) fn prints_nothing(self) -> Run {
         let holds = self.stdout.is_empty();
         self.check(holds, "prints nothing")
     }
 
-    /// It neither prints nor says anything.
+    /// Asserts that both output streams are empty.
     #[track_caller]
     pub(crate) fn silent(self) -> Run {
         self.prints_nothing().says_nothing()
     }
 
-    /// The lines of standard output, each of which must be an object of JSON.
+    /// The lines of standard output, each of which must be a JSON object.
     #[track_caller]
     pub(crate) fn objects(&self) -> Vec<serde_json::Value> {
         let parse = |line| {
@@ -439,12 +439,12 @@ impl Run {
         found.unwrap_or_else(|| self.fail(&format!("prints an object of type {kind}")))
     }
 
-    /// What it prints on standard output.
+    /// The text on standard output.
     pub(crate) fn stdout(&self) -> String {
         lossy(&self.stdout)
     }
 
-    /// What it says on standard error.
+    /// The text on standard error.
     pub(crate) fn stderr(&self) -> String {
         lossy(&self.stderr)
     }
@@ -457,7 +457,7 @@ impl Run {
         }
     }
 
-    /// Fails the test with everything there is to know.
+    /// Fails the test with all information about the run.
     #[track_caller]
     pub(crate) fn fail(&self, expected: &str) -> ! {
         panic!(
@@ -471,7 +471,7 @@ impl Run {
     }
 }
 
-/// A command as a person would type it, nearly.
+/// The approximate command line of a command.
 pub(crate) fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<String> = words

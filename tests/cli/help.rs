@@ -1,8 +1,8 @@
-//! `version` and `help`, in all the ways people ask for them.
+//! Tests `version` and `help` in all forms.
 
 use crate::harness::{Sandbox, binary};
 
-/// Checks that this is the one line that tells the version.
+/// Asserts that `line` is the version line.
 #[track_caller]
 fn check_version(line: &str) {
     let start = format!("plakar {} (", env!("CARGO_PKG_VERSION"));
@@ -118,8 +118,8 @@ fn a_command_may_be_timed() {
     check_version(&run.says("plakar: time: ").stdout());
 }
 
-/// The lines of the page, but for those that mount a disk and install the program, on a machine
-/// that has nothing but the store.
+/// Runs the commands of the page, except those that mount a disk and install the program, on a
+/// machine that has only the store.
 #[test]
 fn the_lines_for_a_disaster_restore_the_files() {
     let sandbox = Sandbox::new("help_disaster");

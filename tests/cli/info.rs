@@ -1,4 +1,4 @@
-//! The facts of stores and snapshots.
+//! Tests showing the properties of stores and snapshots.
 
 use crate::harness::{Sandbox, noise, store};
 
@@ -56,7 +56,7 @@ fn a_snapshot_tells_all_that_was_recorded() {
         .silent();
 }
 
-/// The lengths of all files under `path`, added up.
+/// The total size of all files under `path`.
 fn total(path: &std::path::Path) -> u64 {
     let entries = std::fs::read_dir(path).expect("a directory can be listed");
     let lengths = entries.map(|entry| {
@@ -98,7 +98,7 @@ fn sizes_and_their_ratio_are_those_on_the_disk() {
         (&3.into(), &6.into())
     );
     assert!(facts["oldest"].as_str() <= facts["newest"].as_str() && facts["oldest"].is_string());
-    // What du tells of the store is that and the directories.
+    // du reports this and the size of the directories.
     let du = std::process::Command::new("du")
         .args(["--apparent-size", "-b", "-s", "st/packs"])
         .current_dir(sandbox.path("."))
@@ -180,7 +180,7 @@ fn an_entry_tells_all_that_was_recorded() {
 fn what_could_not_be_backed_up_is_listed() {
     let sandbox = Sandbox::with_store("info_errors");
     let at = store("info_errors");
-    // Not even root can read the first page of memory: there is none.
+    // Not even root can read the first page of memory, because it is not mapped.
     let run = sandbox.run(&["at", &at, "backup", "-quiet", "/proc/self/mem"]);
     run.ended(3);
     let facts = sandbox
@@ -189,7 +189,7 @@ fn what_could_not_be_backed_up_is_listed() {
     assert_eq!(facts.object("snapshot")["errors"], 1);
     let listed = sandbox.run(&["at", &at, "info", "-errors"]).ended(0);
     let said = |printed: &str, before: &str| {
-        // The words are the C library's.
+        // The text comes from the C library.
         let words = ["input/output error", "I/O error"].map(|why| format!("{before}{why}\n"));
         words.iter().any(|words| printed.contains(words))
     };

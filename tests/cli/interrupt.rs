@@ -1,4 +1,4 @@
-//! Ending in good order when asked to: by SIGINT, by SIGTERM, by both.
+//! Tests interruption by SIGINT, by SIGTERM and by both.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,22 +13,22 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::harness::{Run, Sandbox, noise, store};
 use crate::process::{Running, weight};
 
-/// By when an interrupted command must have ended. It takes a fraction of a second; the
-/// rest is for machines that do other things as well.
+/// The deadline for an interrupted command. It takes a fraction of a second; the rest is a margin
+/// for machines under load.
 const SOON: Duration = Duration::from_secs(5);
-/// What every command here has to chew on: long enough to be met in the middle.
+/// The amount of work of every command here, large enough to be interrupted midway.
 const FILES: usize = 48;
 const FILE_BYTES: usize = 4 << 20;
 const SOURCE_BYTES: u64 = (FILES * FILE_BYTES) as u64;
 
-/// Files of noise, no two alike, that all tests with long work share.
+/// Distinct files of random data, shared by all tests with long work.
 pub(crate) fn source() -> String {
     static SOURCE: OnceLock<PathBuf> = OnceLock::new();
     let make = || {
         let sandbox = Sandbox::new("interrupt_source");
         let mut bytes = noise(FILE_BYTES);
         for file in 0..FILES {
-            // Each block is turned to another number, so that no chunk comes twice.
+            // Each block gets a different number, so that no two chunks are equal.
             for (at, byte) in bytes.iter_mut().step_by(4096).enumerate() {
                 *byte = (file * 7 + at) as u8;
             }
@@ -49,7 +49,7 @@ fn with_snapshot(name: &str) -> Sandbox {
     sandbox
 }
 
-/// Sends `signal` once `begun`, and sees how the command ends.
+/// Sends `signal` once `begun` returns true, and checks how the command ends.
 #[track_caller]
 fn interrupted(mut running: Running, signal: Signal, begun: impl Fn(&Running) -> bool) -> Run {
     let met = running.until(begun);
@@ -70,7 +70,7 @@ fn interrupted(mut running: Running, signal: Signal, begun: impl Fn(&Running) ->
     run
 }
 
-/// What a stopped backup must have left: nothing to see, and nothing half-written.
+/// Asserts that a stopped backup left no snapshot and no partially written object.
 fn nothing_is_left_behind(sandbox: &Sandbox) {
     let listed = sandbox.run(&["at", "st", "ls"]).ended(0).stdout();
     assert_eq!(listed.lines().count(), 1, "{listed}");
@@ -139,7 +139,7 @@ fn restore_and_check_end_when_asked_to() {
     sandbox.discard();
 }
 
-/// What is in the target is as it is in the source, and there is less of it.
+/// Asserts that each file in the target equals the source, and that some are missing.
 fn only_whole_files(sandbox: &Sandbox, target: &str, source: &str) {
     let entries: Vec<_> = fs::read_dir(sandbox.path(target))
         .expect("it can be listed")
@@ -160,7 +160,8 @@ fn a_second_signal_ends_it_at_once() {
     let sandbox = with_snapshot("interrupt_twice");
     let tmp = sandbox.path("st/tmp");
     let mut running = sandbox.start(&["at", "st", "backup", &source]);
-    // Stopped, it sees both when it goes on: no race decides which way it ends.
+    // The process is stopped first, so that it sees both signals when it continues. This avoids a
+    // race.
     running.until(|_| weight(&tmp) > 0);
     running.signal(Signal::STOP);
     running.signal(Signal::INT);

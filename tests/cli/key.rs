@@ -1,4 +1,4 @@
-//! Several passphrases for one store.
+//! Tests several passphrases for one store.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::harness::{PASSPHRASE, Sandbox, store};
 const OTHER: &str = "a heron on the roof";
 const THIRD: &str = "moths about the lamp";
 
-/// The ids of the slots, as they are listed.
+/// The ids of the slots in the order of the list.
 fn ids(sandbox: &Sandbox, at: &str) -> Vec<String> {
     let objects = sandbox
         .run(&["at", at, "-json", "key", "list"])

@@ -1,5 +1,5 @@
-//! `kill -9`, at many moments: what was there before is still there, and the same
-//! command given again does what it was to do.
+//! Tests `kill -9` at many moments: existing data is not lost, and the same command succeeds when
+//! it is run again.
 
 use std::fs;
 use std::path::Path;
@@ -7,9 +7,9 @@ use std::path::Path;
 use crate::harness::{PASSPHRASE, Sandbox, noise};
 use crate::process::weight;
 
-/// Kills spread over one run of a command.
+/// The number of kills, distributed over one run of a command.
 const KILLS: u64 = 16;
-/// Bytes of the source: one pack and a half, so that kills hit both.
+/// The number of bytes of the source: one and a half packs, so that kills affect both.
 const SOURCE_BYTES: usize = 24 << 20;
 
 /// A sandbox with a store and a snapshot of `old` in it.
@@ -21,7 +21,7 @@ fn with_snapshot(name: &str) -> Sandbox {
     sandbox
 }
 
-/// The snapshots of the store.
+/// The ids of the snapshots in the store.
 fn ids(sandbox: &Sandbox) -> Vec<String> {
     let objects = sandbox
         .run(&["at", "st", "ls", "-json"])
@@ -32,7 +32,7 @@ fn ids(sandbox: &Sandbox) -> Vec<String> {
     objects.iter().filter_map(id).collect()
 }
 
-/// The first snapshot restores as if nothing had happened, and all that is there is intact.
+/// Asserts that the first snapshot can be restored, and that all data is intact.
 fn nothing_is_lost(sandbox: &Sandbox, old: &str) {
     sandbox
         .run(&["at", "st", "check"])
@@ -48,7 +48,7 @@ fn nothing_is_lost(sandbox: &Sandbox, old: &str) {
     assert_eq!(sandbox.read("old-out/sub/b"), noise(100_000));
 }
 
-/// Noise that no other round of the test has.
+/// Random data that differs in each round of the test.
 fn source_of(round: u64) -> Vec<u8> {
     let mut bytes = noise(SOURCE_BYTES);
     for (at, byte) in bytes.iter_mut().step_by(4096).enumerate() {
@@ -127,7 +127,8 @@ fn a_killed_restore_leaves_old_files_or_new_ones() {
     sandbox.discard();
 }
 
-/// How many files in `target` are as long as `new`, and so have been replaced.
+/// The number of files in `target` that have the length of `new`, which means that they were
+/// replaced.
 fn count(target: &Path, new: &[u8]) -> usize {
     let entries = fs::read_dir(target).into_iter().flatten().flatten();
     let is_new = |entry: &fs::DirEntry| {
@@ -189,7 +190,7 @@ fn a_killed_change_of_passphrase_leaves_one_that_opens_the_store() {
         let words = ["at", "st", "-keyfile", &current, "key", "passwd"];
         let words = [&words[..], &["-new-keyfile", &next]].concat();
         let mut running = sandbox.start(&words);
-        // Moments that can be seen: begun, writing the new slot, both slots there.
+        // Observable moments: started, writing the new slot, both slots exist.
         running.until(|running| match round % 4 {
             0 => running.read_bytes() > 0,
             1 => weight(&sandbox.path("st/tmp")) > 0,

@@ -1,4 +1,4 @@
-//! Finding files by name.
+//! Tests finding files by name.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;

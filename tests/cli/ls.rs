@@ -1,4 +1,4 @@
-//! Listing snapshots and what is in them.
+//! Tests listing snapshots and their contents.
 
 use std::process::Command;
 
@@ -85,7 +85,7 @@ fn entries_are_objects_that_keep_every_byte() {
     );
 }
 
-/// The machine of a test cannot change its name: in a user namespace of its own it can.
+/// A test cannot change the host name, except in its own user namespace.
 #[test]
 fn hosts_are_shown_if_there_are_several_and_everything_in_a_long_listing() {
     let sandbox = Sandbox::with_store("ls_hosts");
@@ -128,7 +128,7 @@ fn hosts_are_shown_if_there_are_several_and_everything_in_a_long_listing() {
         .env("PLAKAR_PASSPHRASE", PASSPHRASE)
         .env("HOME", sandbox.path("home"))
         .output();
-    // Some kernels grant no namespaces to users.
+    // Some kernels do not allow user namespaces for ordinary users.
     if !renamed.is_ok_and(|run| run.status.success()) {
         return;
     }

@@ -1,5 +1,5 @@
-//! What a user notices: every test here drives the binary, in a directory of its
-//! own, with an environment that has nothing in it but what the harness puts there.
+//! Tests of the behavior that users notice: every test runs the binary in its own directory, with
+//! an environment that contains only the variables set by the harness.
 
 mod adopted;
 mod archive;

@@ -1,4 +1,4 @@
-//! Freeing what no snapshot needs, as a user does it.
+//! Tests freeing unreferenced data from the command line.
 
 use std::fs;
 
@@ -7,10 +7,10 @@ use crate::mounted::Mounted;
 use crate::process::weight;
 
 const MIB: u64 = 1 << 20;
-/// How often a run is killed.
+/// The number of times that a run is killed.
 const KILLS: u64 = 12;
 
-/// A store with a snapshot of something small, and one of something large that was removed.
+/// A store with a snapshot of a small file. A snapshot of a large file was removed.
 fn with_garbage(name: &str) -> (Sandbox, String) {
     let sandbox = Sandbox::with_store(name);
     sandbox.write("d/large", &noise(20 << 20));
@@ -22,7 +22,7 @@ fn with_garbage(name: &str) -> (Sandbox, String) {
     (sandbox, kept)
 }
 
-/// The snapshot restores, and nothing is damaged.
+/// Asserts that the snapshot can be restored, and that nothing is damaged.
 fn nothing_is_lost(sandbox: &Sandbox, kept: &str) {
     sandbox
         .run(&["at", "st", "check"])
@@ -80,7 +80,7 @@ fn a_run_that_repacks_leaves_an_index_without_gaps() {
     let printed = run.prints(" repacked").stdout();
     assert!(!printed.contains("index objects replaced"), "{printed}");
     sandbox.run(&["at", "st", "check"]).ended(0).says_nothing();
-    // As an earlier version left it: with packs that no index object covers.
+    // An earlier version could leave packs without an index object.
     for object in fs::read_dir(sandbox.path("st/index")).expect("it can be listed") {
         fs::remove_file(object.expect("it can be read").path()).expect("it is ours");
     }
@@ -99,7 +99,7 @@ fn a_run_that_repacks_leaves_an_index_without_gaps() {
     assert!(sandbox.read("out/small") == noise(12 << 20)[..1 << 20]);
 }
 
-/// Makes everything in the store eight days older.
+/// Subtracts eight days from the times of everything in the store.
 fn age(sandbox: &Sandbox) {
     sandbox.make_older("st", 8);
 }
@@ -130,7 +130,8 @@ fn a_killed_maintenance_costs_nothing() {
         let objects = |area: &str| fs::read_dir(st.join(area)).map_or(0, Iterator::count);
         let (before, indexes) = (weight(&st.join("packs")), objects("index"));
         let mut running = sandbox.start(&["at", "st", "maintenance", "-grace", "0s"]);
-        // Moments that can be seen: begun, condemned, copied, deleting, index objects replaced, done.
+        // Observable moments: started, condemned, copied, deleting, index objects replaced,
+        // finished.
         running.until(|running| match round % 5 {
             0 => running.read_bytes() > 0,
             1 => objects("condemned") > 0,

@@ -1,4 +1,4 @@
-//! Everything that a file is beside its contents, there and back as root.
+//! Tests backup and restore of all metadata as root.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -14,7 +14,7 @@ use crate::harness::{Sandbox, noise, store};
 use crate::prepared::{node, set_mode, set_mtime};
 use crate::seen::{Tree, differences, tree};
 
-/// Runs a tool of the system, which must succeed.
+/// Runs a system tool, which must succeed.
 #[track_caller]
 fn tool(words: &[&str], path: &Path) {
     let output = program(words[0]).args(&words[1..]).arg(path).output();
@@ -22,7 +22,7 @@ fn tool(words: &[&str], path: &Path) {
     assert!(output.status.success(), "{words:?}: {output:?}");
 }
 
-/// A sandbox whose earlier self may have files in it that nobody may remove.
+/// A sandbox whose previous run may have left immutable files.
 fn unlocked(name: &str) -> Sandbox {
     let earlier = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     unlock(&earlier);
@@ -34,7 +34,7 @@ fn unlock(path: &Path) {
     let _ = command.args(["-R", "-f", "-i"]).arg(path).output();
 }
 
-/// Takes the lock off what is below, so that a sandbox can be removed.
+/// Makes all files removable on drop.
 struct Unlock<'a>(&'a Sandbox);
 
 impl Drop for Unlock<'_> {
@@ -43,7 +43,7 @@ impl Drop for Unlock<'_> {
     }
 }
 
-/// Backs `d` up, restores it and compares.
+/// Backs up `d`, restores it and compares the result.
 fn there_and_back(sandbox: &Sandbox, name: &str) -> Tree {
     let at = store(name);
     let before = tree(&sandbox.path("d"));
@@ -139,7 +139,7 @@ fn names_may_be_anything_and_paths_longer_than_the_kernel_takes() {
     assert!(longest > Some(6000), "{longest:?}");
 }
 
-/// Directories of long names in each other, and a file in the last.
+/// Creates nested directories with long names, and a file in the innermost one.
 fn deep(path: &Path, levels: usize) {
     let name = "n".repeat(200);
     let how = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::RDONLY;
@@ -279,7 +279,8 @@ fn attributes_acls_capabilities_and_flags_come_back() {
     let before = there_and_back(&sandbox, "metadata_attributes");
     assert_eq!(before[&b"/many"[..]].xattrs.len(), 40);
     assert_ne!(before[&b"/locked"[..]].flags, 0);
-    // Over itself: locks are lifted for what has to be replaced, and put back.
+    // Restore over existing files: immutable flags are cleared for files that have to be replaced,
+    // and set again.
     let immutable = sandbox.path("out/immutable");
     unlock(&immutable);
     sandbox.write("out/immutable", b"changed");
@@ -289,7 +290,7 @@ fn attributes_acls_capabilities_and_flags_come_back() {
         .run(&["at", &at, "restore", "-to", "out"])
         .ended(0)
         .says_nothing();
-    // A target that was there keeps its own time and mode.
+    // An existing target directory keeps its own time and mode.
     let (mut before, mut after) = (before, tree(&sandbox.path("out")));
     for tree in [&mut before, &mut after] {
         tree.remove(&b""[..]);

@@ -1,4 +1,4 @@
-//! A small file system in memory, for as long as a test runs.
+//! A small file system in memory for the duration of a test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use std::process::Command;
 use crate::common::prerequisite::has_mounted;
 use crate::harness::Sandbox;
 
-/// A mounted tmpfs; dropped, it is gone, whatever became of the test.
+/// A mounted tmpfs. Unmounted on drop, even if the test failed.
 pub(crate) struct Mounted {
     path: PathBuf,
 }
 
 impl Mounted {
-    /// Mounts `size_bytes` of memory at `path` of `sandbox`. Returns nothing if this is not
+    /// Mounts a tmpfs of `size_bytes` at `path` in `sandbox`. Returns `None` if this is not
     /// possible: the test is skipped.
     #[track_caller]
     pub(crate) fn tmpfs(sandbox: &Sandbox, path: &str, size_bytes: u64) -> Option<Mounted> {
@@ -22,7 +22,7 @@ impl Mounted {
         has_mounted(&path, &format!("size={size_bytes}")).then(|| Mounted { path })
     }
 
-    /// Fills what is left, all but some bytes.
+    /// Fills the remaining space, except for some bytes.
     pub(crate) fn fill(&self) {
         let zeros = fs::File::open("/dev/zero").expect("there is /dev/zero");
         let mut filler = fs::File::create(self.filler()).expect("a file can be made");
@@ -30,7 +30,7 @@ impl Mounted {
         assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     }
 
-    /// Frees what [`Mounted::fill`] took.
+    /// Frees the space that [`Mounted::fill`] used.
     pub(crate) fn empty(&self) {
         fs::remove_file(self.filler()).expect("it was filled");
     }
@@ -46,7 +46,7 @@ impl Drop for Mounted {
     }
 }
 
-/// Unmounts `path`, also if somebody still is in there.
+/// Unmounts `path`, even if it is in use.
 pub(crate) fn unmount(path: &Path) {
     let _ = Command::new("umount").arg("-l").arg(path).output();
 }

@@ -1,4 +1,4 @@
-//! `@name[:path]`, and what comes with a name: options and a passphrase.
+//! Tests `@name[:path]`, and the options and passphrase of a name.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -47,7 +47,7 @@ fn the_documents_examples_hold() {
             "{section} {word}"
         );
     }
-    // What each is told of when it is used.
+    // The path that each command receives.
     let used = [
         (["at", "@foobar:etc", "ls"].as_slice(), "/tmp/etc"),
         (&["at", "@foobar:/etc", "ls"], "/etc"),
@@ -55,7 +55,7 @@ fn the_documents_examples_hold() {
         (&["backup", "@foobar:/etc/uucp"], "/etc/uucp"),
         (&["destination", "ping", "foobar:x"], "/~/x"),
     ];
-    // Nobody listens at that port.
+    // No program listens on this port.
     for section in ["store", "source", "destination"] {
         sandbox.run(&[section, "set", "foobar", "port=1"]).ended(0);
     }
@@ -110,7 +110,7 @@ fn stores_sources_and_destinations_go_by_their_names() {
         ])
         .ended(0);
     assert_eq!(sandbox.read("else2/a"), b"hello");
-    // No command lists.
+    // Without a command, snapshots are listed.
     let bare = sandbox.run(&["at", "@disk:st"]).ended(0);
     assert_eq!(bare.stdout().lines().count(), 1);
     let sandbox = sandbox.with("PLAKAR_REPOSITORY", "@disk:st");
@@ -168,7 +168,7 @@ fn create_with_nothing_else_makes_a_store_at_home() {
     sandbox.run(&["ls"]).ended(0).silent();
 }
 
-/// A store that is called `nas`, and no passphrase in the environment.
+/// A store with the name `nas`, and no passphrase in the environment.
 fn with_nas(name: &str) -> Sandbox {
     let sandbox = Sandbox::with_store(name).without("PLAKAR_PASSPHRASE");
     sandbox.write("key", PASSPHRASE.as_bytes());

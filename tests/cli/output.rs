@@ -1,4 +1,4 @@
-//! What goes where: terminals, pipes, programs, and nobody at all.
+//! Tests output to terminals, pipes, programs, and closed streams.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::Stdio;
 use crate::harness::{Sandbox, noise, store};
 use crate::interrupt::source;
 
-/// A sandbox with files whose names would take over a terminal.
+/// A sandbox with files whose names contain terminal control sequences.
 fn with_hostile_names(name: &str) -> Sandbox {
     let sandbox = Sandbox::with_store(name);
     sandbox.mkdir("d");
@@ -20,7 +20,7 @@ fn with_hostile_names(name: &str) -> Sandbox {
     sandbox
 }
 
-/// Colours, a title, a cleared screen, bytes of C1, a line that is not ours.
+/// Colors, a window title, clearing the screen, C1 bytes, and a forged line of output.
 const HOSTILE: [&[u8]; 5] = [
     b"\x1b[31mred",
     b"\x1b]0;title\x07",
@@ -29,7 +29,7 @@ const HOSTILE: [&[u8]; 5] = [
     b"one\rplakar: all is well\n",
 ];
 
-/// None of the bytes that a name could bring and this program never sends.
+/// Asserts that the text contains no control bytes that only a file name could introduce.
 #[track_caller]
 fn harmless(text: &str) {
     for hostile in [

@@ -1,11 +1,11 @@
-//! Restoring over what is there already.
+//! Tests restoring over existing files.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use crate::harness::{Sandbox, noise, store};
 
-/// A sandbox whose store has `d` in it, and what the command says restores it to `out`.
+/// A sandbox whose store contains a snapshot of `d`, to be restored to `out`.
 fn with_snapshot(name: &str) -> Sandbox {
     let sandbox = Sandbox::with_store(name);
     sandbox.write("d/same", b"the same");
@@ -138,7 +138,7 @@ fn names_of_one_file_are_names_of_one_file_again() {
         assert_eq!(inode("out/one"), inode("out/three"));
         assert_ne!(inode("out/one"), inode("out/four"), "it was nobody's");
     }
-    // A part of them.
+    // Restore only a part.
     sandbox
         .run(&["at", &at, "restore", "-to", "part", "latest:sub"])
         .ended(0);

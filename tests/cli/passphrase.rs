@@ -1,5 +1,5 @@
-//! Where passphrases come from, what planted, damaged and expensive key slots change, and who
-//! else can see a passphrase.
+//! Tests the sources of passphrases, the effects of planted, damaged and expensive key slots, and
+//! which other processes can see a passphrase.
 
 use std::fs;
 use std::path::Path;
@@ -11,12 +11,12 @@ use rustix::process::Signal;
 use crate::harness::{PASSPHRASE, Sandbox, binary};
 
 const OTHER: &str = "a heron on the roof";
-/// Offsets in a key slot, see kloset(5).
+/// Offsets in a key slot: see kloset(5).
 const MEMORY_KIB: usize = 8;
 const PASSES: usize = 12;
 const SALT: usize = 20;
 
-/// The one slot of the store `st`.
+/// The only slot of the store `st`.
 fn slot(sandbox: &Sandbox) -> (String, Vec<u8>) {
     let mut entries = fs::read_dir(sandbox.path("st/keys")).expect("it can be listed");
     let entry = entries.next().expect("there is a slot");
@@ -26,14 +26,14 @@ fn slot(sandbox: &Sandbox) -> (String, Vec<u8>) {
     (name, bytes)
 }
 
-/// Puts `slot` into `st` under the name that its bytes have.
+/// Adds `slot` to `st` under the name that matches its bytes.
 fn plant(sandbox: &Sandbox, slot: &[u8]) -> String {
     let name = Id::of(slot).to_string();
     sandbox.write(&format!("st/keys/{name}"), slot);
     name
 }
 
-/// `slot` with another salt and cost: no passphrase opens it.
+/// A copy of `slot` with a different salt and cost. No passphrase opens it.
 fn planted(mut slot: Vec<u8>, salt: u8, memory_kib: u32, passes: u32) -> Vec<u8> {
     slot[SALT] ^= salt;
     slot[MEMORY_KIB..][..4].copy_from_slice(&memory_kib.to_le_bytes());
@@ -101,7 +101,7 @@ fn a_signal_ends_a_key_derivation() {
     fs::remove_file(sandbox.path(&format!("st/keys/{own}"))).expect("it is there");
     for signal in [Signal::INT, Signal::TERM] {
         let mut running = sandbox.start(&["at", "st", "-kdf-limit", "256,3600", "ls"]);
-        // More than anything but the derivation needs.
+        // Only the key derivation uses that much memory.
         assert!(running.until(|running| running.resident_kib() > 128 << 10));
         running.signal(signal);
         running.end().ended(130).says("interrupted");
@@ -116,7 +116,8 @@ fn damage_is_not_reported_as_a_wrong_passphrase() {
     sandbox.run(&["at", "st", "key", "add"]).ended(0);
     let opened = || sandbox.run(&["at", "st", "ls"]);
     let named = format!("open store st: key slot {}: ", &name[..8]);
-    // Any bit, even of the salt, which changes what the passphrase is compared with.
+    // Any bit can be damaged, even in the salt, which changes the value that the passphrase is
+    // compared with.
     let mut bad = bytes.clone();
     bad[SALT] ^= 1;
     sandbox.write(&path, &bad);
@@ -125,7 +126,7 @@ fn damage_is_not_reported_as_a_wrong_passphrase() {
         .says(&named)
         .says("its bytes do not hash to its name")
         .says("wrong passphrase for the other slots, 1");
-    // Under the name of its bytes, a change behind the commitment.
+    // Damage after the commitment, with the name changed to match the bytes.
     fs::remove_file(sandbox.path(&path)).expect("it is there");
     let mut bad = bytes.clone();
     let last = bad.len() - 1;
@@ -169,7 +170,7 @@ fn a_wrong_passphrase_names_its_origin_and_the_environment_overrides_the_configu
     configured("stale");
     let at = |sandbox: &Sandbox, words: &[&str]| sandbox.run(&[&["at", "@nas"], words].concat());
     at(&sandbox, &["ls"]).ended(0).silent();
-    // The old passphrase can be passed although the configuration has another one.
+    // The old passphrase can be given although the configuration contains a different one.
     let changed = sandbox.with("PLAKAR_NEW_PASSPHRASE", OTHER);
     at(&changed, &["key", "passwd"]).ended(0);
     let sandbox = changed.without("PLAKAR_NEW_PASSPHRASE");

@@ -1,4 +1,4 @@
-//! Connectors, which are built in, and the service that there is not.
+//! Tests built-in connectors, and the commands for a service that does not exist.
 
 use plakar::config::connectors::CONNECTORS;
 
@@ -22,7 +22,7 @@ fn connectors_are_listed_with_what_they_can_open() {
             .expect("it is listed")
     };
     assert_eq!(named("fs")["roles"].as_array().map(Vec::len), Some(3));
-    // Whatever is listed as built in can be added, and nothing else.
+    // Exactly the connectors listed as built in can be added.
     for package in &packages {
         let name = package["name"].as_str().expect("it has a name");
         let has_roles = package["roles"]

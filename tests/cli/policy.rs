@@ -1,4 +1,4 @@
-//! Policies: the flags of a query, kept by name.
+//! Tests policies: named flags of a query.
 
 use crate::harness::Sandbox;
 

@@ -1,4 +1,4 @@
-//! What tests do to files before these are backed up.
+//! Prepares files before they are backed up.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
 
-/// Sets the time of `path` itself, link or not.
+/// Sets the time of `path` without following links.
 pub(crate) fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
     let time = Timespec {
         tv_sec: seconds,
@@ -20,7 +20,7 @@ pub(crate) fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
     at.expect("a time can be set");
 }
 
-/// Makes a FIFO or, as root, a device.
+/// Creates a FIFO or, as root, a device.
 pub(crate) fn node(path: &Path, kind: FileType, device: u64) {
     let made = rustix::fs::mknodat(CWD, path, kind, Mode::from_raw_mode(0o640), device);
     made.expect("a node can be made");

@@ -1,5 +1,5 @@
-//! A [`Running`] binary: watched from outside, signalled and killed at a moment that
-//! can be seen, such as when a store or a target has grown.
+//! A [`Running`] binary that is observed from outside. It can be sent signals or killed at an
+//! observable moment, for example when a store or a target has grown.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Run, Sandbox, describe};
 
-/// Longer than anything here takes, on the slowest machine.
+/// Longer than any operation takes, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How often it is looked whether something happened.
+/// The interval between two checks of a condition.
 const GLANCE: Duration = Duration::from_micros(500);
 
-/// A process, ended at the latest when this is dropped. Its output goes to files, so
-/// that it never waits for a reader.
+/// A process, killed on drop at the latest. Its output goes to files, so that it never waits for a
+/// reader.
 pub(crate) struct Running {
     command: String,
     child: Child,
@@ -47,7 +47,8 @@ impl Sandbox {
 }
 
 impl Running {
-    /// Waits until `happened`, or until the process has ended. Tells whether it still runs.
+    /// Waits until `happened` returns true or the process has ended. Returns whether it is still
+    /// running.
     pub(crate) fn until(&mut self, happened: impl Fn(&Running) -> bool) -> bool {
         let began = Instant::now();
         while !happened(self) {
@@ -64,14 +65,15 @@ impl Running {
         self.child.try_wait().expect("it is our child").is_none()
     }
 
-    /// Sends `signal`. One that has ended takes it as well as any.
+    /// Sends `signal`. A process that has already ended is ignored.
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
-        // A child that was not waited for keeps its number, so this hits nobody else.
+        // A child that was not waited for keeps its process id, so no other process receives the
+        // signal.
         let _ = kill_process(pid, signal);
     }
 
-    /// Waits for the end.
+    /// Waits for the end of the process.
     pub(crate) fn end(mut self) -> Run {
         self.until(|_| false);
         let status = self.child.wait().expect("it is our child");
@@ -84,15 +86,15 @@ impl Running {
         Run::after(self.command.clone(), output)
     }
 
-    /// Ends it as a power cut would, but for what the kernel remembers.
+    /// Kills the process as a power failure would, except that the kernel keeps its caches.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it is our child");
         self.child.wait().expect("it is our child");
     }
 
-    /// How many bytes it has read so far, from wherever. An ordinary user cannot see that of a
-    /// process that forbids core dumps; then it is estimated from the processor time, at 1 MiB
-    /// for each hundredth of a second.
+    /// The number of bytes read so far, from any file. For a process that forbids core dumps, an
+    /// ordinary user cannot read this counter. In that case it is estimated from the processor
+    /// time, at 1 MiB per hundredth of a second.
     pub(crate) fn read_bytes(&self) -> u64 {
         let Ok(told) = fs::read_to_string(format!("/proc/{}/io", self.child.id())) else {
             return self.ticks() << 20;
@@ -101,7 +103,7 @@ impl Running {
         number.and_then(|number| number.parse().ok()).unwrap_or(0)
     }
 
-    /// The memory that it occupies, in KiB.
+    /// The resident memory, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.unwrap_or_default();
@@ -122,16 +124,16 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail if it has ended, which is what is wanted.
+        // Both calls fail if the process has ended, which is intended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Bytes in all files below `path`, half-written ones included.
+/// The total size of all files below `path`, including partially written ones.
 pub(crate) fn weight(path: &Path) -> u64 {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    // What goes away meanwhile weighs nothing.
+    // Files that are deleted in the meantime count as empty.
     let weigh = |entry: fs::DirEntry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => weight(&entry.path()),
         Ok(metadata) => metadata.len(),

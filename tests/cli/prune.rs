@@ -1,4 +1,4 @@
-//! What prune would keep, and why.
+//! Tests which snapshots prune keeps, and the reasons it shows.
 
 use crate::harness::{Sandbox, store};
 use crate::query::{backup, came_then};
@@ -97,7 +97,7 @@ fn groups_are_judged_by_themselves_and_a_lost_one_is_told() {
         ])
         .ended(0);
     run.says("plakar: warning: job y: nothing would be kept");
-    // What filters leave out is neither kept nor removed.
+    // Snapshots that do not match the filters are neither kept nor removed.
     let run = sandbox
         .run(&["at", &at, "prune", "-job", "y", "-per-year", "1"])
         .ended(0);
@@ -255,8 +255,8 @@ fn what_is_not_kept_goes_when_told_to() {
     assert_eq!(left, "");
 }
 
-/// The attack of restic's issue 22057: somebody who can only add makes snapshots of nothing that
-/// say to be the newest of every period, and waits for the owner to remove the others.
+/// The attack of restic's issue 22057: an attacker who can only add data creates empty snapshots
+/// that claim to be the newest of every period, and waits for the owner to remove the others.
 #[test]
 fn forged_times_remove_no_honest_snapshot() {
     let sandbox = Sandbox::with_store("prune_forged");
@@ -293,7 +293,7 @@ fn forged_times_remove_no_honest_snapshot() {
         honest.iter().chain(&forged).all(|id| left.contains(id)),
         "{left}"
     );
-    // Those of which the owner disposes go by their names.
+    // The owner can remove the forged snapshots by id.
     let words = [
         &["at", &at, "rm", "-apply"][..],
         &forged.iter().map(String::as_str).collect::<Vec<_>>(),

@@ -1,4 +1,4 @@
-//! Queries, in the commands that take one.
+//! Tests queries in the commands that accept one.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::harness::{Sandbox, store};
 
-/// Backs `d` up as if it were `time` and tells the id of the snapshot.
+/// Backs up `d` with the given `time` and returns the id of the snapshot.
 pub(crate) fn backup(sandbox: &Sandbox, at: &str, time: &str, flags: &[&str]) -> String {
     let words = ["at", at, "backup", "-json", "-force-timestamp", time];
     let words = [&words[..], flags, &["d"]].concat();
@@ -16,8 +16,8 @@ pub(crate) fn backup(sandbox: &Sandbox, at: &str, time: &str, flags: &[&str]) ->
     snapshot.expect("a backup names its snapshot")
 }
 
-/// Makes the store in a directory say that its newest snapshot came at `time`, so that it is no
-/// suspicious one.
+/// Sets the arrival time of the newest snapshot in a local store to `time`, so that the snapshot is
+/// not suspicious.
 pub(crate) fn came_then(sandbox: &Sandbox, at: &str, time: &str) {
     let Ok(entries) = fs::read_dir(sandbox.path(at).join("snapshots")) else {
         return;
@@ -145,7 +145,7 @@ fn a_snapshot_that_is_named_must_pass_the_query() {
     ls(&["-years", "1", &new])
         .ended(66)
         .says("is of no period that is asked for");
-    // The newest that passes, which is not the newest there is.
+    // The newest snapshot that matches, which is not the newest of all.
     let inside = ls(&["-tag", "a", "latest"]).ended(0).stdout();
     assert_eq!(inside.lines().count(), 1, "{inside}");
     ls(&["-tag", "c", "latest"])
@@ -255,7 +255,7 @@ fn a_wrong_query_is_refused_before_anything_is_opened() {
 fn a_snapshot_that_cannot_be_read_hides_no_other() {
     let sandbox = Sandbox::with_store("query_damaged");
     sandbox.write("d/a", b"one");
-    // The largest object of the area is the one that is damaged.
+    // The largest object of the area will be damaged.
     let long = "x".repeat(2000);
     backup(&sandbox, "st", "2024-01-01", &["-name", &long, "-tag", "a"]);
     let good = backup(&sandbox, "st", "2024-02-29", &["-tag", "a"]);

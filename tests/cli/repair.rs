@@ -1,14 +1,15 @@
-//! Damaged stores, and what makes them good again.
+//! Tests damaged stores and their repair.
 
 use std::fs;
 
 use crate::harness::{Sandbox, noise};
 use crate::process::weight;
 
-/// Kills spread over one run.
+/// The number of kills, distributed over one run.
 const KILLS: u64 = 6;
 
-/// A sandbox whose store `st` holds two snapshots of `d`: of `a`, and then of `late` too.
+/// A sandbox whose store `st` contains two snapshots of `d`: the first with `a`, the second also
+/// with `late`.
 fn with_two_snapshots(name: &str) -> (Sandbox, String, String) {
     let sandbox = Sandbox::new(name);
     sandbox.run(&["at", "st", "create"]).ended(0);
@@ -53,7 +54,7 @@ fn a_backup_heals_what_a_check_found_damaged() {
             .says_nothing();
         assert!(sandbox.read(&format!("{target}/late")) == noise(300_000));
     }
-    // Nothing more to heal: it is stored once.
+    // Nothing else has to be healed: the data is stored once.
     let again = sandbox.run(&["at", "st", "backup", "-json", "d"]).ended(0);
     assert_eq!(again.object("summary")["new_bytes"], 0);
 }

@@ -1,14 +1,14 @@
-//! A store that was replaced by another one is noticed before a passphrase is asked for.
+//! Tests that a replaced store is detected before a passphrase is requested.
 
 use std::fs;
 
 use crate::harness::Sandbox;
 
-/// What a refusal starts with.
+/// The beginning of the error message.
 const REPLACED: &str = ": the store was replaced: expected store ";
 const BY_PLAINTEXT: &str = "with no encryption; ";
 
-/// A sandbox with an encrypted store at `st` that was used, and one file to back up.
+/// A sandbox with an encrypted store at `st` that was used before, and one file to back up.
 fn with_store(name: &str) -> Sandbox {
     let sandbox = Sandbox::new(name);
     sandbox.run(&["at", "st", "create"]).ended(0);
@@ -17,7 +17,7 @@ fn with_store(name: &str) -> Sandbox {
     sandbox
 }
 
-/// Creates a store at `path` as another machine would, and puts it in the place of `st`.
+/// Creates a store as a different machine would, and replaces `st` by it.
 fn replace_by(sandbox: &Sandbox, flags: &[&str]) {
     let create = ["-datadir", "thief", "at", "other", "create"];
     sandbox.run(&[&create, flags].concat()).ended(0);
@@ -40,7 +40,7 @@ fn packs(sandbox: &Sandbox) -> usize {
 fn a_plaintext_store_in_its_place_gets_nothing() {
     let sandbox = with_store("replaced_plaintext").without("PLAKAR_PASSPHRASE");
     replace_by(&sandbox, &["-plaintext"]);
-    // On a terminal, where the passphrase would otherwise be asked for.
+    // On a terminal, where plakar would otherwise ask for the passphrase.
     let run = sandbox
         .run_on_terminal(&["at", "st", "backup", "d"])
         .ended(77);

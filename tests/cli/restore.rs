@@ -1,4 +1,4 @@
-//! Getting files back.
+//! Tests restoring files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -102,7 +102,7 @@ fn a_file_that_lost_bytes_is_told_and_the_others_are_restored() {
     assert!(!sandbox.path("out/large").exists(), "no wrong bytes");
 }
 
-/// More directories than descriptors: what waits to be read or written must not keep them open.
+/// More directories than file descriptors: pending directories must not be kept open.
 #[test]
 fn many_small_directories_need_few_descriptors() {
     const DIRECTORIES: usize = 1000;

@@ -1,4 +1,4 @@
-//! Removing snapshots.
+//! Tests removing snapshots.
 
 use crate::common::prerequisite::skip;
 use crate::harness::{Sandbox, store};
@@ -71,14 +71,14 @@ fn a_damaged_snapshot_object_stops_maintenance_until_it_is_removed_by_its_name()
     let kept = sandbox.backup(&at, "d");
     let mut doomed = names(&sandbox);
     doomed.retain(|name| !healthy.contains(name));
-    // The one that was there first, so that the newest is kept.
+    // Damage the older object, so that the newest one is kept.
     let (damaged, healthy) = (&healthy[0], &doomed[0]);
     damage(&sandbox, damaged);
     let maintenance = ["at", &at, "maintenance", "-grace", "0s"];
     let run = sandbox.run(&maintenance).ended(65);
     run.says("nothing is deleted unless all is known that is needed")
         .says(&format!("rm -apply {damaged} gives it up"));
-    // Part of the name, or that of an object that can be read, names nothing.
+    // Neither a part of the id nor the id of a readable object selects anything.
     for word in [&damaged[..63], healthy] {
         sandbox.run(&["at", &at, "rm", "-apply", word]).ended(66);
     }

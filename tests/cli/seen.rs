@@ -1,5 +1,5 @@
-//! What is in a directory, told by system calls of the test's own: no code of the
-//! binary has a say in whether two trees are the same.
+//! Reads a directory tree with separate system calls, so that the comparison of two trees does not
+//! depend on code of the binary.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{IFlags, OFlags, SeekFrom, ioctl_getflags, seek};
 
-/// Flags that a person sets; the others say how a file system keeps the file.
+/// Flags that a user can set. The others describe how the file system stores the file.
 const FLAGS: IFlags = IFlags::NODUMP
     .union(IFlags::NOATIME)
     .union(IFlags::IMMUTABLE)
     .union(IFlags::APPEND);
 
-/// Everything about one entry that a backup has to keep.
+/// All properties of one entry that a backup must preserve.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) mode: u32,
@@ -32,21 +32,21 @@ pub(crate) struct Seen {
     pub(crate) target: Vec<u8>,
     pub(crate) contents: Vec<u8>,
     pub(crate) data: Vec<Range<u64>>,
-    /// The first path of the same inode.
+    /// The first path with the same inode.
     pub(crate) first_name: Vec<u8>,
 }
 
-/// Entries by their paths, the root's being empty.
+/// Entries by path. The path of the root is empty.
 pub(crate) type Tree = BTreeMap<Vec<u8>, Seen>;
 
-/// Looks at everything below `root`, and at itself.
+/// Reads `root` and everything below it.
 pub(crate) fn tree(root: &Path) -> Tree {
     let mut walk = Walk::default();
     walk.visit(root, Vec::new());
     walk.tree
 }
 
-/// The paths in which the trees differ, each with what differs.
+/// The paths that differ between the trees, with the differences.
 pub(crate) fn differences(one: &Tree, other: &Tree) -> Vec<String> {
     let paths: std::collections::BTreeSet<_> = one.keys().chain(other.keys()).collect();
     let differ = |path: &&&Vec<u8>| one.get(**path) != other.get(**path);
@@ -62,7 +62,7 @@ pub(crate) fn differences(one: &Tree, other: &Tree) -> Vec<String> {
     paths.iter().filter(differ).map(|path| told(path)).collect()
 }
 
-/// The same with no more contents than can be read.
+/// A copy with the contents shortened to a readable length.
 fn short(seen: &Seen) -> Seen {
     let contents = seen.contents.iter().copied().take(32).collect();
     Seen {
@@ -78,8 +78,8 @@ struct Walk {
 }
 
 impl Walk {
-    /// Looks at `path`, which is called `name` from the root. Below, directories are
-    /// reached through their open parents, since paths may be longer than the kernel takes.
+    /// Reads `path`, whose path from the root is `name`. Directories below are opened relative to
+    /// their parents, because paths can exceed the limit of the kernel.
     fn visit(&mut self, path: &Path, name: Vec<u8>) {
         let metadata = fs::symlink_metadata(path)
             .unwrap_or_else(|cause| panic!("{}: {cause}", path.display()));
@@ -139,7 +139,7 @@ fn flags(file: BorrowedFd<'_>) -> u32 {
     ioctl_getflags(file).map_or(0, |flags| (flags & FLAGS).bits())
 }
 
-/// Extended attributes of what is at `path`, links not followed.
+/// The extended attributes of `path`, without following links.
 fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut names = vec![0; 65536];
     let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap_or(0);
@@ -153,7 +153,7 @@ fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     names.filter(|name| !name.is_empty()).map(value).collect()
 }
 
-/// What of a file is no hole.
+/// The ranges of a file that are not holes.
 fn data(file: BorrowedFd<'_>, size_bytes: u64) -> Vec<Range<u64>> {
     let mut found = Vec::new();
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! Backups of what comes through a pipe: standard input, or what a command prints.
+//! Tests backups of streams: standard input, or the output of a command.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -9,13 +9,13 @@ use rustix::process::Signal;
 
 use crate::harness::{Run, Sandbox, binary, noise, store};
 
-/// How many snapshots there are.
+/// The number of snapshots.
 fn snapshots(sandbox: &Sandbox, at: &str) -> usize {
     let listed = sandbox.run(&["at", at, "ls"]).ended(0).stdout();
     listed.lines().count()
 }
 
-/// Runs the binary with what is in `path` on its standard input.
+/// Runs the binary with the file `path` as its standard input.
 fn fed(sandbox: &Sandbox, path: &str, words: &[&str]) -> Run {
     let input = File::open(sandbox.path(path)).expect("it was written");
     Run::of(sandbox.command(words).stdin(input))
@@ -150,10 +150,11 @@ fn a_dump_that_fails_is_no_snapshot() {
     assert_eq!(snapshots(&sandbox, &at), 0);
 }
 
-/// A command that tells its number in the file `pid`, prints, and then does nothing for long.
+/// A command that writes its process id to the file `pid`, prints some output, and then sleeps for
+/// a long time.
 const SLEEPER: &str = "echo some; echo $$ >pid.new; /bin/mv pid.new pid; exec /bin/sleep 1000";
 
-/// Whether the process that wrote the file `pid` is there.
+/// Whether the process that wrote the file `pid` exists.
 fn is_there(sandbox: &Sandbox) -> bool {
     let number = String::from_utf8(sandbox.read("pid")).expect("it is a number");
     Path::new("/proc").join(number.trim()).exists()
@@ -205,7 +206,7 @@ fn a_backup_that_fails_ends_the_command() {
     ];
     let run = sandbox.run(&words);
     assert!(!run.has_ended(0), "{}", run.stderr());
-    // It may have been ended before it came that far.
+    // It may have been killed before it wrote the file.
     assert!(!sandbox.path("pid").exists() || !is_there(&sandbox));
 }
 
@@ -228,7 +229,7 @@ fn a_failure_is_told_while_somebody_else_holds_the_pipe() {
     let line = "/bin/sleep 60 & echo half; exit 4";
     let words = ["at", &at, "backup", "cmd:db", "--", "/bin/sh", "-c", line];
     let began = Instant::now();
-    // What sleeps has our standard error too, so that must not be waited for.
+    // The sleeping process inherits standard error, so the test must not wait for its end.
     let mut command = sandbox.command(&words);
     let status = command.stderr(Stdio::null()).stdout(Stdio::null()).status();
     assert_eq!(status.expect("it can be run").code(), Some(1));
@@ -274,7 +275,7 @@ fn a_stream_is_alone_and_has_a_name() {
     refused(&["d", "cmd:a", "--", "x"]).says("name no other place");
     refused(&["cmd:a"]).says("needs a command: cmd:NAME -- COMMAND");
     refused(&["cmd:a", "--"]).says("needs a command");
-    // Its flags would be taken for ours.
+    // Its flags would be parsed as flags of plakar.
     refused(&["cmd:a", "pg_dump"]).says("needs a command");
     refused(&["-ignore", "*.o", "stdin:a"]).says("-ignore is for files");
     refused(&["-o", "one_file_system", "stdin:a"]).says("-o is for files");

@@ -1,4 +1,4 @@
-//! Copying snapshots between stores.
+//! Tests copying snapshots between stores.
 
 use std::fs;
 
@@ -6,10 +6,10 @@ use crate::harness::{PASSPHRASE, Run, Sandbox, noise};
 use crate::process::weight;
 
 const OTHER: &str = "a heron on the roof";
-/// Kills spread over one run.
+/// The number of kills, distributed over one run.
 const KILLS: u64 = 8;
 
-/// A sandbox with a store `st` that holds a snapshot of `d`, and its id.
+/// A sandbox with a store `st` that contains a snapshot of `d`, and the id of the snapshot.
 fn with_snapshot(name: &str) -> (Sandbox, String) {
     let sandbox = Sandbox::new(name);
     sandbox.run(&["at", "st", "create"]).ended(0);
@@ -21,7 +21,7 @@ fn with_snapshot(name: &str) -> (Sandbox, String) {
     (sandbox, id)
 }
 
-/// `store` has the snapshot, whole.
+/// Asserts that `store` contains the complete snapshot.
 fn has(sandbox: &Sandbox, store: &str, id: &str) {
     sandbox
         .run(&["at", store, "cat", &format!("{id}:a")])
@@ -80,7 +80,8 @@ fn a_sibling_has_another_passphrase_if_that_is_wanted() {
     sandbox
         .run(&["at", "copy", "create", "-from", "st"])
         .ended(0);
-    // The one of the first does not open the second, and nobody can be asked.
+    // The passphrase of the first store does not open the second one, and there is no terminal for
+    // a prompt.
     sandbox
         .run(&["at", "st", "sync", "to", "copy"])
         .ended(77)

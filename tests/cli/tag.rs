@@ -1,8 +1,8 @@
-//! Tags of snapshots that are there already.
+//! Tests tags of existing snapshots.
 
 use crate::harness::{Run, Sandbox, store};
 
-/// The members of the snapshots that `ls` lists, the newest first.
+/// The values of `member` for the snapshots that `ls` lists, newest first.
 fn listed(sandbox: &Sandbox, at: &str, member: &str) -> Vec<String> {
     let run = sandbox.run(&["at", at, "ls", "-json"]).ended(0);
     let objects = run.objects();

@@ -1,4 +1,4 @@
-//! What is different on a terminal.
+//! Tests differences in behavior on a terminal.
 
 use crate::harness::Sandbox;
 

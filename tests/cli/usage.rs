@@ -1,4 +1,4 @@
-//! Command lines that cannot be understood, and streams that cannot be written.
+//! Tests invalid command lines, and streams that cannot be written.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -49,7 +49,7 @@ fn command_names_of_other_programs_lead_to_those_of_plakar() {
         sandbox.run(&[word]).ended(64).prints_nothing().says(hint);
         sandbox.run(&["help", word]).ended(64).says(hint);
     }
-    // No subcommand is called so either, and none is meant.
+    // No subcommand has a similar name either, so there is no suggestion.
     sandbox
         .run(&["key", "init"])
         .ended(64)

@@ -1,4 +1,4 @@
-//! What somebody who is not root can and cannot do.
+//! Tests what a user other than root can and cannot do.
 
 use std::fs::{self};
 use std::os::unix::fs::{MetadataExt, lchown};
@@ -10,7 +10,8 @@ use crate::common::user::{self, USER};
 use crate::harness::{Run, Sandbox, binary};
 use crate::prepared::set_mode;
 
-/// Files whose owner an ordinary user cannot restore: far more than warnings anybody reads.
+/// The number of files whose owner an ordinary user cannot restore: too many to print a warning for
+/// each.
 const STRANGERS: usize = 300;
 
 /// A sandbox that belongs to the ordinary user, and a copy of the binary in it.
@@ -42,7 +43,7 @@ fn run_as_nobody(account: &Account, words: &[&str]) -> Run {
     Run::of(&mut command)
 }
 
-/// An account with a store and a directory `d`. Only root can make one.
+/// An account with a store and a directory `d`. `None` if this user is not root.
 #[track_caller]
 fn account() -> Option<Account> {
     if !has_root() {
@@ -101,7 +102,7 @@ fn what_cannot_be_read_is_told_and_the_rest_is_backed_up() {
         !sandbox.path("out/secret").exists(),
         "no empty file in its place"
     );
-    // Once it can be read, it is.
+    // Once the files are readable, they are backed up.
     set_mode(&sandbox.path("d/secret"), 0o644);
     set_mode(&sandbox.path("d/closed"), 0o755);
     run_as_nobody(&sandbox, &["at", "st", "backup", "d"]).ended(0);
@@ -135,13 +136,13 @@ fn what_only_root_may_restore_is_one_warning() {
         .prints("301 files");
     let stranger = fs::metadata(sandbox.path("out/7")).expect("it is there");
     assert_eq!(stranger.uid(), USER);
-    // Nobody is lent the rights of a user who never owned the file.
+    // The setuid bit is not restored for a file with a different owner.
     assert_eq!(stranger.mode() & 0o7777, 0o755);
     let words = ["at", "st", "restore", "-skip-permissions", "-to", "plain"];
     run_as_nobody(&sandbox, &words).ended(0).says_nothing();
 }
 
-/// A backup by root into the store of nobody, who can still read it afterwards.
+/// A backup by root to the store of an ordinary user, who must still be able to read it afterwards.
 fn run_as_root_for_nobody(sandbox: &Account) {
     sandbox.run(&["at", "st", "backup", "d"]).ended(0);
     let mut command = Command::new("chown");

@@ -1,4 +1,4 @@
-//! Where a backup goes, and where it does not.
+//! Tests which files a backup visits and which it skips.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::harness::{Sandbox, store};
 use crate::mounted::Mounted;
 
-/// The paths in the latest snapshot of everything but directories, from its root.
+/// The paths of all non-directories in the latest snapshot, from its root.
 fn listed(sandbox: &Sandbox, at: &str) -> BTreeSet<String> {
     let words = ["at", at, "ls", "-json", "-recursive", "latest:/"];
     let entries = sandbox.run(&words).ended(0).objects();
@@ -19,7 +19,7 @@ fn listed(sandbox: &Sandbox, at: &str) -> BTreeSet<String> {
     files.map(path).collect()
 }
 
-/// The same without what leads to `d`.
+/// The same paths, relative to `dir`.
 fn below(sandbox: &Sandbox, at: &str, dir: &str) -> BTreeSet<String> {
     let prefix = format!("{}/", sandbox.path(dir).display());
     let paths = listed(sandbox, at);
@@ -51,7 +51,7 @@ fn other_file_systems_are_left_out_on_request() {
         let entries = sandbox.run(&["at", &at, "ls", "latest:"]).ended(0);
         entries.prints(" mounted\n");
     }
-    // A place that is itself mounted is backed up: it was asked for.
+    // A place that is itself a mount point is backed up, because it was named explicitly.
     let words = [
         "at",
         &at,
@@ -143,7 +143,7 @@ fn several_places_have_their_common_parent_as_root() {
     assert_eq!(sandbox.read("out/two/a"), b"a");
     assert_eq!(sandbox.read("out/three/b"), b"b");
     assert_eq!(sandbox.read("out/file"), b"file");
-    // One inside of the other, and one twice, are backed up once.
+    // Nested and repeated places are backed up once.
     let words = [
         "at",
         &at,
@@ -310,7 +310,7 @@ fn files_that_come_and_go_do_not_spoil_a_backup() {
         });
         for _ in 0..6 {
             let run = sandbox.run(&["at", &at, "backup", "-cache", "no", "d"]);
-            // A link or a directory where a file was a moment ago is an item that failed.
+            // If a link or a directory has replaced a file, the item fails.
             let run = if run.has_ended(3) { run } else { run.ended(0) };
             let secret = run.stdout() + &run.stderr();
             assert!(!secret.contains("panicked"), "{secret}");
@@ -331,9 +331,9 @@ fn files_that_come_and_go_do_not_spoil_a_backup() {
     }
 }
 
-/// Makes files, lets them grow, and has links and directories take their names.
+/// Creates files, extends them, and replaces them by links and directories.
 fn churn(dir: &Path) {
-    // All of this may fail, depending on what came before.
+    // Any of these calls may fail, depending on the previous state.
     for number in 0..40 {
         let path = dir.join(number.to_string());
         let _ = fs::remove_file(&path);

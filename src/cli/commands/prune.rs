@@ -68,7 +68,7 @@ fn apply(
     groups: &[Group<Verdict<'_>>],
     done: Done,
 ) -> Result<Done> {
-    // The user may need the report to interrupt the command. If the reader closed the pipe, nothing
+    // Print the complete report before anything is removed. If the reader closed the pipe, nothing
     // is removed.
     globals.out.flush()?;
     confirm_clock(kloset, query.now_ns).during(|| "prune")?;

@@ -1,4 +1,4 @@
-//! Archives of what is damaged, to where they do not fit, for readers who leave.
+//! Tests archives of damaged data, on full disks, and with readers that close the pipe.
 
 use super::*;
 
@@ -146,7 +146,7 @@ fn nothing_is_replaced_and_mistakes_are_told() {
     );
 }
 
-/// Whatever in the sandbox is an archive, or was to be one.
+/// All archives in the sandbox, complete or not.
 fn left_over(sandbox: &Sandbox) -> Vec<String> {
     let entries = fs::read_dir(sandbox.path(".")).expect("it can be listed");
     let names = entries.map(|entry| entry.expect("it can be listed").file_name());
@@ -163,7 +163,7 @@ fn an_interrupt_leaves_nothing() {
     let sandbox = Sandbox::with_store("archive_interrupt");
     let at = store("archive_interrupt");
     sandbox.mkdir("d");
-    // Quickly backed up, and gigabytes to compress.
+    // Fast to back up, but gigabytes to compress.
     let file = File::create(sandbox.path("d/holes")).expect("a file can be made");
     file.set_len(100 << 30).expect("a length can be set");
     sandbox.backup(&at, "d");
@@ -203,7 +203,7 @@ fn a_full_disk_leaves_nothing() {
     }
 }
 
-/// Bytes in what is half-written.
+/// The number of bytes in partially written files.
 fn weight_of_parts(sandbox: &Sandbox) -> u64 {
     let parts = left_over(sandbox)
         .into_iter()

@@ -1,4 +1,4 @@
-//! Archives, read by the programs that people read them with.
+//! Tests archives with the programs that users read them with.
 
 mod adverse;
 
@@ -18,14 +18,14 @@ use crate::mounted::Mounted;
 use crate::prepared::{node, set_mode, set_mtime};
 use crate::seen::{Tree, differences, tree};
 
-/// A POSIX ACL as the kernel keeps it: rw-, user 7 rwx, group r--, mask rwx, others nothing.
+/// A POSIX ACL in the format of the kernel: rw-, user 7 rwx, group r--, mask rwx, others nothing.
 const ACL: [u8; 44] = *b"\x02\0\0\0\
     \x01\0\x06\0\xff\xff\xff\xff\x02\0\x07\0\x07\0\0\0\x04\0\x04\0\xff\xff\xff\xff\
     \x10\0\x07\0\xff\xff\xff\xff\x20\0\0\0\xff\xff\xff\xff";
-/// The capability to open raw sockets, as the kernel keeps it.
+/// The capability to open raw sockets, in the format of the kernel.
 const CAPABILITY: [u8; 20] = *b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-/// Runs a program, which must succeed, and returns what it prints.
+/// Runs a program, which must succeed, and returns its output.
 #[track_caller]
 fn tool(sandbox: &Sandbox, words: &[&str]) -> Vec<u8> {
     let mut command = program(words[0]);
@@ -40,7 +40,7 @@ fn tool(sandbox: &Sandbox, words: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// Where GNU tar puts what was `d` in `sandbox`.
+/// Extracts the archive with GNU tar. Returns the path that was `d` in `sandbox`.
 fn extracted(sandbox: &Sandbox, archive: &str) -> PathBuf {
     let out = format!("{archive}.out");
     sandbox.mkdir(&out);
@@ -60,7 +60,7 @@ fn extracted(sandbox: &Sandbox, archive: &str) -> PathBuf {
         .join(path.strip_prefix("/").expect("it is absolute"))
 }
 
-/// Everything that a user may have, below `d`.
+/// Creates all types of files that an ordinary user can create, below `d`.
 fn plain_files(sandbox: &Sandbox) {
     sandbox.write("d/a", b"hello\n");
     sandbox.write("d/empty", b"");
@@ -94,7 +94,7 @@ fn plain_files(sandbox: &Sandbox) {
     set_mtime(&path("sub/nothing"), 9_000_000_000, 500_000_000);
 }
 
-/// What only root may make.
+/// Creates the types of files that only root can create.
 fn root_files(sandbox: &Sandbox) {
     let path = |name: &str| sandbox.path("d").join(name);
     node(&path("fifo"), FileType::Fifo, 0);
@@ -123,7 +123,7 @@ fn root_files(sandbox: &Sandbox) {
     set("large", "security.capability", &CAPABILITY);
 }
 
-/// Runs `archive` with `words` at the store of the sandbox `name`.
+/// Runs `archive` with `words` on the store of the sandbox `name`.
 fn archived(sandbox: &Sandbox, name: &str, words: &[&str]) -> Run {
     let at = store(name);
     sandbox.run(&[&["at", &at, "archive"][..], words].concat())
@@ -168,7 +168,7 @@ fn tar_brings_everything_back() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
-/// Prints each member of the archive, what it is and what its contents sum up to.
+/// Prints each member of the archive, with its type and the checksum of its contents.
 const PYTHON: &str = r#"
 import sys, tarfile, zipfile, zlib
 if sys.argv[1].endswith(".zip"):
@@ -278,7 +278,7 @@ fn zip_brings_back_what_zip_can() {
         seen.first_name.clear();
         seen.xattrs.clear();
     }
-    // unzip takes line breaks out of names.
+    // unzip removes line breaks from names.
     for name in [&b""[..], b"/sub/two\nlines", b"/sub/twolines"] {
         before.remove(name);
         after.remove(name);
@@ -313,7 +313,7 @@ fn the_same_snapshot_gives_the_same_bytes() {
     }
 }
 
-/// The names of members, as tar lists them.
+/// The names of members, as listed by tar.
 fn members(sandbox: &Sandbox, archive: &str) -> Vec<String> {
     let listed = tool(sandbox, &["tar", "-tf", archive]);
     let listed = String::from_utf8(listed).expect("names are escaped");
@@ -339,7 +339,7 @@ fn a_part_is_named_from_the_root_or_from_itself() {
     assert_eq!(of("file.tar", &["-rebase", "latest:sub/deep/b"]), ["b"]);
     let everything = of("all.tar", &["-rebase", "latest:/"]);
     assert_eq!(everything[0].matches('/').count(), 1, "{everything:?}");
-    // The first of two names is not in it, so the second is a file.
+    // The archive does not contain the first of the two names, so the second one is a regular file.
     assert!(of("linked.tar", &["-rebase", "latest:sub"]).contains(&"other-a".to_owned()));
     let contents = tool(&sandbox, &["tar", "-xOf", "linked.tar", "other-a"]);
     assert_eq!(contents, b"hello\n");

@@ -1,4 +1,4 @@
-//! Names taken over from files of ours and of others.
+//! Tests importing names from files of plakar and of other programs.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Names added, changed, shown, taken away and imported; and the files that they are in.
+//! Tests adding, changing, showing, removing and importing names, and their files.
 
 mod import;
 mod reach;
@@ -30,7 +30,7 @@ fn piped(sandbox: &Sandbox, words: &[&str], input: &[u8]) -> Run {
         .stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary runs");
     let mut pipe = child.stdin.take().expect("it is a pipe");
-    // Who refuses the words reads nothing.
+    // If the arguments are invalid, the program does not read its input.
     let _ = pipe.write_all(input);
     drop(pipe);
     let output = child.wait_with_output().expect("the binary ends");
@@ -348,7 +348,7 @@ fn a_kill_leaves_the_old_file_or_the_new_one() {
             "step {step}: {} bytes",
             after.len()
         );
-        // Whatever it left behind is in nobody's way.
+        // A leftover of an interrupted run must not prevent the next one.
         sandbox
             .run(&["store", "set", "n7", "location=/seven"])
             .ended(0)

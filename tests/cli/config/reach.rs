@@ -1,4 +1,4 @@
-//! Whether what is configured can be reached.
+//! Tests whether configured places are reported as reachable.
 
 use super::*;
 
@@ -62,7 +62,7 @@ fn check_and_ping_tell_what_is_there() {
         .object("check");
     assert_eq!(found["name"], "d");
     for word in ["store", "source", "destination"] {
-        // Nobody listens at that port.
+        // No program listens on this port.
         let add = [word, "add", "far", "sftp://127.0.0.1:1/tmp"];
         sandbox.run(&add).ended(0);
         for how in ["check", "ping"] {
