@@ -238,7 +238,6 @@ impl SourceDir for StreamDir {
     }
 }
 
-/// An open pipe.
 struct Pipe {
     file: File,
     what: &'static str,

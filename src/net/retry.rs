@@ -85,7 +85,7 @@ impl From<Error> for Failure {
 pub struct Tries {
     /// The pause after the first attempt. Each further pause is twice as long.
     pub first_pause: Duration,
-    /// The longest pause.
+    /// The pause at which the doubling stops.
     pub longest_pause: Duration,
     /// The time after the first failure during which further attempts may start.
     pub patience: Duration,

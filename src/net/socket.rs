@@ -29,7 +29,7 @@ pub enum Limit {
         since: Instant,
         /// The time granted in addition to that for the bytes.
         grace: Duration,
-        /// The minimum rate.
+        /// The minimum rate, averaged since the start.
         bytes_per_second: u64,
     },
 }

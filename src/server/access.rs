@@ -49,12 +49,12 @@ impl Role {
     }
 }
 
-/// An issued token.
+/// An issued token, of which only the hash is known.
 #[derive(Clone, Debug)]
 pub struct Token {
     /// The name of its owner.
     pub name: String,
-    /// Its permissions.
+    /// The permissions of its owner.
     pub role: Role,
     /// The BLAKE3 hash of its text.
     pub hash: [u8; 32],

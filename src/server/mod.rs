@@ -70,7 +70,7 @@ pub enum Deletes {
 /// A request to the server from its environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// Continue.
+    /// Continue to serve.
     GoOn,
     /// Complete the running requests and stop.
     Stop,

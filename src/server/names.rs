@@ -2,7 +2,7 @@
 //! in a browser.
 //!
 //! Any web page can make a browser send requests to any address, including addresses that only the
-//! machine of the user can reach. Two rules reject such requests:
+//! host of the user can reach. Two rules reject such requests:
 //!
 //! - A request with an `Origin` other than its own host is refused with 403. Browsers add that
 //!   field (RFC 6454) to every cross-site request that could change something.

@@ -19,7 +19,7 @@ use crate::util::human;
 /// The maximum length of a target in the log. Targets of plakar have 100 bytes.
 const TARGET_LIMIT_BYTES: usize = 512;
 
-/// One request.
+/// A request and its result, as one line of the log.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The address of the client.

@@ -328,7 +328,6 @@ fn is_refusal(errno: Errno) -> bool {
     )
 }
 
-/// Converts a boolean.
 fn given_if(is_so: bool) -> Given {
     if is_so { Given::Yes } else { Given::No }
 }

@@ -50,7 +50,7 @@ pub(super) const SETTABLE_FLAGS: u32 = 0x0000_0001 // s  zero when deleted
     | 0x0000_0040 // d  no dump
     | 0x0000_0080 // A  no access times
     | 0x0000_0400 // m  never compressed
-    | 0x0000_4000 // j  contents are journalled
+    | 0x0000_4000 // j  contents are journaled
     | 0x0000_8000 // t  no tail merging
     | 0x0001_0000 // D  synchronous directory
     | 0x0002_0000 // T  top of a hierarchy

@@ -40,7 +40,6 @@ const HOW: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// An open directory.
 pub(super) struct Directory {
     fd: OwnedFd,
     /// Its metadata when it was opened, before its mode was extended.

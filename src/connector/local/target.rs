@@ -28,7 +28,6 @@ const PLAIN_DIRECTORY: u32 = 0o777;
 /// `O_DIRECTORY` does this trigger an automount.
 const STEP: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// The open target.
 pub(super) struct Target {
     pub(super) fd: OwnedFd,
     pub(super) made: Made,

@@ -46,7 +46,7 @@ impl<'a> Answer<'a> {
         self.response.status
     }
 
-    /// The header fields.
+    /// The header fields, with names in lower case.
     pub fn headers(&self) -> &Headers {
         &self.response.headers
     }

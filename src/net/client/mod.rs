@@ -58,7 +58,7 @@ const LAST_WORDS_WAIT: Duration = Duration::from_secs(5);
 
 type Wire = Connection<Stream>;
 
-/// A request.
+/// The parts of a request that differ between the requests of one client.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// The method, such as `GET`. The request must be repeatable.
@@ -172,7 +172,6 @@ impl Client {
         Answer::new(lease, reply, request.method, self.pace())
     }
 
-    /// Opens a connection.
     fn connect(&self) -> Result<Wire, Failure> {
         let patience = &self.setup.patience;
         let interrupt = &self.setup.interrupt;

@@ -64,7 +64,7 @@ pub struct Request {
     pub target: String,
     /// The minor version of HTTP/1: 0 or 1.
     pub minor: u8,
-    /// The header fields.
+    /// The header fields, with names in lower case.
     pub headers: Headers,
 }
 
@@ -75,7 +75,7 @@ pub struct Response {
     pub status: u16,
     /// The minor version of HTTP/1: 0 or 1.
     pub minor: u8,
-    /// The header fields.
+    /// The header fields, with names in lower case.
     pub headers: Headers,
 }
 

@@ -111,7 +111,7 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// Disables host key verification: any server is trusted.
     pub insecure_ignore_host_key: bool,
-    /// Asks the user.
+    /// Asks the user. By default no user is asked.
     pub ask: Ask,
 }
 

@@ -99,7 +99,7 @@ impl Stat {
 pub struct Change {
     /// The size in bytes.
     pub size_bytes: Option<u64>,
-    /// The permissions.
+    /// The permission bits, without the file type.
     pub mode: Option<u32>,
     /// The user id and the group id.
     pub owner: Option<(u32, u32)>,

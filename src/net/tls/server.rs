@@ -87,7 +87,7 @@ fn wrong(cause: pem::Error, what: &str) -> Error {
     }
 }
 
-/// An encrypted connection.
+/// An encrypted connection to a client.
 pub struct Stream(StreamOwned<ServerConnection, Socket>);
 
 impl Stream {

@@ -205,7 +205,6 @@ impl Peer {
         })
     }
 
-    /// Publishes CONFIG.
     fn put_config(&self, bytes: &[u8]) -> Result<()> {
         let request = Request {
             content: Some(&bytes),
