@@ -122,7 +122,8 @@ impl Pool {
         Ok(Lease::of(self, self.take(near)?))
     }
 
-    /// Like [`Pool::lease`], for callers that share ownership of the pool.
+    /// Leases a connection, for callers that share ownership of the pool: an idle one, else a new
+    /// one, else (at the limit) the next one that is returned.
     pub fn lease_shared(self: &Arc<Pool>) -> Result<Lease<Arc<Pool>>> {
         Ok(Lease::of(self.clone(), self.take(None)?))
     }
