@@ -559,3 +559,61 @@ fn the_measures_measure() {
         ]
     );
 }
+
+/// Phrases that are not standard technical English. Each has a standard word: reports, the user,
+/// no one, removes, anyway, successfully, skipped, frees, "is not a".
+const BANNED_PHRASES: &[&str] = &[
+    "whoever",
+    "nobody",
+    "somebody",
+    "is no age",
+    "is no name",
+    "is no size",
+    "is no such",
+    "told of",
+    "tell of",
+    "tells of",
+    "takes away",
+    "taken away",
+    "gives back",
+    "given back",
+    "all the same",
+    "to a good end",
+    "passed over",
+    "left alone",
+    "looks through",
+    "looked through",
+];
+
+#[test]
+fn texts_for_users_are_in_standard_english() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = vec![top.join("README.md"), top.join("CHANGELOG.md")];
+    for page in fs::read_dir(top.join("man")).expect("man can be listed") {
+        texts.push(page.expect("man can be listed").path());
+    }
+    collect(&top.join("src"), &mut texts);
+    assert_none(texts.iter().flat_map(|path| banned_phrases(path)).collect());
+}
+
+/// The lines of the file that contain a banned phrase. Of a source, only text in quotation marks counts.
+fn banned_phrases(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).expect("a text can be read");
+    let is_source = path.extension().is_some_and(|extension| extension == "rs");
+    let mut complaints = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let quoted = line.split('"').skip(1).step_by(2).collect::<Vec<_>>();
+        let lower = match is_source {
+            true if line.trim_start().starts_with("//") => continue,
+            true => quoted.join(" ").to_lowercase(),
+            false => line.to_lowercase(),
+        };
+        for phrase in BANNED_PHRASES
+            .iter()
+            .filter(|phrase| lower.contains(**phrase))
+        {
+            complaints.push(format!("{}:{}: {phrase:?}", path.display(), number + 1));
+        }
+    }
+    complaints
+}

@@ -330,7 +330,7 @@ location = \"sftp://h/x\"
             !removed.contains("cellar") && removed.contains("# Abroad."),
             "{removed}"
         );
-        assert_eq!(edited(TEXT, |draft| draft.remove("nobody")), TEXT);
+        assert_eq!(edited(TEXT, |draft| draft.remove("absent")), TEXT);
         let none = edited(TEXT, |draft| draft.set_default(None));
         assert!(
             !none.contains("for now") && none.contains("[nas]   # loud"),

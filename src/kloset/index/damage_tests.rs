@@ -50,7 +50,7 @@ fn never_lies(directory: &Path, tables: &[PackTable], what: &str) -> bool {
     for (chunk, place) in tables.iter().flat_map(places) {
         match index.lookup(&chunk) {
             Ok(Some(found)) => assert_eq!(found.place, place, "{what}: a wrong place"),
-            Ok(None) => assert!(empty, "{what}: {chunk:?} is lost and nobody says so"),
+            Ok(None) => assert!(empty, "{what}: {chunk:?} is lost without an error"),
             Err(cause) => {
                 assert_eq!(cause.kind(), Kind::Corrupt, "{what}: {cause}");
                 assert!(index.damaged());

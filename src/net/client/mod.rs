@@ -352,7 +352,7 @@ impl Client {
 /// The content type of a TLS alert record, its first byte (RFC 8446, section 5.1).
 const TLS_ALERT: u8 = 0x15;
 
-const UNVERIFIED: &str = "tls_no_verify: nobody verified that this is the server it claims to be";
+const UNVERIFIED: &str = "tls_no_verify: the identity of the server is not verified";
 const TOKEN_IN_CLEAR: &str =
     "the token travels in clear over http, for anyone on the way to take: use https";
 const IN_CLEAR: &str =

@@ -41,7 +41,7 @@ impl Plan {
                 return;
             }
             let child = node.children.entry(name.to_vec()).or_default();
-            node = Arc::get_mut(child).expect("nobody else has seen the plan yet");
+            node = Arc::get_mut(child).expect("the plan is not shared yet");
         }
         node.whole = true;
         node.children.clear();

@@ -191,5 +191,5 @@ fn understood(token: Token) -> Result<(Token, (Role, Id))> {
 
 /// The error for a token file that the user named but that does not exist.
 pub(super) fn missing(path: &std::path::Path) -> Error {
-    Error::new(Kind::NotFound, "there is no such file").during(path.display().to_string())
+    Error::new(Kind::NotFound, "the file does not exist").during(path.display().to_string())
 }
