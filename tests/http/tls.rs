@@ -190,7 +190,7 @@ fn who_believes_anyone_is_warned_once() {
     for _ in 0..3 {
         store.prepare().unwrap();
     }
-    let words = "tls_no_verify: nobody verified that this is the server it claims to be";
+    let words = "tls_no_verify: the identity of the server is not verified";
     assert_eq!(*told.lock().unwrap(), [format!("{}: {words}", server.url)]);
 }
 
@@ -254,7 +254,7 @@ fn the_program_says_what_to_do_about_a_certificate() {
     sandbox.run(&words).ended(0);
     let run = sandbox.run(&["store", "ping", "nas"]).ended(0);
     run.says("warning: ")
-        .says("nobody verified that this is the server");
+        .says("the identity of the server is not verified");
     let plain = server.url.replace("https:", "http:");
     let run = sandbox.run(&["at", &plain, "ls"]).says("https://");
     assert_eq!(run.stderr().lines().count(), 1, "{}", run.stderr());

@@ -169,7 +169,7 @@ fn files_that_are_not_there_or_no_good_keep_it_from_starting() {
     let run = |words: &[&str]| sandbox.run(&[&["at", "st", "server"], words].concat());
     run(&["-tokens", "none"])
         .ended(66)
-        .says("none: there is no such file");
+        .says("none: the file does not exist");
     run(&["-tokens", "nonsense"])
         .ended(78)
         .says("nonsense: line 1");

@@ -115,7 +115,7 @@ fn words_that_make_no_sense_are_refused() {
     sandbox
         .run(&list)
         .ended(66)
-        .says("none: there is no such file");
+        .says("none: the file does not exist");
 }
 
 #[test]
