@@ -239,7 +239,7 @@ fn the_script_starts_tells_reloads_and_stops() {
 fn the_script_tells_why_a_server_does_not_start_and_stops_no_stranger() {
     let sandbox = Sandbox::new("services_script_bad");
     let script = Script::new(&sandbox, "no-tokens");
-    script.run("start").ended(1).says("there is no such file");
+    script.run("start").ended(1).says("the file does not exist");
     // A file left behind by a crash, with the number of another process in it by now.
     let mut stranger = Command::new("sleep")
         .arg("600")
