@@ -1,9 +1,9 @@
-//! What the configuration says, for commands: names become places, places passphrases.
+//! Applies the configuration: resolves names to places, and finds passphrases.
 //!
-//! A command calls [`Globals::place`] for the store that the user named and
-//! [`Globals::place_of`] for any other; both give a location and the options that are
-//! configured for it, which belong to that place alone. Each file is read once, when it is
-//! first asked for, and each command for a passphrase is run once.
+//! A command calls [`Globals::place`] for the store that the user named, and [`Globals::place_of`]
+//! for any other place. Both return a location with its configured options, which apply to that
+//! place only. Each file is read once, on first use, and each command that prints a passphrase runs
+//! once.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -23,24 +23,24 @@ use crate::error::{During, Error, Kind, Result};
 use crate::net::location::Location;
 use crate::util::child;
 
-/// What was read and run so far.
+/// The files read and the commands run so far.
 #[derive(Default)]
 pub(super) struct Read {
     sections: [OnceLock<Entries>; 4],
-    /// What commands printed, by their lines.
+    /// The output of commands, by command line.
     printed: Mutex<BTreeMap<String, Passphrase>>,
 }
 
 impl Globals {
-    /// The configuration of this user. Nothing is read yet.
+    /// The configuration of this user. Does not read any file yet.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] if there is no home directory to look for it in.
+    /// [`Kind::Unsupported`] if there is no home directory.
     pub fn configuration(&self) -> Result<Configuration> {
         self.config_dir().map(Configuration::new)
     }
 
-    /// What `section` says. A warning tells of secrets that others can read.
+    /// The entries of `section`. Warns if other users can read secrets in the file.
     pub fn entries(&self, section: Section) -> Result<&Entries> {
         let read = &self.read.sections[section as usize];
         if let Some(entries) = read.get() {
@@ -62,12 +62,12 @@ impl Globals {
         Ok(read.get_or_init(|| entries))
     }
 
-    /// The store: what followed `at`, else `PLAKAR_REPOSITORY`, else the configured default,
-    /// else `~/.plakar`.
+    /// The store: the argument of `at`, else `PLAKAR_REPOSITORY`, else the configured default, else
+    /// `~/.plakar`.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] for an unknown `@name`, [`Kind::Usage`] for what is no location,
-    /// [`Kind::Unsupported`] for configuration that is wrong, or without a home directory.
+    /// [`Kind::NotFound`] for an unknown `@name`, [`Kind::Usage`] for an invalid location,
+    /// [`Kind::Unsupported`] for an invalid configuration or without a home directory.
     pub fn place(&self) -> Result<Place> {
         if let Some(word) = self.store_word() {
             return self.place_of(Role::Store, word);
@@ -81,10 +81,10 @@ impl Globals {
         }
     }
 
-    /// What `word`, a path, a URL or `@name[:path]`, stands for as `role`.
+    /// Resolves `word`, which is a path, a URL or `@name[:path]`, for use as `role`.
     ///
     /// # Errors
-    /// As [`Globals::place`].
+    /// The same as [`Globals::place`].
     pub fn place_of(&self, role: Role, word: &OsStr) -> Result<Place> {
         match Word::of(word.as_bytes()) {
             Word::Location(text) => Location::parse(text).map(Place::unnamed),
@@ -92,10 +92,10 @@ impl Globals {
         }
     }
 
-    /// The place that is configured to be used as `role` where none is given.
+    /// The configured default place for `role`.
     pub fn default_place(&self, role: Role) -> Result<Option<Place>> {
         if self.config_dir().is_err() {
-            // Without a home directory nothing is configured, and much can be done.
+            // Without a home directory there is no configuration, but many commands work anyway.
             return Ok(None);
         }
         let default = &self.entries(Section::of(role))?.default;
@@ -103,7 +103,7 @@ impl Globals {
         place.transpose()
     }
 
-    /// What the configuration calls `name`, with `path` joined to it.
+    /// The configured place `name`, with `path` joined to its location.
     fn named(&self, role: Role, name: &str, path: &[u8]) -> Result<Place> {
         let section = Section::of(role);
         let entries = self.entries(section)?;
@@ -112,23 +112,23 @@ impl Globals {
         Place::named(entries, role, name, path, home).during(|| file.display().to_string())
     }
 
-    /// Whether the user named a store, or the default one is there.
+    /// Whether the user named a store, or the default one exists.
     pub fn has_store(&self) -> bool {
         let at_home = || {
             self.environment
                 .in_home(".plakar")
                 .is_ok_and(|path| path.exists())
         };
-        // A configuration that cannot be read may name one: using it tells what is wrong.
+        // An unreadable configuration might contain a default. Using the store reports the error.
         let default = || !matches!(self.default_place(Role::Store), Ok(None));
         self.store_word().is_some() || at_home() || default()
     }
 
-    /// Calls `open` with what is typed at the prompt for `place`, up to three times while it is
-    /// [`Kind::Denied`]. `remedy` names the other ways to give this passphrase.
+    /// Prompts for the passphrase of `place` and passes it to `open`, up to three times while that
+    /// fails with [`Kind::Denied`]. `remedy` names other ways to provide this passphrase.
     ///
     /// # Errors
-    /// Those of `open`; [`Kind::Denied`] if there is no terminal.
+    /// The errors of `open`; [`Kind::Denied`] without a terminal.
     pub fn unlock_typed<T>(
         &self,
         place: &Place,
@@ -140,21 +140,21 @@ impl Globals {
         passphrase::ask(&what, remedy, &self.out, &self.interrupt, open)
     }
 
-    /// The passphrase of `place`, the second store that a command works with, from the
-    /// environment or the configuration. `-keyfile` is for the first.
+    /// The passphrase of `place`, the second store of a command, from the environment or the
+    /// configuration. `-keyfile` applies to the first store.
     pub fn peer_passphrase(&self, place: &Place) -> Result<Option<Given>> {
         self.variable_or_configured(child::PEER_PASSPHRASE, place)
     }
 
-    /// The passphrase for a new store at `place` that is to have the key of one that `shared`
-    /// opened: another one only if it is in the environment or configured.
+    /// The passphrase for a new store at `place` that shares the key of a store opened by `shared`:
+    /// a different one only if it is in the environment or the configuration.
     pub fn sibling_passphrase(&self, place: &Place, shared: Passphrase) -> Result<Passphrase> {
         let other = self.variable_or_configured(child::NEW_PASSPHRASE, place)?;
         Ok(other.map_or(shared, |given| given.passphrase))
     }
 
-    /// The passphrase of `place`, unless it must be typed: from the key file that `-keyfile`
-    /// names, else the environment, else the configuration.
+    /// The passphrase of `place`, if it need not be typed: from the file of `-keyfile`, else the
+    /// environment, else the configuration.
     pub fn given_passphrase(&self, place: &Place) -> Result<Option<Given>> {
         match &self.options.keyfile {
             Some(path) => {
@@ -193,15 +193,14 @@ impl Globals {
         keyfile.map(read).transpose()
     }
 
-    /// The option of the configuration that would give the passphrase of `place` if nothing took
-    /// precedence.
+    /// The configured option that provides the passphrase of `place`, if nothing takes precedence.
     pub fn configured_option(place: &Place) -> Option<&'static str> {
         let options = ["passphrase", "passphrase_cmd", "keyfile"];
         let mut options = options.into_iter();
         options.find(|option| place.value(option).is_some())
     }
 
-    /// What lets us into the store at `place`, if that is configured.
+    /// The access token for the store at `place`, if one is configured.
     pub fn token(&self, place: &Place) -> Result<Option<Zeroizing<String>>> {
         let name = place.name.as_deref().unwrap_or_default();
         if let Some(token) = place.text("auth_token") {
@@ -221,25 +220,26 @@ impl Globals {
             .during(|| format!("auth_token_cmd of @{name}"))
     }
 
-    /// The first line that the command `line` prints, or has printed before.
+    /// The first line of output of the command `line`. The command runs only once.
     fn printed(&self, line: &str) -> Result<Passphrase> {
         let printed = self.read.printed.lock();
         let mut printed = printed.unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(known) = printed.get(line) {
             return Ok(known.clone());
         }
-        // Not the line itself, which may hold a secret: traces are pasted into reports.
+        // Do not trace the command line: it may contain a secret, and traces are copied to bug
+        // reports.
         self.trace("config", || "run a command for a passphrase".to_owned());
         let passphrase = passphrase::of_command(line)?;
         printed.insert(line.to_owned(), passphrase.clone());
         Ok(passphrase)
     }
 
-    /// The passphrase for a store that is about to be made. One that is typed is asked
-    /// for twice, and refused if it is weak unless `weak` says otherwise.
+    /// The passphrase for a new store. If it is typed, it is requested twice, and a weak one is
+    /// rejected unless `weak` accepts it.
     ///
     /// # Errors
-    /// [`Kind::Denied`] for an empty or weak one, or if there is none to be had.
+    /// [`Kind::Denied`] for an empty or weak passphrase, or if there is none.
     pub fn new_passphrase(&self, place: &Place, weak: Weak) -> Result<Passphrase> {
         match self.given_passphrase(place)? {
             Some(given) => Ok(given.passphrase),
@@ -247,7 +247,7 @@ impl Globals {
         }
     }
 
-    /// A further passphrase for the store at `place`, which was unlocked with another: from
+    /// An additional passphrase for the store at `place`, which is already unlocked: from
     /// `keyfile`, else `PLAKAR_NEW_PASSPHRASE`, else typed as in [`Globals::new_passphrase`].
     pub fn another_passphrase(
         &self,
@@ -280,7 +280,7 @@ mod tests {
     use super::*;
     use crate::cli::Environment;
 
-    /// A home directory, with `stores` configured.
+    /// A home directory with a configuration that contains `stores`.
     fn home(stores: &str) -> (tempfile::TempDir, Environment) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join(".config/plakar")).unwrap();

@@ -1,5 +1,5 @@
-//! What a key slot costs and is called: the flags of `create` and `key` for a new one, and the
-//! limit that `-kdf-limit` raises for those in a store.
+//! The cost and label of a key slot: the flags of `create` and `key` for a new slot, and the cost
+//! limit for the slots of a store, which `-kdf-limit` raises.
 
 use super::args::{Args, Settings};
 use super::escape::printable;
@@ -9,25 +9,25 @@ use crate::format::slot::{Cost, SlotInfo};
 use crate::kloset::kdf_limit::Limit;
 use crate::util::clock;
 
-/// The longest label of a new slot, and the longest part of a label that is shown.
+/// The maximum length of the label of a new slot, and of the part of a label that is shown.
 const LABEL_LIMIT_CHARACTERS: usize = 64;
-/// The longest time that `-kdf-limit` accepts, in seconds.
+/// The maximum time that `-kdf-limit` accepts, in seconds.
 const SECONDS_LIMIT: u32 = 3600;
 
-/// Memory of the key derivation.
+/// The memory of the key derivation.
 pub const KDF_MEMORY: Flag = Flag::value(
     "kdf-memory",
     "MIB",
     "argon2 memory in MiB, 19 to 1024 (default 32)",
 );
-/// Passes of the key derivation.
+/// The number of passes of the key derivation.
 pub const KDF_PASSES: Flag = Flag::value("kdf-passes", "N", "argon2 passes, 2 to 64 (default 6)");
 
-/// The cost that the flags ask for.
+/// The cost that the flags specify.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for one that no store would accept, or that exceeds `limit`: the
-/// new passphrase would not open the store.
+/// [`crate::error::Kind::Usage`] for a cost that no store accepts, or that exceeds `limit`: the new
+/// passphrase would not open the store.
 fn given(args: &Args, limit: Limit) -> Result<Cost> {
     let memory_mib = args.number::<u32>("kdf-memory")?;
     let cost = Cost {
@@ -44,7 +44,7 @@ fn given(args: &Args, limit: Limit) -> Result<Cost> {
 /// The label, time and cost of a new slot, from `-label` and the flags above.
 ///
 /// # Errors
-/// As [`given`]; [`crate::error::Kind::Usage`] for a label that is too long.
+/// The same as [`given`]; [`crate::error::Kind::Usage`] for a label that is too long.
 pub fn slot_info(args: &Args, limit: Limit) -> Result<SlotInfo> {
     let label = args.text("label")?.unwrap_or_default();
     if label.chars().count() > LABEL_LIMIT_CHARACTERS {
@@ -58,8 +58,8 @@ pub fn slot_info(args: &Args, limit: Limit) -> Result<SlotInfo> {
     })
 }
 
-/// `label` as listings show it: printable, and cut off if it is longer than any that plakar
-/// accepts. Anyone who can write to a store can write a label.
+/// `label` in the form of listings: printable, and truncated if it is longer than plakar accepts.
+/// Anyone with write access to a store can create a label.
 pub fn shown_label(label: &str) -> String {
     let mut shown = printable(label.as_bytes());
     if let Some((end, _)) = shown.char_indices().nth(LABEL_LIMIT_CHARACTERS) {
@@ -69,10 +69,10 @@ pub fn shown_label(label: &str) -> String {
     shown
 }
 
-/// The limit that `-kdf-limit MIB[,SECONDS]` sets, or the default.
+/// The limit of `-kdf-limit MIB[,SECONDS]`, or the default.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`].
+/// [`crate::error::Kind::Usage`] for invalid syntax or a value out of range.
 pub fn limit(settings: &Settings) -> Result<Limit> {
     let usual = Limit::default();
     let Some(text) = settings.text("kdf-limit")? else {

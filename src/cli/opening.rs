@@ -1,11 +1,11 @@
-//! From what the user said to an open kloset: location, store, passphrase, cache.
+//! Opens a kloset: location, store, passphrase, cache.
 //!
-//! A store made with `-plaintext` is opened without asking for anything. For any other
-//! the passphrase is looked for as [`super::passphrase`] tells. The passphrase that
-//! opened it is kept for the one command that needs to know which it was. Before all that, the
-//! store is compared with the one that was [known](super::known) at its location.
+//! A store created with `-plaintext` is opened without a passphrase. For any other store,
+//! [`super::passphrase`] describes the sources of the passphrase. The passphrase that opened the
+//! store is kept for the one command that needs it. Before anything else, the store is compared
+//! with the [known](super::known) store at its location.
 //!
-//! Nothing here knows what is done with the kloset.
+//! This module does not depend on the use of the kloset.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -25,33 +25,33 @@ use crate::net::Trust;
 use crate::store::{self, Settings, Store};
 use crate::util::interrupt::Interrupt;
 
-/// What a cache lets others do: nothing. It tells which chunks a store holds.
+/// The permissions of the cache directory: accessible to the owner only, because it reveals which
+/// chunks a store contains.
 const CACHE_MODE: u32 = 0o700;
 
-/// An open kloset, and what opened it.
+/// An open kloset, and the passphrase that opened it.
 pub struct Opened {
-    /// The kloset.
+    /// The unlocked kloset.
     pub kloset: Kloset,
-    /// The passphrase, unless the store has none.
+    /// The passphrase, or `None` for a plaintext store.
     pub passphrase: Option<Passphrase>,
 }
 
-/// The store that the user named. Nothing is read yet.
+/// The store that the user named. Reads nothing yet.
 pub fn store(globals: &Globals) -> Result<Arc<dyn Store>> {
     store_at(globals, &globals.place()?)
 }
 
-/// The store at `place`, reached as is configured for it. Nothing is read yet.
+/// The store at `place`, with the configured options. Reads nothing yet.
 ///
 /// # Errors
-/// [`Kind::Usage`] for a place where no store can be; whatever keeps the token that is
-/// configured from being had.
+/// [`Kind::Usage`] for a place that cannot be a store; any error in obtaining the configured token.
 pub fn store_at(globals: &Globals, place: &Place) -> Result<Arc<dyn Store>> {
     reach(globals, place, globals.interrupt.clone())
 }
 
-/// The store that the user named, for others to use: when we are asked to stop, what they
-/// have begun is to come to its end.
+/// The store that the user named, for serving it to clients. An interrupt does not abort its calls,
+/// because requests in progress must be completed.
 pub fn served(globals: &Globals) -> Result<Arc<dyn Store>> {
     reach(globals, &globals.place()?, Interrupt::default())
 }
@@ -83,11 +83,11 @@ fn reach(globals: &Globals, place: &Place, interrupt: Interrupt) -> Result<Arc<d
     Ok(store)
 }
 
-/// `store`, which is at `place`, to be unlocked within the limits that the user set. It may have
-/// been replaced by another one: see [`locked`].
+/// Reads the CONFIG of `store` at `place`, to be unlocked within the limits that the user set. Does
+/// not detect a replaced store: see [`locked`].
 ///
 /// # Errors
-/// As [`Locked::new`], with the command that may help.
+/// The same as [`Locked::new`], with a suggested command.
 pub fn unchecked(globals: &Globals, place: &Place, store: Arc<dyn Store>) -> Result<Locked> {
     let locked = Locked::new(store).map_err(|error| match error.kind() {
         Kind::NotFound => error.advise(&next_commands(place)),
@@ -96,7 +96,7 @@ pub fn unchecked(globals: &Globals, place: &Place, store: Arc<dyn Store>) -> Res
     Ok(locked.within(globals.options.kdf_limit, globals.interrupt.clone()))
 }
 
-/// What to do where there is no store.
+/// The suggestion if there is no store.
 fn next_commands(place: &Place) -> String {
     let at = match &place.name {
         Some(name) => format!("@{name}"),
@@ -107,22 +107,22 @@ fn next_commands(place: &Place) -> String {
     )
 }
 
-/// The kloset that the user named, unlocked. `watch` hears of what happens in it.
+/// Opens and unlocks the kloset that the user named. Events are reported to `watch`.
 pub fn kloset(globals: &Globals, watch: &Arc<Watch>) -> Result<Kloset> {
     Ok(unlocked(globals, &globals.place()?, watch)?.kloset)
 }
 
-/// The store at `place` before its key is known.
+/// The store at `place`, still locked.
 ///
 /// # Errors
-/// [`Kind::Denied`] if it is not the one that this machine knows there.
+/// [`Kind::Denied`] if it is not the store that this machine knows at this location.
 pub fn locked(globals: &Globals, place: &Place) -> Result<Locked> {
     let locked = unchecked(globals, place, store_at(globals, place)?)?;
     known::check(globals, place, locked.config())?;
     Ok(locked)
 }
 
-/// The kloset that `key` opens at `place`, which is remembered.
+/// Opens the kloset at `place` with `key`, and records the store as known.
 fn open(
     globals: &Globals,
     place: &Place,
@@ -135,7 +135,7 @@ fn open(
     Ok(kloset)
 }
 
-/// The kloset at `place`, with the passphrase that unlocked it.
+/// The kloset at `place`, and the passphrase that unlocked it.
 pub fn unlocked(globals: &Globals, place: &Place, watch: &Arc<Watch>) -> Result<Opened> {
     let locked = locked(globals, place)?;
     let (key, passphrase) = match plaintext_key(globals, place, &locked)? {
@@ -146,9 +146,9 @@ pub fn unlocked(globals: &Globals, place: &Place, watch: &Arc<Watch>) -> Result<
     Ok(Opened { kloset, passphrase })
 }
 
-/// The kloset at `place`, the second that a command works with. Its passphrase is the one that
-/// is configured for it, or given for it in the environment; else the one that opened
-/// `first`, if it opens this too, as siblings often share one; else it is typed.
+/// The kloset at `place`, the second one of a command. Its passphrase is the one from the
+/// environment or the configuration of this place; else the one that opened `first`, if it also
+/// opens this store, because sibling stores often share one; else it is typed.
 pub fn peer(
     globals: &Globals,
     place: &Place,
@@ -167,7 +167,7 @@ pub fn peer(
     Ok(Opened { kloset, passphrase })
 }
 
-/// The key, by the passphrase that opened `first` or one that is typed.
+/// The key, unlocked by the passphrase that opened `first`, or by a typed one.
 fn shared_or_typed(
     globals: &Globals,
     place: &Place,
@@ -179,7 +179,8 @@ fn shared_or_typed(
         match locked.unlock(passphrase, watch) {
             Ok(Some(key)) => return Ok((key, Some(passphrase.clone()))),
             Ok(None) => {}
-            // A slot above the cost limit was not tried: the right passphrase may open another.
+            // A slot above the cost limit was not tried. A different passphrase may open another
+            // slot.
             Err(error) if error.kind() == Kind::Denied => {}
             Err(error) => return Err(error),
         }
@@ -187,15 +188,14 @@ fn shared_or_typed(
     typed_key(globals, place, PEER_REMEDY, locked, watch)
 }
 
-/// The kloset that the user named, unless somebody would have to type its passphrase: then
-/// there is nothing.
+/// The kloset that the user named, or `None` if its passphrase would have to be typed.
 pub fn unasked(globals: &Globals, watch: &Arc<Watch>) -> Result<Option<Kloset>> {
     let place = globals.place()?;
     let locked = unchecked(globals, &place, store_at(globals, &place)?)?;
     unlocked_unasked(globals, locked, watch)
 }
 
-/// The same, of the store that the user named, which is `locked`.
+/// Like [`unasked`], for `locked`, which is the store that the user named.
 pub fn unlocked_unasked(
     globals: &Globals,
     locked: Locked,
@@ -213,12 +213,12 @@ pub fn unlocked_unasked(
     locked.open(key, cache(globals), watch.clone()).map(Some)
 }
 
-/// The key of a store that hides nothing.
+/// The key of a plaintext store.
 ///
 /// # Errors
-/// [`Kind::Denied`] if a passphrase was given for a store that says it has none. Whoever can
-/// write to a store could put such a CONFIG in the place of the true one, and would read all
-/// that later backups send there.
+/// [`Kind::Denied`] if a passphrase was given but the store claims to have none. An attacker with
+/// write access to a store could replace its CONFIG by such a one, and then read all data of later
+/// backups.
 fn plaintext_key(globals: &Globals, place: &Place, locked: &Locked) -> Result<Option<Key>> {
     let Some(key) = locked.plaintext_key()? else {
         return Ok(None);
@@ -229,13 +229,13 @@ fn plaintext_key(globals: &Globals, place: &Place, locked: &Locked) -> Result<Op
     }
 }
 
-/// The error of a store that says it has no passphrase when one was given.
+/// The error if a passphrase was given but the store claims to have none.
 fn downgraded(locked: &Locked) -> Error {
     let cause = "the store is not encrypted, but a passphrase was given: remove the passphrase to use the store anyway";
     Error::new(Kind::Denied, cause).during(format!("open store {}", locked.location()))
 }
 
-/// The key, and the passphrase that it took.
+/// The key, and the passphrase that unlocked it.
 fn ask(
     globals: &Globals,
     place: &Place,
@@ -248,7 +248,7 @@ fn ask(
     }
 }
 
-/// The same with what is typed.
+/// Like [`ask`], with a typed passphrase.
 fn typed_key(
     globals: &Globals,
     place: &Place,
@@ -262,7 +262,7 @@ fn typed_key(
     })
 }
 
-/// The same with the passphrase that was `given` for `place`.
+/// Like [`ask`], with the passphrase that was `given` for `place`.
 fn given_key(
     place: &Place,
     locked: &Locked,
@@ -279,10 +279,10 @@ fn given_key(
     Ok((key(locked, &passphrase, &wrong, watch)?, Some(passphrase)))
 }
 
-/// The key that `passphrase` opens.
+/// The key that `passphrase` unlocks.
 ///
 /// # Errors
-/// [`Kind::Denied`] with the cause `wrong` if it opens none.
+/// [`Kind::Denied`] with the cause `wrong` if it unlocks none.
 fn key(locked: &Locked, passphrase: &Passphrase, wrong: &str, watch: &Watch) -> Result<Key> {
     let key = locked.unlock(passphrase, watch)?;
     let wrong = || Error::new(Kind::Denied, wrong);
@@ -290,8 +290,8 @@ fn key(locked: &Locked, passphrase: &Passphrase, wrong: &str, watch: &Watch) -> 
     key.ok_or_else(wrong).during(opening)
 }
 
-/// Where things are cached between runs, made if missing. Without such a directory
-/// everything works, only slower, so it is nothing to fail for.
+/// The cache directory, created if missing. Without it everything works, only slower, so a failure
+/// is not an error.
 pub fn cache(globals: &Globals) -> Option<PathBuf> {
     let made = globals.cache_dir().and_then(|path| {
         let mut builder = DirBuilder::new();

@@ -1,12 +1,12 @@
-//! Where a passphrase comes from: a key file, the environment, the configuration, a command,
-//! or the terminal.
+//! Sources of a passphrase: a key file, the environment, the configuration, a command, or the
+//! terminal.
 //!
-//! Whatever the way, it is bytes, in memory that is wiped when it is dropped. An
-//! empty one is never accepted: it would encrypt for everyone. What a file or a
-//! variable holds is taken as it is, since a program may have made it; what is
-//! typed for a new store must not be weak ([`super::strength`]).
+//! A passphrase consists of bytes in memory that is wiped when dropped. An empty passphrase is
+//! never accepted: it would protect against no one. A passphrase from a file or a variable is used
+//! unchanged and unchecked, because a program may have generated it. A passphrase typed for a new
+//! store must not be weak ([`super::strength`]).
 //!
-//! Nothing here knows what the passphrase is for.
+//! This module does not depend on the use of the passphrase.
 
 use std::fs::{File, Metadata};
 use std::io::Read;
@@ -23,54 +23,56 @@ use crate::error::{During, Error, Kind, Result};
 use crate::util::child;
 use crate::util::interrupt::Interrupt;
 
-/// Bytes that are wiped when dropped.
+/// The bytes of a passphrase, wiped when dropped.
 pub type Passphrase = Zeroizing<Vec<u8>>;
 
 /// A passphrase that was not typed.
 #[derive(Clone)]
 pub struct Given {
-    /// The passphrase.
+    /// The bytes of the passphrase.
     pub passphrase: Passphrase,
-    /// Where it comes from, for messages: `PLAKAR_PASSPHRASE`, `key file /etc/key`.
+    /// The source, for messages: `PLAKAR_PASSPHRASE`, `key file /etc/key`.
     pub origin: String,
 }
 
 impl Given {
-    /// `passphrase`, which comes from `origin`.
+    /// `passphrase` from the source `origin`.
     pub(super) fn new(passphrase: Passphrase, origin: impl Into<String>) -> Given {
         let origin = origin.into();
         Given { passphrase, origin }
     }
 }
 
-/// How to give the passphrase of the first, or only, store without a terminal.
+/// How to provide the passphrase of the first, or only, store without a terminal.
 pub(super) const FIRST_REMEDY: &str = "give -keyfile FILE or PLAKAR_PASSPHRASE";
-/// How to give that of the second store.
+/// How to provide the passphrase of the second store.
 pub(super) const PEER_REMEDY: &str = "give PLAKAR_PEER_PASSPHRASE";
 
-/// Longer ones are a mistake, such as a key file that is an image.
+/// The maximum length of a passphrase. A longer one is a mistake, such as an image used as a key
+/// file.
 const LIMIT_BYTES: usize = 4096;
 
-/// A command may print more than the passphrase, such as what else a manager knows of it.
+/// The maximum output of a command. It may print more than the passphrase, such as further fields
+/// of a password manager.
 const OUTPUT_LIMIT_BYTES: usize = 64 << 10;
 
-/// How often one that does not open the store may be typed.
+/// The maximum number of attempts to type a passphrase.
 const TRIES: u32 = 3;
 
-/// Permission bits that let others than the owner read a file.
+/// Permission bits that allow other users to read a file.
 const READABLE_BY_OTHERS: u32 = 0o044;
 
-/// What becomes of a weak passphrase that somebody types for a new store.
+/// How to handle a weak passphrase that is typed for a new store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weak {
-    /// It is refused, with the reason.
+    /// Reject it, with the reason.
     Refused,
-    /// It is accepted (`-weak-passphrase`).
+    /// Accept it (`-weak-passphrase`).
     Accepted,
 }
 
 impl Weak {
-    /// [`Weak::Accepted`] if the flag says so.
+    /// [`Weak::Accepted`] if the flag is on.
     pub fn accepted_if(is_on: bool) -> Weak {
         match is_on {
             true => Weak::Accepted,
@@ -84,21 +86,21 @@ pub(super) fn of_keyfile(path: &Path, out: &Output) -> Result<Passphrase> {
     read_keyfile(path, out).during(|| format!("key file {}", path.display()))
 }
 
-/// The passphrase in the environment, if it is there.
+/// The passphrase in the environment variable, if it is set.
 pub(super) fn of_variable(variable: &str) -> Option<Passphrase> {
     environment::passphrase(variable)
 }
 
-/// The passphrase that `text` is.
+/// Converts `text` to a passphrase.
 pub(super) fn of_text(text: &str) -> Result<Passphrase> {
     checked(Zeroizing::new(text.as_bytes().to_vec()), "it")
 }
 
-/// The first line that `line` prints when a shell runs it. What it says on standard error is
-/// shown, for it may ask for something; standard input stays with us.
+/// Runs `line` in a shell and returns the first line of its output. Its standard error is shown,
+/// because it may contain a prompt. It does not inherit standard input.
 ///
 /// # Errors
-/// [`Kind::Denied`] if it fails, or prints no passphrase.
+/// [`Kind::Denied`] if the command fails or prints no passphrase.
 pub(super) fn of_command(line: &str) -> Result<Passphrase> {
     let mut command = child::command("/bin/sh");
     command.args(["-c", line]);
@@ -108,7 +110,7 @@ pub(super) fn of_command(line: &str) -> Result<Passphrase> {
         .stdout
         .take()
         .map(|output| read_all(output, OUTPUT_LIMIT_BYTES));
-    // Its end of the pipe is closed by now: a command that prints for ever ends too.
+    // The reading end of the pipe is closed now, so a command with endless output ends too.
     let status = child.wait()?;
     let mut bytes = read.transpose()?.unwrap_or_default();
     if bytes.len() > OUTPUT_LIMIT_BYTES {
@@ -122,13 +124,13 @@ pub(super) fn of_command(line: &str) -> Result<Passphrase> {
     checked(bytes, "the first line that it prints")
 }
 
-/// What is typed at the terminal, not shown.
+/// Reads a line from the terminal without echo.
 pub(super) fn typed(prompt: &str, interrupt: &Interrupt) -> Result<Passphrase> {
     terminal("secret", "pipe it to standard input")?.ask(prompt, interrupt)
 }
 
-/// Calls `open` with `what` is typed, up to [`TRIES`] times while it is [`Kind::Denied`].
-/// `remedy` names the other ways to give it.
+/// Prompts for `what` and passes the answer to `open`, up to [`TRIES`] times while that fails with
+/// [`Kind::Denied`]. `remedy` names other ways to provide it.
 pub(super) fn ask<T>(
     what: &str,
     remedy: &str,
@@ -149,7 +151,7 @@ pub(super) fn ask<T>(
     open(&terminal.ask(&prompt, interrupt)?)
 }
 
-/// A new passphrase, typed twice. `what` and `remedy` as in [`ask`].
+/// Prompts twice for a new passphrase. `what` and `remedy` are the same as in [`ask`].
 pub(super) fn choose(
     what: &str,
     remedy: &str,
@@ -169,7 +171,7 @@ pub(super) fn choose(
     choose_once(&mut terminal, weak, interrupt)
 }
 
-/// Asks twice for a new passphrase and judges it.
+/// Prompts twice for a new passphrase and checks its strength.
 fn choose_once(terminal: &mut Terminal, weak: Weak, interrupt: &Interrupt) -> Result<Passphrase> {
     let first = terminal.ask("new passphrase: ", interrupt)?;
     if first.is_empty() {
@@ -190,10 +192,11 @@ fn choose_once(terminal: &mut Terminal, weak: Weak, interrupt: &Interrupt) -> Re
     }
 }
 
-/// The terminal.
+/// Opens the terminal.
 ///
 /// # Errors
-/// [`Kind::Denied`] if there is none to ask for `what`; the cause contains `remedy`.
+/// [`Kind::Denied`] without a terminal, because `what` cannot be requested; the cause contains
+/// `remedy`.
 fn terminal(what: &str, remedy: &str) -> Result<Terminal> {
     let none = format!("no {what}: there is no terminal to prompt on; {remedy}");
     Terminal::open().map_err(|_| Error::new(Kind::Denied, none))
@@ -203,7 +206,7 @@ fn terminal(what: &str, remedy: &str) -> Result<Terminal> {
 fn read_keyfile(path: &Path, out: &Output) -> Result<Passphrase> {
     let file = File::open(path)?;
     if is_readable_by_others(&file.metadata()?) {
-        // Only a warning: in containers, secrets are often mounted like this.
+        // This is only a warning, because containers often mount secrets with such permissions.
         let words = format!("key file {} can be read by other users", path.display());
         out.warning(&Error::new(Kind::Denied, words));
     }
@@ -212,16 +215,16 @@ fn read_keyfile(path: &Path, out: &Output) -> Result<Passphrase> {
     checked(bytes, "the first line")
 }
 
-/// What `input` gives, up to one byte more than `limit_bytes`.
+/// Reads `input`, up to one byte more than `limit_bytes`.
 fn read_all(input: impl Read, limit_bytes: usize) -> Result<Passphrase> {
-    // With its capacity from the start, and some to spare in which the end is found,
-    // since a buffer that grows leaves copies behind.
+    // The capacity is allocated up front, with additional space to detect the end, because a
+    // growing buffer leaves copies of the secret in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit_bytes + 64));
     input.take(limit_bytes as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Drops the first line's end and all that follows.
+/// Removes the end of the first line and everything after it.
 fn keep_first_line(bytes: &mut Passphrase) {
     if let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
         bytes.truncate(end);
@@ -231,8 +234,10 @@ fn keep_first_line(bytes: &mut Passphrase) {
     }
 }
 
+/// Checks the length of a passphrase.
+///
 /// # Errors
-/// [`Kind::Denied`] for one that is empty or too long; `what` is where it comes from.
+/// [`Kind::Denied`] if it is empty or too long; `what` is its source.
 fn checked(bytes: Passphrase, what: &str) -> Result<Passphrase> {
     match bytes.len() {
         0 => Err(Error::new(Kind::Denied, format!("{what} is empty"))),
@@ -244,7 +249,7 @@ fn checked(bytes: Passphrase, what: &str) -> Result<Passphrase> {
     }
 }
 
-/// Whether a regular file lets its group or everyone read it. A pipe is nobody else's.
+/// Whether a regular file is readable by its group or everyone. A pipe is private.
 fn is_readable_by_others(metadata: &Metadata) -> bool {
     metadata.is_file() && metadata.permissions().mode() & READABLE_BY_OTHERS != 0
 }
@@ -257,7 +262,7 @@ mod tests {
     use crate::cli::output::tests::recorded;
     use crate::cli::output::{Format, Verbosity};
 
-    /// What a key file of `bytes` and `mode` gives, and what is said about it.
+    /// The result of a key file with `bytes` and `mode`, and the warnings about it.
     fn keyfile(bytes: &[u8], mode: u32) -> (Result<Passphrase>, String) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");

@@ -1,27 +1,26 @@
-//! Whether a passphrase is weak: an estimate that is wrong on the safe side for
-//! short and repetitive ones, and no promise for the others.
+//! Estimates whether a passphrase is weak. The estimate is conservative for short and repetitive
+//! passphrases. It guarantees nothing for others.
 //!
-//! Whoever steals a store may guess for years, but the key derivation makes each
-//! guess cost a tenth of a second and more: 2^40 of them take one processor
-//! thousands of years. Forty bits of random letters are therefore enough, and
-//! since people choose words and not letters, only half of what random letters
-//! would be worth is counted, and half of forty is asked for:
+//! An attacker who copies a store can guess for years, but the key derivation makes each guess take
+//! at least a tenth of a second: 2^40 guesses take one processor thousands of years. Forty bits of
+//! random letters are therefore sufficient. Because people choose words rather than letters, only
+//! half of the value of random letters is counted, and the threshold is half of forty:
 //!
-//! 1. letters that repeat the one before, or follow it in the alphabet, among the
-//!    digits or on a keyboard, count nothing;
-//! 2. each other letter counts the logarithm of how many of its kind there are:
-//!    10 digits, 26 letters of a case, 33 marks, 100 beyond ASCII, halved;
-//! 3. one that is, apart from case, digits and marks around it, among the commonest
-//!    is weak whatever it counts.
+//! 1. a letter that repeats the previous one, or follows it in the alphabet, in the digits or on a
+//!    keyboard, counts nothing;
+//! 2. each other letter counts half of the logarithm of the size of its class: 10 digits, 26
+//!    letters of a case, 33 punctuation characters, 100 beyond ASCII;
+//! 3. a passphrase that equals one of the most common ones, apart from case and from digits and
+//!    punctuation around it, is weak regardless of this sum.
 
-/// Bits below which a passphrase is weak.
+/// A passphrase with fewer bits is weak.
 const ENOUGH_BITS: f64 = 20.0;
-/// Letters below which a passphrase is weak, however varied.
+/// A passphrase with fewer letters is weak, regardless of its variety.
 const ENOUGH_LETTERS: usize = 8;
-/// Different letters below which a passphrase is weak, however long.
+/// A passphrase with fewer different letters is weak, regardless of its length.
 const ENOUGH_VARIETY: usize = 5;
 
-/// Rows along which fingers run.
+/// Sequences of adjacent characters: the alphabet, digits, and rows of a keyboard.
 const RUNS: [&str; 6] = [
     "abcdefghijklmnopqrstuvwxyz",
     "01234567890",
@@ -31,7 +30,7 @@ const RUNS: [&str; 6] = [
     "qwertzuiop",
 ];
 
-/// Cores of the passphrases found most often in leaked lists.
+/// The most common passwords in leaked lists, reduced by [`core`].
 const COMMONEST: [&str; 32] = [
     "password",
     "passwort",
@@ -67,7 +66,7 @@ const COMMONEST: [&str; 32] = [
     "hello",
 ];
 
-/// Why `passphrase` is weak, as a clause, or nothing if it is not.
+/// The reason why `passphrase` is weak, as a clause, or `None` if it is not.
 pub(super) fn weakness(passphrase: &[u8]) -> Option<&'static str> {
     let text = String::from_utf8_lossy(passphrase);
     let letters: Vec<char> = text.chars().collect();
@@ -87,8 +86,8 @@ pub(super) fn weakness(passphrase: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// `text` in lower case without what people put around a word to please a rule,
-/// and with the letters that they replace by digits put back.
+/// `text` in lower case, without the non-letters that users add around a word to satisfy a policy,
+/// and with digits that replace letters changed back.
 fn core(text: &str) -> String {
     let trimmed = text.trim_matches(|letter: char| !letter.is_alphabetic());
     let plain = |letter: char| match letter {
@@ -102,7 +101,7 @@ fn core(text: &str) -> String {
     trimmed.to_lowercase().chars().map(plain).collect()
 }
 
-/// The estimate that the page above describes.
+/// The estimate that the module documentation describes.
 fn bits(letters: &[char]) -> f64 {
     let mut total = 0.0;
     let mut before = None;
@@ -115,7 +114,7 @@ fn bits(letters: &[char]) -> f64 {
     total
 }
 
-/// Whether `letter` is no surprise after `before`.
+/// Whether `letter` is predictable after `before`.
 fn follows(before: char, letter: char) -> bool {
     let (before, letter) = (before.to_ascii_lowercase(), letter.to_ascii_lowercase());
     let runs = |run: &str| {
@@ -127,7 +126,7 @@ fn follows(before: char, letter: char) -> bool {
     before == letter || RUNS.into_iter().any(runs)
 }
 
-/// How many letters there are of the kind of `letter`.
+/// The number of letters in the class of `letter`.
 fn kinds(letter: char) -> f64 {
     match letter {
         '0'..='9' => 10.0,

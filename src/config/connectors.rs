@@ -1,42 +1,42 @@
-//! Which connectors there are, what each can do in this version, and its options.
+//! The table of connectors, their roles in this version, and their options.
 //!
-//! One table, from which names are checked when they are configured and used, and which
-//! `pkg` and the manual tell. A connector may be known but not be served yet: then it can be
-//! configured, and opening it says so.
+//! Names are checked against this table when they are configured and when they are used, and `pkg`
+//! and the manual describe its contents. A connector can be known but not implemented: then it can
+//! be configured, but opening it is an error.
 //!
-//! Nothing here opens anything.
+//! This module opens nothing.
 
 use std::ops::RangeInclusive;
 
 use super::Role;
 
-/// What the value of an option may be.
+/// The type of an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Any text.
+    /// Arbitrary text.
     Text,
-    /// Text that is shown to nobody.
+    /// Text that is never shown.
     Secret,
-    /// A path of this machine.
+    /// A local path.
     Path,
-    /// A line for `sh -c`.
+    /// A command line for `sh -c`.
     Command,
     /// `true` or `false`.
     Switch,
-    /// A whole number.
+    /// An integer in this range.
     Number(RangeInclusive<i64>),
 }
 
 /// One option of a connector.
 #[derive(Clone, Debug)]
 pub struct Known {
-    /// Its key in the file.
+    /// The key in the file.
     pub name: &'static str,
-    /// Other keys for the same.
+    /// Other keys with the same meaning.
     pub synonyms: &'static [&'static str],
-    /// What its value may be.
+    /// The type of the value.
     pub shape: Shape,
-    /// What it does: a phrase in lower case, without a full stop.
+    /// The description: a phrase in lower case, without a final period.
     pub about: &'static str,
 }
 
@@ -54,35 +54,35 @@ impl Known {
         Known { synonyms, ..self }
     }
 
-    /// Whether `key` is this option.
+    /// Whether `key` is the name or a synonym of this option.
     pub fn is(&self, key: &str) -> bool {
         self.name == key || self.synonyms.contains(&key)
     }
 }
 
-/// One way to reach places.
+/// One type of places and how to access them.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    /// What it is called.
+    /// The name of the connector.
     pub name: &'static str,
-    /// What it reaches: a phrase in lower case, without a full stop.
+    /// The description: a phrase in lower case, without a final period.
     pub about: &'static str,
-    /// What its locations begin with, without `:`.
+    /// The schemes of its locations, without `:`.
     pub schemes: &'static [&'static str],
-    /// Its version, which is that of the program as long as it is built in.
+    /// The version. For a built-in connector, that of the program.
     pub version: &'static str,
-    /// For what it can be configured.
+    /// The roles that can be configured for it.
     pub roles: &'static [Role],
-    /// For what this version of the program can open it: some of `roles`.
+    /// The roles that this version implements, a subset of `roles`.
     pub serves: &'static [Role],
-    /// Options that it has in every role.
+    /// Options for all roles.
     options: &'static [Known],
-    /// Further options of its sources.
+    /// Additional options of sources.
     source_options: &'static [Known],
 }
 
 impl Connector {
-    /// Every option that it has as `role`, those of all stores included.
+    /// All options for `role`, including those common to all stores.
     pub fn options(&self, role: Role) -> impl Iterator<Item = &'static Known> + Clone + use<> {
         let of_role = match role {
             Role::Store => STORE_OPTIONS,
@@ -92,13 +92,13 @@ impl Connector {
         self.options.iter().chain(of_role)
     }
 
-    /// The option that `key` is, as `role`.
+    /// The option `key` for `role`.
     pub fn option(&self, role: Role, key: &str) -> Option<&'static Known> {
         self.options(role).find(|known| known.is(key))
     }
 }
 
-/// The connector of the locations that begin with `scheme`.
+/// The connector for locations with `scheme`.
 pub fn of_scheme(scheme: &str) -> Option<&'static Connector> {
     let speaks = |connector: &&Connector| connector.schemes.contains(&scheme);
     CONNECTORS.iter().find(speaks)
@@ -106,7 +106,7 @@ pub fn of_scheme(scheme: &str) -> Option<&'static Connector> {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Options of every store, wherever it is.
+/// Options of all stores.
 const STORE_OPTIONS: &[Known] = &[
     Known::new("passphrase", Shape::Secret, "the passphrase of the store"),
     Known::new(
@@ -172,7 +172,7 @@ const SFTP_OPTIONS: &[Known] = &[
     ),
 ];
 
-/// What there is of the options of a directory: SFTP tells neither inodes nor file systems.
+/// The options of a directory that apply to SFTP, which reports neither inodes nor file systems.
 const SFTP_SOURCE_OPTIONS: &[Known] = &[EXCLUDE_CACHES, TRUST_BASE];
 
 const HTTP_OPTIONS: &[Known] = &[
@@ -200,7 +200,7 @@ const HTTP_OPTIONS: &[Known] = &[
     ),
 ];
 
-/// Every connector, in the order in which it is listed.
+/// All connectors, in the order of listings.
 pub static CONNECTORS: &[Connector] = &[
     Connector {
         name: "fs",

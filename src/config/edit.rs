@@ -1,30 +1,30 @@
-//! The text of a file, changed: what a person wrote around it stays, byte by byte.
+//! Edits the text of a file. Everything else in the file is preserved byte by byte.
 //!
-//! Comments above a name go with it when it is removed, up to the next blank line. Comments
-//! above an option that is removed stay, since they may well be about others.
+//! Comments above a name, up to the next blank line, are removed together with the name. Comments
+//! above a removed option are kept, because they may describe other options too.
 //!
-//! A [`Draft`] lives as long as one edit. Copies of secrets that the editor makes are not
-//! wiped: the process that changes a configuration ends at once.
+//! A [`Draft`] lives for one edit. Copies of secrets in the editor library are not wiped: a process
+//! that changes the configuration ends soon afterwards.
 
 use toml_edit::{Array, DocumentMut, Item, RawString, Table, TableLike};
 
 use super::entries::{self, DEFAULT, Entries, Entry, Pair, Value};
 use crate::error::{Error, Kind, Result};
 
-/// The position of a table that comes after all others.
+/// The position of a table after all others.
 const LAST: isize = isize::MAX;
-/// A position before that of every table.
+/// A position before all tables.
 const FIRST: isize = -1;
 
-/// A file on its way from one text to the next.
+/// The text of a file during an edit.
 pub struct Draft {
     document: DocumentMut,
-    /// Whether the text began with an empty line, which none that we leave shall add.
+    /// Whether the text began with an empty line. Removals must not add one.
     begins_empty: bool,
 }
 
 impl Draft {
-    /// The draft of `text`, which [`Entries::parse`] has understood.
+    /// The draft of `text`, which [`Entries::parse`] has accepted.
     pub(super) fn new(text: &str) -> Result<Draft> {
         let document = text.parse::<DocumentMut>();
         let document = document.map_err(|cause| entries::not_toml(text, &cause))?;
@@ -43,21 +43,21 @@ impl Draft {
         }
     }
 
-    /// Whether there is anything called `name`.
+    /// Whether the name `name` exists.
     pub fn contains(&self, name: &str) -> bool {
         self.document.contains_key(name)
     }
 
-    /// Whether `name` has `key`, whatever its value is.
+    /// Whether `name` has the option `key`, with any value.
     pub fn has(&self, name: &str, key: &str) -> bool {
         let table = self.document.get(name).and_then(Item::as_table_like);
         table.is_some_and(|table| table.contains_key(key))
     }
 
-    /// The text as it is now.
+    /// The current text.
     ///
     /// # Errors
-    /// [`Kind::Failed`] if it could not be read again, which must not be written then.
+    /// [`Kind::Failed`] if the text could not be parsed again. It must not be written in that case.
     pub fn text(&self) -> Result<String> {
         let mut text = self.document.to_string();
         if !self.begins_empty {
@@ -69,7 +69,7 @@ impl Draft {
         }
     }
 
-    /// Adds `entry`, or makes the one of that name equal to it.
+    /// Adds `entry`, or replaces the entry with that name.
     pub fn put(&mut self, entry: &Entry) -> Result<()> {
         let pairs = entry.pairs()?;
         let Some(table) = self.document.get(&entry.name).and_then(Item::as_table_like) else {
@@ -88,7 +88,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Removes `name`.
+    /// Removes the entry `name`.
     pub fn remove(&mut self, name: &str) {
         let Some((key, item)) = self.document.remove_entry(name) else {
             return;
@@ -103,7 +103,7 @@ impl Draft {
         self.give(position.unwrap_or(0), &apart);
     }
 
-    /// Gives `key` of `name` a value. What is not there is not made.
+    /// Sets `key` of `name` to a value. Does nothing if `name` does not exist.
     pub fn set(&mut self, name: &str, key: &str, value: &Value) {
         let Some(table) = self.table(name) else {
             return;
@@ -117,7 +117,7 @@ impl Draft {
         }
     }
 
-    /// Takes `key` from `name`.
+    /// Removes `key` from `name`.
     pub fn unset(&mut self, name: &str, key: &str) {
         let Some(table) = self.document.get_mut(name).and_then(Item::as_table_mut) else {
             if let Some(table) = self.table(name) {
@@ -132,7 +132,7 @@ impl Draft {
             return;
         };
         let above = removed.leaf_decor().prefix().and_then(RawString::as_str);
-        // What follows the last line is the indentation of the option itself.
+        // The part after the last line break is the indentation of the option itself.
         let above = above.unwrap_or("").trim_end_matches([' ', '\t']).to_owned();
         match next.and_then(|next| table.key_mut(&next)) {
             Some(mut next) => prepend(next.leaf_decor_mut(), &above),
@@ -140,7 +140,7 @@ impl Draft {
         }
     }
 
-    /// Makes `name` the default, or lets there be none.
+    /// Sets the default to `name`, or removes it.
     pub fn set_default(&mut self, name: Option<&str>) {
         let Some(name) = name else {
             let removed = self.document.remove_entry(DEFAULT);
@@ -159,12 +159,12 @@ impl Draft {
         }
     }
 
-    /// The table called `name`, written in whatever way.
+    /// The table of `name`, in any notation.
     fn table(&mut self, name: &str) -> Option<&mut dyn TableLike> {
         self.document.get_mut(name)?.as_table_like_mut()
     }
 
-    /// A new table, after everything that is there.
+    /// Appends a new table at the end.
     fn append(&mut self, name: &str, pairs: &[Pair]) {
         let mut table = Table::new();
         for (key, value) in pairs {
@@ -183,7 +183,7 @@ impl Draft {
         self.document.insert(name, Item::Table(table));
     }
 
-    /// Puts `comments` in front of what comes after the table at `position`.
+    /// Inserts `comments` before the table that follows `position`.
     fn give(&mut self, position: isize, comments: &str) {
         if comments.is_empty() {
             return;
@@ -206,21 +206,21 @@ impl Draft {
     }
 }
 
-/// Puts `value` in the place of `old`, with the comments beside it.
+/// Replaces `old` by `value`, and preserves adjacent comments.
 fn replace(old: &mut toml_edit::Value, value: toml_edit::Value) {
     let decor = old.decor().clone();
     *old = value;
     *old.decor_mut() = decor;
 }
 
-/// Puts `comments` in front of what `decor` has above.
+/// Inserts `comments` at the start of the prefix of `decor`.
 fn prepend(decor: &mut toml_edit::Decor, comments: &str) {
     let above = decor.prefix().and_then(RawString::as_str).unwrap_or("");
     let above = format!("{comments}{above}");
     decor.set_prefix(above);
 }
 
-/// `value` as the file has it.
+/// `value` in the representation of the file.
 fn written(value: &Value) -> toml_edit::Value {
     match value {
         Value::Text(text) => text.as_str().into(),

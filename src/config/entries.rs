@@ -1,7 +1,8 @@
-//! What a file says: names, each with a location and options.
+//! The contents of a file: names, each with a location and options.
 //!
-//! Values may be secrets, so they live in memory that is wiped and are never formatted by
-//! accident: [`Value`] has no `Display`, only [`Value::text`], which is asked for by name.
+//! Values may be secrets. They are stored in memory that is wiped, and cannot be formatted
+//! accidentally: [`Value`] does not implement `Display`. Its text is available only through
+//! [`Value::text`].
 
 use toml_edit::{Document, Item, Table, TomlError};
 use zeroize::Zeroizing;
@@ -9,31 +10,31 @@ use zeroize::Zeroizing;
 use super::schema;
 use crate::error::{Error, Kind, Result};
 
-/// The key of a name's location.
+/// The key of the location.
 pub const LOCATION: &str = "location";
-/// The key, beside the names, of the one that is used where none is given.
+/// The top-level key of the default name.
 pub const DEFAULT: &str = "default";
 
-/// Permission bits that let others than the owner read a file.
+/// Permission bits that allow other users to read a file.
 const READABLE_BY_OTHERS: u32 = 0o044;
-/// Permission bits that let others than the owner change a file.
+/// Permission bits that allow other users to change a file.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// The value of an option.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Value {
-    /// A string.
+    /// One string.
     Text(Zeroizing<String>),
     /// `true` or `false`.
     Switch(bool),
-    /// A whole number.
+    /// An integer.
     Number(i64),
-    /// Several strings.
+    /// A list of strings.
     List(Vec<Zeroizing<String>>),
 }
 
 impl Value {
-    /// As it would be written on a command line; several are joined by commas.
+    /// The value in the form of the command line. List items are joined by commas.
     pub fn text(&self) -> Zeroizing<String> {
         match self {
             Value::Text(text) => text.clone(),
@@ -53,7 +54,7 @@ impl From<&str> for Value {
     }
 }
 
-/// Without what it holds.
+/// Does not show the value.
 impl std::fmt::Debug for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Value")
@@ -63,18 +64,17 @@ impl std::fmt::Debug for Value {
 /// A key and its value.
 pub type Pair = (String, Value);
 
-/// One name and what is said of it.
+/// A name with its options.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The name.
+    /// The name of the entry.
     pub name: String,
-    /// Every key, in the order of the file, the location among them; or what is wrong with
-    /// how they are written.
+    /// All keys in the order of the file, including the location, or an error about their syntax.
     pairs: Result<Vec<Pair>>,
 }
 
 impl Entry {
-    /// `name` with `pairs`.
+    /// An entry with the name `name` and `pairs`.
     pub fn new(name: impl Into<String>, pairs: Vec<Pair>) -> Entry {
         Entry {
             name: name.into(),
@@ -82,7 +82,7 @@ impl Entry {
         }
     }
 
-    /// `name`, of which nothing can be used, for the reason that `error` tells.
+    /// An entry that cannot be used because of `error`.
     pub fn broken(name: impl Into<String>, error: Error) -> Entry {
         Entry {
             name: name.into(),
@@ -90,10 +90,10 @@ impl Entry {
         }
     }
 
-    /// Every key and value, the location among them.
+    /// All keys and values, including the location.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] if the file has something that no option can be.
+    /// [`Kind::Unsupported`] if the file contains a value of an unsupported type.
     pub fn pairs(&self) -> Result<&[Pair]> {
         match &self.pairs {
             Ok(pairs) => Ok(pairs),
@@ -101,10 +101,10 @@ impl Entry {
         }
     }
 
-    /// Where it is.
+    /// The location of the entry.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] if the file does not say so.
+    /// [`Kind::Unsupported`] if the entry has no location.
     pub fn location(&self) -> Result<&str> {
         let pairs = self.pairs()?;
         let found = pairs.iter().find(|(key, _)| key == LOCATION);
@@ -115,28 +115,28 @@ impl Entry {
         }
     }
 
-    /// Every key and value but the location.
+    /// All keys and values except the location.
     pub fn options(&self) -> Result<impl Iterator<Item = &Pair>> {
         Ok(self.pairs()?.iter().filter(|(key, _)| key != LOCATION))
     }
 }
 
-/// Everything in one file.
+/// The contents of one file.
 #[derive(Clone, Debug, Default)]
 pub struct Entries {
     entries: Vec<Entry>,
-    /// The name that is used where none is given.
+    /// The default name, used if none is given.
     pub default: Option<String>,
     /// The permission bits of the file.
     mode: u32,
 }
 
 impl Entries {
-    /// Reads the text of a file.
+    /// Parses the text of a file.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`], with line and column, if it is not TOML, or if something
-    /// stands beside the names.
+    /// [`Kind::Unsupported`], with line and column, if it is not TOML, or if it contains an unknown
+    /// top-level key.
     pub fn parse(text: &str, mode: u32) -> Result<Entries> {
         let document = Document::parse(text).map_err(|cause| not_toml(text, &cause))?;
         let mut entries = Entries {
@@ -158,7 +158,7 @@ impl Entries {
         Ok(entries)
     }
 
-    /// `entries` that come from elsewhere.
+    /// Entries from another source than a file of plakar.
     pub(super) fn of(entries: Vec<Entry>) -> Entries {
         Entries {
             entries,
@@ -166,23 +166,23 @@ impl Entries {
         }
     }
 
-    /// Every name, in the order of the file.
+    /// All names, in the order of the file.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.name.as_str())
     }
 
-    /// Every entry, in the order of the file.
+    /// All entries, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
 
-    /// Whether others than its owner can read a secret in the file.
+    /// Whether the file contains a secret and other users can read it.
     pub fn exposes_secret(&self) -> bool {
         self.mode & READABLE_BY_OTHERS != 0 && self.any_key(schema::is_secret)
     }
 
-    /// Whether others than its owner can write commands into the file, in the place of those
-    /// that it has.
+    /// Whether the file contains commands and other users can change it, and thus replace the
+    /// commands.
     pub fn lends_command(&self) -> bool {
         self.mode & WRITABLE_BY_OTHERS != 0 && self.any_key(|key| key.ends_with("_cmd"))
     }
@@ -192,13 +192,13 @@ impl Entries {
         pairs.flatten().any(|(key, _)| is_meant(key))
     }
 
-    /// What is said of `name`.
+    /// The entry with the name `name`.
     pub fn get(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.name == name)
     }
 }
 
-/// The table that `item` is, written in whatever way.
+/// The table in `item`, in any notation.
 fn table(item: Item) -> Option<Table> {
     match item {
         Item::Table(table) => Some(table),
@@ -207,7 +207,7 @@ fn table(item: Item) -> Option<Table> {
     }
 }
 
-/// The entry that `table` is.
+/// Converts `table` to an entry.
 fn entry(name: &str, table: Table) -> Entry {
     let pair = |(key, item): (String, Item)| {
         let value = value(item).ok_or_else(|| {
@@ -222,7 +222,8 @@ fn entry(name: &str, table: Table) -> Entry {
     }
 }
 
-/// The value that `item` is, if an option can be that. The parser's only copy is taken over.
+/// Converts `item` to a value, if an option can have its type. Takes over the only copy of the
+/// parser.
 fn value(item: Item) -> Option<Value> {
     match item.into_value().ok()? {
         toml_edit::Value::String(text) => Some(Value::Text(Zeroizing::new(text.into_value()))),
@@ -240,7 +241,7 @@ fn value(item: Item) -> Option<Value> {
     }
 }
 
-/// A key beside the names that is none.
+/// The error for an unknown top-level key.
 fn stranger(key: &str) -> Error {
     let cause = match key {
         DEFAULT => "default is not a string".to_owned(),
@@ -249,7 +250,8 @@ fn stranger(key: &str) -> Error {
     Error::new(Kind::Unsupported, cause)
 }
 
-/// Where and why `text` is not TOML. The parser's words do not quote values.
+/// The error for text that is not TOML, with its position. The parser does not quote values in its
+/// message.
 pub(super) fn not_toml(text: &str, cause: &TomlError) -> Error {
     let at = cause.span().map_or(0, |span| span.start.min(text.len()));
     let before = &text.as_bytes()[..at];

@@ -1,7 +1,7 @@
-//! The bytes of one file, from and to the disk.
+//! Reads and writes a file.
 //!
-//! A reader never sees half a file, and of two writers neither undoes what the other did:
-//! each holds the [`Lock`] of the directory from reading to writing.
+//! A reader never sees a partially written file, and two writers do not overwrite each other's
+//! changes: each of them holds the [`Lock`] of the directory while it reads and writes.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -15,33 +15,34 @@ use zeroize::Zeroizing;
 
 use crate::error::{During, Error, Kind, Result};
 
-/// Larger files are a mistake: thousands of names fit.
+/// The maximum size. A larger file is a mistake: thousands of names fit.
 const LIMIT_BYTES: u64 = 1 << 20;
-/// What a file lets others do: nothing, for it may hold a passphrase.
+/// The permissions of a new file: accessible to the owner only, because it may contain a
+/// passphrase.
 const FILE_MODE: u32 = 0o600;
-/// What a directory that we make lets others do.
+/// The permissions of a new directory.
 const DIRECTORY_MODE: u32 = 0o700;
-/// What the file is called that is locked. It stays, for deleting it would let two in.
+/// The name of the lock file. It is never deleted, because then two processes could hold the lock.
 const LOCK: &str = ".lock";
-/// An edit takes milliseconds; who holds the lock longer than 10 seconds is stuck.
+/// An edit takes milliseconds. A process that holds the lock for more than 10 seconds is stuck.
 const LOCK_TRIES: u32 = 500;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
-/// As many links as Linux follows.
+/// The limit of symbolic links that Linux follows.
 const LINK_LIMIT: u32 = 40;
 
-/// What a file holds.
+/// The contents of a file.
 pub(super) struct Contents {
     pub(super) text: Zeroizing<String>,
-    /// Its permission bits.
+    /// The permission bits of the file.
     pub(super) mode: u32,
 }
 
-/// The file at `path`, if there is one.
+/// Reads the file at `path`. `None` if it does not exist.
 ///
 /// # Errors
-/// [`Kind::Unsupported`] for one that is too large or no text.
+/// [`Kind::Unsupported`] for a file that is too large or not text.
 pub(super) fn read(path: &Path) -> Result<Option<Contents>> {
-    // A FIFO would make us wait for ever.
+    // Without this flag, opening a FIFO would block forever.
     let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
@@ -58,12 +59,12 @@ pub(super) fn read(path: &Path) -> Result<Option<Contents>> {
     }))
 }
 
-/// Everything in `file`, which must be text and not too long.
+/// Reads all of `file`, which must be text and not too long.
 ///
 /// # Errors
-/// [`Kind::Unsupported`].
+/// [`Kind::Unsupported`] if it is too long or not text.
 pub(super) fn text(mut file: impl Read) -> Result<Zeroizing<String>> {
-    // Grown by hand, since a buffer that grows by itself leaves copies behind.
+    // The buffer is enlarged manually, because automatic growth leaves copies of secrets in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(64 << 10));
     loop {
         let space = bytes.capacity() - bytes.len();
@@ -90,13 +91,13 @@ pub(super) fn text(mut file: impl Read) -> Result<Zeroizing<String>> {
     }
 }
 
-/// The right to change the files of a directory, until it is dropped.
+/// Exclusive permission to change the files of a directory, released on drop.
 pub(super) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Makes `dir` if it is missing, and waits for whoever changes something in it.
+    /// Creates `dir` if it is missing, and waits until no other process holds the lock.
     ///
     /// # Errors
     /// [`Kind::Unavailable`] if that takes too long.
@@ -127,8 +128,8 @@ impl Lock {
     }
 }
 
-/// Makes `text` the contents of `path`, whole or not at all, durable on return. A link at
-/// `path` stays, and what it leads to is replaced.
+/// Replaces the contents of `path` by `text`, atomically and durably. If `path` is a symbolic link,
+/// the link is kept and its target is replaced.
 pub(super) fn write(path: &Path, text: &str, _lock: &Lock) -> Result<()> {
     let path = target(path)?;
     let (dir, name) = match (path.parent(), path.file_name()) {
@@ -136,8 +137,8 @@ pub(super) fn write(path: &Path, text: &str, _lock: &Lock) -> Result<()> {
         (Some(dir), Some(name)) => (dir, name.to_string_lossy()),
         _ => return Err(Error::new(Kind::Failed, "it has no directory")),
     };
-    // Its name is always the same, so a writer that was killed leaves one file at most; the
-    // lock keeps two writers apart.
+    // The temporary name is always the same, so a killed writer leaves at most one file. The lock
+    // prevents two writers from using it concurrently.
     let temporary = dir.join(format!(".{name}.new"));
     match fs::remove_file(&temporary) {
         Err(cause) if cause.kind() != ErrorKind::NotFound => return Err(cause.into()),
@@ -153,8 +154,8 @@ pub(super) fn write(path: &Path, text: &str, _lock: &Lock) -> Result<()> {
     written
 }
 
-/// Writes `text` to a new file, with the owner of the file that it will replace: root may
-/// change the configuration of somebody, who must be able to read it afterwards.
+/// Writes `text` to a new file with the owner of the file that it will replace: if root changes the
+/// configuration of another user, that user must be able to read it afterwards.
 fn write_new(temporary: &Path, text: &str, old: &Path) -> Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -165,21 +166,22 @@ fn write_new(temporary: &Path, text: &str, old: &Path) -> Result<()> {
     if let Ok(old) = fs::metadata(old)
         && (old.uid(), old.gid()) != (new.uid(), new.gid())
     {
-        // Only root may; for anyone else the file becomes theirs, as with any editor.
+        // Only root is allowed to do this. Otherwise the file belongs to the current user, as with
+        // any editor.
         let _ = fchown(&file, Some(old.uid()), Some(old.gid()));
     }
     file.write_all(text.as_bytes())?;
     Ok(file.sync_all()?)
 }
 
-/// What `path` is in the end, if it is a link, whether or not that exists.
+/// Follows symbolic links from `path` to the final path, which need not exist.
 fn target(path: &Path) -> Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..LINK_LIMIT {
         match fs::read_link(&path) {
-            // Relative to where the link is.
+            // The target is relative to the directory of the link.
             Ok(to) => path = path.parent().unwrap_or(Path::new("/")).join(to),
-            // No link, or not there yet.
+            // Not a symbolic link, or it does not exist yet.
             Err(_) => return Ok(path),
         }
     }

@@ -1,10 +1,10 @@
-//! Configuration from elsewhere, to be imported: TOML as ours, JSON, and that of rclone.
+//! Reads configurations to be imported: TOML in the format of plakar, JSON, and that of rclone.
 //!
-//! JSON is one object that maps names to objects with `location` and options, as other
-//! versions of plakar show it, or a row of objects with `name`, `location` and `options`, as
-//! this one does.
+//! JSON is either one object that maps names to objects with `location` and options, as printed by
+//! other versions of plakar, or a sequence of objects with `name`, `location` and `options`, as
+//! printed by this version.
 //!
-//! Whatever cannot be used is an entry that says why, so it does not hide the next.
+//! An unusable entry contains its error, so it does not hide the next one.
 
 use std::io::Read;
 
@@ -15,28 +15,28 @@ use super::entries::{Entries, Entry, LOCATION, Pair, Value};
 use super::{file, rclone};
 use crate::error::{Error, Kind, Result};
 
-/// What a file is written in.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// TOML or JSON, whichever it is.
+    /// TOML or JSON, detected automatically.
     Ours,
     /// The configuration of rclone.
     Rclone,
 }
 
-/// What a foreign file says.
+/// The contents of an imported file.
 #[derive(Debug, Default)]
 pub struct Foreign {
-    /// What can be imported, and what cannot.
+    /// All entries, including those that cannot be imported.
     pub entries: Entries,
-    /// What was left out of an entry, which can be imported all the same.
+    /// Options that are omitted from entries that can be imported: the entry name and a warning.
     pub warnings: Vec<(String, String)>,
 }
 
-/// Reads everything that `input` has.
+/// Reads all of `input`.
 ///
 /// # Errors
-/// [`Kind::Unsupported`] if it is not what `format` says.
+/// [`Kind::Unsupported`] if it is not in `format`.
 pub fn read(input: impl Read, format: Format) -> Result<Foreign> {
     let text = file::text(input)?;
     let entries = match format {
@@ -50,7 +50,7 @@ pub fn read(input: impl Read, format: Format) -> Result<Foreign> {
     })
 }
 
-/// The entries in one or more objects of JSON.
+/// The entries in one or more JSON objects.
 fn json(text: &str) -> Result<Entries> {
     let mut entries = Vec::new();
     for object in serde_json::Deserializer::from_str(text).into_iter::<Map<String, Json>>() {
@@ -72,7 +72,7 @@ fn json(text: &str) -> Result<Entries> {
     Ok(Entries::of(entries))
 }
 
-/// The entry in an object that `show -json` printed.
+/// The entry in an object printed by `show -json`.
 fn named(name: String, mut object: Map<String, Json>) -> Entry {
     let location = object
         .remove(LOCATION)

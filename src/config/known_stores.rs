@@ -1,4 +1,4 @@
-//! What this machine remembers about stores: which one it found at each location, and which
+//! The record of this machine about stores: which store it found at each location, and which
 //! snapshots it created.
 //!
 //! ```text
@@ -8,15 +8,15 @@
 //!   .lock              held while a file is changed
 //! ```
 //!
-//! A store can be replaced, and its snapshots can be forged, by people who cannot write here.
-//! So commands compare both with this record. It holds no secret.
+//! An attacker without write access to this record can replace a store or forge its snapshots.
+//! Therefore commands compare both with the record. It contains no secrets.
 //!
-//! Files are replaced as a whole, and two processes change them one after the other. A file
-//! that cannot be read is reported by the caller and otherwise counts as missing; the next
-//! change replaces it. Top-level keys of later versions are kept. All lists are limited, and
-//! drop the oldest items first.
+//! Files are replaced as a whole, and processes change them one after another. If a file cannot be
+//! read, the caller reports that and otherwise treats it as missing; the next change replaces it.
+//! Top-level keys of later versions are preserved. All lists are limited; the oldest items are
+//! dropped first.
 //!
-//! Nothing here knows what a location, a key or a snapshot is.
+//! This module does not interpret locations, keys or snapshots.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -30,32 +30,33 @@ use super::shown;
 use crate::error::{During, Error, Kind, Result};
 use crate::util::Id;
 
-/// The directory in the data directory.
+/// The directory inside the data directory.
 const DIRECTORY: &str = "known-stores";
 /// The file of locations.
 const LOCATIONS: &str = "locations.toml";
-/// Locations that are remembered. More than a person keeps stores.
+/// The maximum number of recorded locations, more than a user has stores.
 const LOCATIONS_LIMIT: usize = 500;
-/// Longer locations are not remembered, so that the file stays below the size that is read.
+/// The maximum length of a recorded location, so that the file stays below the size limit for
+/// reading.
 const LOCATION_LIMIT_BYTES: usize = 1000;
-/// Snapshots that are remembered of one source: after the newest are removed from the store,
-/// an older one still serves.
+/// The number of recorded snapshots of one source: if the newest ones are removed from the store,
+/// an older one can still be the base of a backup.
 const CREATED_PER_SOURCE: usize = 8;
-/// Snapshots that are remembered of one store: of 250 sources, some 400 KiB.
+/// The maximum number of recorded snapshots of one store: those of 250 sources, about 400 KiB.
 const CREATED_LIMIT: usize = 2000;
 
-/// Which store it is, as its CONFIG states.
+/// The identity of a store according to its CONFIG.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The id of the store.
     pub store_id: String,
     /// The id of its master key.
     pub key_id: String,
-    /// Whether the key is a secret.
+    /// Whether the master key is secret.
     pub encrypted: bool,
 }
 
-/// `locations.toml`.
+/// The contents of `locations.toml`.
 #[derive(Default, Serialize, Deserialize)]
 struct Locations {
     #[serde(default)]
@@ -105,10 +106,10 @@ impl KnownStores {
         &self.dir
     }
 
-    /// The store that was last opened at `location`, if that is known.
+    /// The store that was last opened at `location`, if there is a record of it.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] for a damaged file, and those of the file system.
+    /// [`Kind::Unsupported`] for a damaged file, and errors of the file system.
     pub fn at(&self, location: &str) -> Result<Option<Identity>> {
         let locations: Locations = self.read(LOCATIONS)?;
         let mut known = locations.location.into_iter();
@@ -116,10 +117,10 @@ impl KnownStores {
         Ok(found.map(|known| known.identity))
     }
 
-    /// Remembers `identity` as that of the store at `location`; durable on return.
+    /// Records `identity` for the store at `location`; durable on return.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] for a location that is too long; those of the file system.
+    /// [`Kind::Unsupported`] for a location that is too long; errors of the file system.
     pub fn remember(&self, location: &str, identity: &Identity) -> Result<()> {
         if location.len() > LOCATION_LIMIT_BYTES {
             let cause = format!("the location is longer than {LOCATION_LIMIT_BYTES} bytes");
@@ -137,10 +138,10 @@ impl KnownStores {
         })
     }
 
-    /// Forgets which store was at `location`. Returns whether that was known.
+    /// Removes the record of the store at `location`. Returns whether there was one.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn forget(&self, location: &str) -> Result<bool> {
         if self.at(location).is_ok_and(|known| known.is_none()) {
             return Ok(false);
@@ -157,17 +158,17 @@ impl KnownStores {
     /// The digests of the snapshots that this machine created in the store `store_id`.
     ///
     /// # Errors
-    /// As [`KnownStores::at`].
+    /// The same as [`KnownStores::at`].
     pub fn created(&self, store_id: &str) -> Result<HashSet<Id>> {
         let store: OfStore = self.read(&file_name(store_id))?;
         let digest = |created: &Created| created.digest.parse().ok();
         Ok(store.created.iter().filter_map(digest).collect())
     }
 
-    /// Remembers that this machine created the snapshot `digest` of `source`; durable on return.
+    /// Records that this machine created the snapshot `digest` of `source`; durable on return.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn add_created(&self, store_id: &str, source: Id, digest: Id) -> Result<()> {
         let source = source.to_string();
         self.edit(&file_name(store_id), |store: &mut OfStore| {
@@ -184,7 +185,7 @@ impl KnownStores {
         })
     }
 
-    /// What the file `name` holds; nothing if there is none.
+    /// The contents of the file `name`, or the default if it does not exist.
     fn read<T: Default + DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.dir.join(name);
         let read = || match file::read(&path)? {
@@ -194,7 +195,7 @@ impl KnownStores {
         read().during(|| shown(&path))
     }
 
-    /// Lets `change` have what the file `name` holds, and replaces the file.
+    /// Applies `change` to the contents of the file `name`, and replaces the file.
     fn edit<T: Default + Serialize + DeserializeOwned, R>(
         &self,
         name: &str,

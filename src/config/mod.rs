@@ -1,22 +1,21 @@
-//! What a person keeps by name: stores, sources, destinations and policies; and what plakar
-//! remembers about stores.
+//! Named stores, sources, destinations and policies, and the record of known stores.
 //!
-//! Each [`Section`] is one TOML file in the configuration directory, `plakar.conf(5)`, that
-//! people edit by hand as well as by command: a table for each name, and `default` beside
-//! them.
+//! Each [`Section`] is one TOML file in the configuration directory, see `plakar.conf(5)`. Users
+//! edit it manually or with commands. It contains a table for each name, and the top-level key
+//! `default`.
 //!
-//! | file | what it is |
+//! | file | contents |
 //! |---|---|
-//! | [`connectors`] | which connectors there are, and their options |
-//! | [`schema`] | which names, options and values are accepted |
-//! | [`entries`], [`edit`] | what a file says; its text changed |
+//! | [`connectors`] | the connectors and their options |
+//! | [`schema`] | valid names, options and values |
+//! | [`entries`], [`edit`] | the contents of a file; changes to its text |
 //! | [`place`] | `@name[:path]`, resolved |
-//! | [`tokens`] | who a server lets in |
-//! | [`known_stores`] | which stores and snapshots this machine knows |
-//! | [`foreign`], `rclone` | configuration from elsewhere, to be imported |
-//! | `file` | bytes from and to the disk, whole or not at all |
+//! | [`tokens`] | the access tokens of a server |
+//! | [`known_stores`] | the stores and snapshots that this machine knows |
+//! | [`foreign`], `rclone` | configurations of other programs, to be imported |
+//! | `file` | atomic reading and writing of files |
 //!
-//! Nothing here connects to a place, asks anybody or prints.
+//! This module does not connect to places, prompt or print.
 
 pub mod connectors;
 pub mod edit;
@@ -38,22 +37,22 @@ use edit::Draft;
 use entries::Entries;
 use file::Lock;
 
-/// What a connector can be.
+/// The roles of a connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Where objects are kept.
+    /// A place where objects are stored.
     Store,
-    /// Where files are read from.
+    /// A place from which files are read.
     Source,
-    /// Where files are restored to.
+    /// A place to which files are restored.
     Destination,
 }
 
 impl Role {
-    /// Every role.
+    /// All roles.
     pub const ALL: [Role; 3] = [Role::Store, Role::Source, Role::Destination];
 
-    /// What people call it.
+    /// The name of the role in messages.
     pub fn word(self) -> &'static str {
         match self {
             Role::Store => "store",
@@ -63,16 +62,16 @@ impl Role {
     }
 }
 
-/// What one file is about.
+/// The subject of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Section {
-    /// `stores.toml`.
+    /// The file `stores.toml`.
     Stores,
-    /// `sources.toml`.
+    /// The file `sources.toml`.
     Sources,
-    /// `destinations.toml`.
+    /// The file `destinations.toml`.
     Destinations,
-    /// `policies.toml`.
+    /// The file `policies.toml`.
     Policies,
 }
 
@@ -87,7 +86,7 @@ impl Section {
         }
     }
 
-    /// What one thing in it is called.
+    /// The name of one entry in messages.
     pub fn word(self) -> &'static str {
         match self {
             Section::Policies => "policy",
@@ -97,7 +96,7 @@ impl Section {
         }
     }
 
-    /// Where places for `role` are named.
+    /// The section of places for `role`.
     pub fn of(role: Role) -> Section {
         match role {
             Role::Store => Section::Stores,
@@ -106,7 +105,7 @@ impl Section {
         }
     }
 
-    /// What the places in it are for; a policy is no place.
+    /// The role of the places in the section, or `None` for policies.
     pub fn role(self) -> Option<Role> {
         match self {
             Section::Stores => Some(Role::Store),
@@ -117,7 +116,7 @@ impl Section {
     }
 }
 
-/// The configuration in one directory. Nothing is read before it is asked for.
+/// The configuration in one directory. Files are read on demand.
 #[derive(Clone, Debug)]
 pub struct Configuration {
     dir: PathBuf,
@@ -129,12 +128,12 @@ impl Configuration {
         Configuration { dir: dir.into() }
     }
 
-    /// Where `section` is, or would be.
+    /// The path of the file of `section`, which need not exist.
     pub fn path(&self, section: Section) -> PathBuf {
         self.dir.join(section.file_name())
     }
 
-    /// Everything that `section` holds; nothing if there is no such file.
+    /// The entries of `section`, empty if the file does not exist.
     ///
     /// # Errors
     /// [`crate::error::Kind::Unsupported`], with line and column, for a file that is not TOML.
@@ -148,13 +147,13 @@ impl Configuration {
         Ok(entries.names().map(str::to_owned).collect())
     }
 
-    /// Lets `change` have what `section` says, and a draft to change it in. Its result is
-    /// durable on return; if it fails, nothing is changed. Of two processes that edit at the
-    /// same time, one waits for the other.
+    /// Calls `change` with the entries of `section` and a draft, which it can modify. The changes
+    /// are durable on return. If an error occurs, nothing is changed. Concurrent edits by two
+    /// processes are serialized.
     ///
     /// # Errors
-    /// Those of [`Configuration::read`] and of `change`, and [`crate::error::Kind::Unavailable`] if another
-    /// process does not come to an end with its own edit.
+    /// The errors of [`Configuration::read`] and of `change`, and
+    /// [`crate::error::Kind::Unavailable`] if another process does not finish its own edit.
     pub fn edit<T>(
         &self,
         section: Section,
@@ -164,14 +163,14 @@ impl Configuration {
     }
 }
 
-/// Everything in the file at `path`; nothing if there is none.
+/// The entries of the file at `path`. `None` if it does not exist.
 fn read_at(path: &Path) -> Result<Option<Entries>> {
     let parse = |contents: file::Contents| Entries::parse(&contents.text, contents.mode);
     let read = || file::read(path)?.map(parse).transpose();
     read().during(|| shown(path))
 }
 
-/// As [`Configuration::edit`], for the file at `path` in `dir`.
+/// Like [`Configuration::edit`], for the file at `path` in `dir`.
 fn edit_at<T>(
     dir: &Path,
     path: &Path,
@@ -195,7 +194,7 @@ fn edit_at<T>(
     Ok(outcome)
 }
 
-/// A file in messages.
+/// The name of a file in messages.
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }

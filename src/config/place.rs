@@ -1,4 +1,4 @@
-//! `@name[:path]`: from what a person writes to a location, and what is configured for it.
+//! Resolves `@name[:path]` to a location and its configured options.
 
 use std::path::Path;
 
@@ -11,20 +11,20 @@ use crate::error::{Error, Kind, Result};
 use crate::net::location::Location;
 use crate::util::suggest::did_you_mean;
 
-/// A location, and what is configured for it.
+/// A location and its configured options.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Where it is.
+    /// The location of the place.
     pub location: Location,
-    /// What it is called, if it was named.
+    /// The name, if it was given by name.
     pub name: Option<String>,
     options: Vec<(&'static Known, Value)>,
 }
 
-/// A word, taken apart.
+/// A parsed argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word<'a> {
-    /// `@name:path`; without a colon the path is empty.
+    /// `@name:path`. Without a colon the path is empty.
     Name(&'a [u8], &'a [u8]),
     /// A path or a URL.
     Location(&'a [u8]),
@@ -45,7 +45,7 @@ impl<'a> Word<'a> {
 }
 
 impl Place {
-    /// A location of which nothing is configured.
+    /// A location without configured options.
     pub fn unnamed(location: Location) -> Place {
         Place {
             location,
@@ -54,11 +54,11 @@ impl Place {
         }
     }
 
-    /// What `entries` call `name`, with `path` joined to its location.
+    /// The place `name` in `entries`, with `path` joined to its location.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] for a name that is not there, [`Kind::Unsupported`] for an entry that
-    /// its connector does not understand, [`Kind::Usage`] for a path that cannot be joined.
+    /// [`Kind::NotFound`] for an unknown name, [`Kind::Unsupported`] for an entry that its
+    /// connector does not accept, [`Kind::Usage`] for a path that cannot be joined.
     pub fn named(
         entries: &Entries,
         role: Role,
@@ -95,14 +95,16 @@ impl Place {
         self.value(name).map(Value::text)
     }
 
-    /// Every option that is set.
+    /// All options that are set.
     pub fn options(&self) -> impl Iterator<Item = (&'static Known, &Value)> {
         self.options.iter().map(|(known, value)| (*known, value))
     }
 }
 
+/// Requires an absolute path.
+///
 /// # Errors
-/// For a relative path: what it would stand for depends on where the program is started.
+/// [`Kind::Usage`] for a relative path: its meaning would depend on the current directory.
 fn absolute(checked: Checked) -> Result<Checked> {
     match checked.location.path() {
         Some(path) if !path.starts_with(b"/") => Err(Error::usage(format!(

@@ -1,7 +1,9 @@
-//! The remotes of rclone that we can serve: `sftp`, `local`, and `alias` of one of them.
+//! Imports those remotes of rclone that plakar supports: `sftp`, `local`, and `alias` of one of
+//! them.
 //!
-//! Its file is `[name]` and `key = value` lines; `type` says what a remote is. Passwords in it
-//! are obscured, not encrypted. None is carried over: ours would be the next file to hold it.
+//! The file consists of `[name]` and `key = value` lines; `type` is the type of a remote. Passwords
+//! in it are obscured, not encrypted. They are not imported, because that would store them in
+//! another file.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +14,20 @@ use super::foreign::Foreign;
 use crate::error::{Error, Kind, Result};
 use crate::net::location::Location;
 
-/// An alias of an alias of one is in nobody's file.
+/// The maximum number of nested aliases. No practical file exceeds it.
 const ALIAS_LIMIT: u32 = 8;
-/// What the first line of an encrypted file has.
+/// The start of the first line of an encrypted file.
 const ENCRYPTED: &str = "RCLONE_ENCRYPT_V0:";
-/// What holds a secret, and is left out.
+/// Keys that contain a secret. They are omitted.
 const SECRETS: &[&str] = &["pass", "key_pem", "key_file_pass"];
 
 /// The keys of one remote.
 type Remote = BTreeMap<String, Zeroizing<String>>;
 
-/// Understands the text of `rclone.conf`.
+/// Parses the text of `rclone.conf`.
 ///
 /// # Errors
-/// [`Kind::Unsupported`], with the line, for what is none.
+/// [`Kind::Unsupported`], with the line number, for invalid syntax.
 pub(super) fn parse(text: &str) -> Result<Foreign> {
     let remotes = remotes(text)?;
     let mut foreign = Foreign::default();
@@ -84,7 +86,7 @@ fn remotes(text: &str) -> Result<Vec<(String, Remote)>> {
     Ok(remotes)
 }
 
-/// What we call `remote`.
+/// Converts `remote` to options of plakar.
 fn pairs(remotes: &[(String, Remote)], remote: &Remote, depth: u32) -> Result<Vec<Pair>> {
     let key = |key: &str| remote.get(key).map_or("", |value| value.as_str());
     match key("type") {
@@ -96,7 +98,7 @@ fn pairs(remotes: &[(String, Remote)], remote: &Remote, depth: u32) -> Result<Ve
     }
 }
 
-/// A remote of type `sftp`: its root is the home directory.
+/// Converts a remote of type `sftp`. Its root is the home directory.
 fn sftp(remote: &Remote) -> Result<Vec<Pair>> {
     let key = |key: &str| {
         remote
@@ -130,7 +132,7 @@ fn sftp(remote: &Remote) -> Result<Vec<Pair>> {
     Ok(pairs)
 }
 
-/// A remote that stands for a path, or for `name:path` of another.
+/// Converts an alias of a path, or of `name:path` in another remote.
 fn alias(remotes: &[(String, Remote)], target: &str, depth: u32) -> Result<Vec<Pair>> {
     if depth >= ALIAS_LIMIT {
         return Err(unsupported("it is an alias of itself".into()));

@@ -1,7 +1,8 @@
-//! Which names, keys and values a section takes.
+//! Defines which names, keys and values a section accepts.
 //!
-//! What a person gives is refused before it is kept, as [`Kind::Usage`]; what somebody wrote
-//! into a file is refused when it is used, as [`Kind::Unsupported`]. The rules are the same.
+//! Input of the user is rejected before it is stored, with [`Kind::Usage`]. Contents that were
+//! edited manually are rejected when they are used, with [`Kind::Unsupported`]. The rules are the
+//! same.
 
 use std::path::Path;
 
@@ -14,24 +15,26 @@ use crate::error::{During, Error, Kind, Result};
 use crate::net::location::Location;
 use crate::util::suggest::did_you_mean;
 
-/// Longer names are a mistake.
+/// The maximum length of a name. A longer one is a mistake.
 const NAME_LIMIT_BYTES: usize = 64;
-/// What begins a place that is a stream, and so is nowhere.
+/// The prefixes of streams, which have no location.
 const STREAMS: [&str; 2] = ["stdin:", "cmd:"];
-/// Longer values are a mistake.
+/// The maximum length of a value. A longer one is a mistake.
 const VALUE_LIMIT_BYTES: usize = 8 << 10;
 
-/// A location with options that its connector knows.
+/// A location with valid options of its connector.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// Where it is.
+    /// The location of the entry.
     pub location: Location,
-    /// The options that are set, each once, by their own names and in their own shapes.
+    /// The options that are set, without duplicates, with their main names and types.
     pub options: Vec<(&'static Known, Value)>,
 }
 
+/// Checks the syntax of a name.
+///
 /// # Errors
-/// [`Kind::Usage`] for a name that could not be written after `@`, or means something else.
+/// [`Kind::Usage`] for a name that cannot be written after `@`, or has another meaning.
 pub fn check_name(name: &str) -> Result<()> {
     let is_known = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
     let cause = match name {
@@ -50,11 +53,11 @@ pub fn check_name(name: &str) -> Result<()> {
     Err(Error::usage(cause))
 }
 
-/// Checks what an entry says, for use as `role`. `home` is what `~/` stands for.
+/// Checks an entry for use as `role`. `home` replaces `~` at the start of paths.
 ///
 /// # Errors
-/// [`Kind::Usage`] for a location that no connector knows, and for options that its connector
-/// does not have, or not with such values.
+/// [`Kind::Usage`] for a location that no connector supports, for unknown options of its connector,
+/// and for invalid values.
 pub fn check(entry: &Entry, role: Role, home: Option<&Path>) -> Result<Checked> {
     let location = location(entry.location()?, home)?;
     let connector = connector(&location, role)?;
@@ -70,10 +73,10 @@ pub fn check(entry: &Entry, role: Role, home: Option<&Path>) -> Result<Checked> 
     Ok(Checked { location, options })
 }
 
-/// One option of the connector for `scheme`, as `role`, in its shape.
+/// Checks one option of the connector for `scheme` as `role`, and converts its value.
 ///
 /// # Errors
-/// [`Kind::Usage`] for one that it does not have, or not with such a value.
+/// [`Kind::Usage`] for an unknown option or an invalid value.
 pub fn option(
     scheme: &str,
     role: Role,
@@ -87,7 +90,7 @@ pub fn option(
     Ok((known, value))
 }
 
-/// The location that `text` spells, with `~/` resolved.
+/// Parses the location `text`, and expands `~/`.
 fn location(text: &str, home: Option<&Path>) -> Result<Location> {
     if text.starts_with('@') {
         return Err(Error::usage(format!(
@@ -133,7 +136,7 @@ fn connector(location: &Location, role: Role) -> Result<&'static Connector> {
     }
 }
 
-/// The option that `key` is.
+/// The option with the name or synonym `key`.
 fn known(connector: &Connector, role: Role, key: &str) -> Result<&'static Known> {
     let unknown = || {
         let names = connector.options(role).map(|known| known.name);
@@ -151,7 +154,8 @@ fn known(connector: &Connector, role: Role, key: &str) -> Result<&'static Known>
     connector.option(role, key).ok_or_else(unknown)
 }
 
-/// `value` in the shape that an option wants. No message repeats it: it may be a secret.
+/// Converts `value` to the type of an option. No message contains the value, because it may be a
+/// secret.
 fn shaped(shape: &Shape, value: &Value, home: Option<&Path>) -> Result<Value> {
     let wrong = |what: &str| Err(Error::usage(format!("it is {what}")));
     let text = value.text();
@@ -192,7 +196,7 @@ fn shaped(shape: &Shape, value: &Value, home: Option<&Path>) -> Result<Value> {
         (_, Value::Text(_)) if text.contains('\0') => wrong("without NUL"),
         (Shape::Path, Value::Text(_)) => path(&text, home),
         (Shape::Text | Shape::Secret | Shape::Command, Value::Text(_)) => Ok(value.clone()),
-        // 007 and 1_000 would not be what was written.
+        // A conversion would change the text of values such as 007 or 1_000.
         (_, _) => wrong("text, and stands in quotes"),
     }
 }
@@ -206,7 +210,7 @@ fn path(text: &str, home: Option<&Path>) -> Result<Value> {
     }
 }
 
-/// `~/x` with the home directory in it, if that is how `text` begins.
+/// Expands `~/` in `text`. `None` if it does not begin with that.
 fn at_home(text: &str, home: Option<&Path>) -> Result<Option<String>> {
     let Some(rest) = text.strip_prefix("~/").or((text == "~").then_some("")) else {
         return Ok(None);
@@ -218,11 +222,11 @@ fn at_home(text: &str, home: Option<&Path>) -> Result<Option<String>> {
     Ok(Some(path))
 }
 
-/// `pair` as it is kept: the option's own name, its shape, and a relative path made absolute
-/// from where we are.
+/// `pair` in the form in which it is stored: with the main name of the option, with its type, and
+/// with relative paths resolved against the current directory.
 ///
 /// # Errors
-/// [`Kind::Usage`].
+/// [`Kind::Usage`] for an unknown option or an invalid value.
 pub fn kept(pair: Pair, place: &Location, role: Role) -> Result<Pair> {
     let (key, value) = pair;
     let known = known(connector(place, role)?, role, &key)?;
@@ -237,10 +241,11 @@ pub fn kept(pair: Pair, place: &Location, role: Role) -> Result<Pair> {
     Ok((known.name.to_owned(), kept))
 }
 
-/// `text` as a location is kept: a path that is relative is made absolute from where we are.
+/// `text` in the form in which a location is stored: a relative path is resolved against the
+/// current directory.
 ///
 /// # Errors
-/// [`Kind::Usage`] for what is no location.
+/// [`Kind::Usage`] for an invalid location.
 pub fn kept_location(text: &str) -> Result<String> {
     if text == "~" || text.starts_with("~/") {
         return Ok(text.to_owned());
@@ -254,7 +259,7 @@ pub fn kept_location(text: &str) -> Result<String> {
     }
 }
 
-/// `path`, absolute; what is at home stays so.
+/// `path` as an absolute path. `~/` is preserved.
 fn absolute(path: &str) -> Result<String> {
     if path == "~" || path.starts_with("~/") || path.starts_with('/') {
         return Ok(path.to_owned());
@@ -264,12 +269,12 @@ fn absolute(path: &str) -> Result<String> {
     absolute.map_err(|_| Error::usage("the current directory is not UTF-8"))
 }
 
-/// Whether two keys are one option.
+/// Whether two keys are the same option.
 pub fn are_same(one: &str, other: &str) -> bool {
     one == other || known_somewhere(one).is_some_and(|known| known.is(other))
 }
 
-/// The first option of any connector that `key` is.
+/// The first option of any connector with the name or synonym `key`.
 fn known_somewhere(key: &str) -> Option<&'static Known> {
     let options = CONNECTORS
         .iter()
@@ -277,8 +282,8 @@ fn known_somewhere(key: &str) -> Option<&'static Known> {
     options.flatten().find(|known| known.is(key))
 }
 
-/// Whether what `key` holds is shown to nobody. Keys that no connector knows count too: somebody may
-/// have written them for another program, or misspelt them.
+/// Whether the value of `key` must not be shown. Keys that no connector knows count too: they may
+/// be options of another program, or misspelled.
 pub fn is_secret(key: &str) -> bool {
     if let Some(known) = known_somewhere(key) {
         return known.shape == Shape::Secret;

@@ -1,4 +1,4 @@
-//! The tokens that a server lets people in with: a table for each, in a file like the others.
+//! The access tokens of a server: one table for each, in a file like the other ones.
 //!
 //! ```toml
 //! [laptop]
@@ -7,8 +7,8 @@
 //! hash = "9f2c..."
 //! ```
 //!
-//! What a role allows is not known here. Nothing in the file lets anybody in: a token cannot
-//! be made from its hash.
+//! This module does not interpret roles. The file grants no access by itself: a token cannot be
+//! derived from its hash.
 
 use std::path::{Path, PathBuf};
 
@@ -18,41 +18,41 @@ use super::{read_at, schema, shown};
 use crate::error::{During, Error, Kind, Result};
 use crate::util::suggest::did_you_mean;
 
-/// The file in the directory of the configuration.
+/// The name of the file in the configuration directory.
 pub const FILE_NAME: &str = "tokens.toml";
 
 const ROLE: &str = "role";
 const CREATED: &str = "created";
 const HASH: &str = "hash";
 
-/// One token, as far as it is kept.
+/// The stored data of one token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// Who it was given to.
+    /// The name of its owner.
     pub name: String,
-    /// What they may do.
+    /// The role, which determines its permissions.
     pub role: String,
-    /// When it was made, in RFC 3339.
+    /// The time of its creation in RFC 3339.
     pub created: String,
-    /// The BLAKE3 of its text, in hex.
+    /// The BLAKE3 hash of its text, in hex.
     pub hash: String,
 }
 
-/// Every token in the file at `path`; nothing if there is no such file.
+/// All tokens in the file at `path`. `None` if the file does not exist.
 ///
 /// # Errors
-/// [`Kind::Unsupported`] for a file that is not understood, all of it: leaving out what is not
-/// would let nobody in without a word.
+/// [`Kind::Unsupported`] for a file that is invalid in any part: ignoring the invalid part would
+/// deny access without an explanation.
 pub fn read(path: &Path) -> Result<Option<Vec<Token>>> {
     let entries = read_at(path)?;
     let tokens = |entries: Entries| entries.iter().map(token).collect::<Result<Vec<Token>>>();
     entries.map(tokens).transpose().during(|| shown(path))
 }
 
-/// Adds a token, durable on return.
+/// Adds a token; durable on return.
 ///
 /// # Errors
-/// [`Kind::Usage`] for a name that is none; [`Kind::Exists`] if it has been given away.
+/// [`Kind::Usage`] for an invalid name; [`Kind::Exists`] if the name is in use.
 pub fn add(path: &Path, token: &Token) -> Result<()> {
     schema::check_name(&token.name)?;
     edit(path, |entries, draft| {
@@ -70,10 +70,10 @@ pub fn add(path: &Path, token: &Token) -> Result<()> {
     })
 }
 
-/// Removes the token called `name`, durable on return.
+/// Removes the token with the name `name`; durable on return.
 ///
 /// # Errors
-/// [`Kind::NotFound`].
+/// [`Kind::NotFound`] if it does not exist.
 pub fn remove(path: &Path, name: &str) -> Result<()> {
     edit(path, |entries, draft| {
         if entries.get(name).is_none() {
@@ -94,7 +94,7 @@ fn edit(path: &Path, change: impl FnOnce(&Entries, &mut Draft) -> Result<()>) ->
     super::edit_at(&dir, path, change)
 }
 
-/// The token that `entry` is.
+/// Converts `entry` to a token.
 fn token(entry: &Entry) -> Result<Token> {
     let read = || -> Result<Token> {
         let pairs = entry.pairs()?;

@@ -1,4 +1,4 @@
-//! `plakar create`: create a store.
+//! `plakar create`: creates a store.
 
 use std::ffi::{OsStr, OsString};
 
@@ -16,7 +16,7 @@ use crate::kloset::kdf_limit::Limit;
 use crate::kloset::{self, Protection};
 use crate::store::Store;
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "create",
     synopsis: "[-plaintext] [-from STORE] [-compression LEVEL] [-kdf-memory MIB] \
@@ -43,7 +43,7 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// What every new store that encrypts nothing is announced with.
+/// The warning for every new plaintext store.
 const PLAINTEXT: &str = "-plaintext: this store is not encrypted, and anyone who can write to it can forge its contents";
 
 struct Opts {
@@ -81,7 +81,7 @@ impl Opts {
     }
 }
 
-/// What `-compression` says, if it is given.
+/// The value of `-compression`, if given.
 pub(super) fn level(args: &Args) -> Result<Option<i32>> {
     let level = args.number("compression")?;
     match level {
@@ -119,7 +119,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::Success)
 }
 
-/// Makes a store that has the key of the one at `from`.
+/// Creates a store that shares the key of the store at `from`.
 fn create_sibling(globals: &Globals, place: &Place, from: &Place, opts: Opts) -> Result<Status> {
     let store = opening::store_at(globals, place)?;
     kloset::refuse_existing(&*store)?;
@@ -146,7 +146,7 @@ fn create_sibling(globals: &Globals, place: &Place, from: &Place, opts: Opts) ->
     Ok(Status::Success)
 }
 
-/// Reports what was created, unless the user asked for quiet.
+/// Reports the new store, except with `-quiet` or `-silent`.
 fn report(globals: &Globals, store: &dyn Store, config: &Config) {
     if globals.out.verbosity() < Verbosity::Normal {
         return;

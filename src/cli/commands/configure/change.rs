@@ -1,6 +1,6 @@
-//! Names and options added, changed and taken away.
+//! Adds, changes and removes names and options.
 //!
-//! Everything is understood and checked before the file is written, once.
+//! All input is parsed and checked before the file is written, once.
 
 use super::rules::{self, existing, kept, name_and_rest};
 use super::{bare, section};
@@ -39,7 +39,7 @@ pub(super) fn add(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::Success)
 }
 
-/// Takes the location out of what follows the name.
+/// Removes the location from the arguments after the name.
 fn location_of(args: &Args, words: &mut Vec<String>) -> Result<String> {
     if words.is_empty() {
         return Err(Error::usage(format!(
@@ -82,7 +82,7 @@ pub(super) fn set(globals: &Globals, args: Args) -> Result<Status> {
     if words.is_empty() {
         return Err(args.usage("needs a KEY=VALUE"));
     }
-    // Before the file is locked: somebody may have to type.
+    // This happens before the file is locked, because the user may have to type.
     let given = rules::pairs(globals, section, &words).during(doing)?;
     globals.configuration()?.edit(section, |entries, draft| {
         let understood = || -> Result<Vec<Pair>> {
@@ -110,7 +110,7 @@ pub(super) fn set(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::Success)
 }
 
-/// What is given for `old`, as it is kept.
+/// The values given for `old`, in the form in which they are stored.
 fn given_for(section: Section, old: &Entry, mut given: Vec<Pair>) -> Result<Vec<Pair>> {
     if section == Section::Policies {
         return kept(section, "", given);
@@ -126,14 +126,14 @@ fn given_for(section: Section, old: &Entry, mut given: Vec<Pair>) -> Result<Vec<
     kept(section, &location, given)
 }
 
-/// `old` with what is in `given`.
+/// `old`, updated with the values in `given`.
 fn changed(old: &[Pair], given: &[Pair]) -> Vec<Pair> {
     let is_new = |key: &str| given.iter().any(|(new, _)| schema::are_same(new, key));
     let stay = old.iter().filter(|(key, _)| !is_new(key));
     stay.chain(given).cloned().collect()
 }
 
-/// The other key that `entry` has for the option `key`, if it does.
+/// The synonym under which `entry` contains the option `key`, if it does.
 fn written_as<'a>(entry: Option<&'a Entry>, key: &str) -> Option<&'a str> {
     let mut keys = entry?.pairs().ok()?.iter().map(|(key, _)| key.as_str());
     keys.find(|other| *other != key && schema::are_same(key, other))
@@ -156,7 +156,7 @@ pub(super) fn unset(globals: &Globals, args: Args) -> Result<Status> {
                 true => key,
                 false => written_as(Some(entry), key).unwrap_or(key),
             };
-            // One that was written in a way that we do not understand can be taken away too.
+            // An option that plakar cannot parse can be removed too.
             if !draft.has(&entry.name, key) {
                 let cause = format!("{key} is not set");
                 return Err(Error::new(Kind::NotFound, cause).during(doing()));

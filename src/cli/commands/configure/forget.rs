@@ -1,4 +1,4 @@
-//! `plakar store forget`: the next store that is opened at a location is accepted.
+//! `plakar store forget`: the next store that is opened at a location is trusted.
 
 use crate::cli::{Args, Globals, Status, known};
 use crate::config::Role;

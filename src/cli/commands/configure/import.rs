@@ -1,4 +1,4 @@
-//! Names from elsewhere.
+//! Imports names from other sources.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, stdin};
@@ -14,7 +14,7 @@ use crate::config::{Section, schema};
 use crate::error::{During, Error, Kind, Result};
 use crate::util::suggest::did_you_mean;
 
-/// What becomes of a name that is there already.
+/// How to handle a name that exists already.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Existing {
     Kept,
@@ -24,7 +24,7 @@ enum Existing {
 struct Opts {
     format: Format,
     existing: Existing,
-    /// The names there, and what they are to be called here; everything if there is none.
+    /// The names to import, each with its new name. Empty for all.
     wanted: Vec<(String, String)>,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn import(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::partial_if(failed > 0))
 }
 
-/// Reads what `-config` names, or what is usual.
+/// Reads the file of `-config`, or the default one.
 fn read(globals: &Globals, args: &Args, format: Format) -> Result<Foreign> {
     let given = args.value("config").filter(|file| *file != "-");
     let usual = || match (args.value("config"), format) {
@@ -103,7 +103,7 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).during(|| path.display().to_string())
 }
 
-/// Where rclone keeps its configuration.
+/// The location of the rclone configuration.
 fn rclone_file(globals: &Globals) -> Result<PathBuf> {
     match &globals.environment.config_home {
         Some(dir) => Ok(dir.join("rclone/rclone.conf")),
@@ -111,10 +111,10 @@ fn rclone_file(globals: &Globals) -> Result<PathBuf> {
     }
 }
 
-/// The entries that are wanted, each with its new name.
+/// The selected entries, each with its new name.
 ///
 /// # Errors
-/// [`Kind::NotFound`] for one that is not there, before anything is imported.
+/// [`Kind::NotFound`] for an entry that does not exist, before anything is imported.
 fn chosen(foreign: &Foreign, wanted: &[(String, String)]) -> Result<Vec<(Entry, String)>> {
     let entries = &foreign.entries;
     if wanted.is_empty() {
@@ -134,7 +134,7 @@ fn chosen(foreign: &Foreign, wanted: &[(String, String)]) -> Result<Vec<(Entry, 
     wanted.iter().map(find).collect()
 }
 
-/// Puts one entry into the draft, under its new name.
+/// Adds one entry to the draft, under its new name.
 fn take(
     globals: &Globals,
     section: Section,

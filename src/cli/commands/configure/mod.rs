@@ -1,7 +1,7 @@
-//! `plakar store`, `source`, `destination` and `policy`: what is kept by name.
+//! `plakar store`, `source`, `destination` and `policy`: manages named places and policies.
 //!
-//! One implementation of all four: the word that was given says which file it is about.
-//! `rules` tells what that takes, and everything else asks there.
+//! All four commands share one implementation; the command name selects the file. `rules` defines
+//! the valid contents of each section. All other modules use it.
 
 mod change;
 mod forget;
@@ -14,7 +14,7 @@ use crate::cli::{Args, Command, Flag};
 use crate::config::Section;
 use crate::config::entries::Value;
 
-/// The entry in the table.
+/// The table entry of `plakar store`.
 pub const STORE: Command = Command {
     name: "store",
     synopsis: "add | rm | set | unset | show | list | check | ping | default | import | forget",
@@ -23,7 +23,7 @@ pub const STORE: Command = Command {
     ..Command::BLANK
 };
 
-/// The entry in the table.
+/// The table entry of `plakar source`.
 pub const SOURCE: Command = Command {
     name: "source",
     synopsis: PLACE_SYNOPSIS,
@@ -32,7 +32,7 @@ pub const SOURCE: Command = Command {
     ..Command::BLANK
 };
 
-/// The entry in the table.
+/// The table entry of `plakar destination`.
 pub const DESTINATION: Command = Command {
     name: "destination",
     synopsis: PLACE_SYNOPSIS,
@@ -41,7 +41,7 @@ pub const DESTINATION: Command = Command {
     ..Command::BLANK
 };
 
-/// The entry in the table.
+/// The table entry of `plakar policy`.
 pub const POLICY: Command = Command {
     name: "policy",
     synopsis: "add | rm | set | unset | show | list",
@@ -72,12 +72,12 @@ pub const POLICY: Command = Command {
 const PLACE_SYNOPSIS: &str =
     "add | rm | set | unset | show | list | check | ping | default | import";
 
-/// What can be done with the names of places.
+/// The subcommands for names of places.
 const PLACE: &[Command] = &[
     ADD, RM, SET, UNSET, SHOW, LIST, CHECK, PING, DEFAULT, IMPORT,
 ];
 
-/// The same, and what is remembered of stores.
+/// The same subcommands, and one for the record of known stores.
 const PLACE_OF_STORE: &[Command] = &[
     ADD,
     RM,
@@ -189,10 +189,10 @@ const SHOW: Command = Command {
     ..Command::BLANK
 };
 
-/// What stands for a secret.
+/// Replaces a secret in output.
 const HIDDEN: &str = "********";
 
-/// The file that the command is about.
+/// The section that the command changes.
 fn section(args: &Args) -> Section {
     match args.parent() {
         Some("store") => Section::Stores,
@@ -202,12 +202,12 @@ fn section(args: &Args) -> Section {
     }
 }
 
-/// The name in `word`, with or without its `@`.
+/// The name in `word`, with or without `@`.
 fn bare(word: &str) -> &str {
     word.strip_prefix('@').unwrap_or(word)
 }
 
-/// Whether `value` is what a secret is shown as.
+/// Whether `value` is the replacement of a secret.
 fn is_hidden(value: &Value) -> bool {
     value.text().as_str() == HIDDEN
 }

@@ -1,4 +1,4 @@
-//! Whether a place can be reached, and used.
+//! Checks whether a place can be reached and used.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::config::Role;
 use crate::config::place::Place;
 use crate::error::{During, Error, Kind, Result};
 
-/// What was found.
+/// The result of a check.
 #[derive(Serialize)]
 struct Found {
     name: String,
@@ -35,7 +35,7 @@ impl fmt::Display for Found {
     }
 }
 
-/// A try, and what to say when it succeeds.
+/// A check, which returns the message for success.
 type Try = fn(&Globals, &Place) -> Result<&'static str>;
 
 pub(super) fn check(globals: &Globals, args: Args) -> Result<Status> {
@@ -54,7 +54,7 @@ pub(super) fn ping(globals: &Globals, args: Args) -> Result<Status> {
     })
 }
 
-/// Tries the place that is named.
+/// Checks the named place.
 fn attempt(globals: &Globals, args: &Args, choose: fn(Role) -> Try) -> Result<Status> {
     args.at_least_one("a NAME")?;
     args.at_most(1)?;
@@ -79,7 +79,7 @@ fn check_store(globals: &Globals, place: &Place) -> Result<&'static str> {
     })
 }
 
-/// Reachable is a place that says whether it is a store, whatever it says.
+/// A store location is reachable if it responds, whether or not it contains a store.
 fn ping_store(globals: &Globals, place: &Place) -> Result<&'static str> {
     let store = opening::store_at(globals, place)?;
     match store.get_config() {
@@ -102,7 +102,7 @@ fn check_source(globals: &Globals, place: &Place) -> Result<&'static str> {
     let metadata = metadata(path)?;
     let tried = match metadata.is_dir() {
         true => fs::read_dir(path).map(drop),
-        // Opening anything else than a file may wait, or do something.
+        // Opening a special file may block or have side effects.
         false if metadata.is_file() => File::open(path).map(drop),
         false => Ok(()),
     };
@@ -148,7 +148,7 @@ fn ping_destination(globals: &Globals, place: &Place) -> Result<&'static str> {
     }
 }
 
-/// The directory at `path`, or the nearest one above it, if we may write to it.
+/// The directory at `path`, or its nearest existing ancestor, if it is writable.
 fn writable(path: &OsStr) -> Result<&Path> {
     let there = Path::new(path).ancestors().find(|path| path.exists());
     let there = there.unwrap_or(Path::new("/"));

@@ -1,5 +1,5 @@
-//! What a section takes: a place has a location and the options of its connector, a policy
-//! the flags of a query.
+//! Defines the valid contents of a section: a place has a location and the options of its
+//! connector, a policy has the flags of a query.
 
 use std::io::{BufRead, IsTerminal, stdin};
 
@@ -13,14 +13,14 @@ use crate::error::{During, Error, Kind, Result};
 use crate::net::location::Location;
 use crate::util::suggest::did_you_mean;
 
-/// What is read of one line on standard input, at most.
+/// The maximum length of a line read from standard input.
 const LINE_LIMIT_BYTES: u64 = 4096;
 
-/// Whether `entry` can be used in `section`.
+/// Checks whether `entry` can be used in `section`.
 ///
 /// # Errors
-/// [`Kind::Usage`] for options that are unknown or have a bad value, and for a policy that does not
-/// state what to keep.
+/// [`Kind::Usage`] for options that are unknown or have an invalid value, and for a policy that
+/// does not state what to keep.
 pub(super) fn check(globals: &Globals, section: Section, entry: &Entry) -> Result<()> {
     match section.role() {
         Some(role) => {
@@ -39,10 +39,10 @@ pub(super) fn check(globals: &Globals, section: Section, entry: &Entry) -> Resul
     }
 }
 
-/// `pairs` as they are kept in an entry of `section` that is at `location`.
+/// `pairs` in the form in which they are stored in an entry of `section` with `location`.
 ///
 /// # Errors
-/// [`Kind::Usage`].
+/// [`Kind::Usage`] for an unknown option or an invalid value.
 pub(super) fn kept(section: Section, location: &str, pairs: Vec<Pair>) -> Result<Vec<Pair>> {
     let Some(role) = section.role() else {
         return Ok(pairs.into_iter().map(kept_in_policy).collect());
@@ -58,8 +58,8 @@ pub(super) fn kept(section: Section, location: &str, pairs: Vec<Pair>) -> Result
     kept.collect()
 }
 
-/// A filter or matcher by its own name, numbers and switches as such. What is wrong stays, to be
-/// complained of.
+/// Converts a filter or matcher to its main name, and numbers and switches to their types. Invalid
+/// values are kept unchanged, to be reported later.
 fn kept_in_policy((key, value): Pair) -> Pair {
     let Some(flag) = query_flag(&key) else {
         return (key, value);
@@ -79,11 +79,11 @@ fn query_flag(key: &str) -> Option<&'static Flag> {
     flags.find(|flag| flag.names().any(|name| name == key))
 }
 
-/// The keys and values in `words`, as they are given. A secret may be `-`, and is then read
-/// from the terminal or standard input. In a policy a key may come several times.
+/// Parses the keys and values in `words`. The value of a secret can be `-`; then it is read from
+/// the terminal or standard input. In a policy a key can occur several times.
 ///
 /// # Errors
-/// [`Kind::Usage`].
+/// [`Kind::Usage`] for invalid syntax.
 pub(super) fn pairs(globals: &Globals, section: Section, words: &[String]) -> Result<Vec<Pair>> {
     let mut pairs: Vec<Pair> = Vec::new();
     warn_of_exposure(globals, words);
@@ -103,7 +103,7 @@ pub(super) fn pairs(globals: &Globals, section: Section, words: &[String]) -> Re
     Ok(pairs)
 }
 
-/// Warns if somebody types a secret as an argument.
+/// Warns if a secret is typed as an argument.
 fn warn_of_exposure(globals: &Globals, words: &[String]) {
     let keys = words.iter().filter_map(|word| word.split_once('='));
     let mut exposed = keys.filter(|(key, text)| *text != "-" && schema::is_secret(key));
@@ -123,7 +123,7 @@ fn is_repeatable(section: Section, key: &str) -> bool {
     flag.is_some_and(|flag| flag.times == Times::Repeatable)
 }
 
-/// Two values of one key.
+/// Combines two values of one key.
 fn both(first: &Value, second: &Value) -> Value {
     let texts = [first, second].into_iter().flat_map(|value| match value {
         Value::List(texts) => texts.clone(),
@@ -132,7 +132,7 @@ fn both(first: &Value, second: &Value) -> Value {
     Value::List(texts.collect())
 }
 
-/// The secret `key`, typed, or on the next line of standard input.
+/// Reads the secret `key` from the terminal, or from the next line of standard input.
 fn secret(globals: &Globals, key: &str) -> Result<Value> {
     let text = match stdin().is_terminal() {
         true => passphrase::typed(&format!("{key}: "), &globals.interrupt)?,
@@ -153,10 +153,10 @@ fn secret(globals: &Globals, key: &str) -> Result<Value> {
     Ok(Value::from(text))
 }
 
-/// The entry called `name`.
+/// The entry with the name `name`.
 ///
 /// # Errors
-/// [`Kind::NotFound`].
+/// [`Kind::NotFound`] if it does not exist.
 pub(super) fn existing<'a>(
     section: Section,
     entries: &'a Entries,
@@ -170,7 +170,7 @@ pub(super) fn existing<'a>(
     entries.get(name).ok_or_else(missing)
 }
 
-/// The name, which comes first, and what follows it.
+/// The name, which is the first argument, and the remaining arguments.
 pub(super) fn name_and_rest(args: &Args) -> Result<(String, Vec<String>)> {
     args.at_least_one("a NAME")?;
     let mut words = args.texts()?;

@@ -1,4 +1,4 @@
-//! What is configured, printed.
+//! Prints the configuration.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::config::place::Place;
 use crate::config::{Role, Section, schema};
 use crate::error::{During, Result};
 
-/// One entry, for programs.
+/// One entry in JSON.
 #[derive(Serialize)]
 struct Shown {
     name: String,
@@ -26,7 +26,7 @@ struct Shown {
     options: Map<String, Json>,
 }
 
-/// For people, entries are TOML.
+/// Used only with `-json`. Text output is TOML.
 impl fmt::Display for Shown {
     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
         Ok(())
@@ -61,7 +61,7 @@ pub(super) fn show(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::partial_if(shown.len() < chosen.len()))
 }
 
-/// `pairs` with secrets hidden, unless they are asked for.
+/// `pairs` with secrets replaced, unless they are requested.
 fn masked(pairs: &[Pair], are_secrets_shown: bool) -> Vec<Pair> {
     let mask = |(key, value): &Pair| match are_secrets_shown || !schema::is_secret(key) {
         true => (key.clone(), value.clone()),
@@ -123,7 +123,7 @@ fn json(value: &Value) -> Json {
     }
 }
 
-/// One name, and where it is.
+/// A name and its location.
 #[derive(Serialize)]
 struct Listed {
     name: String,
@@ -145,7 +145,7 @@ impl fmt::Display for Listed {
     }
 }
 
-/// One line a name, or a `NAME:PATH` that is given, with what it stands for.
+/// Prints one line for each name, or for each given `NAME:PATH`, with the location.
 pub(super) fn list(globals: &Globals, args: Args) -> Result<Status> {
     let section = section(&args);
     let Some(role) = section.role() else {
@@ -170,7 +170,8 @@ pub(super) fn list(globals: &Globals, args: Args) -> Result<Status> {
                 };
                 globals.out.result(section.word(), &listed)?;
             }
-            // What is asked for must be there; what is broken does not hide the next.
+            // A name given explicitly must exist. Otherwise, a damaged entry does not hide the next
+            // one.
             Err(error) if !given.is_empty() => return Err(error.during(args.path())),
             Err(error) => {
                 globals.out.failed(word.as_bytes(), &error);
@@ -181,12 +182,12 @@ pub(super) fn list(globals: &Globals, args: Args) -> Result<Status> {
     Ok(status)
 }
 
-/// What `NAME[:PATH]` stands for.
+/// Resolves `NAME[:PATH]`.
 pub(super) fn place(globals: &Globals, role: Role, word: &str) -> Result<Place> {
     globals.place_of(role, format!("@{word}").as_ref())
 }
 
-/// One name.
+/// A name without further data.
 #[derive(Serialize)]
 struct Name {
     name: String,
@@ -198,7 +199,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// The names and nothing else.
+/// Prints only the names.
 pub(super) fn names(globals: &Globals, args: Args) -> Result<Status> {
     args.no_arguments()?;
     let section = section(&args);
@@ -209,7 +210,7 @@ pub(super) fn names(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::Success)
 }
 
-/// The default, if there is one.
+/// Prints the default, if there is one.
 pub(super) fn default(globals: &Globals, section: Section) -> Result<Status> {
     if let Some(name) = &globals.entries(section)?.default {
         let name = name.clone();

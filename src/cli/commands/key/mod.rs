@@ -1,7 +1,7 @@
-//! `plakar key`: which passphrases open this store?
+//! `plakar key`: manages the passphrases of a store.
 //!
-//! Each passphrase has a slot in the store, in which the one master key is wrapped. These
-//! commands read, write and remove slots and touch nothing else.
+//! Each passphrase has a slot in the store, which contains the wrapped master key. These commands
+//! read, write and remove slots, and change nothing else.
 
 mod paper;
 
@@ -32,16 +32,16 @@ const NEW_KEYFILE: Flag = Flag::value(
 );
 const WEAK: Flag = Flag::switch("weak-passphrase", "accept a weak passphrase");
 
-/// What a slot that opens another store, or nothing, is listed with.
+/// The label of a slot that does not open this store.
 const STRANGER: &str = "(not of this store)";
 
-/// What a new passphrase may be given with.
+/// The flags for a new passphrase.
 const NEW_FLAGS: &[Flag] = &[LABEL, KDF_MEMORY, KDF_PASSES, NEW_KEYFILE, WEAK];
 
 const SYNOPSIS: &str =
     "[-label NAME] [-kdf-memory MIB] [-kdf-passes N] [-new-keyfile FILE] [-weak-passphrase]";
 
-/// The entry in the table.
+/// The table entry of the command.
 pub const COMMAND: Command = Command {
     name: "key",
     synopsis: "list | add | rm | passwd | export | import",
@@ -95,7 +95,7 @@ pub const COMMAND: Command = Command {
     ..Command::BLANK
 };
 
-/// One slot, as it is listed.
+/// One slot in the list.
 #[derive(Serialize)]
 struct Slot {
     id: String,
@@ -153,8 +153,8 @@ fn list(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::Success)
 }
 
-/// The slots that are not of this store. Only a holder of the key can tell, so there are none
-/// unless a passphrase is given that opens the store; nobody is asked for one.
+/// The slots that do not belong to this store. They can be recognized only with the key. Therefore
+/// the list is empty unless a given passphrase opens the store; there is no prompt.
 fn strangers(globals: &Globals, place: &Place) -> Result<Vec<Id>> {
     let Some(given) = globals.given_passphrase(place)? else {
         return Ok(Vec::new());
@@ -173,7 +173,7 @@ fn strangers(globals: &Globals, place: &Place) -> Result<Vec<Id>> {
     Ok(strangers.map(|(id, ..)| *id).collect())
 }
 
-/// Hears nothing: the slots are about to be read once more, and damage is told of then.
+/// Ignores events: the slots will be read again, and damage is reported then.
 #[derive(Default)]
 struct Quiet(Counters);
 
@@ -185,8 +185,10 @@ impl Observer for Quiet {
     fn event(&self, _event: &Event<'_>) {}
 }
 
+/// Requires a store with passphrases.
+///
 /// # Errors
-/// [`Kind::Unsupported`] for a store that no passphrase opens.
+/// [`Kind::Unsupported`] for a plaintext store.
 fn refuse_plaintext(locked: &Locked) -> Result<()> {
     match locked.plaintext_key()? {
         Some(_) => Err(Error::new(
@@ -228,14 +230,14 @@ fn change(globals: &Globals, args: Args) -> Result<Status> {
         Some(_) => info.label,
         None => before.label,
     };
-    // In this order: at no moment is there no passphrase.
+    // The order matters: at every moment there is a valid passphrase.
     add_slot(globals, &args, &opened, SlotInfo { label, ..info })?;
     keyring::remove(&opened.kloset, old)?;
     tell_of_configuration(globals)?;
     Ok(Status::Success)
 }
 
-/// Says where the passphrase that opens the store no longer is still written down.
+/// Reports where the passphrase that no longer opens the store is still configured.
 fn tell_of_configuration(globals: &Globals) -> Result<()> {
     let place = globals.place()?;
     if let (Some(name), Some(option)) = (&place.name, Globals::configured_option(&place)) {
@@ -251,14 +253,14 @@ fn tell_of_configuration(globals: &Globals) -> Result<()> {
 /// The kloset and its passphrase.
 ///
 /// # Errors
-/// For a store that has none, before anybody is asked for anything.
+/// For a plaintext store, before any prompt.
 fn opened(globals: &Globals, watch: &Arc<Watch>) -> Result<Opened> {
     let place = globals.place()?;
     refuse_plaintext(&opening::locked(globals, &place)?)?;
     opening::unlocked(globals, &place, watch)
 }
 
-/// Adds a slot for a passphrase that is given or asked for, and tells of it.
+/// Adds a slot for a passphrase, given or typed, and reports it.
 fn add_slot(globals: &Globals, args: &Args, opened: &Opened, info: SlotInfo) -> Result<()> {
     let weak = Weak::accepted_if(args.is_on("weak-passphrase"));
     let keyfile = args.value("new-keyfile").map(Path::new);

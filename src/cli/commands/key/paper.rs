@@ -17,7 +17,7 @@ use crate::kloset::keyring::{self, Owner};
 use crate::kloset::paper::{self, Paper};
 use crate::util::Id;
 
-/// A slot, as it is exported.
+/// An exported slot.
 #[derive(Serialize)]
 struct Exported {
     location: String,
@@ -94,7 +94,7 @@ pub(super) fn import(globals: &Globals, args: Args) -> Result<Status> {
     let store = opening::store_at(globals, &place)?;
     let locked = opening::locked(globals, &place)?;
     refuse_plaintext(&locked)?;
-    // All are checked before the first is written.
+    // All slots are checked before the first one is written.
     let checked: Result<Vec<SlotInfo>> = papers
         .iter()
         .map(|paper| check(paper, &locked.config().store_id))
@@ -108,7 +108,7 @@ pub(super) fn import(globals: &Globals, args: Args) -> Result<Status> {
     Ok(Status::Success)
 }
 
-/// The slots in the file at `path`, or in standard input if that is `-`.
+/// The slots in the file at `path`, or in standard input for `-`.
 fn read(path: &Path) -> Result<Vec<Paper>> {
     let mut text = String::new();
     let limit = paper::TEXT_LIMIT_BYTES;
@@ -119,9 +119,11 @@ fn read(path: &Path) -> Result<Vec<Paper>> {
     paper::parse(&text)
 }
 
+/// Checks a slot before it is imported.
+///
 /// # Errors
 /// [`Kind::Usage`] for a slot that was exported from another store, [`Kind::Corrupt`] for bytes
-/// that are no slot.
+/// that are not a slot.
 fn check(paper: &Paper, store_id: &str) -> Result<SlotInfo> {
     match &paper.store_id {
         Some(id) if id != store_id => {
