@@ -1,4 +1,4 @@
-//! Archives of snapshots in which something is not as it should be: what follows is whole.
+//! Tests archives of partly damaged snapshots: the members after the damage are intact.
 
 use std::fs;
 use std::process::Command;
@@ -33,7 +33,7 @@ fn archive(
     (run(&kloset, snapshot, b"/", &options, sink), watcher)
 }
 
-/// The tar of a root that holds `entries`, what became of it, and who watched.
+/// The tar archive of a root that contains `entries`, the summary, and the watcher.
 fn tar_of(store: &Arc<dyn Store>, entries: &[Entry]) -> (Vec<u8>, Summary, Arc<Watcher>) {
     let forge = Forge::new(store);
     let snapshot = forge.publish(forge.tree(entries));
@@ -46,7 +46,7 @@ fn tar_of(store: &Arc<dyn Store>, entries: &[Entry]) -> (Vec<u8>, Summary, Arc<W
     (bytes, summary.unwrap(), watcher)
 }
 
-/// What tar says is in the member `name`.
+/// The contents of the member `name`, extracted with tar.
 fn member(archive: &[u8], name: &str) -> Vec<u8> {
     let directory = scratch();
     let path = directory.path().join("out.tar");
@@ -61,8 +61,9 @@ fn member(archive: &[u8], name: &str) -> Vec<u8> {
     output.stdout
 }
 
-/// The length that is recorded of a file is the length that was read, so contents of another
-/// length are damage, also if the file changed meanwhile. Every command finds the same.
+/// The recorded length of a file is the number of bytes that were read. Therefore contents of a
+/// different length are damage, even if the file changed during the backup. All commands agree on
+/// this.
 #[test]
 fn contents_of_another_length_are_damage_even_if_the_file_changed() {
     let store = shared(&new_store());

@@ -1,4 +1,4 @@
-//! A source that is made up: its times, attributes and failures are what a test says they are.
+//! An artificial source, whose times, attributes and failures are set by a test.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,14 +14,14 @@ pub(crate) struct Node {
     pub(crate) metadata: Metadata,
     pub(crate) contents: Vec<u8>,
     pub(crate) details: Details,
-    /// Asking for its details is an error.
+    /// Whether reading its details fails.
     pub(crate) details_fail: bool,
-    /// It is listed and looked at, but not there when it is opened.
+    /// Whether it is listed and has metadata, but does not exist when it is opened.
     pub(crate) vanishes: bool,
     pub(crate) children: BTreeMap<Vec<u8>, Node>,
 }
 
-/// A file that last changed in 2001.
+/// A file that was last changed in 2001.
 pub(crate) fn file(inode: u64, contents: &[u8]) -> Node {
     let metadata = Metadata {
         inode,
@@ -41,7 +41,7 @@ pub(crate) fn file(inode: u64, contents: &[u8]) -> Node {
     }
 }
 
-/// A directory that last changed in 2001.
+/// A directory that was last changed in 2001.
 pub(crate) fn directory(inode: u64, children: &[(&str, Node)]) -> Node {
     let mut node = file(inode, b"");
     node.metadata.kind = FileKind::Directory;
@@ -50,7 +50,7 @@ pub(crate) fn directory(inode: u64, children: &[(&str, Node)]) -> Node {
     node
 }
 
-/// A source whose root is a node.
+/// A source with a node as its root.
 pub(crate) struct Artificial {
     root: Node,
     opened: Arc<AtomicUsize>,
@@ -64,7 +64,7 @@ impl Artificial {
         }
     }
 
-    /// How many files were opened.
+    /// The number of files that were opened.
     pub(crate) fn opened(&self) -> usize {
         self.opened.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! Files that change while they are read: the entry agrees with itself, and restores.
+//! Tests files that change while they are read: the entry is consistent, and can be restored.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
@@ -15,7 +15,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use crate::harness::*;
 use crate::wrapped::{Moment, Wrapped};
 
-/// What one backup of a tree made of the file `target`, to which something happened meanwhile.
+/// The result of a backup of a tree during which the file `target` was modified.
 struct Aftermath {
     store: Arc<dyn Store>,
     summary: backup::Summary,
@@ -24,7 +24,8 @@ struct Aftermath {
     restored: Restored,
 }
 
-/// Backs up a tree with `target` in it, does `what` to that at each of `moments`, restores.
+/// Backs up a tree that contains `target`, calls `what` on that file at each of `moments`, and
+/// restores the snapshot.
 fn meanwhile(contents: &[u8], moments: &[Moment], what: fn(&Path, usize)) -> Aftermath {
     let tree = small_tree();
     let path = tree.path().join("target");
@@ -59,8 +60,8 @@ fn meanwhile_at(tree: &Path, path: &Path, moments: &[Moment], what: fn(&Path, us
 }
 
 impl Aftermath {
-    /// The bytes of the file as restored, after asserting that its entry agrees with them, that
-    /// the rest of the tree is there, and that a check is content.
+    /// Asserts that the entry matches the restored bytes of the file, that the rest of the tree is
+    /// complete, and that a check finds no damage. Returns the bytes.
     fn consistent(&self) -> &[u8] {
         let entry = self.entry.as_ref().expect("an entry of the file");
         let (kind, bytes) = self
@@ -104,7 +105,7 @@ fn append(path: &Path, nth: usize) {
     rewrite(path, &bytes);
 }
 
-/// Rewrites in place: the inode stays.
+/// Rewrites the file in place, with the same inode.
 fn rewrite(path: &Path, bytes: &[u8]) {
     let file = File::options().write(true).open(path).unwrap();
     file.write_all_at(bytes, 0).unwrap();
@@ -223,7 +224,7 @@ fn a_file_that_is_unlinked_while_it_is_open_is_whole() {
     }
 }
 
-/// Puts something else in the place of the file.
+/// Replaces the file by another one during the backup.
 fn replaced_by(replace: fn(&Path, usize)) {
     let after = meanwhile(b"once a file", &[Moment::Open], replace);
     let entry = after.entry.as_ref().expect("an entry");
@@ -263,7 +264,7 @@ fn a_file_replaced_by_another_while_it_is_read_is_the_one_that_was_opened() {
     assert_eq!(after.consistent(), b"the first inode");
 }
 
-/// A megabyte of holes with data at two places.
+/// Creates a file of one megabyte that consists of holes, with data at two places.
 fn sparse(path: &Path) {
     let file = File::create(path).unwrap();
     file.set_len(1 << 20).unwrap();
@@ -271,7 +272,7 @@ fn sparse(path: &Path) {
     file.write_all_at(&noise(4, 4096), 512 << 10).unwrap();
 }
 
-/// Does `what` to a sparse file at `moments`.
+/// Calls `what` on a sparse file at `moments`.
 fn meanwhile_sparse(moments: &[Moment], what: fn(&Path, usize)) -> Aftermath {
     let tree = small_tree();
     let path = tree.path().join("target");

@@ -1,4 +1,4 @@
-//! What a comparison finds, and what it costs.
+//! Tests the results of comparisons, and the amount of data read.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ fn back_up(store: &Arc<dyn Store>, root: &Made) -> Snapshot {
     snapshot(&open(store).0, summary.snapshot).unwrap().snapshot
 }
 
-/// What one found thing is, in a word or two.
+/// A short description of one result.
 fn word(outcome: &Result<Difference<'_>>) -> String {
     match outcome {
         Ok(Difference::Only(Which::A, _)) => "only in a".to_owned(),
@@ -48,7 +48,7 @@ fn word(outcome: &Result<Difference<'_>>) -> String {
     }
 }
 
-/// Everything that is found, as `path: what`.
+/// All results, as `path: description`.
 fn found(a: Node<'_>, b: Node<'_>, reach: Reach, rule: Rule) -> Vec<String> {
     let counters = Counters::default();
     let options = Options {
@@ -66,7 +66,7 @@ fn found(a: Node<'_>, b: Node<'_>, reach: Reach, rule: Rule) -> Vec<String> {
     words
 }
 
-/// Compares all of two snapshots.
+/// Compares two snapshots completely.
 fn compared(kloset: &Kloset, a: &Entry, b: &Entry, reach: Reach) -> Vec<String> {
     let blobs = BlobReader::new(kloset, 0).unwrap();
     let (a, b) = (
@@ -99,7 +99,7 @@ fn wide() -> Made {
     root
 }
 
-/// Another content in the file at `path`.
+/// Changes the contents of the file at `path`.
 fn change(root: &mut Made, path: &[&str], contents: &[u8]) {
     let mut node = root;
     for name in path {
@@ -127,8 +127,9 @@ fn only_trees_that_differ_are_read() {
         words,
         ["/dir07/file33: contents", "/dir70/file00: contents"]
     );
-    // On either side at most two chunks of the root and one of each of two directories; and
-    // nothing of the files, whose chunks tell. All there is would be some 200.
+    // On each side, at most two chunks of the root and one chunk of each of two directories are
+    // read, and nothing of the files, whose chunk ids are sufficient. Reading everything would take
+    // about 200 reads.
     let reads = counting.calls(Call::ReadAt);
     assert!((6..=8).contains(&reads), "{reads} chunks were read");
 
@@ -169,7 +170,7 @@ fn without_recursion_a_directory_in_which_something_differs_is_named() {
     let mut root = wide();
     let before = back_up(&store, &root);
     change(&mut root, &["dir07", "file33"], b"other");
-    // Of this nothing shows but a time that nobody asks for.
+    // The only difference is a time that the comparison ignores.
     let quiet = root.children.get_mut(&b"dir08"[..]).unwrap();
     quiet
         .children
@@ -377,8 +378,8 @@ fn of_names_in_a_lost_part_of_a_tree_nothing_is_said() {
         forge::directory("x", holed.clone()),
     );
     let words = compared(&forge.kloset, &a, &b, Reach::All);
-    // What comes before c, and between c and f, is there for certain; g comes after the gap,
-    // in which only something between f and g can have been.
+    // Entries before c, and between c and f, certainly exist. g follows the gap, which can only
+    // have contained entries between f and g.
     assert_eq!(
         words[..4],
         [
@@ -432,7 +433,7 @@ fn a_name_is_found_beyond_a_lost_part_of_its_tree() {
     let kind = |path: &[u8]| select::entry(&blobs, &snapshot, path).map_err(|error| error.kind());
     assert_eq!(kind(b"/c").unwrap().name, b"c");
     assert_eq!(kind(b"/g").unwrap().name, b"g");
-    // It may have been in the part that is lost; before that part it was not.
+    // The entry may be in the lost part. Names before that part certainly do not exist.
     assert_eq!(kind(b"/d").unwrap_err(), Kind::Corrupt);
     assert_eq!(kind(b"/a").unwrap_err(), Kind::NotFound);
 }

@@ -1,4 +1,4 @@
-//! Reading a stored file piece by piece.
+//! Tests reading a stored file piece by piece.
 
 use plakar::error::Kind;
 use plakar::format::entry::Entry;

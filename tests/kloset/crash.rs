@@ -1,4 +1,5 @@
-//! Stopped at every change to the store, in every way: older snapshots stay, and doing it again works.
+//! Tests a stop at every change to the store, with every type of fault: older snapshots are
+//! preserved, and a retry succeeds.
 
 use std::fs;
 use std::sync::Arc;
@@ -15,11 +16,11 @@ use plakar::util::interrupt::Interrupt;
 
 use crate::harness::*;
 
-/// More changes than anything here makes: a loop that gets there never ends by itself.
+/// More changes than any test makes. A loop that reaches this number would never end.
 const MANY_CHANGES: u64 = 100;
 
-/// Does `work` on a copy of `store`, let down after 0, 1, 2, ... changes until it succeeds.
-/// `after` looks at what each time left.
+/// Runs `work` on copies of `store` that fail after 0, 1, 2, ... changes, until it succeeds. Calls
+/// `after` on the result of each run.
 fn at_every_change(
     store: &MemoryStore,
     fault: Fault,
@@ -67,7 +68,8 @@ fn a_backup_stopped_anywhere_leaves_older_snapshots_and_can_be_repeated() {
                 assert_eq!(error.kind(), kind_of(fault), "{when}: {error}");
             }
             let snapshots = objects(&**store, Area::Snapshots).len();
-            // A snapshot whose publication took effect while its answer was lost is there, and whole.
+            // If the publication of a snapshot succeeded but its response was lost, the snapshot
+            // exists and is complete.
             assert!(
                 snapshots == 1 || outcome.is_ok() || fault == Fault::Late,
                 "{when}: published"
@@ -83,7 +85,7 @@ fn a_backup_stopped_anywhere_leaves_older_snapshots_and_can_be_repeated() {
 #[test]
 fn what_an_interrupted_backup_published_is_not_stored_again() {
     let (store, tree) = (new_store(), small_tree());
-    // Everything but the snapshot: two packs, and the index object that tells of them.
+    // Everything except the snapshot: two packs, and the index object that covers them.
     let faulty: Arc<dyn Store> = Arc::new(FaultStore::new(&shared(&store), 3));
     assert_eq!(
         backup(&faulty, tree.path()).unwrap_err().kind(),
@@ -213,7 +215,7 @@ fn a_creation_stopped_anywhere_can_be_repeated() {
             |changes, store, outcome| {
                 let when = format!("{fault:?} after {changes} changes: {outcome:?}");
                 let again = work(store);
-                // What was published after all, its answer lost, is a store already.
+                // If the publication succeeded but its response was lost, the store exists already.
                 let is_store = outcome.is_ok() || (fault == Fault::Late && changes == 2);
                 assert_eq!(
                     again.err().map(|error| error.kind()),
@@ -227,7 +229,7 @@ fn a_creation_stopped_anywhere_can_be_repeated() {
     }
 }
 
-/// Changes the passphrase from `old` to `new` as the program does: the new slot comes first.
+/// Changes the passphrase from `old` to `new` as the program does: the new slot is written first.
 fn change_passphrase(store: &Arc<dyn Store>) -> Result<()> {
     let locked = Locked::new(store.clone())?;
     let watcher = Arc::new(Watcher::default());

@@ -1,4 +1,5 @@
-//! Every object damaged in every way: what comes back is right, or an error says what is not.
+//! Tests every type of damage to every object: restored data is correct, or an error names the
+//! damaged object.
 
 use std::fs;
 use std::sync::Arc;
@@ -11,11 +12,11 @@ use tempfile::TempDir;
 
 use crate::harness::*;
 
-/// Two snapshots of a tree that grew between them.
+/// Two snapshots of a tree to which files were added in between.
 struct Scene {
     store: MemoryStore,
     snapshots: [(Id, Listing); 2],
-    /// What the second backup added: the first snapshot needs none of it.
+    /// The objects that the second backup added. The first snapshot needs none of them.
     added: Vec<(Area, Id)>,
 }
 
@@ -43,15 +44,15 @@ fn backed_up(store: &MemoryStore, tree: &TempDir) -> (Id, Listing) {
 }
 
 impl Scene {
-    /// A copy of the store in which `how` was done to one object.
+    /// A copy of the store in which `how` was applied to one object.
     fn damaged(&self, (area, id): (Area, Id), how: impl FnOnce(&mut Vec<u8>)) -> Arc<dyn Store> {
         let store = self.store.fork();
         store.damage(area, id, how).unwrap();
         Arc::new(store)
     }
 
-    /// Asserts that each snapshot of `store`, in which `object` is damaged, comes back right, or
-    /// with an error that names the object.
+    /// Asserts that each snapshot of `store`, in which `object` is damaged, is restored correctly,
+    /// or with an error that names the object.
     fn assert_right_or_told(&self, store: &Arc<dyn Store>, object: (Area, Id), what: &str) {
         for (number, (id, expected)) in self.snapshots.iter().enumerate() {
             let (kloset, watcher) = open(store);
@@ -103,7 +104,7 @@ impl Scene {
         }
     }
 
-    /// Asserts that a check finds `object` damaged, and says who suffers.
+    /// Asserts that a check finds the damage of `object`, and names the affected snapshots.
     fn assert_check_tells(&self, store: &Arc<dyn Store>, object: (Area, Id), what: &str) {
         let (summary, watcher) = check(store);
         assert!(summary.is_damaged(), "{what}: the check found nothing");
@@ -127,7 +128,8 @@ impl Scene {
         }
     }
 
-    /// Asserts that comparing with names, for which no key is needed, finds exactly one bad object.
+    /// Asserts that a check of the object names, which needs no key, finds exactly one damaged
+    /// object.
     fn assert_names_tell(&self, store: &Arc<dyn Store>, what: &str) {
         let summary = check::names(&**store, &Watcher::default(), &check_options()).unwrap();
         assert_eq!(summary.damaged_objects, 1, "{what}");
@@ -170,7 +172,8 @@ fn a_flipped_bit_in_any_byte_is_noticed() {
             let store = scene.damaged(object, |bytes| bytes[at] ^= 1 << (at % 8));
             let what = format!("{object:?}, byte {at} of {length}");
             scene.assert_names_tell(&store, &what);
-            // The rest takes longer: every byte of heads and tails, some of those between.
+            // The full test takes longer, so test all bytes of heads and tails, and some bytes in
+            // between.
             if at < 32 || at + 80 > length || at % 9 == 0 {
                 scene.assert_right_or_told(&store, object, &what);
                 scene.assert_check_tells(&store, object, &what);

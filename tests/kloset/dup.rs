@@ -1,4 +1,4 @@
-//! Copies of snapshots.
+//! Tests copies of snapshots.
 
 use plakar::error::Kind;
 use plakar::kloset::snapshot::{self, Labels};
@@ -47,7 +47,7 @@ fn there_is_no_copy_of_what_is_removed_meanwhile() {
     let labels = Labels::default();
     snapshot::amend(&kloset, &snapshot(&kloset, id).unwrap(), labels).unwrap();
     let original = snapshot(&kloset, id).unwrap();
-    // A removal that has come half way when the copy is made: the last object can be read yet.
+    // A removal is half finished when the copy is made: the last object can still be read.
     store.delete(Area::Snapshots, original.older[0]).unwrap();
     let error = dup::run(&kloset, &original).unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);

@@ -1,4 +1,4 @@
-//! Objects made by somebody who has the key and means no good.
+//! Creates malicious objects, as an attacker with the key could.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ use plakar::util::interrupt::Interrupt;
 use crate::harness::*;
 
 thread_local! {
-    /// Of the chunks of trees that were forged, so that directories have the right totals.
+    /// The totals of forged tree chunks, so that directories have correct totals.
     static TOTALS: RefCell<HashMap<Id, Totals>> = RefCell::default();
 }
 
@@ -48,7 +48,7 @@ impl Forge {
         }
     }
 
-    /// Stores these chunks, whatever they are, and returns their ids.
+    /// Stores arbitrary chunks and returns their ids.
     pub(crate) fn chunks(&self, chunks: &[Vec<u8>]) -> Vec<Id> {
         let trouble = Trouble::new(Interrupt::default());
         let ids = write_session(&self.kloset, 1, 1, &trouble, |session| {
@@ -73,7 +73,7 @@ impl Forge {
         self.chunks(&[chunk.to_vec()])[0]
     }
 
-    /// Content of these chunks.
+    /// A content that consists of these chunks.
     pub(crate) fn content(&self, chunks: &[&[u8]]) -> Content {
         let chunks: Vec<Vec<u8>> = chunks.iter().map(|chunk| chunk.to_vec()).collect();
         Content {
@@ -89,7 +89,7 @@ impl Forge {
         self.content(&[&bytes])
     }
 
-    /// Lists of `width` times the same, `depth` deep, that end with `last`.
+    /// Nested lists of `width` equal ids, `depth` levels deep, that end with `last`.
     pub(crate) fn list_bomb(&self, last: Id, width: usize, depth: u32) -> Content {
         let mut id = last;
         for _ in 0..depth {
@@ -101,7 +101,7 @@ impl Forge {
         }
     }
 
-    /// Publishes a snapshot whose root holds what is at `tree`.
+    /// Publishes a snapshot whose root has the tree `tree`.
     pub(crate) fn publish(&self, tree: Content) -> Snapshot {
         self.publish_root(directory("root", tree))
     }
@@ -119,7 +119,7 @@ impl Forge {
         forged
     }
 
-    /// Puts an object with this sealed body into `area`.
+    /// Stores an object with this sealed body in `area`.
     pub(crate) fn body(&self, area: Area, part: Part, body: &[u8]) -> Id {
         let bytes = object::encode(self.kloset.sealer(), part, body).unwrap();
         self.put(area, &bytes)
@@ -131,7 +131,7 @@ impl Forge {
         id
     }
 
-    /// A sealed block that claims codec and length of these bytes.
+    /// A sealed block that claims the given codec and length for these bytes.
     pub(crate) fn block(&self, codec: u8, claimed_bytes: u32, payload: &[u8]) -> Vec<u8> {
         let mut sealed = vec![0; NONCE_BYTES];
         sealed.push(codec);
@@ -144,7 +144,7 @@ impl Forge {
         sealed
     }
 
-    /// A pack of these sealed blocks that claims to be `claimed`. Nothing indexes it.
+    /// A pack of these sealed blocks that claims the table `claimed`. No index object covers it.
     pub(crate) fn pack(&self, sealed: &[Vec<u8>], claimed: &[BlockTable]) -> Id {
         let mut body = Vec::new();
         pack_table::encode(PackKind::Tree, claimed, Ids::Whole, &mut body);
@@ -165,7 +165,7 @@ impl Forge {
         self.put(Area::Packs, &bytes)
     }
 
-    /// What the index objects of the store tell.
+    /// The tables of all packs of the store.
     pub(crate) fn tables(&self) -> Vec<PackTable> {
         let packs = objects(self.kloset.store(), Area::Packs);
         let read = |pack: &Id| {
@@ -175,7 +175,7 @@ impl Forge {
     }
 }
 
-/// A block of one chunk.
+/// The table of a block with one chunk.
 pub(crate) fn block_table(sealed: &[u8], id: Id, length: u32) -> BlockTable {
     BlockTable {
         sealed_bytes: sealed.len() as u32,
@@ -216,7 +216,7 @@ pub(crate) fn link(name: &str, target: &str) -> Entry {
     link
 }
 
-/// A map of one pair, whose value is an array of `count` items, of which none follows.
+/// A map with one pair, whose value claims to be an array of `count` items, none of which follow.
 pub(crate) fn endless_array(key: u64, count: usize) -> Vec<u8> {
     let mut body = Vec::new();
     Writer::new(&mut body).map(1).u64(key).array(count);

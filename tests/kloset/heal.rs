@@ -1,7 +1,7 @@
-//! Packs that were lost, while the source still has what was in them.
+//! Tests lost packs whose data is still in the source.
 //!
-//! A pack that is damaged but present is not healed by a backup: its chunks count as stored
-//! until a check on the same machine finds it out.
+//! A backup does not replace a damaged pack that still exists: its chunks count as stored until a
+//! check on the same machine detects the damage.
 
 use std::fs;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ fn the_chunks_of_files_that_are_still_there_heal_old_snapshots_too() {
     assert!(!watcher.says(&[":/"]), "{:?}", watcher.heard());
 }
 
-/// The only pack of files' contents in `store`.
+/// The only pack of file contents in `store`.
 fn data_pack(store: &Arc<dyn Store>) -> Id {
     let (kloset, _) = open(store);
     let packs = kloset

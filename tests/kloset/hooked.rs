@@ -1,5 +1,5 @@
-//! A store in which something happens before a call, or after it: others work in it, a call fails, or
-//! waits until it is its turn.
+//! A store that calls a hook before or after each call: to simulate other clients, failures, or
+//! waiting.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use plakar::error::{Error, Kind, Result};
 use plakar::store::{Area, Manner, Object, Store, Upload};
 use plakar::util::Id;
 
-/// What is asked of the store.
+/// A call to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     List(Area),
-    /// All of an object, or a part.
+    /// Reads an object, or a part of it.
     Read(Area, Id),
     Stat(Area, Id),
-    /// An object becomes visible.
+    /// Makes an object visible.
     Put(Area, Id),
     Delete(Area, Id),
 }
@@ -32,7 +32,7 @@ pub(crate) struct Hooked {
 }
 
 impl Hooked {
-    /// A store in which nothing happens yet.
+    /// A store without hooks.
     pub(crate) fn new(store: &Arc<dyn Store>) -> Hooked {
         Hooked {
             inner: store.clone(),
@@ -43,7 +43,7 @@ impl Hooked {
         }
     }
 
-    /// Calls `hook` before each call, which fails if that does.
+    /// Calls `hook` before each call. If the hook fails, the call fails.
     pub(crate) fn before(
         self,
         hook: impl Fn(Asked) -> Result<()> + Send + Sync + 'static,
@@ -52,23 +52,23 @@ impl Hooked {
         Hooked { before, ..self }
     }
 
-    /// Calls `hook` after each call, whatever became of it.
+    /// Calls `hook` after each call, regardless of its result.
     pub(crate) fn after(self, hook: impl Fn(Asked) + Send + Sync + 'static) -> Hooked {
         let after = Arc::new(hook);
         Hooked { after, ..self }
     }
 
-    /// A store whose clock is off.
+    /// Shifts the clock of the store.
     pub(crate) fn shifted(self, shift_ns: i64) -> Hooked {
         Hooked { shift_ns, ..self }
     }
 
-    /// A store that is used in this manner.
+    /// Sets the manner in which the store is used.
     pub(crate) fn used(self, manner: Manner) -> Hooked {
         Hooked { manner, ..self }
     }
 
-    /// For whoever opens it.
+    /// Returns the store in an `Arc`.
     pub(crate) fn shared(self) -> Arc<dyn Store> {
         Arc::new(self)
     }
@@ -88,7 +88,7 @@ impl Hooked {
     }
 }
 
-/// `store`, which lets nobody delete.
+/// `store`, with deletions denied.
 pub(crate) fn no_delete(store: &Arc<dyn Store>) -> Arc<dyn Store> {
     let refuse = |asked| match asked {
         Asked::Delete(..) => Err(Error::new(Kind::Denied, "403")),
@@ -97,7 +97,7 @@ pub(crate) fn no_delete(store: &Arc<dyn Store>) -> Arc<dyn Store> {
     Hooked::new(store).before(refuse).shared()
 }
 
-/// `store`, in which one object cannot be read for the reason of `kind`.
+/// `store`, in which reading one object fails with `kind`.
 pub(crate) fn closed(store: &Arc<dyn Store>, object: (Area, Id), kind: Kind) -> Arc<dyn Store> {
     let refuse = move |asked| match asked == Asked::Read(object.0, object.1) {
         true => Err(Error::new(
@@ -157,7 +157,7 @@ impl Store for Hooked {
         found.map(|object| self.shift(object))
     }
 
-    /// Of one moment, after which `each` takes its time.
+    /// A listing of one moment, after which each call of `each` takes time.
     fn list_after(
         &self,
         area: Area,

@@ -1,4 +1,5 @@
-//! A second backup costs what changed, and is the same however many threads make it.
+//! Tests that a second backup reads only changed files, and that the result does not depend on the
+//! number of threads.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -33,7 +34,7 @@ fn wide_tree() -> TempDir {
     dir
 }
 
-/// Backs up, and tells how many files were opened.
+/// Backs up, and returns the number of opened files.
 fn counted(store: &Arc<dyn Store>, options: &backup::Options) -> (backup::Summary, usize) {
     let source = Wrapped::counting();
     let summary = backup_from(store, &source, options).unwrap();
@@ -85,8 +86,8 @@ fn one_changed_file_costs_its_chunk_and_the_trees_above_it() {
     assert_restores(&store, again.snapshot, &listing(tree.path()), "one changed");
 }
 
-/// Changes a file's bytes and puts its size and time of modification back, so that only the
-/// time of the inode's change tells.
+/// Changes the contents of a file and restores its size and modification time, so that only the
+/// inode change time differs.
 fn change_behind_the_back(path: &Path) {
     let before = path.metadata().unwrap();
     let mut bytes = fs::read(path).unwrap();
@@ -149,7 +150,7 @@ fn an_interrupted_backup_leaves_what_it_stored_to_the_next() {
     for n in 0..28 {
         fs::write(tree.path().join(format!("file{n:02}")), noise(n, 1 << 20)).unwrap();
     }
-    // One worker: that the last files are being read means that the first ones were dealt with.
+    // With one worker, reading the last files means that the first ones are finished.
     let options = backup::Options {
         workers: 1,
         ..options(tree.path())
@@ -177,7 +178,8 @@ fn an_interrupted_backup_leaves_what_it_stored_to_the_next() {
     );
 }
 
-/// The tree of the place that was backed up: the directories above it are others' business.
+/// The tree of the place that was backed up. The directories above it can be changed by other
+/// tests.
 fn tree_of(store: &Arc<dyn Store>, summary: &backup::Summary) -> Content {
     let (kloset, _) = open(store);
     let stored = snapshot(&kloset, summary.snapshot).unwrap().snapshot;
@@ -225,7 +227,8 @@ fn hard_links_across_directories_come_back_as_one_file() {
     fs::hard_link(tree.path().join("another"), tree.path().join("sub/third")).unwrap();
     for round in ["first", "unchanged"] {
         let (summary, opened) = counted(&store, &options(tree.path()));
-        // Names so close together may each be read, before the first of them is finished.
+        // Names that are processed concurrently may each be read, before the first of them is
+        // finished.
         let expected = if round == "first" { 4..=6 } else { 0..=0 };
         assert!(expected.contains(&opened), "{round}: {opened} opened");
         let (kloset, watcher) = open(&store);

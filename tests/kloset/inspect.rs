@@ -1,4 +1,4 @@
-//! Looking into stores with long files, several index objects and condemned packs.
+//! Tests the inspection of stores with long files, several index objects and condemned packs.
 
 use plakar::connector::{FileKind, Metadata};
 use plakar::error::Kind;
@@ -17,7 +17,7 @@ use plakar::util::interrupt::Interrupt;
 use crate::forge::{self, Forge};
 use crate::harness::{backup, new_store, noise, objects, open, scratch, shared, small_tree};
 
-/// A file whose contents are at `content`.
+/// A file with the contents `content`.
 fn file(content: Content, size_bytes: u64) -> Entry {
     let metadata = Metadata {
         kind: FileKind::File,
@@ -59,7 +59,7 @@ fn a_lost_list_of_chunks_hides_no_other() {
     assert_eq!(damaged, [false, false, true, false, false]);
     assert_eq!(found[0].holds, Holds::List(1, 1));
     assert_eq!(found[1].holds, Holds::Bytes(Some(0)));
-    // How much of the file the lost list was of, nobody knows.
+    // The part of the file that the lost list covered is unknown.
     assert_eq!(found[4].holds, Holds::Bytes(None));
 }
 
@@ -79,7 +79,7 @@ fn a_lost_part_of_a_directory_hides_no_name_in_another() {
     for name in ["a", "z"] {
         assert_eq!(found(&format!("/{name}")).unwrap().name, name.as_bytes());
     }
-    // It may lie in the part that is lost, so nobody can say that it does not exist.
+    // The entry may be in the lost part, so its absence is not certain.
     assert_eq!(found("/m").unwrap_err().kind(), Kind::Corrupt);
     assert_eq!(found("/a/b").unwrap_err().kind(), Kind::NotFound);
 }

@@ -1,12 +1,14 @@
-//! The program itself, interleaved: backups, a sync and maintenances of one store, each
-//! a thread that waits for its turn at every call to the store that others could notice.
+//! Tests interleavings of the real program: backups, a sync and maintenance runs on one store, each
+//! in a thread that waits for its turn at every call to the store with effects that others could
+//! notice.
 //!
-//! Every schedule is run in which the actors come in any order and at most so many of them are
-//! interrupted in favour of another: most races take one or two switches. Reads of an object that
-//! is there are no points to switch at: objects never change, and one that is deleted under a reader
-//! is deleted at the point before or the point after. What actors do in threads of their
-//! own keeps its order only as far as the program does. So this is exhaustive within its bounds, and
-//! a test beyond them; `tests/collecting` is exhaustive, of a model.
+//! All schedules are run in which the actors start in any order, and in which the number of
+//! preemptions is limited: most races take one or two. Reads of an existing object are not
+//! preemption points: objects never change, and the deletion of an object during a read is
+//! equivalent to a deletion at the preceding or following point. Calls from several threads of one
+//! actor are ordered only as far as the program orders them. Therefore this test is exhaustive
+//! within its bounds, and a normal test beyond them. `tests/collecting` is an exhaustive test of a
+//! model.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -28,7 +30,7 @@ use crate::sync::{Kin, beside};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Whose turn it is.
+/// The scheduler of the actors.
 #[derive(Default)]
 struct Turns {
     state: Mutex<State>,
@@ -37,10 +39,10 @@ struct Turns {
 
 #[derive(Default)]
 struct State {
-    /// How many calls of each actor wait.
+    /// The number of waiting calls of each actor.
     waiting: Vec<usize>,
     done: Vec<bool>,
-    /// Who may make one call, until it is made.
+    /// The actor that may make one call, until it is made.
     turn: Option<usize>,
     is_running: bool,
 }
@@ -58,7 +60,7 @@ impl Turns {
         })
     }
 
-    /// Waits for a turn to make a call.
+    /// Waits for permission to make a call.
     fn begin(&self, actor: usize) {
         let mut state = self.state.lock().unwrap();
         state.waiting[actor] += 1;
@@ -70,7 +72,7 @@ impl Turns {
         state.waiting[actor] -= 1;
     }
 
-    /// Gives the turn back once the call was made.
+    /// Returns the permission after the call.
     fn end(&self) {
         let mut state = self.state.lock().unwrap();
         (state.turn, state.is_running) = (None, false);
@@ -82,7 +84,7 @@ impl Turns {
         self.changed.notify_all();
     }
 
-    /// Waits until everybody is at a call or done, and tells who is at one.
+    /// Waits until every actor is at a call or finished, and returns those at a call.
     fn ready(&self) -> Vec<usize> {
         let mut state = self.state.lock().unwrap();
         loop {
@@ -102,7 +104,7 @@ impl Turns {
     }
 }
 
-/// The store as one actor sees it.
+/// The store as seen by one actor.
 fn stepped(memory: &MemoryStore, actor: usize, turns: &Arc<Turns>) -> Arc<dyn Store> {
     let is_point = |asked| !matches!(asked, Asked::Read(..) | Asked::Stat(..));
     let (begins, ends) = (turns.clone(), turns.clone());
@@ -123,7 +125,7 @@ fn stepped(memory: &MemoryStore, actor: usize, turns: &Arc<Turns>) -> Arc<dyn St
         .shared()
 }
 
-/// What somebody does, and the snapshot that comes of it.
+/// The work of an actor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Work {
     Backup,
@@ -131,12 +133,12 @@ enum Work {
     Maintain,
 }
 
-/// Where all runs start.
+/// The initial state of all runs.
 struct Start {
     store: MemoryStore,
     tree: TempDir,
-    /// A store of the same key, with a snapshot of what was removed here: a sync gives packs that are
-    /// condemned, or being deleted, their names again.
+    /// A store with the same key, and with a snapshot of data that was removed here: a sync stores
+    /// packs under names that are condemned or being deleted.
     sibling: MemoryStore,
     removed_listing: Listing,
     kept: Id,
@@ -163,8 +165,8 @@ fn remove(store: &Arc<dyn Store>, id: Id) {
     snapshot::remove(&kloset, &snapshot(&kloset, id).unwrap()).unwrap();
 }
 
-/// A store with packs whose grace is over, others that are dead and not yet condemned, and a
-/// snapshot that needs some of what is in both. What is going to be backed up is in them too.
+/// A store with packs whose grace period is over, other packs that are dead but not yet condemned,
+/// and a snapshot that needs parts of both. The data to back up is in these packs too.
 fn start() -> Start {
     let (memory, tree) = (new_store(), scratch());
     let store = shared(&memory);
@@ -198,7 +200,7 @@ fn start() -> Start {
     }
 }
 
-/// Copies every snapshot, and tells the last.
+/// Copies all snapshots, and returns the last one.
 fn sync_all(from: &Arc<dyn Store>, to: &Arc<dyn Store>) -> Result<Option<Id>> {
     let (from, to) = (open(from).0, open(to).0);
     let snapshots = select::all(&from)?;
@@ -228,8 +230,8 @@ impl Start {
         }
     }
 
-    /// Runs `works` at once, the one whose turn it is until it is done, or until a step at which
-    /// another goes on. Returns who was ready at each step.
+    /// Runs `works` concurrently. Each actor continues until it is finished, or until a step at
+    /// which another one is scheduled. Returns the ready actors at each step.
     fn run(&self, works: &[Work], order: &[usize], switches: &[(usize, usize)]) -> Vec<Vec<usize>> {
         let memory = self.store.fork();
         let turns = Turns::new(works.len());
@@ -271,8 +273,8 @@ impl Start {
         steps
     }
 
-    /// What was there, and what the backups made, restores: now, and after everything that was
-    /// condemned has gone.
+    /// Asserts that the existing snapshots and those of the backups can be restored: now, and after
+    /// everything condemned was deleted.
     fn verify(
         &self,
         memory: &MemoryStore,
@@ -300,7 +302,7 @@ impl Start {
         }
     }
 
-    /// Every schedule of `works` with at most `bound` switches. Returns how many there were.
+    /// Runs all schedules of `works` with at most `bound` preemptions. Returns their number.
     fn explore(&self, works: &[Work], bound: usize) -> usize {
         let mut count = 0;
         for first in 0..works.len() {

@@ -1,4 +1,4 @@
-//! Key slots removed on several machines at the same time.
+//! Tests concurrent removal of key slots on several machines.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
@@ -28,7 +28,7 @@ fn unlocked(store: &Arc<dyn Store>, passphrase: &[u8]) -> Option<Kloset> {
     Some(kloset.unwrap())
 }
 
-/// A store that `one` and `two` open, with the ids of their slots.
+/// A store with slots for the passphrases `one` and `two`, and the ids of the slots.
 fn with_two_slots() -> (Arc<dyn Store>, Id, Id) {
     let memory = MemoryStore::new();
     create(&memory, &Protection::Passphrase(b"one", cheap()), 1).unwrap();
@@ -85,7 +85,7 @@ fn two_removals_in_step_leave_a_slot() {
         let other = scope.spawn(|| keyring::remove(&two, second).is_ok());
         [keyring::remove(&one, first).is_ok(), other.join().unwrap()]
     });
-    // The second one may already see that the first one put its slot back.
+    // The second machine may already see that the first one restored its slot.
     assert_ne!(removed, [true, true]);
     assert_eq!(opens(&store), removed.map(|is_removed| !is_removed));
 }

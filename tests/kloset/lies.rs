@@ -1,7 +1,8 @@
-//! Index objects made with the key that do not tell what is in packs: footers are believed instead.
+//! Tests forged index objects with wrong information about packs: the footers of packs take
+//! precedence.
 //!
-//! A backup that finds a chunk in such an index does not store it. A check compares index objects with
-//! footers, and a repair replaces those that differ.
+//! A backup that finds a chunk in such an index does not store it. A check compares index objects
+//! with footers, and a repair replaces those that differ.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::harness::*;
 use crate::repair::repair;
 use crate::scene::{Scene, scene};
 
-/// Replaces what the index tells of the honest packs by what `lie` makes of it.
+/// Replaces the index data about the intact packs by the result of `lie`.
 fn with_lying_index(lie: impl Fn(&mut Vec<PackTable>)) {
     for keep_honest in [false, true] {
         let scene = scene();
@@ -44,7 +45,7 @@ fn with_lying_index(lie: impl Fn(&mut Vec<PackTable>)) {
     }
 }
 
-/// Checks the honest snapshot alone.
+/// Checks only the intact snapshot.
 fn check_targets(scene: &Scene) {
     use plakar::ops::check::{Target, run};
     let (kloset, watcher) = open(&scene.store);
@@ -117,7 +118,8 @@ fn a_large_file_is_never_pieced_together_wrongly() {
     let id = backup_from(&store, &source, &options).unwrap().snapshot;
     let forge = Forge::new(&store);
     let mut tables = forge.tables();
-    // The first chunk longer and the last one shorter: the sum is right, every place between is not.
+    // The first chunk is longer and the last one shorter: the sum is correct, but all offsets in
+    // between are wrong.
     let data = |table: &&mut PackTable| table.kind == PackKind::Data;
     let mut chunks: Vec<_> = tables
         .iter_mut()

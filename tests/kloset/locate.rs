@@ -1,4 +1,4 @@
-//! What a search through snapshots finds, and what it costs.
+//! Tests the results of searches in snapshots, and the amount of data read.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use plakar::util::interrupt::Interrupt;
 use crate::forge::{self, Forge};
 use crate::harness::*;
 
-/// Keeps what is found.
+/// Records the results.
 #[derive(Default)]
 struct Kept {
     found: Vec<String>,
@@ -39,7 +39,7 @@ fn patterns(patterns: &[&str]) -> Patterns {
     Patterns::new(&patterns, Case::Sensitive).unwrap()
 }
 
-/// Roots of three snapshots of thirty directories each, of which two differ each time.
+/// The roots of three snapshots with thirty directories each, two of which differ each time.
 fn roots(forge: &Forge) -> Vec<Entry> {
     let file = |name: &str, size| forge::entry(name, FileKind::Socket, size);
     let root = |version: u64| {
@@ -81,7 +81,8 @@ fn trees_that_snapshots_share_are_read_once() {
             fresh.run(b"/", root, &mut alone).unwrap();
             assert_eq!(kept.found, alone.found, "{words:?}: memory tells the same");
         }
-        // The root, 30 directories and what is in each; later the root and two of these.
+        // At first the root, 30 directories and their contents are read; later the root and two of
+        // these directories.
         assert_eq!(costs, [61, 5, 5], "{words:?}");
     }
 }
@@ -162,7 +163,7 @@ fn a_damaged_tree_is_told_and_the_rest_is_searched() {
     );
 }
 
-/// More than memory holds is found all the same, again and again.
+/// A search that exceeds the memory limit still finds everything, repeatedly.
 #[test]
 fn what_memory_has_no_room_for_is_found_again() {
     let store = shared(&new_store());

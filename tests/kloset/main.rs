@@ -1,6 +1,6 @@
-//! A kloset against everything that goes wrong: damage, crashes, poison, files that change
-//! while they are read. What a user would notice is asserted: bytes that come back, errors
-//! that say what is lost, and snapshots that somebody else's bad luck leaves alone.
+//! Tests a kloset under adverse conditions: damage, crashes, malicious data, files that change
+//! while they are read. The assertions concern what a user would notice: restored bytes, errors
+//! that name lost data, and snapshots that are not affected by damage to others.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 

@@ -1,5 +1,5 @@
-//! Objects made with the key, by somebody who means no good: nothing is written outside of
-//! the target, nothing hangs or panics, and other snapshots restore.
+//! Tests malicious objects created with the key: nothing is written outside of the target, nothing
+//! hangs or panics, and other snapshots can be restored.
 
 #![allow(clippy::single_range_in_vec_init)] // holes are lists of ranges, of one too
 
@@ -52,7 +52,7 @@ fn a_directory_behind_a_link_of_the_same_name_is_refused() {
             .tree(&[link("x", ".."), directory("x", inner.clone())]),
     );
     scene.assert_refused(&forged, "out of order");
-    // In two chunks of one tree.
+    // The names are in two chunks of one tree.
     let (one, other) = (
         scene.forge.tree(&[link("x", "..")]),
         scene.forge.tree(&[directory("x", inner)]),
@@ -225,7 +225,7 @@ fn directories_deeper_than_any_stack_are_survived() {
     scene.assert_honest_fine("beside a deep one");
 }
 
-/// A snapshot of one file whose only chunk is claimed to be in a block made by hand.
+/// A snapshot of one file whose only chunk is in a manually constructed block.
 fn with_block(scene: &Scene, sealed: Vec<u8>, length: u32) -> Snapshot {
     let id = Id([length as u8; 32]);
     scene.forge.pack(
@@ -351,7 +351,8 @@ fn poison_does_not_take_all_memory() {
         "footers_that_lie_do_not_take_others_with_them",
         "lists_that_stand_for_more_than_any_disk_holds_end",
     ] {
-        // Address space, of which stacks and buffers that are hardly used take the most.
+        // The limit applies to address space, most of which is used for stacks and sparsely used
+        // buffers.
         let output = Command::new("prlimit")
             .arg(format!("--as={}", 640 << 20))
             .arg(std::env::current_exe().unwrap())
@@ -410,7 +411,8 @@ fn no_pack_goes_for_a_claim_that_there_is_another_copy() {
         }
         let mut forged: Vec<_> = claims.iter().map(|pack| (Area::Packs, *pack)).collect();
         if indexed {
-            // What the forged packs claim is told; of the honest ones, that they are empty.
+            // The index contains the claims of the forged packs, and states that the intact packs
+            // are empty.
             let of =
                 |pack: &Id| read_table(&*scene.store, scene.forge.kloset.sealer(), *pack).unwrap();
             let mut tables: Vec<_> = claims.iter().chain(&honest).map(of).collect();
@@ -419,7 +421,8 @@ fn no_pack_goes_for_a_claim_that_there_is_another_copy() {
             let told = index_object::publish(&scene.forge.kloset, &tables).unwrap();
             forged.push((Area::Index, told.0));
             for _ in 0..4 {
-                // Whichever index object is read first: what is in a pack is asked of the pack.
+                // The order in which index objects are read does not matter: the footer of a pack
+                // takes precedence.
                 let _ = scene.maintain();
             }
         } else {

@@ -1,5 +1,5 @@
-//! A store behind a network: how many requests work costs, and what the copies that save them
-//! may and may not do.
+//! Tests a remote store: the number of requests of an operation, and the correct use of the cached
+//! copies that save requests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,12 +24,12 @@ use crate::harness::{
 const CONNECTIONS: usize = 4;
 const PASSPHRASE: &[u8] = b"vermilion otter 51 balances ledgers";
 
-/// `store` as if it were far away, and counting.
+/// `store` as a remote store that counts calls.
 fn far(store: &MemoryStore) -> Arc<FaultStore> {
     Arc::new(FaultStore::counting(&shared(store)).remote(CONNECTIONS))
 }
 
-/// A kloset of `far` as a process of its own opens it.
+/// Opens a kloset of `far` as a separate process would.
 fn open_far(far: &Arc<FaultStore>, cache: &Path) -> (Kloset, Arc<Watcher>) {
     let store: Arc<dyn Store> = far.clone();
     open_with_cache(&store, Some(cache))
@@ -42,7 +42,7 @@ fn back_up(far: &Arc<FaultStore>, cache: &Path, path: &Path) -> backup::Summary 
     done
 }
 
-/// How many entries a walk through the newest snapshot comes by.
+/// The number of entries in a tree walk of the newest snapshot.
 fn entries(kloset: &Kloset) -> usize {
     let all = select::all(kloset).unwrap();
     let blobs = BlobReader::new(kloset, 1 << 20).unwrap();
@@ -52,7 +52,7 @@ fn entries(kloset: &Kloset) -> usize {
     std::iter::from_fn(next).count()
 }
 
-/// The copies in `cache`, and in what they are called.
+/// The cached copies in `cache` whose names begin with `prefix`.
 fn copies(cache: &Path, prefix: &str) -> Vec<PathBuf> {
     let store = fs::read_dir(cache).unwrap().next().unwrap().unwrap().path();
     let Ok(files) = fs::read_dir(store.join("copies")) else {
@@ -68,10 +68,10 @@ fn copies(cache: &Path, prefix: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// What a disk may make of a file.
+/// A modification of a file, as by a faulty disk.
 type Harm<'a> = &'a dyn Fn(&Path) -> Vec<u8>;
 
-/// Directories with enough files in them for several blocks of trees.
+/// Directories with enough files for several blocks of trees.
 fn wide_tree() -> TempDir {
     let dir = scratch();
     for directory in 0..20 {
@@ -112,7 +112,7 @@ fn a_backup_of_what_did_not_change_costs_nine_requests() {
     };
     run();
     for _ in 0..2 {
-        // Beside what is backed up, something changes all the time.
+        // Directories next to the source change continuously.
         let _beside = scratch();
         let far = run();
         let calls = |call| far.calls(call);
@@ -172,7 +172,7 @@ fn a_damaged_copy_is_replaced_and_never_believed() {
     };
     let cut = |path: &Path| fs::read(path).unwrap()[1..].to_vec();
     let empty = |_: &Path| Vec::new();
-    // A good block, but another one.
+    // A valid block, but a different one.
     let other = |path: &Path| {
         let is_other = |other: &&PathBuf| *other != path;
         fs::read(all[0].iter().find(is_other).unwrap()).unwrap()
@@ -186,7 +186,7 @@ fn a_damaged_copy_is_replaced_and_never_believed() {
             assert_eq!(entries(&kloset), expected, "harm {number} to {path:?}");
             assert_eq!(watcher.heard(), Vec::<String>::new());
             if fs::read(path).unwrap() == bad {
-                // Not looked at: of a tree that the newest snapshot does not have.
+                // Not read, because the newest snapshot does not contain this tree.
                 fs::write(path, good).unwrap();
             } else {
                 assert!(fs::read(path).unwrap() == good, "harm {number} to {path:?}");
@@ -206,7 +206,7 @@ fn what_was_deleted_from_the_store_is_not_seen_through_its_copy() {
     let (kloset, _) = open_far(&far(&store), cache.path());
     let all = select::all(&kloset).unwrap();
     assert!(all.len() == 1 && all[0].snapshot.id != first.snapshot);
-    // Whatever held them: with all packs gone, all is stored anew.
+    // If all packs are lost, everything is stored again, whatever the cache contains.
     for pack in objects(&store, Area::Packs) {
         store.delete(Area::Packs, pack).unwrap();
     }

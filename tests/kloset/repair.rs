@@ -1,4 +1,4 @@
-//! Damaged stores: what is left comes back, and what is lost is told of.
+//! Tests damaged stores: intact data can be restored, and lost data is reported.
 
 use std::fs;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::sync::{is_each_once, try_open};
 
 pub(crate) struct Repaired {
     summary: Summary,
-    /// Originals, and what was made of them.
+    /// The original snapshots, and their repaired versions.
     snapshots: Vec<(Id, Option<Id>)>,
     watcher: Arc<Watcher>,
 }
@@ -48,8 +48,8 @@ pub(crate) fn repair(store: &Arc<dyn Store>, mode: Mode) -> Repaired {
     try_repair(store, mode).unwrap()
 }
 
-/// Two snapshots; the second has a file more, in a pack of its own. Also what each holds, and
-/// the pack.
+/// Two snapshots; the second one has an additional file, in a separate pack. Also returns the
+/// contents of both, and that pack.
 fn with_a_later_file() -> (MemoryStore, [(Id, Listing); 2], Id) {
     let (memory, tree) = (new_store(), small_tree());
     let store = shared(&memory);
@@ -129,7 +129,7 @@ fn an_index_object_that_is_made_anew_may_have_the_name_of_the_damaged_one() {
     memory
         .damage(Area::Index, index, |bytes| bytes[30] ^= 1)
         .unwrap();
-    // Which of its two packs comes first is left to chance.
+    // The order of its two packs is random.
     for _ in 0..10 {
         let store = shared(&memory.fork());
         repair(&store, Mode::Apply);
@@ -178,7 +178,7 @@ fn a_snapshot_without_what_was_lost_is_made_and_the_original_stays() {
             part.snapshot.root.below.files + 1,
             whole.snapshot.root.below.files
         );
-        // What is wrong with the original is known, and it is not repaired again.
+        // The damage of the original is known, so it is not repaired again.
         let again = repair(&store, Mode::Apply);
         assert_eq!(again.snapshots, [(second, None)]);
         assert_eq!(again.summary.repaired_before, 1);
@@ -192,7 +192,7 @@ fn a_snapshot_without_what_was_lost_is_made_and_the_original_stays() {
 fn a_lost_part_of_a_directory_costs_what_was_in_it() {
     let (memory, tree) = (new_store(), small_tree());
     let store = shared(&memory);
-    // More than one chunk of entries.
+    // Enough files for more than one chunk of entries.
     for number in 0..2000 {
         fs::write(tree.path().join(format!("{number:04}")), "the same").unwrap();
     }
@@ -206,7 +206,7 @@ fn a_lost_part_of_a_directory_costs_what_was_in_it() {
         .filter(|table| table.kind == PackKind::Tree)
         .collect::<Vec<_>>();
     assert_eq!(trees.len(), 1);
-    // A damaged block would take all trees: so the pack is made to hold one chunk that is none.
+    // A damaged block would affect all trees. Therefore the pack gets one chunk that is not valid.
     let stored = snapshot(&kloset, id).unwrap();
     let blobs = plakar::kloset::blob::BlobReader::new(&kloset, 1 << 20).unwrap();
     let place = select::entry(&blobs, &stored.snapshot, &stored.snapshot.base()).unwrap();

@@ -1,4 +1,4 @@
-//! What a review of backing up found: names, attributes, places and memory that were lost.
+//! Tests for findings of a review of backup: lost names, attributes, places and memory.
 
 use std::fs::{self, File};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::artificial::{Artificial, Node, directory, file};
 use crate::harness::*;
 use crate::wrapped::{Moment, Wrapped};
 
-/// A backup of everything in a source, or of `places` of it.
+/// The options for a backup of everything in a source, or of some `places`.
 fn everything(places: &[&str]) -> backup::Options {
     backup::Options {
         places: places
@@ -36,14 +36,14 @@ fn everything(places: &[&str]) -> backup::Options {
     }
 }
 
-/// What a backup of an artificial source came to.
+/// The result of a backup of an artificial source.
 struct Run {
     summary: backup::Summary,
     opened: usize,
     heard: Arc<Watcher>,
 }
 
-/// Backs all of `root` up.
+/// Backs up all of `root`.
 fn run(store: &Arc<dyn Store>, root: &Node, options: &backup::Options) -> Run {
     let (source, (kloset, heard)) = (Artificial::new(root.clone()), open(store));
     let summary = backup::run(&kloset, &source, options).unwrap();
@@ -62,7 +62,7 @@ fn entry(store: &Arc<dyn Store>, id: Id, path: &[u8]) -> Option<Entry> {
     select::entry(&blobs, &stored, path).ok()
 }
 
-/// A file with two names, the second of which is like the first but for what `differ` does.
+/// A file with two names. The second one equals the first, except for the changes by `differ`.
 fn two_names(first: impl Fn(&mut Node), differ: impl Fn(&mut Node)) -> Node {
     let mut one = file(5, b"two names");
     one.metadata.links = 2;
@@ -159,7 +159,7 @@ fn a_large_file_with_several_names_is_read_once() {
     );
 }
 
-/// A directory, a file and a FIFO, each with attributes of this many bytes.
+/// A directory, a file and a FIFO, each with attributes of `bytes` bytes.
 fn with_xattrs(bytes: usize) -> Node {
     let xattrs = vec![(b"user.test".to_vec(), noise(1, bytes))];
     let mut fifo = file(3, b"");
@@ -172,7 +172,7 @@ fn with_xattrs(bytes: usize) -> Node {
     directory(1, &[("file", file), ("fifo", fifo), ("dir", dir)])
 }
 
-/// How many of the three have their attributes, and how many are known to lack some.
+/// The number of the three entries that have their attributes, and the number known to lack some.
 fn xattrs_kept(store: &Arc<dyn Store>, id: Id) -> (usize, usize) {
     let paths = [&b"/file"[..], b"/fifo", b"/dir"];
     let entries = paths.map(|path| entry(store, id, path).unwrap());
@@ -196,7 +196,7 @@ fn attributes_left_out_once_are_back_in_the_next_snapshot() {
     assert_eq!(kept(run(&store, &root, &none())), ((0, 3), 0));
     assert_eq!(kept(run(&store, &root, &all)), ((3, 0), 1));
     assert_eq!(kept(run(&store, &root, &all)), ((3, 0), 0));
-    // Those of unchanged items are left out too, once nobody wants them.
+    // Attributes of unchanged items are omitted too, once they are not requested.
     assert_eq!(kept(run(&store, &root, &none())), ((0, 3), 0));
 }
 
@@ -227,7 +227,7 @@ fn attributes_of_a_directory_that_could_not_be_read_are_asked_for_again() {
     assert_eq!(xattrs_kept(&store, run.summary.snapshot), (3, 0));
 }
 
-/// A file that was last changed at this time.
+/// A file that was last changed at `time_ns`.
 fn changed_at(time_ns: i64) -> Node {
     let mut node = file(2, b"contents");
     (node.metadata.mtime_ns, node.metadata.ctime_ns) = (time_ns, time_ns);
@@ -276,7 +276,8 @@ fn a_file_is_not_read_before_its_last_change_is_a_tick_ago() {
         }
     });
     backup_from(&store, &source, &options(tree.path())).unwrap();
-    // Opened with times that are no longer those that the walk saw: the second reading counts.
+    // The file was opened with times that differ from those of the walk: the second reading is
+    // recorded.
     assert!(late.load(Ordering::SeqCst));
 }
 
@@ -341,7 +342,7 @@ fn a_backup_of_no_place_at_all_is_an_error() {
     }
 }
 
-/// The content that a list of chunks makes when it is cut as a whole, as kloset(5) has it.
+/// The content that results from splitting a list of chunks as a whole, as specified in kloset(5).
 fn cut_as_a_whole(mut ids: Vec<Id>, packer: &mut Packer<'_>, kloset: &Kloset) -> Content {
     let mut depth = 0;
     while ids.len() > 64 {
@@ -366,7 +367,7 @@ fn a_list_written_id_by_id_is_the_same_as_one_cut_as_a_whole() {
         let mut packer = session.packer(PackKind::Tree).unwrap();
         let mut deepest = 0;
         for count in [0, 1, 64, 65, 66, 500, 2047, 2048, 2049, 5000, 100_000] {
-            // Alike ids make lists that are cut at the maximum.
+            // Lists of equal ids are split at the maximum length.
             for ids in [noise(9, 32 * count), vec![0; 32 * count]] {
                 let ids: Vec<Id> = ids.as_chunks().0.iter().map(|id| Id(*id)).collect();
                 let mut list = ListWriter::default();

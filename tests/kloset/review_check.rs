@@ -1,4 +1,4 @@
-//! What a review found in keys, opening and checking, each made to happen.
+//! Tests for findings of a review of keys, opening and checking.
 
 use std::fs;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ fn cheap() -> SlotInfo {
     }
 }
 
-/// A store that `one` opens, unlocked.
+/// A store with the passphrase `one`, unlocked.
 fn unlocked() -> (MemoryStore, Kloset) {
     let store = MemoryStore::new();
     create(&store, &Protection::Passphrase(b"one", cheap()), 1).unwrap();
@@ -46,7 +46,7 @@ fn unlocked() -> (MemoryStore, Kloset) {
     (store, kloset)
 }
 
-/// Puts a slot there that `passphrase` opens, and that wraps another key.
+/// Adds a slot that `passphrase` opens, but that wraps a different key.
 fn plant(store: &MemoryStore, passphrase: &[u8]) -> Id {
     let slot = slot::wrap(&Key::new([7; 32]), passphrase, &cheap()).unwrap();
     store.put(Area::Keys, Id::of(&slot), &slot).unwrap();
@@ -188,7 +188,7 @@ fn a_backup_and_a_removal_beside_a_check_are_no_damage() {
         let (beside, path) = (inner.clone(), tree.path().to_owned());
         let once = AtomicBool::new(true);
         let before = move |asked| {
-            // Listed, but gone when it is read.
+            // The object is listed, but deleted before it is read.
             if asked == Asked::Read(Area::Snapshots, object) {
                 beside.delete(Area::Snapshots, object)?;
             }
@@ -207,7 +207,8 @@ fn a_backup_and_a_removal_beside_a_check_are_no_damage() {
     }
 }
 
-/// A snapshot of directories `levels` deep, with a file at the bottom whose chunk is nowhere.
+/// A snapshot of nested directories, `levels` deep, with a file at the bottom whose chunk is
+/// missing.
 fn deep(kloset: &Kloset, levels: usize) {
     let directory = |name: &[u8], tree| Entry {
         name: name.to_vec(),

@@ -1,4 +1,4 @@
-//! Restores that go wrong in part: what is left alone, what is told, and what comes back all the same.
+//! Tests restores that fail in part: which files are kept, reported and restored.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -23,10 +23,10 @@ use tempfile::TempDir;
 
 use crate::harness::*;
 
-/// Content of one block that nothing else lies in.
+/// The size of contents that occupy one block alone.
 const CONTENT_BYTES: usize = 100_000;
 
-/// A file with the names `names`.
+/// A file with the hard links `names`.
 fn tree_of_links(names: &[&str]) -> TempDir {
     let tree = scratch();
     let first = tree.path().join(names[0]);
@@ -37,8 +37,8 @@ fn tree_of_links(names: &[&str]) -> TempDir {
     tree
 }
 
-/// Backs `tree` up so that the contents of what is in it lie in another pack than the
-/// trees of the snapshot, and damages that pack.
+/// Backs up `tree` such that file contents and trees of the snapshot are in different packs, and
+/// damages the pack of the contents.
 fn with_contents_damaged(tree: &Path) -> (Arc<dyn Store>, plakar::util::Id) {
     let store = MemoryStore::new();
     let (store, shared) = (store.clone(), create_in(store));
@@ -62,7 +62,7 @@ fn create_in(store: MemoryStore) -> Arc<dyn Store> {
     Arc::new(store)
 }
 
-/// Restores the snapshot of `tree` into `target`.
+/// Restores the snapshot of `tree` to `target`.
 fn restore_tree(tree: &Path, target: &Path) -> (restore::Summary, Arc<Watcher>) {
     let store = shared(&new_store());
     let id = backup(&store, tree).unwrap().snapshot;
@@ -115,7 +115,7 @@ fn every_name_of_a_file_counts() {
     assert_eq!(summary.bytes, CONTENT_BYTES as u64, "written once");
     assert_eq!(fs::metadata(target.path().join("a")).unwrap().nlink(), 3);
     let (again, _) = restore_tree(tree.path(), target.path());
-    // Root replaces a file with further names: they may be another user's.
+    // Root replaces a file with additional hard links, because they may belong to another user.
     let expected = match rustix::process::geteuid().is_root() {
         true => (3, 0, 0),
         false => (0, 3, 0),
@@ -123,7 +123,7 @@ fn every_name_of_a_file_counts() {
     assert_eq!((again.files, again.identical, again.errors), expected);
 }
 
-/// Takes a directory of the target away when a file in it is restored.
+/// Removes a directory of the target when a file in it is restored.
 struct Thief {
     watcher: Watcher,
     directory: std::path::PathBuf,
@@ -169,7 +169,7 @@ fn a_directory_that_cannot_be_entered_is_told_once() {
     assert_eq!(fs::read(target.path().join("sub")).unwrap(), b"in the way");
 }
 
-/// A tree of a program that means harm: its entries may be anything, in any order.
+/// A tree written by a malicious program: its entries may be anything, in any order.
 fn store_tree(kloset: &Kloset, entries: &[Entry]) -> Content {
     let trouble = Trouble::new(Interrupt::default());
     let content = write_session(kloset, 1, 1, &trouble, |session| {
@@ -231,7 +231,7 @@ fn a_large_file_that_failed_is_not_written_to_its_end() {
         .snapshot;
     for pack in objects(&store, Area::Packs) {
         let damage = |bytes: &mut Vec<u8>| {
-            // In the first block: trees are smaller than that.
+            // The damage is in the first block, because trees are smaller than that.
             if bytes.len() > 1 << 20 {
                 bytes[1000] ^= 1;
             }

@@ -1,5 +1,5 @@
-//! Snapshots of which people changed what they say: the last word counts, and nothing is lost
-//! on the way there.
+//! Tests snapshots with changed labels: the last change applies, and nothing is lost at an
+//! intermediate step.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn tags(kloset: &Kloset, id: Id) -> Vec<String> {
     snapshot(kloset, id).unwrap().snapshot.labels.tags
 }
 
-/// Changes the tag of `id` as a process of its own would, in `store` as it is seen through `faulty`.
+/// Changes the tag of `id` as a separate process would, in the store `faulty`.
 fn retag(faulty: Arc<dyn Store>, id: Id, tag: &str) -> plakar::error::Result<()> {
     let (kloset, _) = open(&faulty);
     let stored = snapshot(&kloset, id).unwrap();

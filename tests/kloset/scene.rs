@@ -1,4 +1,4 @@
-//! What forged objects are put beside, and what must not befall it.
+//! A store with an intact snapshot, to which forged objects are added.
 
 use std::fs;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::forge::*;
 use crate::harness::*;
 
-/// A store with one honest snapshot, and somebody who adds to it.
+/// A store with one intact snapshot, and an attacker who adds objects.
 pub(crate) struct Scene {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) forge: Forge,
@@ -43,7 +43,7 @@ impl Scene {
         assert_restores(&self.store, self.honest, &self.expected, when);
     }
 
-    /// Deletes at once what is taken for dead.
+    /// Deletes immediately everything that is considered dead.
     pub(crate) fn maintain(&self) -> Result<collect::Summary> {
         let options = collect::Options {
             grace: Duration::ZERO,
@@ -55,8 +55,8 @@ impl Scene {
         collect::run(&open(&self.store).0, &options)
     }
 
-    /// Maintenance, which deletes at once what it takes for dead, leaves the honest snapshot whole,
-    /// whether it goes through or refuses.
+    /// Asserts that maintenance without a grace period preserves the intact snapshot, whether it
+    /// succeeds or fails.
     pub(crate) fn survives_maintenance(&self, when: &str) {
         for _ in 0..2 {
             let outcome = self.maintain();
@@ -65,8 +65,9 @@ impl Scene {
         }
     }
 
-    /// Restores the forged snapshot: an error has to say `word`, nothing may appear beside the
-    /// target, the honest snapshot has to come back, and a check has to tell.
+    /// Restores the forged snapshot and asserts that an error contains `word`, that nothing appears
+    /// next to the target, that the intact snapshot can be restored, and that a check reports the
+    /// damage.
     pub(crate) fn assert_refused(&self, forged: &Snapshot, word: &str) -> Listing {
         let (found, told) = self.restored(forged);
         assert!(told.contains(word), "{told} does not say {word:?}");
@@ -85,7 +86,7 @@ impl Scene {
         found
     }
 
-    /// What the forged snapshot restores to, and everything that was said of it.
+    /// The restored files of the forged snapshot, and all messages.
     pub(crate) fn restored(&self, forged: &Snapshot) -> (Listing, String) {
         let around = scratch();
         fs::write(around.path().join("a"), "precious").unwrap();

@@ -1,4 +1,5 @@
-//! Input that kloset(5) has a reader reject, and what such input leaves alone.
+//! Tests input that a reader must reject according to kloset(5), and that it does not affect other
+//! data.
 
 use plakar::error::{Error, Result};
 use plakar::format::cbor::Writer;
@@ -19,10 +20,10 @@ use crate::harness::*;
 use crate::scene::{Scene, scene};
 use crate::sync::{BOTH, beside, try_sync};
 
-/// Ends a chain of writing.
+/// Ends a chain of write calls.
 fn done(_: &mut Writer<'_>) {}
 
-/// The pairs of an empty file called `name`, and `more`, of which there are `count`.
+/// The pairs of an empty file with the name `name`, and `more`, which writes `count` pairs.
 fn raw(name: &str, count: usize, more: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = Writer::new(&mut bytes);
@@ -36,7 +37,7 @@ fn raw(name: &str, count: usize, more: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> 
     bytes
 }
 
-/// One damaged entry of each kind, by name.
+/// One damaged entry of each type, by name.
 fn damaged_entries(content: Id) -> Vec<(&'static str, Vec<u8>)> {
     let list = move |writer: &mut Writer<'_>, key| {
         writer.u64(key).array(2).u64(1).ids(&[content]);
@@ -133,7 +134,7 @@ fn a_damaged_entry_is_reported_by_name_and_harms_no_other() {
     }
 }
 
-/// How many entries and errors a walk meets.
+/// The number of entries and errors in a walk.
 fn walk(scene: &Scene, root: &Entry) -> (u64, u64) {
     let blobs = BlobReader::new(&scene.forge.kloset, 1 << 20).unwrap();
     let mut walk = TreeWalk::new(&blobs, b"/", root, Reach::All);
@@ -232,8 +233,8 @@ fn a_block_is_one_zstd_frame_and_nothing_else() {
     }
 }
 
-/// Directories of two names each that share their trees: 2^30 of them at the bottom. The totals
-/// of those below level `honest` are right.
+/// Directories of two names each that share their trees: 2^30 of them at the bottom. The totals of
+/// those below level `honest` are correct.
 fn bomb(scene: &Scene, honest: usize, leaf: &[u8; 4]) -> Content {
     let content = scene.forge.content(&[leaf]);
     let mut tree = scene.forge.tree(&[file("leaf", 4, content)]);
@@ -250,7 +251,7 @@ fn bomb(scene: &Scene, honest: usize, leaf: &[u8; 4]) -> Content {
     tree
 }
 
-/// Counts what a search finds.
+/// Counts the results of a search.
 #[derive(Default)]
 struct Count {
     found: u64,
@@ -269,7 +270,7 @@ impl Listener for Count {
     }
 }
 
-/// Searches twice, so that memory is used too. Damage is reported the first time.
+/// Searches twice, so that remembered results are used too. Damage is reported the first time.
 fn assert_search_ends(scene: &Scene, root: &Entry) {
     let blobs = BlobReader::new(&scene.forge.kloset, 1 << 20).unwrap();
     let patterns = Patterns::new(&["leaf".to_owned()], Case::Sensitive).unwrap();
@@ -338,7 +339,8 @@ fn a_directory_that_shares_a_tree_and_claims_less_is_not_found_in_memory() {
     let scene = scene();
     let content = scene.forge.content(&[b"good"]);
     let mut tree = scene.forge.tree(&[file("leaf", 4, content)]);
-    // The first is right, and is remembered; what is like it but for its totals is not.
+    // The first entry is correct and is remembered. An entry that differs only in its totals is
+    // not.
     for _ in 0..30 {
         let right = directory("a", tree.clone());
         let wrong = Entry {

@@ -1,5 +1,5 @@
-//! The files of this machine, with somebody who does things at chosen moments: when a file
-//! is opened, before it is read, after it was looked at.
+//! Local files with hooks at certain moments: when a file is opened, before it is read, after its
+//! metadata was read.
 
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
@@ -13,16 +13,16 @@ use plakar::connector::{
 use plakar::error::Result;
 use plakar::util::interrupt::Interrupt;
 
-/// A moment in the reading of the file with this name.
+/// A moment during the reading of the file with this name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     /// Before it is opened.
     Open,
-    /// Before its holes are looked for.
+    /// Before its holes are determined.
     Runs,
     /// Before the nth read of this file since it was opened, counted from 0.
     Read(usize),
-    /// Before it is looked at after reading, the nth time.
+    /// Before its metadata is read after the contents, the nth time.
     Stat(usize),
 }
 
@@ -46,8 +46,8 @@ impl Wrapped {
         }
     }
 
-    /// Shows what is below `top` only, as if that were the root: directories above it change
-    /// whenever another test makes one.
+    /// Shows only the files below `top`, as if that were the root: directories above it change
+    /// whenever another test creates one.
     pub(crate) fn rooted(self, top: &Path) -> Wrapped {
         Wrapped {
             top: top.canonicalize().unwrap(),
@@ -55,12 +55,12 @@ impl Wrapped {
         }
     }
 
-    /// Does nothing but to count the files that are opened.
+    /// Only counts the files that are opened.
     pub(crate) fn counting() -> Wrapped {
         Wrapped::new(|_, _| {})
     }
 
-    /// Asks everybody to stop when the file number `count` is opened.
+    /// Sets `interrupt` when the file number `count` is opened.
     pub(crate) fn interrupting(count: usize, interrupt: Interrupt) -> Wrapped {
         let seen = AtomicUsize::new(0);
         Wrapped::new(move |_, moment| {

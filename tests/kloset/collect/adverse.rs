@@ -1,5 +1,5 @@
-//! Stores that are damaged, that somebody plants things in, and that are far away: maintenance goes
-//! through where it can, and says what stops it where it cannot.
+//! Tests stores that are damaged, contain planted objects, or are remote: maintenance completes
+//! where possible, and otherwise reports the reason.
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex};
@@ -11,7 +11,7 @@ use plakar::store::{Distance, Manner};
 
 use super::*;
 
-/// The packs that are condemned and that index objects tell of, but that are not there.
+/// The packs that are condemned and mentioned by index objects, but do not exist.
 fn told_of_but_gone(store: &Arc<dyn Store>) -> BTreeSet<Id> {
     let (kloset, _) = open(store);
     let there = objects(&**store, Area::Packs);
@@ -21,7 +21,7 @@ fn told_of_but_gone(store: &Arc<dyn Store>) -> BTreeSet<Id> {
     packs.filter(|pack| !there.contains(pack)).collect()
 }
 
-/// Maintains once a week until nothing that is condemned is left, which takes a few weeks.
+/// Runs maintenance once a week until nothing is condemned, which takes a few weeks.
 fn maintain_until_done(memory: &MemoryStore) {
     let store = shared(memory);
     for _ in 0..5 {
@@ -32,8 +32,8 @@ fn maintain_until_done(memory: &MemoryStore) {
     assert!(told_of_but_gone(&store).is_empty());
 }
 
-/// A store whose one snapshot, which is returned, needs packs that are condemned, and nothing but
-/// these: as if maintenance had been wrong.
+/// A store whose only snapshot needs condemned packs and no others, as if maintenance had made an
+/// error. Also returns the snapshot.
 fn condemned_alive() -> (MemoryStore, Id, Listing) {
     let (memory, tree) = (new_store(), small_tree());
     let store = shared(&memory);
@@ -83,7 +83,7 @@ fn a_chunk_that_is_lost_does_not_keep_the_rest_from_being_cleared_up() {
         let table = pack::read_table(&*store, kloset.sealer(), *pack).unwrap();
         table.kind == plakar::format::pack_table::PackKind::Data
     });
-    // What only the snapshot that is kept needs.
+    // The data that only the remaining snapshot needs.
     let lost = data.min_by_key(size).unwrap();
     store.delete(Area::Packs, lost).unwrap();
     assert!(maintain(&store).unwrap().lost_chunks > 0);
@@ -174,7 +174,7 @@ fn every_snapshot_that_stops_it_is_named_with_the_way_out() {
         assert!(told.contains(&way), "{told}");
     }
     assert_eq!(all_objects(&*store), before, "nothing is left behind");
-    // Given up, one by one, they stop it no more.
+    // When the damaged snapshots are removed one by one, they no longer stop maintenance.
     snapshot::remove_object(&kloset, object).unwrap();
     remove(&store, ids[1]);
     remove(&store, ids[2]);
@@ -233,7 +233,7 @@ fn a_store_that_lets_nobody_delete_is_left_as_it_is() {
     }
 }
 
-/// How many deletions of packs were under way at once, as soon as there were two.
+/// The number of concurrent deletions of packs, recorded once there were two.
 #[derive(Default)]
 struct AtOnce {
     now: Mutex<(usize, usize)>,
@@ -241,7 +241,7 @@ struct AtOnce {
 }
 
 impl AtOnce {
-    /// One more; waits for a second one, for a while.
+    /// Counts a deletion, and waits some time for a second one.
     fn enter(&self) {
         let mut now = self.now.lock().unwrap();
         now.0 += 1;
@@ -338,7 +338,7 @@ fn a_damaged_pack_goes_once_a_backup_stored_anew_what_was_in_it() {
         let table = pack::read_table(&*store, kloset.sealer(), *pack).unwrap();
         table.kind == plakar::format::pack_table::PackKind::Data
     };
-    // Directories above the tree may have changed since, and are not stored anew then.
+    // Directories above the tree may have changed since, and are not stored again in that case.
     let mut damaged = objects(&*store, Area::Packs);
     damaged.retain(is_data);
     for pack in &damaged {

@@ -1,5 +1,5 @@
-//! A store that fails again and again: at every n-th call, whatever it is. Nothing is lost, and what was
-//! not done is done by the next run.
+//! Tests a store in which every n-th call fails. Nothing is lost, and the next run completes the
+//! work.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,10 +8,10 @@ use plakar::ops::select;
 use super::*;
 use crate::sync::try_open;
 
-/// Calls after which nobody meets a fault: more than any of the works here takes.
+/// A number of calls after which no fault occurs: more than any operation here makes.
 const MOST_CALLS: u64 = 150;
 
-/// `store`, of which every `n`-th call fails; and how many were made.
+/// A store in which every `n`-th call fails, and the number of calls made.
 fn failing(store: &Arc<dyn Store>, n: u64) -> (Arc<dyn Store>, Arc<AtomicU64>) {
     let calls = Arc::new(AtomicU64::new(0));
     let counted = calls.clone();
@@ -27,7 +27,7 @@ fn failing(store: &Arc<dyn Store>, n: u64) -> (Arc<dyn Store>, Arc<AtomicU64>) {
 
 #[derive(Clone, Copy, Debug)]
 enum Work {
-    /// Removes all snapshots but one, as `rm` and `prune -apply` do.
+    /// Removes all snapshots except one, as `rm` and `prune -apply` do.
     Remove,
     Maintain(Duration),
 }
@@ -44,8 +44,8 @@ fn work(work: Work, store: &Arc<dyn Store>, kept: Id) -> Result<()> {
     }
 }
 
-/// A store with snapshots, of some of which labels were changed, and garbage that was condemned a
-/// grace ago, and some that was not.
+/// A store with snapshots, some with changed labels, and with garbage, some of which was condemned
+/// longer than the grace period ago.
 fn busy() -> (MemoryStore, Id, Listing) {
     let (memory, tree, kept, expected) = half_dead();
     let store = shared(&memory);
@@ -72,7 +72,7 @@ fn survives(what: Work) {
         let (faulty, calls) = failing(&store, n);
         let outcome = work(what, &faulty, kept);
         let when = format!("{what:?}, every {n}th call: {outcome:?}");
-        // A condemnation that is gone by the time it is taken away is no reason to fail.
+        // A condemnation that no longer exists when it is removed is not an error.
         assert!(
             outcome.is_err() || calls.load(Ordering::SeqCst) < n,
             "{when}: not told"

@@ -1,5 +1,5 @@
-//! Index objects during maintenance: every pack in the store is in one of them, whatever other
-//! writers publish meanwhile, and wherever an earlier run stopped.
+//! Tests index objects during maintenance: every pack in the store is covered by one, whatever
+//! other writers publish concurrently, and wherever an earlier run stopped.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use plakar::kloset::{index_object, pack};
 
 use super::*;
 
-/// How many index objects mention each pack in the store.
+/// The number of index objects that mention each pack in the store.
 fn coverage(store: &Arc<dyn Store>) -> BTreeMap<Id, usize> {
     let (kloset, _) = open(store);
     let packs = objects(&**store, Area::Packs);
@@ -23,7 +23,7 @@ fn coverage(store: &Arc<dyn Store>) -> BTreeMap<Id, usize> {
     coverage
 }
 
-/// Every pack is in exactly one index object, and a check reports nothing.
+/// Asserts that exactly one index object covers each pack, and that a check reports nothing.
 #[track_caller]
 fn assert_indexed_once(store: &Arc<dyn Store>, when: &str) {
     let coverage = coverage(store);
@@ -34,7 +34,7 @@ fn assert_indexed_once(store: &Arc<dyn Store>, when: &str) {
     assert_intact(store, when);
 }
 
-/// A store of which maintenance copies one part, frees one part, and replaces index objects: its
+/// A store in which maintenance copies one part, frees one part, and replaces index objects: its
 /// only snapshot needs a small part of the first pack.
 fn mostly_dead() -> (MemoryStore, Id, Listing) {
     let (memory, tree) = (new_store(), small_tree());
@@ -110,7 +110,7 @@ fn packs_that_no_index_object_covers_are_indexed_by_the_next_run() {
     assert_restores(&store, kept, &expected, "indexed");
 }
 
-/// Packs and an index object, and no snapshot: a backup that is still running.
+/// Stores packs and an index object, but no snapshot, like a backup in progress.
 fn begin_backup(store: &Arc<dyn Store>, seed: u64) {
     let tree = scratch();
     write_noise(&tree, "new", seed, 3000);
@@ -121,7 +121,7 @@ fn begin_backup(store: &Arc<dyn Store>, seed: u64) {
     backup(&stopped.shared(), tree.path()).unwrap_err();
 }
 
-/// Runs maintenance on forks of `memory`. Each time, another backup stores packs and an index
+/// Runs maintenance on forks of `memory`. In each run, another backup stores packs and an index
 /// object after the `n`-th call to the store, for every `n`.
 fn beside_a_backup(memory: &MemoryStore, kept: Id, expected: &Listing) {
     for calls in 0_usize.. {

@@ -1,4 +1,5 @@
-//! Collecting: what nobody needs goes, what somebody needs stays, whatever happens meanwhile.
+//! Tests collection: unreferenced data is deleted and referenced data is kept, whatever happens
+//! concurrently.
 
 mod adverse;
 mod faulty;
@@ -22,7 +23,7 @@ use crate::harness::*;
 use crate::hooked::{Asked, Hooked, no_delete};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// The grace of these tests.
+/// The grace period in these tests.
 const GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 fn with_grace(grace: Duration) -> Options {
@@ -52,12 +53,12 @@ fn packs(store: &dyn Store) -> usize {
     objects(store, Area::Packs).len()
 }
 
-/// Files that do not compress, so that packs are as large as they are.
+/// Writes incompressible files, so that pack sizes are predictable.
 fn write_noise(tree: &TempDir, name: &str, seed: u64, bytes: usize) {
     fs::write(tree.path().join(name), noise(seed, bytes)).unwrap();
 }
 
-/// A check finds no damage and reports nothing at all.
+/// Asserts that a check finds no damage and reports nothing.
 #[track_caller]
 fn assert_intact(store: &Arc<dyn Store>, when: &str) {
     let (summary, watcher) = check(store);
@@ -68,7 +69,8 @@ fn assert_intact(store: &Arc<dyn Store>, when: &str) {
     );
 }
 
-/// A check finds no damage. It may report packs that no index object covers, as after a crash.
+/// Asserts that a check finds no damage. It may report packs without an index object, as after a
+/// crash.
 #[track_caller]
 fn assert_undamaged(store: &Arc<dyn Store>, when: &str) {
     let (summary, watcher) = check(store);
@@ -78,8 +80,8 @@ fn assert_undamaged(store: &Arc<dyn Store>, when: &str) {
     assert!(is_fine, "{when}: {heard:?}");
 }
 
-/// A store with a snapshot, and one that was removed, whose packs are old enough; and what there
-/// is to be restored.
+/// A store with one snapshot and one removed snapshot, whose packs are old enough to be collected.
+/// Also returns the expected contents.
 fn half_dead() -> (MemoryStore, TempDir, Id, Listing) {
     let (memory, tree) = (new_store(), small_tree());
     let store = shared(&memory);
@@ -174,7 +176,7 @@ fn a_dry_run_tells_and_does_nothing() {
 fn what_is_young_is_left_to_whoever_is_making_it() {
     let (memory, tree) = (new_store(), small_tree());
     let store = shared(&memory);
-    // Packs without a snapshot, as of a backup that is under way.
+    // Packs without a snapshot, like those of a backup in progress.
     let faulty: Arc<dyn Store> = Arc::new(FaultStore::new(&store, 3));
     backup(&faulty, tree.path()).unwrap_err();
     let summary = maintain(&store).unwrap();
@@ -185,7 +187,8 @@ fn what_is_young_is_left_to_whoever_is_making_it() {
     assert_eq!((summary.condemned_packs, summary.young_bytes), (2, 0));
 }
 
-/// Stops at every change to the store, in every way; then nothing is lost, and it can run again.
+/// Stops at every change to the store, with every type of fault, and asserts that nothing is lost
+/// and that a retry succeeds.
 fn stopped_anywhere(memory: &MemoryStore, options: &Options, kept: Id, expected: &Listing) {
     for fault in [Fault::Unavailable, Fault::Late, Fault::Full, Fault::Denied] {
         for changes in 0.. {
@@ -251,7 +254,7 @@ fn an_answer_that_does_not_come_changes_nothing_that_is_needed() {
             let store = shared(&memory.fork());
             let faulty = FaultStore::with_reads(&store, reads, fault, Lasting::Once);
             let faulty: Arc<dyn Store> = Arc::new(faulty);
-            // The first reads are those of CONFIG, and no part of this.
+            // The first reads are those of CONFIG, which this test does not cover.
             let Ok(locked) = Locked::new(faulty.clone()) else {
                 continue;
             };
@@ -330,7 +333,8 @@ fn packs_condemned_while_a_backup_ran_are_copied_and_not_missed() {
     let first = backup(&store, tree.path()).unwrap().snapshot;
     remove(&store, first);
     memory.age(8 * DAY);
-    // All of it dead, and condemned right when the next backup has looked.
+    // All packs are dead, and are condemned immediately after the next backup has read the
+    // condemnations.
     let beside = store.clone();
     let once = std::sync::Once::new();
     let busy = Hooked::new(&store).after(move |asked| {
@@ -391,7 +395,7 @@ fn a_clock_that_is_a_year_off_makes_no_difference() {
     const YEAR_NS: i64 = 365 * 86_400 * 1_000_000_000;
     for by_ns in [-YEAR_NS, YEAR_NS] {
         let (memory, _tree, kept, expected) = half_dead();
-        // The store's clock is off, and the machines that use it are right; or the other way round.
+        // The clock of the store is wrong and those of the machines are correct, or the reverse.
         let store = Hooked::new(&shared(&memory)).shifted(by_ns).shared();
         assert!(maintain(&store).unwrap().condemned_packs > 0);
         memory.age(6 * DAY);
@@ -411,7 +415,8 @@ fn a_clock_that_jumps_while_a_backup_runs_makes_it_fail_and_nothing_else() {
     let first = backup(&store, tree.path()).unwrap().snapshot;
     remove(&store, first);
     memory.age(8 * DAY);
-    // Condemned right after the backup looked, and deleted before it publishes.
+    // The packs are condemned immediately after the backup has read the condemnations, and deleted
+    // before it publishes.
     let (beside, clock) = (store.clone(), memory.clone());
     let once = std::sync::Once::new();
     let busy = Hooked::new(&store).after(move |asked| {

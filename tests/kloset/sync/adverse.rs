@@ -1,4 +1,5 @@
-//! Stopped at every call, fed with damage, and crossed by maintenance.
+//! Tests syncs that stop at every call, that read damaged data, or that run concurrently with
+//! maintenance.
 
 use std::fs;
 use std::sync::Arc;
@@ -23,10 +24,10 @@ use super::{
 };
 use crate::harness::*;
 
-/// More calls than anything here makes.
+/// More calls than any test makes.
 const MANY: u64 = 2000;
 
-/// A store with a snapshot of its own, beside `from`.
+/// A store next to `from` that already has a snapshot.
 fn with_a_past(from: &Arc<dyn Store>, kin: Kin) -> (MemoryStore, Id, Listing) {
     let (memory, tree) = (beside(from, kin), small_tree());
     fs::write(tree.path().join("past"), noise(50, 2000)).unwrap();
@@ -34,8 +35,8 @@ fn with_a_past(from: &Arc<dyn Store>, kin: Kin) -> (MemoryStore, Id, Listing) {
     (memory, id, listing(tree.path()))
 }
 
-/// Asserts that what is in `to` after a sync that was let down is whole, and that another one
-/// brings the rest, and nothing twice.
+/// Asserts that the data in `to` after a failed sync is intact, and that another sync copies the
+/// rest without duplicates.
 fn assert_converges(
     from: &Arc<dyn Store>,
     to: &Arc<dyn Store>,
@@ -137,7 +138,7 @@ fn what_an_interrupted_sync_moved_does_not_move_again() {
     }
 }
 
-/// The packs that only the second of the snapshots needs.
+/// The packs that only the second snapshot needs.
 fn later_packs(from: &Arc<dyn Store>, snapshots: &[(Id, Listing)]) -> Vec<Id> {
     let (here, _) = open(from);
     let to = shared(&beside(from, Kin::Sibling));
@@ -174,7 +175,7 @@ fn a_snapshot_of_which_something_is_damaged_fails_and_the_others_arrive() {
                 assert!(synced.watcher.says(&[&snapshots[1].0.short()]), "{when}");
                 assert_restores(&to, snapshots[0].0, &snapshots[0].1, &when);
                 assert!(!check(&to).0.is_damaged(), "{when}");
-                // What was damaged is there again: so the rest arrives too.
+                // The damaged data is available again, so the rest is copied too.
                 sync_all(&original, &to);
                 assert_restores(&to, snapshots[1].0, &snapshots[1].1, &when);
             }
@@ -205,7 +206,7 @@ fn what_is_good_of_a_damaged_pack_gets_across() {
     let first = backup_from(&from, &source, &one_worker).unwrap().snapshot;
     fs::remove_file(tree.path().join("lost")).unwrap();
     let second = backup_from(&from, &source, &one_worker).unwrap().snapshot;
-    // The block of the large pack that comes last holds the end of what is lost.
+    // The last block of the large pack contains the end of the lost data.
     let (kloset, _) = open(&from);
     let tables = objects(&*from, Area::Packs)
         .into_iter()
@@ -235,7 +236,7 @@ fn what_is_good_of_a_damaged_pack_gets_across() {
     }
 }
 
-/// Every chunk of every file of the snapshot.
+/// All chunks of all files of the snapshot.
 fn chunk_ids_of(store: &Arc<dyn Store>, id: Id) -> Vec<Id> {
     use plakar::kloset::blob::BlobReader;
     use plakar::kloset::tree::{Reach, TreeWalk, each_chunk};
@@ -254,7 +255,7 @@ fn chunk_ids_of(store: &Arc<dyn Store>, id: Id) -> Vec<Id> {
     ids
 }
 
-/// Where a block begins that holds none of `needed`.
+/// The offset of a block that contains none of `needed`.
 fn blocks_only_of(table: &plakar::format::pack_table::PackTable, needed: &[Id]) -> u64 {
     let is_free = |block: &plakar::format::pack_table::BlockTable| {
         block.chunks.iter().all(|chunk| !needed.contains(&chunk.id))
@@ -278,7 +279,7 @@ fn without_its_index_objects_a_store_is_copied_all_the_same() {
     }
 }
 
-/// Condemns every pack of `store`.
+/// Condemns all packs of `store`.
 fn condemn(store: &Arc<dyn Store>) {
     let (kloset, _) = open(store);
     let mut body = Vec::new();
@@ -301,7 +302,7 @@ fn what_is_condemned_over_there_does_not_count_as_there() {
             to.delete(Area::Snapshots, snapshot).unwrap();
         }
         condemn(&to);
-        // Packs of a sibling have the same names: copying them again would be no help.
+        // Packs of a sibling have the same names, so copying them again would not help.
         sync_all(&from, &to);
         for pack in condemned {
             to.delete(Area::Packs, pack).unwrap();
@@ -326,7 +327,7 @@ fn what_was_lost_over_there_is_brought_again() {
             sync_these(&here, &there, &all, watcher).unwrap()
         };
         sync();
-        // Of one of the snapshots nothing but that is left.
+        // One of the snapshots has lost everything else.
         let last = stored(&to, snapshots[1].0).object;
         to.delete(Area::Snapshots, last).unwrap();
         for pack in objects(&*to, Area::Packs) {

@@ -1,5 +1,5 @@
-//! Copying snapshots between stores: whatever is the matter with either, what arrives is whole,
-//! what was there stays, and nothing moves twice.
+//! Tests copying snapshots between stores: whatever is wrong with either store, copied data is
+//! intact, existing data is preserved, and nothing is copied twice.
 
 mod adverse;
 
@@ -23,7 +23,7 @@ use plakar::util::interrupt::Interrupt;
 
 use crate::harness::*;
 
-/// Whose key the other store has.
+/// The key of the other store relative to the first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kin {
     Sibling,
@@ -32,7 +32,7 @@ pub(crate) enum Kin {
 
 pub(crate) const BOTH: [Kin; 2] = [Kin::Sibling, Kin::Stranger];
 
-/// A new store beside `store`.
+/// A new store with the given relation to `store`.
 pub(crate) fn beside(store: &Arc<dyn Store>, kin: Kin) -> MemoryStore {
     match kin {
         Kin::Stranger => new_store(),
@@ -65,7 +65,7 @@ pub(crate) struct Synced {
     pub(super) watcher: Arc<Watcher>,
 }
 
-/// Copies all snapshots, as a process of its own would.
+/// Copies all snapshots, as a separate process would.
 pub(crate) fn try_sync(from: &Arc<dyn Store>, to: &Arc<dyn Store>) -> Result<Synced> {
     let (from, _) = try_open(from)?;
     let (to, watcher) = try_open(to)?;
@@ -96,8 +96,8 @@ pub(super) fn sync_all(from: &Arc<dyn Store>, to: &Arc<dyn Store>) -> Synced {
     try_sync(from, to).unwrap()
 }
 
-/// A store with two snapshots of a tree that changes a little, the second with a long file, and
-/// what each holds.
+/// A store with two snapshots of a slightly changed tree, the second one with a long file, and the
+/// contents of both.
 pub(super) fn two_snapshots() -> (Arc<dyn Store>, [(Id, Listing); 2]) {
     let (store, tree) = (shared(&new_store()), small_tree());
     let first = backup(&store, tree.path()).unwrap().snapshot;
@@ -109,7 +109,7 @@ pub(super) fn two_snapshots() -> (Arc<dyn Store>, [(Id, Listing); 2]) {
     (store, [(first, old), (second, listing(tree.path()))])
 }
 
-/// Every chunk id in every pack, so that what is stored twice shows.
+/// All chunk ids in all packs, so that duplicates are visible.
 pub(crate) fn chunks(store: &Arc<dyn Store>) -> Vec<Id> {
     let (kloset, _) = open(store);
     let mut chunks = Vec::new();
@@ -211,7 +211,7 @@ fn only_what_is_new_is_read_and_moved() {
         let counted: Arc<dyn Store> = counting.clone();
         let synced = sync_all(&from, &counted);
         assert_eq!((synced.summary.copied, synced.summary.present), (1, 1));
-        // A pack of contents, one of trees, the index object and the snapshot.
+        // A pack of contents, a pack of trees, the index object and the snapshot.
         assert_eq!(counting.changes(), 4, "{kin:?}");
         let read = plakar::kloset::progress::read(&synced.watcher.counters().read_bytes);
         assert!(read <= 1000, "{kin:?}: {read} bytes of contents were read");
@@ -222,7 +222,7 @@ fn only_what_is_new_is_read_and_moved() {
 #[test]
 fn long_files_and_files_with_holes_and_many_names_arrive() {
     let (from, tree) = (shared(&new_store()), small_tree());
-    // More chunks than an entry lists itself.
+    // More chunks than an entry itself can list.
     fs::write(tree.path().join("long"), noise(7, 24 << 20)).unwrap();
     fs::hard_link(tree.path().join("a.txt"), tree.path().join("sub/again")).unwrap();
     let holes = fs::File::create(tree.path().join("holes")).unwrap();
@@ -235,7 +235,7 @@ fn long_files_and_files_with_holes_and_many_names_arrive() {
         sync_all(&from, &to);
         assert_restores(&to, id, &expected, &format!("{kin:?}"));
         assert!(!check(&to).0.is_damaged());
-        // Again into a third one, from the copy.
+        // Copies again from the copy to a third store.
         let third = shared(&beside(&to, Kin::Stranger));
         sync_all(&to, &third);
         assert_restores(&third, id, &expected, "a copy of the copy");
@@ -413,7 +413,7 @@ fn over_several_connections_everything_arrives_once() {
     }
 }
 
-/// Files for several packs.
+/// Creates files for several packs.
 fn write_many(path: &Path) {
     for number in 0..20 {
         let bytes = noise(100 + number, 2_500_000);
