@@ -1,5 +1,5 @@
-//! What may stand between a client and a server: a line that is cut or goes dead, and a proxy
-//! that serves the store below a path of its own.
+//! Intermediaries between a client and a server: a connection that is cut or stalls, and a proxy
+//! that serves the store below a path.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,22 +10,22 @@ use std::time::Duration;
 
 use plakar::net::http1::{Body, Connection, Framing};
 
-/// Which way bytes go.
+/// The direction of transferred bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Way {
     Up,
     Down,
 }
 
-/// What happens to the line.
+/// The type of failure of a connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mishap {
     Cut,
-    /// Nothing comes through any more, and nobody is told.
+    /// No more bytes are transferred, without any notification.
     Dead,
 }
 
-/// A line to a server on which, once, after so many bytes one way, a mishap happens.
+/// A forwarder to a server. Once, after a number of bytes in one direction, a failure occurs.
 pub(crate) struct Line {
     pub(crate) port: u16,
     state: Arc<State>,
@@ -36,7 +36,7 @@ struct State {
     way: Way,
     left: AtomicU64,
     has_happened: AtomicBool,
-    /// What is dead, and must not be closed while the line is looked at.
+    /// Stalled connections, which must stay open until the end of the test.
     dead: Mutex<Vec<TcpStream>>,
 }
 
@@ -52,7 +52,7 @@ impl Line {
             dead: Mutex::new(Vec::new()),
         });
         let shared = state.clone();
-        // Ends with the test: it has nothing but sockets.
+        // The thread ends with the test. It owns nothing except sockets.
         thread::spawn(move || {
             for client in listener.incoming() {
                 let client = client.unwrap();
@@ -95,7 +95,7 @@ impl State {
         let _ = to.shutdown(Shutdown::Both);
     }
 
-    /// How many of `wanted` bytes come through.
+    /// The number of the `wanted` bytes that are transferred.
     fn pass(&self, wanted: u64) -> u64 {
         let take = |left: u64| Some(left.saturating_sub(wanted));
         let left = self
@@ -109,7 +109,7 @@ impl State {
     }
 }
 
-/// A proxy that serves a server below `/some/path`, with a connection for each request.
+/// A proxy that serves a server below `/some/path`, with a separate connection for each request.
 pub(crate) fn proxy(to_port: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -128,7 +128,7 @@ pub(crate) fn proxy(to_port: u16) -> u16 {
     port
 }
 
-/// Asks for one request of `client` at the server; nothing once there are no more.
+/// Forwards one request of `client` to the server. `None` after the last request.
 fn forward(client: &mut Connection<TcpStream>, to_port: u16) -> Option<()> {
     let request = client.read_request().ok()?;
     let target = request

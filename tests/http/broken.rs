@@ -1,5 +1,5 @@
-//! Lines that break: at every byte of a small exchange and every part of a large one,
-//! whatever is asked for is had in the end, and nothing is ever stored by half.
+//! Tests broken connections: at every byte of a small exchange and at many points of a large one,
+//! every operation succeeds in the end, and no partial object is ever stored.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::between::{Line, Mishap, Way};
 use super::serving::{Served, failure, settings, store};
 
-/// A line of a small exchange is shorter.
+/// The number of bytes on the connection in a small exchange is below this limit.
 const SMALL_LIMIT_BYTES: u64 = 4 << 10;
 
 /// A served store with a small pack in it.
@@ -43,7 +43,7 @@ fn place() -> Place {
     }
 }
 
-/// The store through `line`. It was answered once, so that it is patient.
+/// The store, reached through `line`. It has responded once, so the patient retry policy applies.
 fn through(line: &Line, patience: Patience) -> Arc<dyn Store> {
     let url = format!("http://127.0.0.1:{}", line.port);
     let settings = Settings {
@@ -56,10 +56,10 @@ fn through(line: &Line, patience: Patience) -> Arc<dyn Store> {
     open(&Location::parse(url.as_bytes()).unwrap(), &settings).unwrap()
 }
 
-/// Asks for something, given the pack that is there and a number that is new.
+/// An operation, given an existing pack and a new number.
 type Call = fn(&dyn Store, Id, u64) -> Result<()>;
 
-/// Every call that costs a request.
+/// All operations that send a request.
 fn calls() -> Vec<(&'static str, Call)> {
     vec![
         ("get_config", |store, _, _| {
@@ -101,7 +101,7 @@ fn calls() -> Vec<(&'static str, Call)> {
     ]
 }
 
-/// No half of an object, nor of one on its way.
+/// Asserts that there are no partial objects, not even in `tmp`.
 fn assert_all_whole(root: &Path) {
     for area in Area::ALL {
         let mut directories = vec![root.join(area.name())];
@@ -133,7 +133,7 @@ fn a_line_may_be_cut_at_any_byte() {
                 if !line.has_happened() {
                     break;
                 }
-                // Prime to what heads are made of.
+                // A step that is coprime to the structure of heads.
                 after_bytes += 3;
                 assert!(after_bytes < SMALL_LIMIT_BYTES, "{name} is long");
             }

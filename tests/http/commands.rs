@@ -1,4 +1,4 @@
-//! The program at a store over HTTP, as its users see it.
+//! Tests commands on a store over HTTP from the view of a user.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -10,10 +10,10 @@ use super::common::prerequisite::program;
 use super::harness::{Run, Sandbox, describe, noise};
 use super::serving::Served;
 
-/// A test that waits longer for something to happen has failed.
+/// The time limit for any event in a test.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A sandbox and a server for its directory `st`, where a store is made through it.
+/// A sandbox and a server for its directory `st`, where a store is created through the server.
 fn served(name: &str, flags: &[&str]) -> (Sandbox, Served) {
     let sandbox = Sandbox::new(name);
     let server = Served::new(&sandbox.path("st"), 0, flags);
@@ -57,7 +57,7 @@ fn a_store_lives_its_whole_life_over_http() {
     assert_eq!(info["location"], at);
     let bytes = info["bytes"].as_u64().unwrap();
     assert!((3_000_000..4_000_000).contains(&bytes), "{info}");
-    // What was made through the server is a store like any other.
+    // A store created through the server is a normal store.
     sandbox.run(&["at", "st", "check"]).ended(0);
     sandbox.run(&["store", "add", "nas", at]).ended(0);
     sandbox
@@ -99,7 +99,7 @@ fn a_server_that_deletes_nothing_says_so_in_one_line() {
         &["key", "rm", keys[0]["id"].as_str().unwrap()],
         "delete key ",
     );
-    // What deletes nothing works, and so does what can do without.
+    // Commands that delete nothing work, and so do commands that can omit deletions.
     sandbox.run(&["at", at, "rm", &id]).ended(0);
     sandbox.run(&["at", at, "tag", "add", "x", &id]).ended(0);
     sandbox
@@ -124,7 +124,7 @@ fn a_backup_survives_a_server_that_is_killed_and_started_again() {
     let described = describe(&command);
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // More than what is gathered before a first pack is sent, and far from all.
+    // More than the amount buffered before the first pack is sent, and much less than the whole.
     let (first, rest) = bytes.split_at(60 << 20);
     thread::scope(|scope| {
         let feeding = scope.spawn(|| {

@@ -1,4 +1,4 @@
-//! Ending soon when asked to, though a server does not answer.
+//! Tests that an interrupted command ends soon even if a server does not respond.
 
 use std::net::TcpListener;
 

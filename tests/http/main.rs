@@ -1,5 +1,5 @@
-//! Stores over HTTP and HTTPS, reached through the real server: the suite of all stores,
-//! lines that break, certificates, tokens, and what a user sees of it all.
+//! Tests stores over HTTP and HTTPS with the real server: the suite of all stores, broken
+//! connections, certificates, tokens, and messages to the user.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
@@ -29,10 +29,10 @@ use tempfile::TempDir;
 
 use self::serving::{Served, store};
 
-/// How many servers the suite may need at once.
+/// The number of servers that the suite may need concurrently.
 const SERVERS: usize = 4;
 
-/// Puts stores that are served in a way of `url_of` through the suite.
+/// Runs the suite on served stores, whose URL `url_of` returns.
 fn conforms(flags: &[&str], trust: &Trust, url_of: &dyn Fn(&Served) -> String) {
     let directory = TempDir::new().unwrap();
     let servers = RefCell::new(VecDeque::new());
@@ -61,6 +61,6 @@ fn a_store_below_a_path_of_a_proxy_keeps_the_promises() {
         let port = between::proxy(server.port);
         format!("http://127.0.0.1:{port}/some/path")
     };
-    // The proxy calls the server by a name of its own.
+    // The proxy uses its own name for the server.
     conforms(&["-name", "inside"], &Trust::default(), &proxied);
 }

@@ -1,4 +1,4 @@
-//! The real server, started for a test and gone with it.
+//! The real server, started for a test and stopped with it.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -14,16 +14,17 @@ use plakar::net::retry::{Patience, Tries};
 use plakar::store::{Settings, Store, open};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// `plakar server`, killed when it is dropped.
+/// `plakar server`, killed on drop.
 pub(crate) struct Served {
     child: Child,
     pub(crate) port: u16,
-    /// What it is reached by.
+    /// The URL of the server.
     pub(crate) url: String,
 }
 
 impl Served {
-    /// Serves the store at `root` on `port`, or any if that is 0, and waits until it listens.
+    /// Serves the store at `root` on `port`, or on any port for 0, and waits until it accepts
+    /// connections.
     pub(crate) fn new(root: &Path, port: u16, flags: &[&str]) -> Served {
         let listen = format!("127.0.0.1:{port}");
         let mut command = Command::new(crate::harness::binary());
@@ -43,18 +44,18 @@ impl Served {
             }
             said.push_str(&line);
         };
-        // Whatever else it says must not fill the pipe.
+        // Further output must be read, so that the pipe does not fill up.
         thread::spawn(move || stderr.lines().for_each(drop));
         let port = url.rsplit(':').next().unwrap().parse().unwrap();
         Served { child, port, url }
     }
 
-    /// Sends it `signal`.
+    /// Sends `signal` to the server.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Ends it as a power cut would.
+    /// Kills the server, as a power failure would.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -68,7 +69,7 @@ impl Drop for Served {
     }
 }
 
-/// Settings with little patience, and a place to hear what the user would.
+/// Settings with few retries, and a recorder for messages to the user.
 pub(crate) fn settings() -> Settings {
     let tries = |most| Tries {
         first_pause: Duration::from_millis(5),
@@ -97,7 +98,7 @@ pub(crate) fn store(url: &str, trust: Trust) -> Arc<dyn Store> {
     open(&Location::parse(url.as_bytes()).unwrap(), &settings).unwrap()
 }
 
-/// The kind and the words of a failure.
+/// The kind and the text of an error.
 #[track_caller]
 pub(crate) fn failure<T>(outcome: Result<T, Error>) -> (Kind, String) {
     let error = outcome.err().expect("it fails");

@@ -1,4 +1,4 @@
-//! Certificates, made by openssl: which servers are believed, and what is said of others.
+//! Tests certificates created by openssl: which servers are trusted, and the messages about others.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use super::conforms;
 use super::harness::Sandbox;
 use super::serving::{Served, failure, settings, store};
 
-/// A key on a curve that every client knows.
+/// A key on a curve that all clients support.
 const NEW_KEY: [&str; 5] = [
     "-newkey",
     "ec",
@@ -24,7 +24,7 @@ const NEW_KEY: [&str; 5] = [
     "-nodes",
 ];
 
-/// Runs openssl in `at` and gives what it prints.
+/// Runs openssl in `at` and returns its output.
 fn openssl(at: &Path, words: &[&str]) -> Vec<u8> {
     let output = program("openssl").args(words).current_dir(at).output();
     let output = output.expect("openssl is installed");
@@ -33,7 +33,7 @@ fn openssl(at: &Path, words: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// Makes `NAME.pem` and `NAME.key`: an authority, or a server that signed for itself.
+/// Creates `NAME.pem` and `NAME.key`: a certificate authority, or a self-signed server certificate.
 fn own(at: &Path, name: &str) {
     let (key, pem) = (format!("{name}.key"), format!("{name}.pem"));
     let subject = format!("/CN={name}");
@@ -44,7 +44,7 @@ fn own(at: &Path, name: &str) {
     openssl(at, &[words.as_slice(), &NEW_KEY, &names].concat());
 }
 
-/// Makes `NAME.pem` and `NAME.key`, signed by `ca`, for what `names` says.
+/// Creates `NAME.pem` and `NAME.key`, signed by `ca`, for the given `names`.
 fn signed(at: &Path, name: &str, names: &str, days: &str) {
     let file = |extension| format!("{name}.{extension}");
     let (key, request, pem, extensions) = (file("key"), file("csr"), file("pem"), file("ext"));
@@ -68,7 +68,7 @@ fn signed(at: &Path, name: &str, names: &str, days: &str) {
     openssl(at, &words);
 }
 
-/// The pin of the key in `NAME.pem`, as the manual says to make it.
+/// The pin of the key in `NAME.pem`, computed as described in the manual.
 fn pin(at: &Path, name: &str) -> String {
     let pem = format!("{name}.pem");
     let key = openssl(at, &["x509", "-in", &pem, "-noout", "-pubkey"]);
@@ -80,7 +80,7 @@ fn pin(at: &Path, name: &str) -> String {
     line.split(' ').next().unwrap().to_owned()
 }
 
-/// A server that proves itself by `NAME.pem`.
+/// A server with the certificate `NAME.pem`.
 fn served(at: &Path, name: &str) -> Served {
     let file = |extension| at.join(format!("{name}.{extension}")).display().to_string();
     Served::new(

@@ -1,4 +1,4 @@
-//! Tokens and roles, as users of the program meet them.
+//! Tests tokens and roles from the view of a user.
 
 use super::harness::{Run, Sandbox};
 use super::serving::Served;

@@ -1,5 +1,5 @@
-//! What every test here needs: a small tree of files, a store in memory, somebody who
-//! watches and keeps what they hear, and short words for backing up and restoring.
+//! Common code of these tests: a small tree of files, a store in memory, a watcher that records
+//! messages, and short functions for backup and restore.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ use plakar::util::Id;
 use plakar::util::interrupt::Interrupt;
 use tempfile::TempDir;
 
-/// Keeps every warning and failure, in words.
+/// Records all warnings and failures as text.
 #[derive(Default)]
 pub(crate) struct Watcher {
     counters: Counters,
@@ -28,12 +28,12 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    /// Warnings start with `warning: `, failures with the path that failed.
+    /// The messages. Warnings begin with `warning: `, failures with the path that failed.
     pub(crate) fn heard(&self) -> Vec<String> {
         self.heard.lock().unwrap().clone()
     }
 
-    /// Whether any message has all of `words`.
+    /// Whether one message contains all of `words`.
     pub(crate) fn says(&self, words: &[&str]) -> bool {
         self.heard()
             .iter()
@@ -63,12 +63,12 @@ impl Observer for Watcher {
     }
 }
 
-/// A directory on a disk, since `/tmp` may be memory that knows no holes.
+/// A directory on a disk, because `/tmp` may be a memory file system without holes.
 pub(crate) fn scratch() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-/// Bytes that look random and are the same each time.
+/// Pseudo-random bytes, the same for each call with the same seed.
 pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     blake3::Hasher::new()
@@ -90,7 +90,7 @@ pub(crate) fn small_tree() -> TempDir {
     dir
 }
 
-/// What lies below `path`: for each relative path its kind and its bytes.
+/// Everything below a path: for each relative path, its type and contents.
 pub(crate) type Listing = BTreeMap<Vec<u8>, (char, Vec<u8>)>;
 
 pub(crate) fn listing(path: &Path) -> Listing {
@@ -129,7 +129,7 @@ fn add_to(listing: &mut Listing, top: &Path, path: &Path) {
     }
 }
 
-/// A new store whose key lies in CONFIG: deriving one from a passphrase takes its time.
+/// A new plaintext store, because deriving a key from a passphrase is slow.
 pub(crate) fn new_store() -> MemoryStore {
     let store = MemoryStore::new();
     create(&store, &Protection::Plaintext, 1).unwrap();
@@ -140,7 +140,7 @@ pub(crate) fn shared(store: &MemoryStore) -> Arc<dyn Store> {
     Arc::new(store.clone())
 }
 
-/// A kloset without a cache, and who watches it.
+/// A kloset without a cache, and its watcher.
 pub(crate) fn open(store: &Arc<dyn Store>) -> (Kloset, Arc<Watcher>) {
     open_with_cache(store, None)
 }
@@ -158,7 +158,7 @@ pub(crate) fn open_with_cache(
     (kloset, watcher)
 }
 
-/// The usual way to back up `path`.
+/// The default options for a backup of `path`.
 pub(crate) fn options(path: &Path) -> backup::Options {
     backup::Options {
         places: vec![path.canonicalize().unwrap().as_os_str().as_bytes().to_vec()],
@@ -170,7 +170,7 @@ pub(crate) fn options(path: &Path) -> backup::Options {
     }
 }
 
-/// Backs `path` up as a process of its own would.
+/// Backs up `path` as a separate process would.
 pub(crate) fn backup(store: &Arc<dyn Store>, path: &Path) -> Result<backup::Summary> {
     backup_from(store, &LocalSource::new().unwrap(), &options(path))
 }
@@ -184,31 +184,31 @@ pub(crate) fn backup_from(
     backup::run(&kloset, source, options)
 }
 
-/// The snapshot with this id.
+/// The snapshot with the id `id`.
 pub(crate) fn snapshot(kloset: &Kloset, id: Id) -> Option<Stored> {
     let all = select::all(kloset).unwrap();
     all.into_iter().find(|stored| stored.snapshot.id == id)
 }
 
-/// How a restore went, and what is there after it.
+/// The outcome of a restore, and the restored files.
 pub(crate) struct Restored {
     pub(crate) outcome: Result<restore::Summary>,
     pub(crate) listing: Listing,
 }
 
 impl Restored {
-    /// How many items failed; a restore that stopped counts as one.
+    /// The number of items that failed. A restore that was aborted counts as one.
     pub(crate) fn errors(&self) -> u64 {
         self.outcome.as_ref().map_or(1, |summary| summary.errors)
     }
 
-    /// Whether it is all of `expected`, and nobody complained.
+    /// Whether exactly `expected` was restored without errors.
     pub(crate) fn is_all_of(&self, expected: &Listing) -> bool {
         self.errors() == 0 && self.listing == *expected
     }
 }
 
-/// Restores what `snapshot` holds of the first of its places.
+/// Restores the first place of `snapshot`.
 pub(crate) fn restore(kloset: &Kloset, snapshot: &Snapshot) -> Restored {
     let target = scratch();
     let outcome = restore_into(kloset, snapshot, target.path());
@@ -240,7 +240,7 @@ pub(crate) fn restore_into(
     )
 }
 
-/// Asserts that a process of its own finds the snapshot `id` and restores it as `expected`.
+/// Asserts that a separate process finds the snapshot `id` and restores it as `expected`.
 pub(crate) fn assert_restores(store: &Arc<dyn Store>, id: Id, expected: &Listing, when: &str) {
     let (kloset, watcher) = open(store);
     let stored = snapshot(&kloset, id)
@@ -267,7 +267,7 @@ pub(crate) fn check_options() -> check::Options {
     }
 }
 
-/// Checks everything, as a process of its own would.
+/// Checks everything, as a separate process would.
 pub(crate) fn check(store: &Arc<dyn Store>) -> (check::Summary, Arc<Watcher>) {
     let (kloset, watcher) = open(store);
     (

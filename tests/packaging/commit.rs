@@ -1,4 +1,4 @@
-//! The commit that is checked out, as the build finds it without git.
+//! Tests how the build determines the current commit without git.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ mod commit_of_build;
 
 use commit_of_build::Checkout;
 
-/// Runs git in `dir` with nobody's configuration, and returns what it prints.
+/// Runs git in `dir` without user configuration, and returns its output.
 fn git(dir: &Path, words: &[&str]) -> String {
     let mut command = program("git");
     command.args(["-c", "user.name=x", "-c", "user.email=x@example"]);
@@ -24,7 +24,7 @@ fn git(dir: &Path, words: &[&str]) -> String {
     run.stdout().trim().to_owned()
 }
 
-/// A repository with a commit in it.
+/// A repository with one commit.
 fn repository(sandbox: &Sandbox) -> PathBuf {
     let dir = sandbox.path("repository");
     fs::create_dir(&dir).expect("a directory can be made");
@@ -38,7 +38,7 @@ fn commit(dir: &Path) -> String {
     git(dir, &["rev-parse", "HEAD"])
 }
 
-/// Checks that the commit of `dir` is found, and that the files that tell of it are named.
+/// Asserts that the commit of `dir` is found, and that the files that determine it are listed.
 #[track_caller]
 fn check(dir: &Path) {
     let found = Checkout::at(dir);

@@ -1,7 +1,7 @@
-//! What we are built of: licences, sources, doubles, and the C in it.
+//! Tests the dependencies: licenses, sources, duplicates, and C code.
 //!
-//! The rules are those of `cargo deny`, as far as they need no network: what cargo has on
-//! this machine is asked, and the lock file is read. Advisories are for whoever updates it.
+//! The rules are those of `cargo deny`, as far as they need no network: they use the local metadata
+//! of cargo and the lock file. Security advisories are checked when dependencies are updated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,8 +13,8 @@ use serde_json::Value;
 use crate::harness::Run;
 use crate::top;
 
-/// Licences that ask for no more than to be named: what is built of them may be given to
-/// anyone under ours.
+/// Licenses that require only attribution: a program that contains such packages can be distributed
+/// under the license of plakar.
 const LICENCES: &[&str] = &[
     "0BSD",
     "Apache-2.0",
@@ -31,7 +31,7 @@ const LICENCES: &[&str] = &[
     "Unlicense",
     "Zlib",
 ];
-/// Packages of which there are two, and why.
+/// Packages that occur in two versions, with the reason.
 const DOUBLES: &[(&str, &str)] = &[
     (
         "getrandom",
@@ -43,8 +43,8 @@ const DOUBLES: &[(&str, &str)] = &[
     ),
     ("windows-sys", "not built here at all"),
 ];
-/// Packages with C or assembly in them, by what they link. A new one is a decision: README's
-/// table names it.
+/// Packages that contain C or assembly, by their `links` key. A new one requires a decision and an
+/// entry in the table of the README.
 const FOREIGN: &[&str] = &[
     "aws-lc-sys",
     "blake3",
@@ -53,12 +53,12 @@ const FOREIGN: &[&str] = &[
     "openssl-sys",
     "zstd-sys",
 ];
-/// Where every package comes from, as published and with its checksum.
+/// The source of every package: published, with a checksum.
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// The target for which most packages are built.
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// What cargo knows of the packages that are built for [`TARGET`] or needed to build them.
+/// The metadata of all packages that are built for [`TARGET`], or needed for the build.
 static PACKAGES: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let mut command = Command::new(env!("CARGO"));
     command.args(["metadata", "--locked", "--format-version", "1"]);
@@ -127,7 +127,7 @@ fn licences_ask_for_nothing_we_do_not_give() {
     assert!(refused.is_empty(), "{refused:?}");
 }
 
-/// Whether an expression of SPDX can be met by [`LICENCES`] alone. A slash is an old `OR`.
+/// Whether [`LICENCES`] alone satisfy an SPDX expression. A slash is an old form of `OR`.
 fn is_allowed(expression: &str) -> bool {
     let spaced = expression
         .replace('/', " OR ")
@@ -140,7 +140,8 @@ fn is_allowed(expression: &str) -> bool {
 
 type Words<'a> = std::iter::Peekable<std::str::SplitWhitespace<'a>>;
 
-/// Nothing if the words are no expression, as with those below.
+/// Parses a disjunction. `None` if the words are not an expression; the same applies to the
+/// functions below.
 fn either(words: &mut Words) -> Option<bool> {
     let mut allowed = both(words)?;
     while words.next_if_eq(&"OR").is_some() {
@@ -192,7 +193,7 @@ fn expressions_of_licences_are_understood() {
     }
 }
 
-/// The names in README's table of dependencies, and the rows that have a third column.
+/// The names in the dependency table of the README, and the rows that have a third column.
 fn table() -> (BTreeSet<String>, String) {
     let text = fs::read_to_string(top().join("README.md")).expect("it is there");
     let (_, rest) = text
@@ -230,7 +231,7 @@ fn readme_names_every_direct_dependency_and_the_c_in_them() {
 #[test]
 fn no_c_comes_in_unnoticed() {
     let built = built();
-    // What compiles C asks for a compiler of it.
+    // A package that compiles C depends on a crate that runs a C compiler.
     let compiles = |package: &&Value| {
         let dependencies = package["dependencies"].as_array().into_iter().flatten();
         let mut build =
@@ -246,7 +247,7 @@ fn no_c_comes_in_unnoticed() {
     assert_eq!(found, FOREIGN.iter().copied().collect());
 }
 
-/// The packages that are built for [`TARGET`] with the features that we use.
+/// The packages that are built for [`TARGET`] with the enabled features.
 fn built() -> BTreeSet<String> {
     let mut command = Command::new(env!("CARGO"));
     command.args(["tree", "--locked", "--target", TARGET, "-e", "normal,build"]);

@@ -1,4 +1,4 @@
-//! Archives: the same sources make the same one, bit for bit.
+//! Tests release archives: the same sources result in the same archive, bit for bit.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,20 +8,20 @@ use std::process::Command;
 use crate::harness::{Run, Sandbox, binary};
 use crate::top;
 
-/// When the sources were changed last, as far as these archives know.
+/// The time of the last source change in these archives.
 const DATE_SECONDS: &str = "1500000000";
-/// The same as tar prints it.
+/// The same time in the format of tar.
 const DATE: &str = "2017-07-14 02:40";
 
-/// For which machine archives are packed here.
+/// The target of the archives.
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// What the archive is called, and the directory in it.
+/// The name of the archive and of the directory in it.
 fn name() -> String {
     format!("plakar-{}-{TARGET}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Packs `program`, from within a process with this umask.
+/// Packs `program` in a process with the given umask.
 fn packed(out: &Path, program: &Path, umask: &str) -> Vec<u8> {
     let line = format!("umask {umask}; exec src/packaging/dist.sh {TARGET}");
     let mut command = Command::new("/bin/sh");
@@ -36,7 +36,7 @@ fn packed(out: &Path, program: &Path, umask: &str) -> Vec<u8> {
 #[test]
 fn an_archive_is_the_same_whenever_and_by_whomever_it_is_made() {
     let sandbox = Sandbox::new("dist");
-    // What stands in for a static binary is small, which keeps the packing short.
+    // A small script replaces the static binary, so that packing is fast.
     let program = sandbox.path("program");
     fs::write(&program, format!("#!/bin/sh\nexec '{}' \"$@\"\n", binary())).expect("written");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("it can be run");
@@ -51,7 +51,7 @@ fn an_archive_is_the_same_whenever_and_by_whomever_it_is_made() {
     check_archive(&sandbox.path("first"));
 }
 
-/// Checks the sum that is beside the archive, and what is in it.
+/// Checks the checksum file of the archive, and its contents.
 fn check_archive(dir: &Path) {
     let name = name();
     let sum = ["-c", "--strict", &format!("{name}.tar.gz.sha256")].map(str::to_owned);

@@ -1,4 +1,4 @@
-//! `make install`, into a directory.
+//! Tests `make install` to a directory.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::common::prerequisite::program;
 use crate::harness::{Run, Sandbox, binary};
 use crate::{make, top};
 
-/// Every file and directory below `root`, with its mode.
+/// All files and directories below `root`, with their modes.
 fn found(root: &Path, dir: &Path, names: &mut BTreeSet<(String, u32)>) {
     for entry in fs::read_dir(dir).expect("it can be listed") {
         let path = entry.expect("it can be listed").path();
@@ -28,7 +28,7 @@ fn found(root: &Path, dir: &Path, names: &mut BTreeSet<(String, u32)>) {
     }
 }
 
-/// Installs into the sandbox below `PREFIX` and returns where that is.
+/// Installs to the sandbox below `PREFIX` and returns the resulting path.
 pub(crate) fn installed(sandbox: &Sandbox, prefix: &str) -> PathBuf {
     let dir = sandbox.path("image");
     let words = [
@@ -98,7 +98,7 @@ fn what_is_installed_is_what_it_should_be() {
         read("share/bash-completion/completions/plakar"),
         completion.as_bytes()
     );
-    // Units call the program where it was installed.
+    // Units call the program at its installed location.
     for unit in ["plakar-server.service", "plakar-backup@.service"] {
         let text = String::from_utf8(read(&format!("lib/systemd/system/{unit}"))).expect("text");
         assert!(

@@ -1,7 +1,7 @@
-//! What is built and installed beside the program: units, archives, what it says of its origin.
+//! Tests of packaging: units, archives, installation, and the version information of the program.
 //!
-//! The static binary has tests of its own, `make static-check`, since building it takes
-//! minutes and more tools than everybody has.
+//! The static binary has separate tests, `make static-check`, because building it takes minutes and
+//! requires additional tools.
 
 mod commit;
 #[path = "../common/mod.rs"]
@@ -20,16 +20,16 @@ use std::process::Command;
 
 use harness::Run;
 
-/// The top of the work tree.
+/// The root of the work tree.
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Runs `make` with `words` at the top.
+/// Runs `make` with `words` in the root of the work tree.
 fn make(words: &[String]) -> Run {
     let mut command = Command::new("make");
     command.arg("--no-print-directory").args(words);
-    // Whoever runs the tests by `make` has given it flags, which are not for this one.
+    // If the tests are run by `make`, its flags must not be inherited.
     command.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
     Run::of(command.current_dir(top()))
 }

@@ -1,4 +1,4 @@
-//! The prerequisites of tests: `.ci/setup` installs them, and a skip is never silent.
+//! Tests the prerequisites of tests: `.ci/setup` installs them, and a skip is always reported.
 
 use std::collections::BTreeSet;
 use std::fs;

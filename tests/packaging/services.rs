@@ -1,6 +1,7 @@
-//! The examples that start the program: units of systemd, and a script for systems without it.
+//! Tests the examples that start the program: systemd units, and a script for systems without
+//! systemd.
 //!
-//! What each of them calls is called here, with nothing but the places in it changed.
+//! The tests run the commands of these examples, and change only the paths in them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,24 +17,24 @@ use crate::harness::{PASSPHRASE, Run, Sandbox, binary};
 use crate::install::installed;
 use crate::top;
 
-/// How exposed `systemd-analyze security` may find a unit, in tenths: "OK" is below 50.
+/// The maximum exposure level of a unit in `systemd-analyze security`, in tenths: "OK" is below 50.
 const SERVER_EXPOSURE: &str = "15";
-/// The same for what reads everything.
+/// The same for the unit that reads all files.
 const BACKUP_EXPOSURE: &str = "32";
-/// Where the examples have their configuration.
+/// The configuration directory in the examples.
 const ETC: &str = "/etc/plakar";
 
 fn units() -> PathBuf {
     top().join("src/packaging/units")
 }
 
-/// The text of a unit, each command in one line.
+/// The text of a unit, with each command on one line.
 fn unit(name: &str) -> String {
     let text = fs::read_to_string(units().join(name)).expect("the unit is there");
     text.replace("\\\n#", "").replace("\\\n", "")
 }
 
-/// The commands in a unit, those in comments too, as words.
+/// The commands in a unit, including those in comments, as words.
 fn commands(unit: &str) -> Vec<Vec<String>> {
     let lines = unit.lines().map(|line| line.trim_start_matches(['#', ' ']));
     let starts = lines.filter_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/plakar "));
@@ -42,7 +43,7 @@ fn commands(unit: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The names of all flags that a command called by `words` can have.
+/// The names of all flags of the command in `words`.
 fn known(words: &[String]) -> BTreeSet<&'static str> {
     let is_called = |name: &str| words.iter().any(|word| word == name);
     let called = COMMANDS.iter().filter(|command| is_called(command.name));
@@ -69,7 +70,7 @@ fn units_use_flags_that_there_are() {
 fn systemd_is_content_with_the_units() {
     let sandbox = Sandbox::new("services_verify");
     let prefix = sandbox.path("image").display().to_string();
-    // Without DESTDIR in front, so that the program is where the units say.
+    // Moved out of DESTDIR, so that the program is at the path that the units contain.
     let image = installed(&sandbox, &prefix).join(prefix.trim_start_matches('/'));
     fs::rename(&image, sandbox.path("moved")).expect("it can be moved");
     fs::remove_dir_all(sandbox.path("image")).expect("it can be removed");
@@ -229,7 +230,7 @@ fn the_script_starts_tells_reloads_and_stops() {
     script.run("stop").ended(0).silent();
     script.run("status").ended(3);
     script.run("stop").ended(0).silent();
-    // What has ended and is not yet waited for by its parent, init, has no command line.
+    // A zombie process, which init has not waited for yet, has no command line.
     let line = std::fs::read(format!("/proc/{}/cmdline", pid.trim()));
     assert!(line.unwrap_or_default().is_empty(), "{pid} runs");
     script.run("sing").ended(64).says("usage");
@@ -240,7 +241,7 @@ fn the_script_tells_why_a_server_does_not_start_and_stops_no_stranger() {
     let sandbox = Sandbox::new("services_script_bad");
     let script = Script::new(&sandbox, "no-tokens");
     script.run("start").ended(1).says("the file does not exist");
-    // A file left behind by a crash, with the number of another process in it by now.
+    // A pid file left by a crash, whose number belongs to a different process now.
     let mut stranger = Command::new("sleep")
         .arg("600")
         .spawn()

@@ -1,4 +1,4 @@
-//! Stores that are damaged behind the back of the server.
+//! Tests stores that are damaged while they are served.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ fn an_object_that_cannot_be_read_to_its_end_is_seen_to_be_short() {
     let path = format!("st/index/{}", Id::of(&kept));
     let mut wire = served.connect();
     let target = object("index", &kept);
-    // Read before it is cut: the head says how long it was.
+    // The object is read before it is truncated: the head contains the original length.
     wire.send(format!(
         "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     ));

@@ -1,4 +1,4 @@
-//! Many clients, slow ones, and such as send more than anybody could want.
+//! Tests many clients, slow clients, and clients that send too much.
 
 use std::process::Command;
 use std::thread;
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::served::{Served, bytes, object, sandbox, until};
 use crate::wire::{Wire, put_head};
 
-/// The memory that a server may take, whatever its clients do.
+/// The maximum memory of a server, whatever its clients do.
 const MEMORY_KIB: u64 = 48 << 10;
-/// Nobody is kept out for longer; ten times what is promised, for machines that do other work.
+/// The maximum waiting time of a client: ten times the specified value, for machines under load.
 const SOON: Duration = Duration::from_secs(10);
 
 #[test]
@@ -17,7 +17,7 @@ fn slow_clients_keep_nobody_out() {
     let served = Served::new("slow", &["-max-connections", "100"]);
     let slow = |number: usize| {
         let mut wire = served.connect();
-        // Nothing at all, half a head, or a body that does not come.
+        // The client sends nothing, half a head, or a head without its body.
         let _ = match number % 3 {
             0 => Ok(()),
             1 => wire.try_send("GET / HTTP/1.1\r\nHos"),
@@ -53,7 +53,7 @@ fn three_hundred_slow_clients_are_borne_at_once() {
         assert_eq!(served.put("keys", &bytes(1, 1000)).status / 100, 2);
         assert!(begun.elapsed() < SOON);
     }
-    // They are served, too, once they have said what they want.
+    // These clients are served too, once their requests are complete.
     for wire in &mut crowd {
         wire.send("Host: localhost\r\n\r\n");
         assert_eq!(wire.answer("GET").status, 200);
@@ -64,7 +64,7 @@ fn three_hundred_slow_clients_are_borne_at_once() {
 #[test]
 fn when_all_are_busy_others_are_told_to_come_back() {
     let served = Served::new("busy", &["-max-connections", "4"]);
-    // Three quarters are for one address.
+    // One address may use three quarters of the connections.
     let busy = || {
         let mut wire = served.connect();
         wire.send(put_head(&object("packs", b"x"), 100));
@@ -111,7 +111,7 @@ fn more_connections_than_descriptors_are_answered_or_refused() {
             match wire.answer_or_end("GET").map(|answer| answer.status) {
                 Some(200) => answered += 1,
                 Some(status) => assert!([429, 503].contains(&status), "{status}"),
-                // One that said nothing for too long made room.
+                // A connection that was idle for too long was closed to make room.
                 None => {}
             }
         }
@@ -132,7 +132,7 @@ fn heads_without_end_are_not_kept() {
     let mut wire = served.connect();
     wire.send("GET / HTTP/1.1\r\nHost: localhost\r\n");
     let line = "X-Filler: 0123456789012345678901234567890123456789\r\n".repeat(20_000);
-    // 200 MiB; it is closed long before.
+    // 200 MiB. The connection is closed long before.
     for _ in 0..200 {
         if wire.try_send(&line).is_err() {
             break;
@@ -154,7 +154,7 @@ fn a_client_that_reads_no_answers_is_held_back() {
     wire.tcp().set_nonblocking(true).expect("it is a socket");
     let requests = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(1000);
     let mut sent = 0;
-    // As many as are taken, which is until the buffers of the sockets are full.
+    // Sends as many requests as possible, until the socket buffers are full.
     let mut idle = 0;
     while sent < 1 << 30 && idle < 100 {
         match std::io::Write::write(&mut wire.tcp(), requests.as_bytes()) {
@@ -179,7 +179,7 @@ fn sixty_four_uploads_of_packs_take_little_memory() {
     let (served, sent) = (&served, &sent);
     thread::scope(|scope| {
         for number in 0..64 {
-            // Most are for nothing, which takes as much memory and no disk.
+            // Most uploads fail at the end, which uses as much memory but no disk space.
             let id = if number < 2 { id } else { wrong };
             scope.spawn(move || {
                 let mut wire = served.connect();

@@ -1,11 +1,11 @@
-//! curl, as somebody who has no plakar would use it.
+//! Tests the server with curl, for users without plakar.
 
 use std::process::Output;
 
 use crate::common::prerequisite::program;
 use crate::served::{Served, bytes, object, sandbox};
 
-/// What curl makes of `words`, which end with a target.
+/// Runs curl with `words`, the last of which is a target.
 fn curl(served: &Served, words: &[&str]) -> Output {
     let (target, flags) = words.split_last().expect("there is a target");
     let output = program("curl")
@@ -17,7 +17,7 @@ fn curl(served: &Served, words: &[&str]) -> Output {
     output.expect("curl is installed")
 }
 
-/// The status that curl is answered with.
+/// The status of the response to curl.
 fn status(served: &Served, words: &[&str]) -> String {
     let words = [
         &["-o", "/dev/null", "-w", "%{http_code} %{num_connects}"],
@@ -35,7 +35,7 @@ fn curl_gets_puts_and_looks() {
     let sent = bytes(1, 3 << 20);
     let target = object("packs", &sent);
     served.sandbox.write("file", &sent);
-    // Of this size, curl asks first: 100-continue.
+    // For a body of this size, curl sends `Expect: 100-continue`.
     assert_eq!(status(&served, &["-T", "file", &target]), "201 1");
     assert_eq!(status(&served, &["-T", "file", &target]), "200 1");
     assert_eq!(
@@ -71,7 +71,7 @@ fn curl_gets_puts_and_looks() {
     let etag = target.rsplit('/').next().expect("there is an id");
     let unless = format!("If-None-Match: \"{etag}\"");
     assert_eq!(status(&served, &["-H", &unless, &target]), "304 1");
-    // As a proxy would be asked.
+    // A request as sent to a proxy.
     let proxied = program("curl")
         .args([
             "--silent",
@@ -100,7 +100,7 @@ fn curl_gives_tokens_as_a_password_or_in_a_field() {
     assert_eq!(status(&served, &["-u", &format!("{token}:"), "/"]), "401 1");
     assert_eq!(status(&served, &["--oauth2-bearer", token, "/"]), "200 1");
     assert_eq!(status(&served, &["/healthz"]), "200 1");
-    // An answer that comes before the body was sent arrives.
+    // A response sent before the end of the request body arrives at the client.
     served.sandbox.write("file", &bytes(1, 3 << 20));
     let words = ["-T", "file", "-H", "Expect:", &object("packs", b"x")];
     assert_eq!(status(&served, &words), "401 1");

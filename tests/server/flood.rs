@@ -1,4 +1,5 @@
-//! Clients without a token that hold as many connections as they can, and a client with one.
+//! Tests a flood of clients without a token that occupy as many connections as possible, and a
+//! client with a token.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,30 +10,30 @@ use std::time::{Duration, Instant};
 use crate::served::{PATIENCE, Served, object, sandbox};
 use crate::wire::{Wire, put_head};
 
-/// Connections of the flood. Far more than the server serves at once.
+/// The number of connections of the flood, far more than the server accepts concurrently.
 const CONNECTIONS: usize = 800;
-/// Threads that make and feed them.
+/// The number of threads that open and feed them.
 const THREADS: usize = 2;
-/// How long the flood lasts, unless `PLAKAR_FLOOD_SECONDS` is set.
+/// The duration of the flood, unless `PLAKAR_FLOOD_SECONDS` is set.
 const SECONDS: u64 = 3;
-/// The pause between two rounds of the flood: each connection gets a byte in each.
+/// The pause between two rounds of the flood. Each connection gets one byte per round.
 const ROUND: Duration = Duration::from_millis(50);
-/// The longest body that the server reads to keep a connection.
+/// The longest body that the server reads to keep a connection open.
 const BODY_BYTES: usize = 64 << 10;
 
-/// One connection of the flood: a request without a token, whose body never ends. It is made
-/// anew as soon as the server closes it.
+/// One connection of the flood: a request without a token and with an endless body. When the server
+/// closes it, it is opened again.
 struct Slow {
     address: SocketAddr,
     tcp: Option<TcpStream>,
 }
 
 impl Slow {
-    /// Feeds the connection. True if it was made.
+    /// Feeds the connection. Returns true if it was opened.
     fn feed(&mut self) -> bool {
         if let Some(tcp) = &mut self.tcp {
             let is_open = match tcp.read(&mut [0; 4096]) {
-                // The answer.
+                // The response.
                 Ok(read) => read > 0,
                 Err(cause) => cause.kind() == ErrorKind::WouldBlock,
             };
@@ -43,7 +44,7 @@ impl Slow {
         self.tcp = TcpStream::connect(self.address).ok();
         if let Some(tcp) = &mut self.tcp {
             let head = put_head(&object("packs", b"x"), BODY_BYTES);
-            // It may be refused before.
+            // The server may have refused the connection already.
             let _ = tcp.write_all(head.as_bytes());
             tcp.set_nonblocking(true).expect("it is a socket");
         }
@@ -101,8 +102,8 @@ fn clients_without_a_token_keep_no_client_with_one_out() {
     assert_eq!(times.len(), count);
 }
 
-/// Asks with the token of `field`, each time on a new connection, for as long as `time`. Each
-/// outcome is how long the answer took, if there was one.
+/// Sends requests with the token of `field`, each on a new connection, for the duration `time`.
+/// Returns the response time of each request, if there was a response.
 fn ask(served: &Served, field: &str, time: Duration, made: &AtomicU64) -> Vec<Option<Duration>> {
     while made.load(Ordering::Relaxed) < CONNECTIONS as u64 {
         thread::sleep(Duration::from_millis(1));

@@ -1,5 +1,5 @@
-//! A server that lets nobody delete: what would take something away is refused in one line, nothing is
-//! lost by having tried, and everything else works.
+//! Tests a server without deletion: each attempt to delete fails with a one-line error, nothing is
+//! lost by it, and everything else works.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::harness::Sandbox;
 use crate::served::{Served, sandbox};
 
-/// The names of everything in the store.
+/// The names of all files in the store.
 fn names(sandbox: &Sandbox) -> Vec<String> {
     let (mut names, mut waiting) = (Vec::new(), vec![sandbox.path("st")]);
     while let Some(path) = waiting.pop() {
@@ -22,7 +22,7 @@ fn names(sandbox: &Sandbox) -> Vec<String> {
     names
 }
 
-/// The snapshot is in the store, whole.
+/// Asserts that the store contains the complete snapshot.
 fn has(sandbox: &Sandbox, at: &str, id: &str, expected: &[u8]) {
     let out = format!("out-{}", &id[..8]);
     if Path::new(&sandbox.path(&out)).exists() {
@@ -63,7 +63,7 @@ fn what_takes_away_is_refused_in_one_line_and_the_rest_works() {
     sandbox.run(&["at", url, "check"]).ended(0).says_nothing();
     has(sandbox, url, &first, b"hello");
     has(sandbox, url, &second, b"changed");
-    // Labels can be changed, and copies made, of the same key or another.
+    // Labels can be changed, and snapshots can be copied with the same key or a different one.
     let words = ["at", url, "tag", "add", "kept", &first];
     sandbox.run(&words).ended(0);
     sandbox.write("other/a", b"from elsewhere");

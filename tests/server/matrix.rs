@@ -1,5 +1,5 @@
-//! Every role, with every verb, on every spelling of a path: what is not allowed does not
-//! happen, and what is not the one spelling of a path is nothing.
+//! Tests every role with every method and many spellings of a path: forbidden operations have no
+//! effect, and every spelling except the canonical one is unknown.
 
 use plakar::util::Id;
 
@@ -8,15 +8,15 @@ use crate::served::{Served, bytes, object, sandbox};
 const ROLES: [&str; 4] = ["none", "read", "append", "full"];
 const VERBS: [&str; 4] = ["GET", "HEAD", "PUT", "DELETE"];
 
-/// The fields that carry the token of a role.
+/// The header fields with a token of the role.
 fn token(sandbox: &crate::harness::Sandbox, role: &str) -> String {
     let words = ["server", "token", "add", role, "-role", role];
     let token = sandbox.run(&words).ended(0).says_nothing().stdout();
     format!("Authorization: Bearer {}\r\n", token.trim_end())
 }
 
-/// Spellings that a server which decoded or resolved would take for `id` of an area, or for
-/// something else in the store, or out of it.
+/// Spellings that a server which decodes or normalizes paths would interpret as `id` of an area, as
+/// another object of the store, or as a file outside of it.
 fn tricks(id: &str) -> Vec<String> {
     let upper = id.to_uppercase();
     let mut tricks: Vec<String> = [
@@ -100,7 +100,7 @@ fn roles_allow_what_they_say_and_paths_have_one_spelling() {
             };
             for trick in tricks(&id) {
                 let status = ask(&trick);
-                // A blank ends a target, so that what follows is the version.
+                // A blank ends the target, so the rest is parsed as the version.
                 let expected = [if rank == 0 { 401 } else { 404 }, 400, 505];
                 assert!(expected.contains(&status), "{doing} {trick}: {status}");
             }
@@ -160,7 +160,7 @@ fn tokens_come_in_two_ways_and_no_other() {
     ] {
         assert_eq!(ask(&wrong).status, 401, "{wrong}");
     }
-    // What is kept is not what lets anybody in.
+    // The stored data does not contain the token.
     let kept = served.sandbox.read("home/.config/plakar/tokens.toml");
     let kept = String::from_utf8(kept).expect("it is text");
     assert!(!kept.contains(&token));

@@ -1,11 +1,11 @@
-//! Requests for other hosts, and of web pages of other hosts, as a browser sends them.
+//! Tests requests for other hosts, and requests by web pages of other hosts, as sent by browsers.
 
 use crate::harness::Sandbox;
 use crate::served::{Served, bytes, object, sandbox};
 use crate::tls::certify;
 use crate::wire::Answer;
 
-/// The answer to a request with `fields`, the host among them.
+/// The response to a request with `fields`, which include the host.
 fn ask(served: &Served, verb: &str, target: &str, fields: &str) -> Answer {
     let mut wire = served.connect();
     wire.send(format!("{verb} {target} HTTP/1.1\r\n{fields}\r\n"));
@@ -49,7 +49,7 @@ fn a_request_for_another_host_is_misdirected() {
             assert_eq!((answer.status, word), (421, Some("usage")), "{host}");
             assert!(answer.text().contains("start the server with: -name "));
         }
-        // The host of a target that is a whole URL counts, too.
+        // The host in an absolute URL is checked too.
         let answer = ask(
             &served,
             "GET",
@@ -96,7 +96,7 @@ fn a_web_page_of_another_host_can_do_nothing() {
             assert_eq!(answer.field("access-control-allow-origin"), None);
         }
     }
-    // A page whose name was made to resolve to this machine.
+    // A page whose host name resolves to this machine (DNS rebinding).
     let rebound = format!(
         "Host: evil.example:{0}\r\nOrigin: http://evil.example:{0}\r\n",
         host.port()

@@ -1,4 +1,4 @@
-//! A [`Served`] store: a server that was started, and is ended when it is dropped.
+//! A [`Served`] store: a running server, stopped on drop.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -14,10 +14,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::harness::{Sandbox, noise};
 use crate::wire::{Answer, Wire};
 
-/// Longer than anything here takes, on the slowest machine.
+/// Longer than any operation takes, on the slowest machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A server, and the sandbox that its store `st` is in.
+/// A server, and the sandbox that contains its store `st`.
 pub(crate) struct Served {
     pub(crate) sandbox: Sandbox,
     pub(crate) url: String,
@@ -26,7 +26,7 @@ pub(crate) struct Served {
     stdout: BufReader<ChildStdout>,
 }
 
-/// A sandbox with a store that encrypts nothing, which is made in no time.
+/// A sandbox with a plaintext store, because it is created quickly.
 pub(crate) fn sandbox(name: &str) -> Sandbox {
     let sandbox = Sandbox::new(&format!("server_{name}")).without("PLAKAR_PASSPHRASE");
     sandbox.run(&["at", "st", "create", "-plaintext"]).ended(0);
@@ -34,19 +34,19 @@ pub(crate) fn sandbox(name: &str) -> Sandbox {
 }
 
 impl Served {
-    /// A server with `flags` for a new store.
+    /// Starts a server with `flags` for a new store.
     pub(crate) fn new(name: &str, flags: &[&str]) -> Served {
         Served::of(sandbox(name), flags)
     }
 
-    /// A server with `flags` for the store in `sandbox`.
+    /// Starts a server with `flags` for the store in `sandbox`.
     pub(crate) fn of(sandbox: Sandbox, flags: &[&str]) -> Served {
         let words = ["at", "st", "-json", "server", "-listen", "127.0.0.1:0"];
         let command = sandbox.command(&[words.as_slice(), flags].concat());
         Served::started(sandbox, command)
     }
 
-    /// The server that `command` starts.
+    /// Starts a server with `command`.
     pub(crate) fn started(sandbox: Sandbox, mut command: Command) -> Served {
         let stderr = File::create(sandbox.path("stderr")).expect("a file can be made");
         command.stdout(Stdio::piped()).stderr(stderr);
@@ -74,35 +74,35 @@ impl Served {
         }
     }
 
-    /// A connection.
+    /// Opens a connection.
     pub(crate) fn connect(&self) -> Wire {
         Wire::connect(self.address)
     }
 
-    /// The answer to a request without a body.
+    /// The response to a request without a body.
     pub(crate) fn ask(&self, verb: &str, target: &str) -> Answer {
         self.connect().ask(verb, target, "")
     }
 
-    /// The answer to an object that is stored.
+    /// The response to an upload of an object.
     pub(crate) fn put(&self, area: &str, bytes: &[u8]) -> Answer {
         self.connect().put(&object(area, bytes), bytes)
     }
 
-    /// Whether it is alive and well: whatever happened before, a new client is served.
+    /// Asserts that the server still works: a new client is served.
     #[track_caller]
     pub(crate) fn lives(&self) {
         assert_eq!(self.ask("GET", "/").status, 200);
     }
 
-    /// A line that it prints.
+    /// Reads a line of its output.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("it is a pipe");
         line
     }
 
-    /// What it said on standard error.
+    /// The text on its standard error.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(self.sandbox.path("stderr")).expect("it can be read")
     }
@@ -112,7 +112,7 @@ impl Served {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
-    /// Waits for the end.
+    /// Waits for its end.
     pub(crate) fn end(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
@@ -124,13 +124,13 @@ impl Served {
         }
     }
 
-    /// Ends it as a power cut would.
+    /// Kills the server, as a power failure would.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it is our child");
         self.child.wait().expect("it is our child");
     }
 
-    /// A figure of the process, in KiB or whatever it is in.
+    /// A number in the status of the process, in the unit used there, such as KiB.
     pub(crate) fn figure(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(path).expect("it runs");
@@ -141,7 +141,7 @@ impl Served {
             .expect("there is such a figure")
     }
 
-    /// The names of the files in a directory of the store.
+    /// The files in a directory of the store.
     pub(crate) fn files(&self, directory: &str) -> Vec<PathBuf> {
         let path = self.sandbox.path("st").join(directory);
         let entries = fs::read_dir(path).into_iter().flatten();
@@ -153,18 +153,18 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // Both fail if it has ended, which is what is wanted.
+        // Both calls fail if the process has ended, which is intended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The target of the object that `bytes` are.
+/// The target of the object that consists of `bytes`.
 pub(crate) fn object(area: &str, bytes: &[u8]) -> String {
     format!("/resources/{area}/{}", Id::of(bytes))
 }
 
-/// Waits until `happened`.
+/// Waits until `happened` returns true.
 #[track_caller]
 pub(crate) fn until(what: &str, happened: impl Fn() -> bool) {
     let begun = Instant::now();
@@ -174,7 +174,7 @@ pub(crate) fn until(what: &str, happened: impl Fn() -> bool) {
     }
 }
 
-/// Bytes that are like no others.
+/// Bytes that differ for each `number`.
 pub(crate) fn bytes(number: u64, length: usize) -> Vec<u8> {
     let mut bytes = noise(length);
     for (to, from) in bytes.iter_mut().zip(number.to_le_bytes()) {

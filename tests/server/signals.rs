@@ -1,4 +1,4 @@
-//! Signals: stopping without cutting anybody off, and looking at files again.
+//! Tests signals: stopping without aborting requests, and reloading files.
 
 use std::fs;
 
@@ -83,7 +83,7 @@ fn tokens_and_log_are_looked_at_again() {
     until("the log is a new one", || {
         served.sandbox.path("log").exists()
     });
-    // A connection that was there is not dropped, and what it may is looked up anew.
+    // An existing connection is kept, and its permissions are checked again.
     assert_eq!(kept.ask("GET", "/", &second).status, 200);
     let words = ["server", "token", "rm", "first", "-tokens", "mine"];
     served.sandbox.run(&words).ended(0).silent();
@@ -91,7 +91,7 @@ fn tokens_and_log_are_looked_at_again() {
     until("the first is no longer", || {
         kept_is_refused(&served, &first)
     });
-    // What is broken lets nobody in who was not, and nobody out.
+    // An invalid file neither admits additional clients nor excludes existing ones.
     for broken in ["nonsense", "[x]\nrole = 'king'\ncreated = ''\nhash = ''\n"] {
         served.sandbox.write("mine", broken.as_bytes());
         served.signal(Signal::HUP);

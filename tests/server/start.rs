@@ -1,4 +1,4 @@
-//! Beginning to serve: addresses, and what whoever starts a server is warned of.
+//! Tests the start of a server: addresses and warnings.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -62,7 +62,7 @@ fn every_interface_is_served_and_strangers_are_warned_of() {
     assert_eq!(served.url, format!("http://localhost:{port}"));
     for host in ["127.0.0.1", "[::1]"] {
         let address: SocketAddr = format!("{host}:{port}").parse().expect("it is an address");
-        // Unless this machine has no IPv6 at all.
+        // Except on a machine without IPv6.
         let has_it = TcpListener::bind(SocketAddr::new(address.ip(), 0)).is_ok();
         if has_it {
             assert_eq!(
@@ -74,7 +74,7 @@ fn every_interface_is_served_and_strangers_are_warned_of() {
     }
 }
 
-/// What a server says that is started with `words` and stopped once it serves.
+/// The messages of a server that is started with `words` and stopped once it serves.
 fn said(name: &str, words: &[&str], prepare: impl FnOnce(&crate::harness::Sandbox)) -> String {
     let sandbox = sandbox(name);
     prepare(&sandbox);
@@ -136,7 +136,7 @@ fn what_one_may_not_have_meant_is_told() {
     );
     assert!(usual.contains("letting in those with a token in ") && !usual.contains("warning"));
     assert!(usual.contains("serving st at http://localhost:"), "{usual}");
-    // The address that others reach this machine by, if it has one. Nothing is sent.
+    // The address at which others reach this machine, if it has one. No packet is sent.
     let outward = UdpSocket::bind("0.0.0.0:0").and_then(|udp| {
         udp.connect("192.0.2.1:9")?;
         udp.local_addr()

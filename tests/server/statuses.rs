@@ -1,4 +1,4 @@
-//! Every status, byte by byte.
+//! Tests every status, with exact bytes.
 
 use plakar::util::Id;
 
@@ -197,12 +197,12 @@ fn known_paths_tell_what_can_be_done_with_them() {
     );
 }
 
-/// Sends `bytes` on a connection of its own. The answer has that status, is an error that
-/// programs understand, and the server goes on.
+/// Sends `bytes` on a separate connection. Asserts that the response has the status and is an error
+/// in the documented format, and that the server continues to work.
 #[track_caller]
 fn refused(served: &Served, bytes: &str, status: u16) {
     let mut wire = served.connect();
-    // It may be refused before all of it was sent.
+    // The server may close the connection before everything was sent.
     let _ = wire.try_send(bytes);
     let answer = wire.answer("GET");
     let shown = &bytes[..bytes.len().min(200)];
@@ -308,7 +308,7 @@ fn connections_are_kept_as_the_client_wants() {
     assert_eq!(old.answer("GET").field("connection"), Some("close"));
     old.is_over();
 
-    // Those that nobody asked for are read, so that the next request is found.
+    // An unexpected body is read, so that the next request is found.
     let mut wire = served.connect();
     wire.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello");
     assert_eq!(wire.answer("GET").status, 200);
@@ -338,7 +338,7 @@ fn figures_count() {
     let served = Served::new("figures", &[]);
     assert_eq!(served.put("packs", &bytes(1, 1000)).status, 201);
     assert_eq!(served.ask("GET", "/nothing").status, 404);
-    // A request is counted after it was answered.
+    // A request is counted after its response was sent.
     let counted = "plakar_requests_total{verb=\"GET\",status=\"4xx\"} 1\n";
     until("it is counted", || {
         served.ask("GET", "/metrics").text().contains(counted)
@@ -371,7 +371,7 @@ fn the_access_log_has_a_line_for_each_request() {
             .filter(|byte| **byte == b'\n')
             .count()
     };
-    // Each is written after it was answered, so one is awaited before the next is made.
+    // Each line is written after the response, so the test waits for it before the next request.
     let logged = |count: usize| until("there is a line", || lines() == count);
     served.put("packs", &bytes(1, 1000));
     logged(1);

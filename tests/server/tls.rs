@@ -1,4 +1,4 @@
-//! TLS, as openssl and curl see it.
+//! Tests TLS with openssl and curl.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -11,10 +11,10 @@ use crate::served::{Served, sandbox, until};
 
 const FLAGS: [&str; 4] = ["-cert", "cert.pem", "-key", "key.pem"];
 
-/// What a certificate is for, unless a test says otherwise.
+/// The default names in a certificate.
 pub(crate) const NAMES: &str = "DNS:localhost,IP:127.0.0.1";
 
-/// Makes a certificate of its own with the subject `name`, for `names`.
+/// Creates a self-signed certificate with the subject `name`, for `names`.
 pub(crate) fn certify(sandbox: &Sandbox, name: &str, names: &str) {
     let subject = format!("/CN={name}");
     let output = program("openssl")
@@ -37,7 +37,7 @@ pub(crate) fn certify(sandbox: &Sandbox, name: &str, names: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// What `openssl s_client` shows of a connection that asks for CONFIG.
+/// The output of `openssl s_client` for a connection that requests CONFIG.
 fn s_client(served: &Served, flags: &[&str]) -> String {
     let mut child = program("openssl")
         .args(["s_client", "-ign_eof", "-CAfile", "cert.pem", "-connect"])
@@ -56,7 +56,7 @@ fn s_client(served: &Served, flags: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// What curl is answered, if it trusts the certificate.
+/// The response to curl, if it trusts the certificate.
 fn curl(served: &Served, words: &[&str]) -> (bool, String) {
     let output = program("curl")
         .args(["--silent", "--cacert", "cert.pem", "--max-time", "100"])
@@ -132,7 +132,7 @@ fn another_certificate_is_taken_on_without_dropping_anybody() {
         s_client(&served, &[]).contains("CN = second")
     });
     let good = served.sandbox.read("cert.pem");
-    // What is broken is told of and not taken on.
+    // An invalid file is reported and not used.
     served.sandbox.write("cert.pem", b"nonsense");
     served.signal(Signal::HUP);
     let warning = served.line();

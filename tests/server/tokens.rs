@@ -1,4 +1,4 @@
-//! `plakar server token`: what is printed, and what is kept.
+//! Tests `plakar server token`: its output, and the stored data.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,4 +1,4 @@
-//! Storing objects: whole or not at all, once, and only what is what its name says.
+//! Tests storing objects: atomically, once, and only if the name matches the contents.
 
 use std::thread;
 
@@ -17,7 +17,7 @@ fn an_object_that_is_there_stays_as_it_is() {
     let mut wire = served.connect();
     assert_eq!(wire.put(&target, &kept).status, 201);
     assert_eq!(wire.put(&target, &kept).status, 200);
-    // Whatever is sent, as long as it is as long.
+    // Arbitrary bytes of the same length.
     assert_eq!(wire.put(&target, &bytes(2, 50_000)).status, 200);
     let answer = wire.put(&target, b"short");
     assert_eq!(

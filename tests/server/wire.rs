@@ -1,4 +1,4 @@
-//! The other end of a connection: bytes sent as they are, answers taken apart.
+//! The client side of a connection: sends raw bytes and parses responses.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use crate::served::PATIENCE;
 /// A connection to a server.
 pub(crate) struct Wire(TcpStream);
 
-/// What a server answered.
+/// A parsed response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -17,7 +17,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The value of a field, which is there once at most.
+    /// The value of a field, which must not occur more than once.
     #[track_caller]
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.all(name);
@@ -26,7 +26,7 @@ impl Answer {
         value
     }
 
-    /// Every value of a field.
+    /// All values of a field.
     pub(crate) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         let ours = self
             .fields
@@ -44,7 +44,7 @@ impl Answer {
 impl Wire {
     pub(crate) fn connect(address: SocketAddr) -> Wire {
         let tcp = TcpStream::connect(address).expect("the server accepts");
-        // Bounds that only a hang exceeds.
+        // Time limits that are exceeded only if the server hangs.
         tcp.set_read_timeout(Some(PATIENCE))
             .expect("it is a socket");
         tcp.set_write_timeout(Some(PATIENCE))
@@ -52,22 +52,22 @@ impl Wire {
         Wire(tcp)
     }
 
-    /// Sends bytes as they are.
+    /// Sends raw bytes.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).expect("the server reads");
     }
 
-    /// The same where the server may have gone.
+    /// Like [`Wire::send`], if the server may have closed the connection.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         self.0.write_all(bytes.as_ref())
     }
 
-    /// Says that nothing else comes.
+    /// Closes the sending direction.
     pub(crate) fn end(&self) {
         self.0.shutdown(Shutdown::Write).expect("it is connected");
     }
 
-    /// Sends a request without a body, with more `fields`, and takes the answer.
+    /// Sends a request without a body, with additional `fields`, and reads the response.
     pub(crate) fn ask(&mut self, verb: &str, target: &str, fields: &str) -> Answer {
         self.send(format!(
             "{verb} {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"
@@ -75,21 +75,21 @@ impl Wire {
         self.answer(verb)
     }
 
-    /// Sends a request with a body and takes the answer.
+    /// Sends a request with a body and reads the response.
     pub(crate) fn put(&mut self, target: &str, bytes: &[u8]) -> Answer {
         self.send(put_head(target, bytes.len()));
-        // Refused early, perhaps.
+        // The server may have responded and closed the connection early.
         let _ = self.try_send(bytes);
         self.answer("PUT")
     }
 
-    /// The answer that comes, to a request with `verb`.
+    /// Reads the response to a request with the method `verb`.
     #[track_caller]
     pub(crate) fn answer(&mut self, verb: &str) -> Answer {
         self.answer_or_end(verb).expect("the server answers")
     }
 
-    /// The answer that comes, or nothing if the connection ends.
+    /// Reads the response, or returns `None` if the connection ends.
     #[track_caller]
     pub(crate) fn answer_or_end(&mut self, verb: &str) -> Option<Answer> {
         let mut head = Vec::new();
@@ -137,7 +137,7 @@ impl Wire {
         Some(answer)
     }
 
-    /// All that comes until the connection ends, however it does.
+    /// Everything that arrives until the connection ends or fails.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         match self.0.read_to_end(&mut bytes) {
@@ -148,13 +148,13 @@ impl Wire {
         }
     }
 
-    /// Whether the server has closed the connection, having sent nothing else.
+    /// Asserts that the server has closed the connection without sending anything else.
     #[track_caller]
     pub(crate) fn is_over(&mut self) {
         assert_eq!(String::from_utf8_lossy(&self.rest()), "");
     }
 
-    /// What is below.
+    /// The underlying socket.
     pub(crate) fn tcp(&self) -> &TcpStream {
         &self.0
     }

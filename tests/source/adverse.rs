@@ -1,4 +1,4 @@
-//! Trees that change while they are read, and that do not let us in.
+//! Tests trees that change while they are read, and trees without read permission.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -138,7 +138,7 @@ fn a_file_that_grows_is_seen_to_have_changed() {
     assert_ne!(file.metadata().unwrap(), before);
 }
 
-/// Where [`the_ordinary_users_part`] finds its tree.
+/// The environment variable with the tree for [`the_ordinary_users_part`].
 const TREE: &str = "PLAKAR_TEST_TREE";
 
 #[test]
@@ -184,7 +184,8 @@ fn the_ordinary_users_part() {
         (error.kind(), error.to_string().as_str()),
         (Kind::Denied, "open: permission denied")
     );
-    // The owner is another, so access times cannot be kept: twice, since the second file is not tried.
+    // The files belong to another user, so access times cannot be preserved. Two files are read,
+    // because this is not tried again for the second one.
     for _ in 0..2 {
         assert_eq!(
             read_all(dir.open_file(b"public").unwrap().as_mut(), 10),

@@ -1,4 +1,4 @@
-//! The local source tells exactly what is there, and is not fooled while it looks.
+//! Tests that the local source reports exactly the existing files, even if they change meanwhile.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -22,7 +22,7 @@ use rustix::fs::{
 
 use common::prerequisite::skip;
 
-/// Opens `path` from the root of the source, name by name.
+/// Opens `path` from the root of the source, one component at a time.
 fn open(path: &Path) -> Arc<dyn SourceDir> {
     let (mut dir, _) = LocalSource::new().unwrap().root().unwrap();
     let path = path.canonicalize().unwrap().into_os_string().into_vec();
@@ -35,7 +35,7 @@ fn open(path: &Path) -> Arc<dyn SourceDir> {
     dir
 }
 
-/// A directory on a disk, since `/tmp` may be memory that knows no attributes.
+/// A directory on a disk, because `/tmp` may be a memory file system without attributes.
 fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
@@ -44,7 +44,7 @@ fn fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
 }
 
-/// All of `file`, through a buffer of `step` bytes.
+/// Reads all of `file` with a buffer of `step` bytes.
 fn read_all(file: &mut dyn SourceFile, step: usize) -> Vec<u8> {
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; step]);
     loop {
@@ -56,7 +56,7 @@ fn read_all(file: &mut dyn SourceFile, step: usize) -> Vec<u8> {
     }
 }
 
-/// Compares with what the standard library is told by the kernel.
+/// Compares the metadata with that of the standard library.
 fn assert_same(ours: &Metadata, path: &Path) {
     let theirs = path.symlink_metadata().unwrap();
     let ns = |seconds: i64, ns: i64| seconds * 1_000_000_000 + ns;
@@ -182,7 +182,7 @@ fn an_attribute_of_60_kib_comes_back() {
     let value: Vec<u8> = (0..60_000_u32)
         .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0])
         .collect();
-    // ext4 takes so much only with ea_inode; memory takes it on recent kernels.
+    // ext4 supports such large attributes only with ea_inode, and tmpfs on recent kernels.
     let parents = [env!("CARGO_TARGET_TMPDIR"), "/dev/shm"];
     let trees = parents.map(tempfile::tempdir_in).into_iter().flatten();
     let takes = |tree: &tempfile::TempDir| {
@@ -256,7 +256,7 @@ fn flags_are_those_that_can_be_set_again() {
         .unwrap()
         .details()
         .unwrap();
-    // Extents, which ext4 tells of every file, are not among them.
+    // The flag for extents, which ext4 sets on every file, is not included.
     assert_eq!(details.flags, 0x40 | 0x80);
 }
 

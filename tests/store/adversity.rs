@@ -1,7 +1,7 @@
-//! A full disk, no permission, and death in the middle.
+//! Tests a full disk, missing permissions, and kills during an operation.
 //!
-//! Tests that need another process run this program again: a child is told
-//! what to do by [`CHILD`], and says on its standard output how far it got.
+//! Tests that need another process run this program again: [`CHILD`] specifies the work of the
+//! child process, which reports its progress on standard output.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -19,15 +19,15 @@ use super::common::prerequisite::has_mounted;
 use super::common::user;
 use super::{Sandbox, fails, files_in, ids, put, store_at};
 
-/// What a child is to do, and the store it does it to.
+/// The environment variables with the work of a child process, and its store.
 const CHILD: &str = "PLAKAR_TEST_CHILD";
 const CHILD_STORE: &str = "PLAKAR_TEST_STORE";
 
-/// A small file system in memory, for as long as this lives.
+/// A small file system in memory, unmounted on drop.
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// None if no file system can be mounted: the test is skipped.
+    /// `None` if no file system can be mounted: the test is skipped.
     fn new(size: &str) -> Option<SmallDisk> {
         let directory = TempDir::new().unwrap();
         has_mounted(directory.path(), &format!("size={size}")).then(|| SmallDisk(directory))
@@ -70,7 +70,7 @@ fn a_full_disk_says_so_and_keeps_what_it_has() {
     put(&*store, Area::Packs, &[2; 700_000]).unwrap();
 }
 
-/// Not a test of its own: the part that runs in another process.
+/// Not a separate test: this part runs in the child process.
 #[test]
 fn child() {
     let Ok(work) = std::env::var(CHILD) else {
@@ -86,7 +86,7 @@ fn child() {
     }
 }
 
-/// Tells the parent how far it got.
+/// Reports progress to the parent process.
 fn tell(what: &str) {
     println!("\n{what}");
     std::io::stdout().flush().unwrap();
@@ -100,7 +100,7 @@ fn put_for_ever(store: &dyn Store) {
     }
 }
 
-/// 100,000 bytes and more that tell one number.
+/// At least 100,000 bytes that depend on the number.
 fn numbered(n: u64) -> Vec<u8> {
     n.to_le_bytes().repeat(12_500 + n as usize)
 }
@@ -110,7 +110,7 @@ fn stop_halfway(store: &dyn Store) {
     let mut upload = store.upload(Area::Packs).unwrap();
     upload.write(b"half").unwrap();
     tell("halfway");
-    // Until killed: nobody ever writes to this pipe.
+    // Blocks until the process is killed, because nothing is ever written to this pipe.
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
@@ -135,7 +135,7 @@ fn be_denied(store: &dyn Store) {
     tell("denied");
 }
 
-/// Runs [`child`] in another process that does `work` to the store at `root`.
+/// Runs [`child`] in another process that does `work` on the store at `root`.
 fn start(mut program: Command, work: &str, root: &Path) -> (Child, BufReader<ChildStdout>) {
     program
         .args(["--exact", "adversity::child", "--nocapture"])
@@ -150,7 +150,7 @@ fn start(mut program: Command, work: &str, root: &Path) -> (Child, BufReader<Chi
     (child, says)
 }
 
-/// Waits until the child says `what` for the `times`th time.
+/// Waits until the child process reports `what` for the `times`th time.
 fn wait_for(says: &mut BufReader<ChildStdout>, what: &str, times: usize) {
     let lines = says.lines().map_while(|line| line.ok());
     let said = lines.filter(|line| line == what).take(times).count();
@@ -178,7 +178,7 @@ fn killed_halfway_there_is_no_object_and_the_leftover_is_known() {
     assert_eq!(fs::read(&left[0]).unwrap(), b"half");
 }
 
-/// Killed at many moments, and at each every object is whole.
+/// Kills the process at many moments. Every object must be complete each time.
 #[test]
 fn killed_at_any_time_every_object_is_whole() {
     let sandbox = Sandbox::new();
@@ -222,7 +222,7 @@ fn where_we_may_not_write_we_are_denied() {
         .for_each(|path| set_mode(path, 0o755));
 }
 
-/// This program, run by somebody who is not root: root is denied nothing.
+/// This program, run as an ordinary user, because root is never denied access.
 fn as_nobody(directory: &Path) -> Command {
     if !rustix::process::geteuid().is_root() {
         return this_program();

@@ -1,9 +1,10 @@
-//! Symbolic links that others put into the directory of a store, at each level: none is followed, and
-//! nothing outside the store is read, written or removed. Only the root may be reached through one.
+//! Tests symbolic links that others place in the directory of a store, at each level: none is
+//! followed, and nothing outside the store is read, written or removed. Only the root may be
+//! reached through a link.
 
 use super::*;
 
-/// Moves `path` of the store out of it, and leaves a link to it there.
+/// Moves `path` out of the store, and replaces it by a link.
 fn replace_by_link(sandbox: &Sandbox, path: &str) -> PathBuf {
     let outside = sandbox.directory.path().join("outside");
     fs::rename(sandbox.root().join(path), &outside).unwrap();
@@ -15,7 +16,7 @@ fn is_refused<T>(outcome: Result<T>) {
     fails(outcome, Kind::Corrupt, "not a directory (symbolic links");
 }
 
-/// Everything below `path`, with contents.
+/// All files below `path` with their contents.
 fn contents(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for path in files_in(path) {
@@ -28,7 +29,7 @@ fn contents(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-/// Makes `path` two days older.
+/// Subtracts two days from the times of `path`.
 fn make_old(path: &Path) {
     let two_days = Duration::from_secs(48 * 3600);
     let file = File::options().write(true).open(path).unwrap();

@@ -1,6 +1,5 @@
-//! Stores, each put through the one suite, and what only a directory can suffer:
-//! foreign files and links here, and in `adversity.rs` a full disk, no permission
-//! and death in the middle.
+//! Tests stores with the common suite, and the special cases of directories: foreign files and
+//! links here, and in `adversity.rs` a full disk, missing permissions and kills.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
@@ -25,7 +24,7 @@ use plakar::store::{Area, Settings, Store, conformance, open};
 use plakar::util::Id;
 use tempfile::TempDir;
 
-/// A store in a directory that goes away.
+/// A store in a temporary directory.
 struct Sandbox {
     directory: TempDir,
     store: Arc<dyn Store>,
@@ -44,7 +43,7 @@ impl Sandbox {
         self.directory.path().join("st")
     }
 
-    /// What is being written, or was left.
+    /// Files that are being written, or were left over.
     fn temporary_files(&self) -> Vec<PathBuf> {
         files_in(&self.root().join("tmp"))
     }
@@ -80,7 +79,7 @@ fn ids(store: &dyn Store, area: Area) -> Vec<Id> {
     ids
 }
 
-/// Asserts an error of `kind` that says `words`.
+/// Asserts that the outcome is an error of `kind` whose text contains `words`.
 fn fails<T>(outcome: Result<T>, kind: Kind, words: &str) {
     let error = outcome
         .err()
@@ -309,7 +308,7 @@ fn an_object_over_the_limit_is_not_read() {
     let sandbox = Sandbox::new();
     let id = Id::of(b"huge");
     let path = sandbox.root().join("keys").join(id.to_string());
-    // A hole: it has the size and takes no disk.
+    // A hole: the file has this size, but uses no disk space.
     File::create(&path).unwrap().set_len(1 << 40).unwrap();
     fails(sandbox.store.get(Area::Keys, id), Kind::Corrupt, "1.0 TiB");
     fs::rename(&path, sandbox.root().join("CONFIG")).unwrap();
@@ -320,7 +319,7 @@ fn an_object_over_the_limit_is_not_read() {
 fn what_was_stored_already_is_not_written_again() {
     let sandbox = Sandbox::new();
     let id = put(&*sandbox.store, Area::Packs, b"pack").unwrap();
-    // Where nothing can be written, a put succeeds only if it writes nothing.
+    // If nothing can be written, a put succeeds only if it has nothing to write.
     fs::remove_dir(sandbox.root().join("tmp")).unwrap();
     fs::write(sandbox.root().join("tmp"), b"in the way").unwrap();
     sandbox.store.put(Area::Packs, id, b"pack").unwrap();
