@@ -182,12 +182,12 @@ fn who_cannot_be_reached_or_is_no_server_is_told_in_one_line() {
     told(
         &nobody,
         69,
-        &format!("read CONFIG: {nobody}: connection refused"),
+        &format!("open store {nobody}: read CONFIG: connection refused"),
     );
     told(
         "http://no.such.host.invalid",
         69,
-        "read CONFIG: http://no.such.host.invalid: ",
+        "open store http://no.such.host.invalid: read CONFIG: ",
     );
     told("http://bob@127.0.0.1", 64, "configure auth_token");
     let server = Served::new(&sandbox.path("st"), 0, &[]);
