@@ -1,4 +1,4 @@
-//! Ignore patterns mean what git says they mean: git itself is asked.
+//! Tests that ignore patterns have the same meaning as in git, by comparison with git itself.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -19,7 +19,7 @@ use plakar::error::Kind;
 
 use prerequisite::has_program;
 
-/// Files of the tree that patterns are tried on; their parents are directories.
+/// The files of the test tree. Their parents are directories.
 const FILES: &[&[u8]] = &[
     b"a",
     b"b.txt",
@@ -74,7 +74,7 @@ const FILES: &[&[u8]] = &[
     b"node_modules/p/a",
 ];
 
-/// Each is one `.gitignore`.
+/// Each string is one `.gitignore` file.
 const TABLE: &[&str] = &[
     "*\n!**/\n!**/*.pdf",
     "*\n!*/\n!*.pdf",
@@ -219,7 +219,7 @@ const TABLE: &[&str] = &[
     "dir/sub/../a",
 ];
 
-/// A repository with [`FILES`] in it.
+/// A repository that contains [`FILES`].
 fn repository() -> tempfile::TempDir {
     let tree = tempfile::tempdir().unwrap();
     for file in FILES {
@@ -232,7 +232,7 @@ fn repository() -> tempfile::TempDir {
     tree
 }
 
-/// A git that no configuration influences.
+/// A git command that ignores all user configuration.
 fn git(dir: &Path) -> Command {
     let mut git = Command::new("git");
     git.current_dir(dir)
@@ -242,7 +242,7 @@ fn git(dir: &Path) -> Command {
     git
 }
 
-/// Every path of the tree, parents first, with its kind.
+/// All paths of the tree with their types, parents first.
 fn paths() -> Vec<(Vec<u8>, FileKind)> {
     let mut paths = BTreeSet::new();
     for file in FILES {
@@ -264,7 +264,7 @@ fn paths() -> Vec<(Vec<u8>, FileKind)> {
         .collect()
 }
 
-/// What git ignores with `rules` in `.gitignore`.
+/// The paths that git ignores with `rules` in `.gitignore`.
 fn by_git(tree: &Path, rules: &[u8], paths: &[(Vec<u8>, FileKind)]) -> BTreeSet<Vec<u8>> {
     fs::write(tree.join(".gitignore"), rules).unwrap();
     let mut check = git(tree);
@@ -294,7 +294,7 @@ fn by_git(tree: &Path, rules: &[u8], paths: &[(Vec<u8>, FileKind)]) -> BTreeSet<
         .collect()
 }
 
-/// What a walk that does not enter excluded directories misses.
+/// The paths that a walk does not reach if it does not enter excluded directories.
 fn by_us(excludes: &Excludes, paths: &[(Vec<u8>, FileKind)]) -> BTreeSet<Vec<u8>> {
     let mut missed: BTreeSet<Vec<u8>> = BTreeSet::new();
     for (path, kind) in paths {
@@ -309,7 +309,8 @@ fn by_us(excludes: &Excludes, paths: &[(Vec<u8>, FileKind)]) -> BTreeSet<Vec<u8>
     missed
 }
 
-/// Asks both about `rules` and fails where they differ. Rules we refuse are not compared.
+/// Compares the result for `rules` with that of git, and fails if they differ. Rules that plakar
+/// rejects are not compared.
 fn compare(tree: &Path, rules: &[u8], paths: &[(Vec<u8>, FileKind)]) -> Option<()> {
     let excludes = Excludes::new(&lines(rules).unwrap()).ok()?;
     let (git, us) = (by_git(tree, rules, paths), by_us(&excludes, paths));
@@ -399,15 +400,15 @@ fn random_patterns_read_as_git_reads_them() {
     assert!(compared > rounds() / 2, "only {compared} were compared");
 }
 
-/// Whether `**` follows a letter, as in `deep**/a`. There git departs from its manual,
-/// which has it mean `*`: it takes the letters off first and matches `**/a`.
+/// Whether `**` follows a letter, as in `deep**/a`. In this case git differs from its manual, which
+/// defines it as `*`: git first removes the letters and matches `**/a`.
 fn has_inner_stars(rules: &str) -> bool {
     rules
         .match_indices("**")
         .any(|(at, _)| !matches!(rules[..at].chars().last(), None | Some('/' | '!' | '\n')))
 }
 
-/// How many random patterns: `PLAKAR_TEST_ROUNDS`, or what takes about a second.
+/// The number of random patterns: `PLAKAR_TEST_ROUNDS`, or a default that takes about a second.
 fn rounds() -> usize {
     std::env::var("PLAKAR_TEST_ROUNDS")
         .ok()

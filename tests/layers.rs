@@ -1,15 +1,16 @@
-//! The shape of the source, kept: layers, lengths, and what only one of them may do.
+//! Checks the structure of the source: layers, lengths, and operations that are allowed in one
+//! module only.
 //!
-//! [`LAYERS`] is the table of the design. A module imports from lower layers only, and from
-//! a neighbor in its own layer only if [`NEIGHBORS`] lists the pair. Backends below one
-//! module are neighbors too: [`BACKENDS`]. Both `crate::` and `super::` paths are read.
-//! Sources are read with comments and literals blanked out ([`code_of`]), which is
-//! enough to find words and to count braces.
+//! [`LAYERS`] is the table of the design. A module imports only from lower layers, and from a
+//! neighbor in its own layer only if [`NEIGHBORS`] lists the pair. Backends below one module are
+//! neighbors too: see [`BACKENDS`]. Both `crate::` and `super::` paths are checked. In sources,
+//! comments and literals are replaced by blanks ([`code_of`]), which is sufficient to find words
+//! and to count braces.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every module at the top of `src`, and its layer.
+/// The top-level modules of `src`, and their layers.
 const LAYERS: &[(&str, u32)] = &[
     ("error", 0),
     ("util", 0),
@@ -26,21 +27,21 @@ const LAYERS: &[(&str, u32)] = &[
     ("main", 7),
 ];
 
-/// Pairs of neighbors in one layer of which the first may import the second.
+/// Pairs of neighbors in one layer. The first may import the second.
 const NEIGHBORS: &[(&str, &str)] = &[
-    // Errors are for every module.
+    // All modules use errors.
     ("util", "error"),
 ];
 
-/// Modules of a higher layer that must not import these: the server cannot decrypt.
+/// Lower modules that a module must not import: the server cannot decrypt.
 const FORBIDDEN: &[(&str, &[&str])] = &[("server", &["format", "kloset", "ops", "config"])];
 
-/// Modules whose children are neighbors of each other, with the pairs of which the first may
-/// import the second. Any other import between two of the children is refused.
+/// Modules whose children are neighbors, and pairs of children. The first of a pair may import the
+/// second. Any other import between two children is an error.
 const BACKENDS: &[(&str, &[(&str, &str)])] =
     &[("net", NET), ("store", STORE), ("connector", CONNECTOR)];
 
-/// `client`, `http1` and `tls` are the HTTP stack; everything may name places and retry.
+/// `client`, `http1` and `tls` are the HTTP stack. All backends may use locations and retries.
 const NET: &[(&str, &str)] = &[
     ("client", "content"),
     ("client", "http1"),
@@ -56,7 +57,7 @@ const NET: &[(&str, &str)] = &[
     ("tls", "socket"),
 ];
 
-/// What stores share: the layout of directories, spooling, settings and wording.
+/// The modules that stores share: directory layout, spooling, settings and messages.
 const STORE: &[(&str, &str)] = &[
     ("conformance", "fault"),
     ("conformance", "memory"),
@@ -73,7 +74,7 @@ const STORE: &[(&str, &str)] = &[
     ("sftp", "words"),
 ];
 
-/// What sources share: exclusion, device classes and the list of wanted paths.
+/// The modules that sources share: exclusion, device classes and the list of wanted paths.
 const CONNECTOR: &[(&str, &str)] = &[
     ("exclude", "class"),
     ("local", "class"),
@@ -82,11 +83,13 @@ const CONNECTOR: &[(&str, &str)] = &[
     ("wanted", "exclude"),
 ];
 
-/// Longer files hide a second noun. Every line counts: code, comments, tests and blank lines.
+/// A longer file usually has more than one subject. All lines count: code, comments, tests and
+/// blank lines.
 const FILE_LIMIT_LINES: usize = 500;
-/// Longer functions do two things. Counted from the line of `fn` to that of the last brace.
+/// A longer function usually does more than one thing. Counted from the line of `fn` to that of the
+/// last brace.
 const FUNCTION_LIMIT_LINES: usize = 70;
-/// What only `cli` may do: print, prompt, and read the environment.
+/// Operations that only `cli` may perform: print, prompt, and read the environment.
 const ONLY_CLI: &[&str] = &[
     "println!",
     "eprintln!",
@@ -99,26 +102,25 @@ const ONLY_CLI: &[&str] = &[
     "io::stdout",
     "io::stderr",
 ];
-/// The one file that starts programs, without passphrases in their environment.
+/// The only file that starts programs, without passphrases in their environment.
 const STARTS_PROGRAMS: &str = "util/child.rs";
-/// Every package is code that somebody has to trust. Today's number and a few to
-/// spare for what the design names (section 14); raise it with a reason. TLS came with 26,
-/// of which 18 are for other systems and never built here.
+/// Every package is code that must be trusted. The limit is the current number plus some for
+/// planned features (section 14 of the design); raise it only with a reason. TLS added 26 packages,
+/// 18 of which are for other systems and never built here.
 const PACKAGE_LIMIT: usize = 165;
 
 /// Directories below `src` that are not modules of the program: `packaging` builds and installs it.
 const NO_MODULES: [&str; 1] = ["packaging"];
 
-/// One source file.
 struct Source {
     path: PathBuf,
-    /// The module at the top of `src` that it belongs to.
+    /// The top-level module that contains it.
     module: String,
     /// Its text, blanked by [`code_of`].
     code: String,
 }
 
-/// Every file of `src`.
+/// All files in `src`.
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
@@ -165,7 +167,7 @@ fn collect(dir: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
-/// Fails with every complaint at once.
+/// Fails with a list of all complaints.
 fn assert_none(complaints: Vec<String>) {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
@@ -179,7 +181,7 @@ fn layer(module: &str) -> Option<u32> {
 
 #[test]
 fn imports_point_downwards() {
-    // Unit tests may use a higher layer to set the scene.
+    // Unit tests may use a higher layer to prepare data.
     let is_test = |source: &&Source| source.path.ends_with("tests.rs");
     let sources = sources();
     let sources = sources.iter().filter(|source| !is_test(source));
@@ -212,7 +214,7 @@ fn wrong_imports(source: &Source) -> Vec<String> {
     complaints
 }
 
-/// Whether the module at `path` may import what is at `imported`, both from the top of the crate.
+/// Whether the module at `path` may import `imported`. Both are paths from the crate root.
 fn is_allowed(path: &[String], imported: &[String]) -> bool {
     let (Some(ours), Some(theirs)) = (path.first(), imported.first()) else {
         return true;
@@ -230,13 +232,13 @@ fn is_allowed(path: &[String], imported: &[String]) -> bool {
             .is_some_and(|(theirs, ours)| theirs < ours)
 }
 
-/// Whether a child of a module of [`BACKENDS`] may import what another child has.
+/// Whether a child of a module of [`BACKENDS`] may import from another child.
 fn is_allowed_beside(path: &[String], imported: &[String]) -> bool {
     let pairs = BACKENDS.iter().find(|(module, _)| *module == path[0]);
     let (Some((_, pairs)), Some(ours), Some(theirs)) = (pairs, path.get(1), imported.get(1)) else {
         return true;
     };
-    // Types of the parent itself, such as its traits, are for all of its children.
+    // Types of the parent module, such as its traits, can be used by all of its children.
     let is_module = theirs.starts_with(|letter: char| letter.is_lowercase());
     ours == theirs || !is_module || pairs.contains(&(ours, theirs))
 }
@@ -254,8 +256,8 @@ fn module_path(path: &Path) -> Vec<String> {
     parts
 }
 
-/// The first two segments, from the top of the crate, of every path in `code` that begins with
-/// `crate::` or `super::`, also in groups. `own` is the path of the module.
+/// The first two segments, from the crate root, of every path in `code` that begins with `crate::`
+/// or `super::`, including groups. `own` is the path of the module.
 fn imports(code: &str, own: &[String]) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for (at, prefix) in code.match_indices("crate::") {
@@ -270,7 +272,7 @@ fn imports(code: &str, own: &[String]) -> Vec<Vec<String>> {
         while let Some(further) = rest.strip_prefix(prefix) {
             (rest, levels) = (further, levels + 1);
         }
-        // In a module within the file, the first `super` is the module of the file.
+        // In an inline module, the first `super` is the module of the file.
         let levels = levels - inner_modules(code, at).min(levels);
         if levels > 0 {
             let base = &own[..own.len().saturating_sub(levels)];
@@ -280,7 +282,7 @@ fn imports(code: &str, own: &[String]) -> Vec<Vec<String>> {
     found
 }
 
-/// How many modules within the file are open at `at`.
+/// The number of inline modules that are open at `at`.
 fn inner_modules(code: &str, at: usize) -> usize {
     let heads = code[..at].match_indices("mod ");
     let is_open = |(start, _): &(usize, &str)| {
@@ -292,7 +294,7 @@ fn inner_modules(code: &str, at: usize) -> usize {
     heads.filter(is_open).count()
 }
 
-/// Adds the paths that `rest` names below `base`, cut after two segments.
+/// Adds the paths that `rest` names below `base`, truncated to two segments.
 fn follow(rest: &str, base: &[String], found: &mut Vec<Vec<String>>) {
     for word in heads(rest) {
         let mut path = base.to_vec();
@@ -309,7 +311,7 @@ fn follow(rest: &str, base: &[String], found: &mut Vec<Vec<String>>) {
     }
 }
 
-/// The first word of `text`, or those of every part of the group that it begins with.
+/// The first word of `text`. If `text` begins with a group, the first word of each part of it.
 fn heads(text: &str) -> Vec<&str> {
     let Some(group) = text.strip_prefix('{') else {
         return vec![head(text)];
@@ -378,7 +380,7 @@ fn nothing_is_unsafe() {
     );
 }
 
-/// Whether `word` is in `code` with no letter on either side.
+/// Whether `code` contains `word` without an adjacent letter.
 fn has_word(code: &str, word: &str) -> bool {
     let is_letter = |letter: char| letter.is_alphanumeric() || letter == '_';
     code.match_indices(word).any(|(at, _)| {
@@ -409,7 +411,7 @@ fn files_and_functions_are_short() {
     assert_none(complaints);
 }
 
-/// The name of every function in `code`, and how many lines it has from `fn` to its last brace.
+/// The names of all functions in `code`, with the number of lines from `fn` to the last brace.
 fn functions(code: &str) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("fn ") {
@@ -424,12 +426,12 @@ fn functions(code: &str) -> Vec<(String, usize)> {
     found
 }
 
-/// Where the body that begins first in `code` ends; a declaration has none.
+/// The end of the first function body in `code`. `None` for a declaration.
 fn end_of_body(code: &str) -> Option<usize> {
     let mut depth = 0;
     for (at, letter) in code.char_indices() {
         match letter {
-            // A length such as `[u8; 4]` in the head is no end.
+            // The semicolon in an array type such as `[u8; 4]` does not end the declaration.
             ';' if depth == 0
                 && code[..at].matches('[').count() == code[..at].matches(']').count() =>
             {
@@ -455,7 +457,7 @@ fn there_are_few_packages() {
     );
 }
 
-/// `text` with what is in comments, strings and characters replaced by blanks, lines kept.
+/// `text` with comments, strings and character literals replaced by blanks. Line breaks are kept.
 fn code_of(text: &str) -> String {
     let letters: Vec<char> = text.chars().collect();
     let mut code = String::with_capacity(text.len());
@@ -475,7 +477,7 @@ fn code_of(text: &str) -> String {
     code
 }
 
-/// Where the comment or literal that begins at `at` ends, if one does.
+/// The end of the comment or literal that begins at `at`, if there is one.
 fn end_of_blank(letters: &[char], at: usize) -> Option<usize> {
     let next = |distance: usize| letters.get(at + distance).copied().unwrap_or(' ');
     let after_word = at > 0 && (letters[at - 1].is_alphanumeric() || letters[at - 1] == '_');
@@ -486,13 +488,13 @@ fn end_of_blank(letters: &[char], at: usize) -> Option<usize> {
         }
         'r' if !after_word || letters[at - 1] == 'b' => raw_string(letters, at),
         '"' => Some(quoted(letters, at, '"')),
-        // Anything else after a quote is a lifetime.
+        // Any other quote begins a lifetime.
         '\'' if next(1) == '\\' || next(2) == '\'' => Some(quoted(letters, at, '\'')),
         _ => None,
     }
 }
 
-/// Where a literal that begins with `quote` at `at` ends.
+/// The end of a literal that begins with `quote` at `at`.
 fn quoted(letters: &[char], at: usize, quote: char) -> usize {
     let mut end = at + 1;
     while end < letters.len() && letters[end] != quote {
@@ -501,7 +503,7 @@ fn quoted(letters: &[char], at: usize, quote: char) -> usize {
     (end + 1).min(letters.len())
 }
 
-/// Where a raw string that begins at `at` ends.
+/// The end of a raw string that begins at `at`.
 fn raw_string(letters: &[char], at: usize) -> Option<usize> {
     let marks = letters[at + 1..]
         .iter()
@@ -516,7 +518,7 @@ fn raw_string(letters: &[char], at: usize) -> Option<usize> {
     Some(find(letters, open + 1, &close).map_or(letters.len(), |end| end + close.len()))
 }
 
-/// Where `wanted` is first found from `at` on.
+/// The first position of `wanted` from `at` on.
 fn find(letters: &[char], at: usize, wanted: &[char]) -> Option<usize> {
     let rest = letters.get(at..)?;
     let found = rest
@@ -560,8 +562,8 @@ fn the_measures_measure() {
     );
 }
 
-/// Phrases that are not standard technical English. Each has a standard word: reports, the user,
-/// no one, removes, anyway, successfully, skipped, frees, "is not a".
+/// Phrases that are not standard technical English. Each has a standard replacement: reports, the
+/// user, no one, removes, anyway, successfully, skipped, frees, "is not a".
 const BANNED_PHRASES: &[&str] = &[
     "whoever",
     "nobody",
@@ -596,7 +598,8 @@ fn texts_for_users_are_in_standard_english() {
     assert_none(texts.iter().flat_map(|path| banned_phrases(path)).collect());
 }
 
-/// The lines of the file that contain a banned phrase. Of a source, only text in quotation marks counts.
+/// The lines of the file that contain a banned phrase. In a source file, only text in quotation
+/// marks is checked.
 fn banned_phrases(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).expect("a text can be read");
     let is_source = path.extension().is_some_and(|extension| extension == "rs");

@@ -1,9 +1,9 @@
-//! Manual pages against the tables of the command line, in both directions.
+//! Compares manual pages with the tables of the command line, in both directions.
 //!
-//! A command has a page `plakar-COMMAND.1`, in which each of its flags, and of its
-//! subcommands' flags, has an `.It Fl` of its own; the options of the program are
-//! in `plakar.1`. Pages are mdoc(7), and clean in the eyes of mandoc where that is
-//! installed. The program shows them as mandoc does.
+//! A command has a page `plakar-COMMAND.1`, in which each of its flags, and each flag of its
+//! subcommands, has a separate `.It Fl`. The global options are in `plakar.1`. Pages are written in
+//! mdoc(7). If mandoc is installed, it must report no warnings. The program shows the pages in the
+//! same way as mandoc.
 
 #[path = "common/prerequisite.rs"]
 mod prerequisite;
@@ -18,7 +18,7 @@ use plakar::cli::{COMMANDS, Command, Flag, GLOBAL_FLAGS};
 
 use prerequisite::has_program;
 
-/// The exit codes that plakar.1 lists: every kind of error, success, and in part.
+/// The exit codes that plakar.1 lists: all error kinds, success, and partial failure.
 const EXIT_CODES: &[&str] = &["0", "1", "3", "64", "65", "66", "69", "77", "78", "130"];
 
 fn dir() -> PathBuf {
@@ -30,7 +30,7 @@ fn page(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|cause| panic!("{}: {cause}", path.display()))
 }
 
-/// Every page there is.
+/// All manual pages.
 fn pages() -> BTreeSet<String> {
     let entries = fs::read_dir(dir()).expect("there is a directory of manual pages");
     let names = entries.map(|entry| entry.expect("it can be listed").file_name());
@@ -39,7 +39,7 @@ fn pages() -> BTreeSet<String> {
         .collect()
 }
 
-/// The flags that a page documents: every name in its `.It Fl a Ns , Fl b Ar x` lines.
+/// The flags that a page documents: all names in its `.It Fl a Ns , Fl b Ar x` lines.
 fn documented(text: &str) -> BTreeSet<String> {
     let items = text.lines().filter(|line| line.starts_with(".It Fl "));
     let words = items.flat_map(|line| {
@@ -59,7 +59,7 @@ fn pair(words: &[&str]) -> (String, String) {
     (words[0].to_owned(), words[1].to_owned())
 }
 
-/// The names of every flag in `tables`.
+/// The names of all flags in `tables`.
 fn named<'a>(tables: impl IntoIterator<Item = &'a [Flag]>) -> BTreeSet<String> {
     let flags = tables.into_iter().flatten();
     flags.flat_map(Flag::names).map(str::to_owned).collect()
@@ -106,7 +106,7 @@ fn pages_document_the_flags_that_there_are() {
     );
 }
 
-/// A command and its subcommands, and theirs: the flags of all are on one page.
+/// A command and all its subcommands, recursively: their flags are on one page.
 fn with_subcommands(command: &Command) -> Vec<&Command> {
     let below = command.subcommands.iter().flat_map(with_subcommands);
     std::iter::once(command).chain(below).collect()
@@ -182,9 +182,9 @@ fn the_program_has_every_page() {
     assert_eq!(carried, pages());
 }
 
-/// What a terminal is wide that nobody made wider.
+/// The default width of a terminal.
 const TERMINAL_COLUMNS: usize = 80;
-/// So wide that mandoc breaks no line, within a word least of all; it takes no more.
+/// The maximum width of mandoc, so large that it breaks no line, in particular not within a word.
 const WIDE_COLUMNS: usize = 500;
 
 #[test]
@@ -223,8 +223,8 @@ fn the_program_shows_the_words_that_mandoc_shows() {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
-/// The words of a page as it is shown, without those of its first and last line, and with one
-/// kind of quotes. Letters that are struck over are the first of their kind.
+/// The words of a page as displayed, without those of its first and last line, and with only one
+/// type of quotes. Of overstruck characters, only the first is kept.
 fn words(shown: &str) -> Vec<String> {
     let mut plain = String::new();
     for letter in shown.chars() {
@@ -247,7 +247,7 @@ fn pages_fit_a_terminal() {
     let mut wide = Vec::new();
     for page in PAGES {
         let text = page.text(TERMINAL_COLUMNS, Fonts::Dropped);
-        // Examples are shown as they are written.
+        // Examples are displayed unchanged.
         let is_wide = |line: &&str| line.chars().count() > TERMINAL_COLUMNS;
         let is_ours = |line: &&str| !page.source.contains(line.trim());
         let lines = text.lines().filter(is_wide).filter(is_ours);

@@ -1,7 +1,7 @@
-//! Parsers of stored bytes against bytes that nobody stored: whatever comes, the answer is a
-//! value or an error, never a panic, and never more memory than the bytes can justify.
+//! Tests parsers of stored bytes with arbitrary bytes: for any input, the result is a value or an
+//! error, never a panic, and the memory use is proportional to the input.
 //!
-//! Inputs are random, and valid ones with a few bytes changed, which get further in.
+//! Inputs are random bytes, and valid data with a few changed bytes, which is parsed further.
 
 use std::io::{self, Read, Write};
 
@@ -18,7 +18,7 @@ use plakar::util::Id;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// An entry with a bit of everything.
+/// An entry with all types of fields.
 fn entry() -> Entry {
     let metadata = Metadata {
         kind: FileKind::File,
@@ -45,7 +45,7 @@ fn entry() -> Entry {
     }
 }
 
-/// `bytes` with some of them replaced, and cut short.
+/// `bytes` with some of them replaced, and truncated.
 fn mutated(bytes: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
     let length = bytes.len();
     (vec((0..length, any::<u8>()), 0..4), 0..=length).prop_map(move |(changes, cut)| {
@@ -85,7 +85,7 @@ fn encoded_tree() -> Vec<u8> {
     bytes
 }
 
-/// An entry that was read must be one that can be written, and read again.
+/// Asserts that a parsed entry can be written, and read again.
 fn check_tree(bytes: &[u8]) {
     for entry in tree::decode(bytes).into_iter().flatten() {
         assert!(tree::check_name(&entry.name).is_ok());
@@ -97,7 +97,7 @@ fn check_tree(bytes: &[u8]) {
     }
 }
 
-/// Bytes that come in pieces of some length.
+/// Bytes that arrive in pieces of a given length.
 struct Pieces<'a> {
     bytes: &'a [u8],
     length: usize,
@@ -120,7 +120,7 @@ impl Write for Pieces<'_> {
     }
 }
 
-/// The targets and bodies of the requests that `bytes` are, and whether nothing else is there.
+/// The targets and bodies of the requests in `bytes`, and whether nothing else follows.
 fn requests(bytes: &[u8], length: usize) -> (Vec<(String, Vec<u8>)>, bool) {
     let mut connection = Connection::new(Pieces { bytes, length });
     let (mut requests, mut buffer) = (Vec::new(), [0; 64]);
@@ -147,7 +147,7 @@ fn requests(bytes: &[u8], length: usize) -> (Vec<(String, Vec<u8>)>, bool) {
     }
 }
 
-/// Requests as they should be, of every kind of body.
+/// Valid requests with all types of bodies.
 fn pipelined() -> Vec<u8> {
     b"PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
       3\r\nabc\r\n0a;x=y\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n\
@@ -156,8 +156,8 @@ fn pipelined() -> Vec<u8> {
         .to_vec()
 }
 
-/// However the bytes are cut, the same requests are in them: what one parser takes for a body
-/// another must not take for a request.
+/// Asserts that the same requests are found however the bytes are split: one parser must not treat
+/// as a body what another one treats as a request (request smuggling).
 fn check_requests(bytes: &[u8]) {
     let whole = requests(bytes, usize::MAX);
     assert_eq!(requests(bytes, 1), whole);

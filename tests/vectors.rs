@@ -1,7 +1,8 @@
 //! The test vectors of kloset(5), computed with the code that reads and writes stores.
 //!
-//! Each value must be in the page. A failing test prints those that are not, as the page shows them.
-//! tests/reader/vectors.py computes most of them from the page alone, without this program.
+//! Each value must be on the manual page. A failing test prints the missing values in the format of
+//! the page. tests/reader/vectors.py computes most of them from the page alone, without this
+//! program.
 
 use std::fs;
 use std::path::Path;
@@ -31,10 +32,11 @@ use plakar::store::{Area, Store};
 use plakar::util::Id;
 use plakar::util::interrupt::Interrupt;
 
-/// One zstd frame of a hundred letters `a`. Another version of zstd may make another one.
+/// One zstd frame of a hundred letters `a`. A different version of zstd may produce a different
+/// frame.
 const FRAME: &str = "28b52ffd206445000010616101003f012c";
 
-/// Nobody watches.
+/// An observer that ignores events.
 #[derive(Default)]
 struct Blind(Counters);
 
@@ -50,7 +52,7 @@ fn zero() -> Key {
     Key::new([0; 32])
 }
 
-/// The page from its test vectors on.
+/// The page, starting with its test vectors.
 fn page() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/kloset.5");
     let page = fs::read_to_string(path).expect("there is a page");
@@ -71,7 +73,7 @@ fn unhex(digits: &str) -> Vec<u8> {
     (0..digits.len()).step_by(2).map(byte).collect()
 }
 
-/// The bytes in the page below the line `label`, in the part called `part`.
+/// The bytes below the line `label` in the section `part` of the page.
 fn bytes_of(part: &str, label: &str) -> Vec<u8> {
     let page = page();
     let (_, part) = page
@@ -85,7 +87,7 @@ fn bytes_of(part: &str, label: &str) -> Vec<u8> {
     unhex(&value.lines().take_while(is_value).collect::<String>())
 }
 
-/// Asserts that each of `vectors`, a label and its value, is in the page.
+/// Asserts that each of `vectors`, a label and its value, is on the page.
 fn assert_in_page(vectors: &[(&str, String)]) {
     let page = dense(&page());
     let is_missing =
@@ -123,12 +125,11 @@ fn kloset() -> (Arc<dyn Store>, Kloset) {
     (store, kloset.expect("the key is right"))
 }
 
-/// The object of one part that holds `body` in a stored envelope.
+/// The object with a single part, which contains `body` in a stored envelope.
 fn object(kloset: &Kloset, part: Part, magic: &[u8; 8], body: &[u8]) -> Vec<u8> {
     [magic.as_slice(), &sealed(kloset, part, 0, body.len(), body)].concat()
 }
 
-/// A sealed part.
 fn sealed(kloset: &Kloset, part: Part, codec: u8, length: usize, payload: &[u8]) -> Vec<u8> {
     let mut sealed = vec![0; NONCE_BYTES];
     sealed.push(codec);
@@ -139,14 +140,14 @@ fn sealed(kloset: &Kloset, part: Part, codec: u8, length: usize, payload: &[u8])
     sealed
 }
 
-/// What `bytes` of the extended output of the hash of nothing are.
+/// The first `bytes` bytes of the extended output of the hash of the empty string.
 fn output(bytes: usize) -> Vec<u8> {
     let mut output = vec![0; bytes];
     blake3::Hasher::new().finalize_xof().fill(&mut output);
     output
 }
 
-/// The entry of the page.
+/// The entry on the page.
 fn entry(kloset: &Kloset) -> Entry {
     let metadata = Metadata {
         kind: FileKind::File,
@@ -367,7 +368,7 @@ fn condemnations() {
     assert_in_page(&[("body", hex(&body)), ("name", name.to_string())]);
 }
 
-/// The lengths of the chunks with these ids, the first eight.
+/// The lengths of the first eight chunks with these ids.
 fn lengths(kloset: &Kloset, ids: &[Id]) -> String {
     let blobs = BlobReader::new(kloset, 1 << 20).expect("there is memory");
     let length = |id| {
@@ -384,7 +385,7 @@ fn lengths(kloset: &Kloset, ids: &[Id]) -> String {
     lengths.join(" ")
 }
 
-/// What `write` makes, once it is stored.
+/// The content that `write` produces, after it was stored.
 fn written(kloset: &Kloset, write: impl FnOnce(&mut Packer<'_>) -> Content) -> Content {
     let trouble = Trouble::new(Interrupt::default());
     let content = write_session(kloset, 1, 1, &trouble, |session| {
@@ -397,7 +398,7 @@ fn written(kloset: &Kloset, write: impl FnOnce(&mut Packer<'_>) -> Content) -> C
     content.expect("memory can be written")
 }
 
-/// The list of the ids that `bytes` are.
+/// The list of the ids in `bytes`.
 fn list(kloset: &Kloset, bytes: &[u8]) -> Content {
     written(kloset, |packer| {
         let mut list = ListWriter::default();

@@ -1,8 +1,8 @@
-//! Our chunker beside the crate `fastcdc`: same contents, same minimum, average
-//! and maximum. `cargo bench --bench chunker`.
+//! Compares the chunker with the crate `fastcdc`: same contents, same minimum, average and maximum.
+//! `cargo bench --bench chunker`.
 //!
-//! The keys differ, so the cuts do; the mean length of chunks is printed to show
-//! that neither is spared work.
+//! The keys differ, so the boundaries do too. The mean length of chunks is printed to show that
+//! both do the same amount of work.
 
 #![allow(clippy::print_stdout)]
 
@@ -14,10 +14,10 @@ use common::Amount;
 use fastcdc::v2020::FastCDC;
 use plakar::format::chunker::{Chunker, Gear, Parameters};
 
-/// Far more than the caches hold, as a backup reads.
+/// Much more than the CPU caches hold, as in a real backup.
 const SIZE_BYTES: usize = 128 << 20;
 
-/// For trees, and for whoever wants small chunks.
+/// For trees, and for users who prefer small chunks.
 const SMALL: Parameters = Parameters {
     min_bytes: 8 << 10,
     average_bytes: 32 << 10,
@@ -74,7 +74,7 @@ fn count(chunker: &Chunker, mut bytes: &[u8]) -> usize {
     chunks
 }
 
-/// The crate's default is normalisation of level 1; ours is 2, so it is asked for.
+/// The crate's default is normalization level 1. plakar uses level 2, so this benchmark does too.
 fn count_by_crate(parameters: Parameters, bytes: &[u8]) -> usize {
     let Parameters {
         min_bytes,

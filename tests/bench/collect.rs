@@ -1,8 +1,8 @@
-//! Measures the memory of what goes over a whole store, on a large one that is made up: a snapshot of one file
-//! with so many chunks, of 8 bytes each, in as many packs as chunks of the usual size would fill.
-//! Each command is one of the program, with a cache of its own but for the backup, which comes first.
-//! `CHUNKS=10000000 cargo bench --bench collect` takes ten million chunks instead of one:
-//! better with TMPDIR in memory, since each pack is made durable.
+//! Measures the memory of operations on a whole store, using a large artificial store: a snapshot
+//! of one file with a given number of chunks of 8 bytes, in as many packs as chunks of the usual
+//! size would fill. Each command runs the program with an empty cache, except the backup, which
+//! comes first. `CHUNKS=10000000 cargo bench --bench collect` uses ten million chunks instead of
+//! one million. It is faster with TMPDIR in memory, because each pack is made durable.
 
 #![allow(clippy::print_stdout)]
 
@@ -28,9 +28,9 @@ use plakar::store::{self, Settings};
 use plakar::util::Id;
 use plakar::util::interrupt::Interrupt;
 
-/// As many chunks as a pack of 16 MiB has that are large and do not compress.
+/// The number of large incompressible chunks in a pack of 16 MiB.
 const PACK_CHUNKS: u64 = 57;
-/// How often the memory of a command is looked at.
+/// The interval between two measurements of memory.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 #[derive(Default)]
@@ -84,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     command(home, chunks, &["at", path, "maintenance"])
 }
 
-/// Runs the program, and tells the most memory that it had.
+/// Runs the program and reports its peak memory.
 fn command(home: &Path, chunks: u64, words: &[&str]) -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     let mut program = Command::new(env!("CARGO_BIN_EXE_plakar"));
@@ -96,7 +96,7 @@ fn command(home: &Path, chunks: u64, words: &[&str]) -> Result<(), Box<dyn Error
     let mut child = program.spawn()?;
     let mut peak_kib = 0;
     let status = loop {
-        // It only grows, and is gone with the process.
+        // The value only increases, and is not available after the process has ended.
         peak_kib = peak(child.id()).unwrap_or(peak_kib);
         match child.try_wait()? {
             Some(status) => break status,
@@ -114,7 +114,7 @@ fn command(home: &Path, chunks: u64, words: &[&str]) -> Result<(), Box<dyn Error
     Ok(())
 }
 
-/// The most memory that a process had so far, in KiB.
+/// The peak memory of a process so far, in KiB.
 fn peak(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status
@@ -123,7 +123,7 @@ fn peak(pid: u32) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
-/// Fills a store. Only the size of its packs, a hundredth of what they mostly have, is imagined.
+/// Fills a store. Only the size of its packs is artificial, about a hundredth of the usual size.
 fn build(kloset: &Kloset, chunks: u64) -> Result<(), Box<dyn Error>> {
     let trouble = Trouble::new(Interrupt::default());
     let root = write_session(kloset, 3, 4, &trouble, |session| {

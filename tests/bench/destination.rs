@@ -45,7 +45,7 @@ fn restore(root: &dyn DestinationDir) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Metadata of a file of this user.
+/// Metadata of a file that belongs to the current user.
 fn metadata(kind: FileKind, mode: u32) -> Metadata {
     Metadata {
         kind,

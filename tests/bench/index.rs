@@ -1,6 +1,6 @@
-//! Measures the index: how long it takes to build, what a record costs on disk and
-//! in memory, what a hit and a miss cost. `CHUNKS=100000000 cargo bench --bench index`
-//! builds another number than ten million; `CACHE=DIR` keeps the files there.
+//! Measures the index: the time to build it, the size of a record on disk and in memory, and the
+//! time of a hit and of a miss. `CHUNKS=100000000 cargo bench --bench index` changes the number of
+//! chunks from the default of ten million. `CACHE=DIR` keeps the files in DIR.
 
 #![allow(clippy::print_stdout)]
 
@@ -13,9 +13,9 @@ use plakar::format::pack_table::{BlockTable, ChunkEntry, PackKind, PackTable};
 use plakar::kloset::index::Index;
 use plakar::util::Id;
 
-/// As many chunks as a pack of 16 MiB has that are large and do not compress.
+/// The number of large incompressible chunks in a pack of 16 MiB.
 const PACK_CHUNKS: u64 = 57;
-/// A GiB of packs.
+/// One GiB of packs.
 const OBJECT_PACKS: u64 = 64;
 const LOOKUPS: u64 = 1_000_000;
 
@@ -88,7 +88,7 @@ fn lookups(index: &Index, what: &str, number: impl Fn(u64) -> u64) -> Result<(),
     Ok(())
 }
 
-/// The most memory the process had, as Linux tells it.
+/// The peak memory of this process, as reported by Linux.
 fn peak() -> Result<(), Box<dyn Error>> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -114,7 +114,7 @@ fn pack(name: u64) -> PackTable {
     }
 }
 
-/// An id that belongs to a number, spread by SplitMix64.
+/// The id for a number, distributed by SplitMix64.
 fn id(number: u64) -> Id {
     let mut bytes = [0; 32];
     for (at, word) in bytes.chunks_exact_mut(8).enumerate() {

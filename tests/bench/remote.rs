@@ -1,9 +1,9 @@
-//! Work with a store that answers every call only after a while, as one behind a network
-//! does: how much of the waiting is hidden. `cargo bench --bench remote`.
+//! Measures how much latency is hidden when working with a remote store, in which every call has a
+//! delay. `cargo bench --bench remote`.
 //!
-//! Each row is one kind of work with a store that answers at once, and with one that takes
-//! `DELAY_MS` (20 unless that is set in the environment) for each call. What is written to it is
-//! not slowed down by its length: this is about latency, `served.py` about bandwidth.
+//! Each row shows one operation with a store that responds immediately, and with one that delays
+//! each call by `DELAY_MS` (default: 20). The length of written data does not add to the delay:
+//! this benchmark is about latency, `served.py` is about bandwidth.
 
 #![allow(clippy::print_stdout)]
 
@@ -27,15 +27,15 @@ use plakar::store::{Area, Manner, Object, Store, Upload};
 use plakar::util::Id;
 use plakar::util::interrupt::Interrupt;
 
-/// What is backed up: a few thousand small files, and a few large ones that do not compress.
+/// The source: a few thousand small files, and a few large incompressible ones.
 const SMALL_FILES: u64 = 4000;
 const SMALL_BYTES: usize = 12 << 10;
 const LARGE_FILES: u64 = 3;
 const LARGE_BYTES: usize = 40 << 20;
-/// As many as an HTTP store has.
+/// The number of connections of an HTTP store.
 const CONNECTIONS: usize = 4;
 
-/// A store every call to which takes a while.
+/// A store with a delay in every call.
 struct Slow {
     inner: Arc<FaultStore>,
     delay: Duration,
@@ -105,7 +105,7 @@ impl Store for Slow {
     }
 }
 
-/// Sent when it is complete.
+/// An upload that is sent when it is complete.
 struct SlowUpload {
     inner: Box<dyn Upload>,
     delay: Duration,
@@ -122,7 +122,7 @@ impl Upload for SlowUpload {
     }
 }
 
-/// Nobody watches.
+/// An observer that ignores events.
 #[derive(Default)]
 struct Nobody(Counters);
 
@@ -134,7 +134,7 @@ impl Observer for Nobody {
     fn event(&self, _: &Event<'_>) {}
 }
 
-/// A kind of work: what it is called, and how it is done.
+/// An operation: its name and its implementation.
 type Work<'a> = (&'a str, &'a dyn Fn(&Kloset, &Path) -> Result<()>);
 
 fn main() -> Result<()> {
@@ -181,7 +181,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// How long `step` takes, as a process of its own, and how many calls it makes.
+/// The time of `step`, run as in a separate process, and the number of its calls.
 fn timed(
     store: &MemoryStore,
     delay: Duration,

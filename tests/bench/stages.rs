@@ -1,12 +1,12 @@
-//! Each stage of a backup or restore beside the raw crate or system call that does
-//! its work: what we add must be worth what it costs. `cargo bench --bench stages`.
+//! Compares each stage of a backup or restore with the crate or system call that does its work, to
+//! check that the additional features are worth their cost. `cargo bench --bench stages`.
 //!
-//! `ours` is what the program runs, `raw` the obvious use of the library. Sealing
-//! adds the nonce's hash and opens again what it sealed, so it costs more than the
-//! cipher alone: it is bought with a faster cipher, and the ratio tells the rest.
+//! `ours` is the code of the program, `raw` the direct use of the library. Sealing also hashes the
+//! nonce and opens the sealed data again to verify it, so it costs more than the cipher alone. The
+//! faster cipher compensates for that; the ratio shows the rest.
 //!
-//! `BENCH_TREE` names a directory for the walk; without it a tree of small files
-//! is made and removed again.
+//! `BENCH_TREE` names a directory for the walk. Without it, a tree of small files is created and
+//! removed again.
 
 #![allow(clippy::print_stdout)]
 
@@ -30,13 +30,13 @@ use plakar::kloset::Kloset;
 use plakar::kloset::progress::{Counters, Event, Observer};
 use plakar::store::memory::MemoryStore;
 
-/// The plain bytes of a block.
+/// The size of the plain data of a block.
 const BLOCK_BYTES: usize = plakar::format::pack_table::PackKind::Data.block_bytes();
 
-/// Work of one timing, so that small pieces outlast the clock's grain.
+/// The amount of work in one measurement, so that small pieces exceed the resolution of the clock.
 const BATCH_BYTES: usize = 32 << 20;
 
-/// What is cut into pieces: a small file, a small chunk, and a block.
+/// The sizes of pieces: a small file, a small chunk, and a block.
 const PIECES_BYTES: [usize; 3] = [4 << 10, 64 << 10, BLOCK_BYTES];
 
 const KEY: [u8; 32] = [7; 32];
@@ -61,7 +61,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A kloset that is empty, for its keys.
+/// An empty kloset, for its keys.
 fn kloset() -> Result<Kloset> {
     let master = Key::new(KEY);
     let config = Config::new(3)?.encode(&master)?;
@@ -69,7 +69,7 @@ fn kloset() -> Result<Kloset> {
     Kloset::open(store, &config, master, None, Arc::new(Nobody::default()))
 }
 
-/// Whoever watches, and does not care.
+/// An observer that ignores events.
 #[derive(Default)]
 struct Nobody(Counters);
 
@@ -81,7 +81,7 @@ impl Observer for Nobody {
     fn event(&self, _: &Event<'_>) {}
 }
 
-/// Directories read and each entry asked for its metadata; then each file read, too.
+/// Reads directories and the metadata of each entry; then also each file.
 fn walk_and_read() -> Result<()> {
     let made;
     let root = match std::env::var_os("BENCH_TREE") {
@@ -110,14 +110,14 @@ fn walk_and_read() -> Result<()> {
     Ok(())
 }
 
-/// How much of a tree is read.
+/// How much of a tree to read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Want {
     Names,
     Contents,
 }
 
-/// `path`, reached as a backup reaches it: one name at a time.
+/// Opens `path` in the same way as a backup: one component at a time.
 fn opened(path: &Path) -> Result<Arc<dyn SourceDir>> {
     let path = path.canonicalize()?;
     let (mut dir, _) = LocalSource::new()?.root()?;
@@ -127,7 +127,7 @@ fn opened(path: &Path) -> Result<Arc<dyn SourceDir>> {
     Ok(dir)
 }
 
-/// How many entries are below `dir`.
+/// The number of entries below `dir`.
 fn walk_ours(dir: &dyn SourceDir, want: Want, buffer: &mut Vec<u8>) -> Result<usize> {
     let items = dir.items()?;
     let mut count = items.len();
@@ -136,7 +136,7 @@ fn walk_ours(dir: &dyn SourceDir, want: Want, buffer: &mut Vec<u8>) -> Result<us
         match metadata.kind {
             FileKind::Directory => count += walk_ours(&*dir.open_dir(&item.name)?, want, buffer)?,
             FileKind::File if want == Want::Contents => {
-                // One byte more than there should be: a read that comes short is the end.
+                // One byte more than the file should have: a short read indicates the end.
                 buffer.resize(metadata.size_bytes as usize + 1, 0);
                 let mut file = dir.open_file(&item.name)?;
                 black_box(file.metadata()?);
@@ -148,7 +148,7 @@ fn walk_ours(dir: &dyn SourceDir, want: Want, buffer: &mut Vec<u8>) -> Result<us
     Ok(count)
 }
 
-/// As [`walk_ours`], with paths.
+/// Like [`walk_ours`], but with paths.
 fn walk_raw(directory: &Path, want: Want) -> usize {
     let entries = fs::read_dir(directory).expect("the directory can be read");
     let mut count = 0;
@@ -164,7 +164,7 @@ fn walk_raw(directory: &Path, want: Want) -> usize {
     count
 }
 
-/// 100 directories of 100 files, deep enough that paths cost something to resolve.
+/// 100 directories of 100 files, at a depth where resolving paths has a cost.
 fn small_tree() -> tempfile::TempDir {
     let root = tempfile::tempdir().expect("a temporary directory can be made");
     for directory in 0..100 {
@@ -197,7 +197,7 @@ fn chunk_id(kloset: &Kloset, size_bytes: usize) {
     );
 }
 
-/// With the nonce's hash and a second opinion on what was sealed, beside the cipher alone.
+/// Sealing, including the hash of the nonce and the verification, compared with the cipher alone.
 fn seal(kloset: &Kloset, size_bytes: usize) {
     let bytes = common::random(BATCH_BYTES);
     let (mut sealed, mut scratch, mut raw) = (Vec::new(), Vec::new(), Vec::new());
@@ -223,7 +223,7 @@ fn seal(kloset: &Kloset, size_bytes: usize) {
     );
 }
 
-/// The other direction. Bytes are sealed once, and copied from there each time.
+/// The reverse operation. Data is sealed once, and copied for each measurement.
 fn open(kloset: &Kloset, size_bytes: usize) {
     let plain = common::random(size_bytes);
     let mut sealed = [vec![0; NONCE_BYTES], plain.clone()].concat();
@@ -254,8 +254,8 @@ fn open(kloset: &Kloset, size_bytes: usize) {
     );
 }
 
-/// Compressing and sealing, beside a new context and buffer for each block and the
-/// cipher alone.
+/// Compressing and sealing, compared with a new context and buffer for each block and the cipher
+/// alone.
 fn encode(kloset: &Kloset, level: i32) -> Result<()> {
     let text = common::text(BATCH_BYTES);
     let mut encoder = Encoder::new(level)?;
@@ -278,8 +278,7 @@ fn encode(kloset: &Kloset, level: i32) -> Result<()> {
     Ok(())
 }
 
-/// Opening and decompressing, beside the cipher and a new context and buffer for each
-/// block.
+/// Opening and decompressing, compared with the cipher and a new context and buffer for each block.
 fn decode(kloset: &Kloset, level: i32) -> Result<()> {
     let text = common::text(BATCH_BYTES);
     let blocks = || text.chunks(BLOCK_BYTES);

@@ -1,12 +1,12 @@
-//! Every state, or as many as a walk comes by.
+//! Visits all states, or those of random walks.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use crate::model::*;
 
-/// 128 bits that stand for a state: of a billion states two are taken for one with a probability of
-/// one in 10^20.
+/// A 128-bit hash of a state. Among a billion states, the probability that two of them have the
+/// same hash is 10^-20.
 pub(crate) fn name_of(state: &State) -> u128 {
     let mut mixed = Mixed(0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f);
     state.hash(&mut mixed);
@@ -31,7 +31,7 @@ impl Hasher for Mixed {
     }
 }
 
-/// The names are mixed already.
+/// A hasher that does nothing, because the keys are hashes already.
 #[derive(Default)]
 pub(crate) struct Plain(u64);
 
@@ -49,7 +49,7 @@ impl Hasher for Plain {
 
 pub(crate) type Folded = BuildHasherDefault<Plain>;
 
-/// Visits every state. Returns how many there are, or one in which a chunk is lost.
+/// Visits all states. Returns their number, or a state in which a chunk is lost.
 pub(crate) fn explore(from: State, rule: Rule) -> Result<usize, Box<State>> {
     let mut seen: HashSet<u128, Folded> = HashSet::default();
     seen.insert(name_of(&from));
@@ -69,12 +69,12 @@ pub(crate) fn explore(from: State, rule: Rule) -> Result<usize, Box<State>> {
     Ok(seen.len())
 }
 
-/// Steps of one walk.
+/// The number of steps of one walk.
 const WALK_STEPS: usize = 400;
-/// Of so many steps, one is that somebody stops for good, and another begins.
+/// On average, an actor stops forever and is replaced once in this many steps.
 const STEPS_PER_CRASH: u64 = 24;
 
-/// Random numbers that are the same each time (Marsaglia's xorshift64).
+/// A deterministic random number generator (Marsaglia's xorshift64).
 struct Dice(u64);
 
 impl Dice {
@@ -87,9 +87,9 @@ impl Dice {
     }
 }
 
-/// Goes many ways from `from`, a step at a time in any direction, where everything could never be visited.
-/// Whoever is done, or stops for good, is followed by another of their kind. Returns how many
-/// steps that took, or a state in which a chunk is lost.
+/// Takes random walks from `from`, for models with too many states to visit. An actor that is
+/// finished, or stops forever, is replaced by another one of its type. Returns the number of steps,
+/// or a state in which a chunk is lost.
 pub(crate) fn walk(from: &State, rule: Rule, walks: u64) -> Result<usize, Box<State>> {
     let mut steps = 0;
     for number in 1..=walks {

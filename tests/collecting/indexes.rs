@@ -1,9 +1,11 @@
-//! Index objects, by exhaustion: a pack that an index object ever covered is covered until the pack
-//! is deleted; and from every state, one more maintenance leaves no pack uncovered.
+//! An exhaustive model of index objects: a pack that was ever covered by an index object remains
+//! covered until the pack is deleted, and from every state, one more maintenance run leaves no pack
+//! uncovered.
 //!
-//! The model has writers, which publish a pack and then an index object, and maintenances, which
-//! delete the packs of one set, may copy to a new pack, and replace index objects. One step is one
-//! call to the store. As in the rest of this model, a crash is an actor that takes no further step.
+//! The actors of the model are writers, which publish a pack and then an index object, and
+//! maintenance runs, which delete a set of packs, may copy data to a new pack, and replace index
+//! objects. One step is one call to the store. As in the other model, a crash is represented by an
+//! actor that takes no further step.
 
 use std::collections::HashSet;
 
@@ -12,20 +14,21 @@ type Packs = u8;
 /// A set of index objects, one bit each.
 type Objects = u16;
 
-/// Packs and index objects that there can be.
+/// The maximum numbers of packs and index objects.
 const PACKS: u32 = 8;
 const OBJECTS: usize = 16;
 
-/// The rules of which each is needed.
+/// The rule that a run of the model leaves out, to show that the rule is necessary.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Rule {
-    /// None is left out.
+    /// No rule is left out.
     All,
-    /// A pack counts as deleted only if it was known before a listing that did not find it.
+    /// A pack counts as deleted only if it was known before a listing that does
+    /// not contain it.
     KnownBefore,
-    /// Where index objects are read after packs were listed, packs are listed again.
+    /// If index objects are read after packs were listed, packs are listed again.
     ListAgain,
-    /// What replaces index objects is published before they are deleted.
+    /// The replacements of index objects are published before these are deleted.
     PublishFirst,
     /// Packs that are in no index object are added.
     AddUncovered,
@@ -35,7 +38,7 @@ enum Rule {
 struct State {
     packs: Packs,
     next: u32,
-    /// The packs that each index object mentions, and which objects are there.
+    /// The packs that each index object mentions, and the set of existing objects.
     objects: Vec<Packs>,
     there: Objects,
     /// Packs that an index object covered at any time.
@@ -45,7 +48,7 @@ struct State {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Actor {
-    /// Its pack once that is published, and whether the index object is.
+    /// Its pack once that is published, and whether the index object is published.
     Writer(Option<u32>, bool),
     Maintenance(Maintenance),
 }
@@ -55,14 +58,14 @@ struct Maintenance {
     step: Step,
     /// Whether it lists packs before it reads index objects.
     by_footers: bool,
-    /// Whether it copies something to a new pack.
+    /// Whether it copies data to a new pack.
     repacks: bool,
-    /// Whether it replaces every index object, as many small ones.
+    /// Whether it replaces all index objects, as if they were many small ones.
     merges: bool,
-    /// Packs that it means to delete.
+    /// The packs that it will delete.
     condemned: Packs,
     read: Objects,
-    /// Packs of the index objects that were read, and its own.
+    /// The packs in the index objects that were read, and its own.
     known: Packs,
     listed: Packs,
     gone: Packs,
@@ -94,7 +97,7 @@ impl State {
         })
     }
 
-    /// False if the model has no object left.
+    /// Returns false if the limit of objects of the model is reached.
     fn put_object(&mut self, packs: Packs) -> bool {
         if packs == 0 {
             return true;
@@ -164,7 +167,7 @@ impl Maintenance {
         Actor::Maintenance(Maintenance::new(by_footers, repacks, merges, condemned))
     }
 
-    /// Packs that it takes for deleted.
+    /// The packs that it considers deleted.
     fn is_gone(&self, rule: Rule) -> Packs {
         match rule {
             Rule::KnownBefore => self.known & !self.listed,
@@ -172,7 +175,7 @@ impl Maintenance {
         }
     }
 
-    /// Takes one step; false if there is none.
+    /// Takes one step. Returns false if there is none.
     fn step(&mut self, state: &mut State, rule: Rule) -> bool {
         use Step::*;
         self.step = match self.step {
@@ -262,7 +265,8 @@ impl Maintenance {
     }
 }
 
-/// A store of two packs, each in an index object, with these at work. One more was never indexed.
+/// A store with two packs, each in an index object, with these actors. A third pack was never
+/// indexed.
 fn begin(actors: Vec<Actor>) -> State {
     State {
         packs: 0b111,
@@ -274,7 +278,7 @@ fn begin(actors: Vec<Actor>) -> State {
     }
 }
 
-/// Every pair of maintenances of these kinds, with a writer.
+/// All pairs of maintenance runs of these types, with a writer.
 fn cases() -> Vec<State> {
     let mut kinds = Vec::new();
     for kind in 0..8_u8 {
@@ -293,7 +297,7 @@ fn cases() -> Vec<State> {
     cases
 }
 
-/// Whether one more maintenance, alone, leaves every pack covered.
+/// Whether one more maintenance run, alone, leaves every pack covered.
 fn is_repaired(state: &State, rule: Rule) -> bool {
     let last = Maintenance::actor(false, false, false, 0);
     let mut alone = State {
@@ -306,7 +310,7 @@ fn is_repaired(state: &State, rule: Rule) -> bool {
     alone.uncovered() == 0
 }
 
-/// Visits every state. Returns how many there are, or one in which the promise is broken.
+/// Visits all states. Returns their number, or a state that violates an invariant.
 fn explore(from: State, rule: Rule) -> Result<usize, Box<State>> {
     let mut seen = HashSet::from([from.clone()]);
     let mut waiting = vec![from];

@@ -1,20 +1,23 @@
-//! The argument of `src/kloset/collect.rs`, by exhaustion.
+//! An exhaustive test of the safety argument in `src/ops/collect`.
 //!
-//! A model of a store that holds copies of one chunk, and of everybody who works on it: makers of
-//! snapshots, a sync that gives names again, a removal, and maintenances, one step for each call to the
-//! store, in the order in which the program makes them. Every state that any interleaving
-//! leads to is visited once. A crash is an actor that takes no further step, so each state
-//! stands for one of them too. In every state, each snapshot that is there has its chunk.
+//! This is a model of a store that contains copies of one chunk, and of all actors on it: creators
+//! of snapshots, a sync that reuses names, a removal, and maintenance runs. One step is one call to
+//! the store, in the order in which the program makes these calls. Every state that any
+//! interleaving leads to is visited once. A crash is represented by an actor that takes no further
+//! step, so each state also represents crashes. In every state, each existing snapshot has its
+//! chunk.
 //!
-//! Time moves between any two steps, with one rule that the program keeps: a maker's snapshot is
-//! visible less than a grace after the look that found nothing, or else its maker is still there to take it back.
-//! Where a sync gives names again, a maintenance also deletes less than a grace after it looked.
-//! That the rules are needed is shown too: without any one of them, some interleaving loses the chunk.
+//! Time can pass between any two steps, with one restriction that the program guarantees: the
+//! snapshot of a creator becomes visible less than a grace period after the check that found no
+//! condemnation, or its creator still exists and removes the snapshot again. If a sync reuses
+//! names, a maintenance run also deletes less than a grace period after its check. The test also
+//! shows that the rules are necessary: without any one of them, some interleaving loses the chunk.
 //!
-//! All at once (two backups, a sync, a removal and two maintenances, that stop anywhere and are followed by
-//! others) is more than could be visited. There many random walks are taken, the same each time.
+//! The combination of all actors (two backups, a sync, a removal and two maintenance runs, which
+//! stop anywhere and are followed by others) has too many states. It is tested with many random
+//! walks, which are the same in each run.
 //!
-//! The model knows nothing of how the program is written; `tests/kloset/interleaved.rs` runs that.
+//! The model does not depend on the implementation; `tests/kloset/interleaved.rs` runs the program.
 
 mod explore;
 mod indexes;
@@ -27,7 +30,7 @@ use maintenance::{Maintenance, Step};
 use maker::{Maker, MakerStep};
 use model::*;
 
-/// The same with a clock that stops sooner: there are many at work.
+/// The same state with a clock that stops earlier, for many actors.
 fn short(state: State) -> State {
     State {
         last_tick: GRACE + 1,
@@ -35,7 +38,7 @@ fn short(state: State) -> State {
     }
 }
 
-/// One that deletes less than a grace after it looked.
+/// A maintenance run that deletes less than a grace period after its check.
 fn quick(mut actor: Actor) -> Actor {
     if let Actor::Maintenance(maintenance) = &mut actor {
         maintenance.is_quick = true;
@@ -43,7 +46,7 @@ fn quick(mut actor: Actor) -> Actor {
     actor
 }
 
-/// A backup that does not look again before it publishes what took it no time.
+/// A backup that does not check again before it publishes, if no time has passed.
 fn hasty_backup() -> Actor {
     let Actor::Maker(maker) = Maker::actor(false) else {
         unreachable!("it is one");
@@ -54,7 +57,7 @@ fn hasty_backup() -> Actor {
     })
 }
 
-/// A backup that has looked, and found pack 0 there and not condemned.
+/// A backup that has checked, and found pack 0 present and not condemned.
 fn begun_backup() -> Actor {
     let Actor::Maker(maker) = Maker::actor(false) else {
         unreachable!("it is one");
@@ -66,7 +69,7 @@ fn begun_backup() -> Actor {
     })
 }
 
-/// A maintenance that means to delete pack 0, by the first condemnation.
+/// A maintenance run that is about to delete pack 0 because of the first condemnation.
 fn begun_maintenance() -> Actor {
     let Actor::Maintenance(maintenance) = Maintenance::actor(false, false) else {
         unreachable!("it is one");
@@ -82,7 +85,7 @@ fn begun_maintenance() -> Actor {
     })
 }
 
-/// Pack 0 is gone, and so is the condemnation by which it went; another says so.
+/// Pack 0 and its condemnation have been deleted; another condemnation records that.
 fn free_again(actors: Vec<Actor>) -> State {
     let mut state = begin(1, &[1, 1], false, actors);
     state.packs = 0;
@@ -91,7 +94,7 @@ fn free_again(actors: Vec<Actor>) -> State {
     state
 }
 
-/// The cases: every pair of maintenances with makers of both kinds beside them.
+/// The cases: all pairs of maintenance runs, with creators of both types.
 fn cases() -> Vec<(&'static str, State)> {
     let remover = || Actor::Remover { is_done: false };
     let (first, last) = (
@@ -175,7 +178,7 @@ fn cases() -> Vec<(&'static str, State)> {
     ]
 }
 
-/// Visits everything in every second case, so that two tests can share them.
+/// Visits all states of every second case, so that two tests can share the cases.
 fn visit(half: usize) {
     for (name, state) in cases().into_iter().skip(half).step_by(2) {
         match explore(state, Rule::All) {
@@ -200,7 +203,7 @@ fn no_interleaving_of_the_others_does() {
 #[test]
 fn every_rule_is_needed() {
     let cases = cases();
-    // With the case in which it is soon missed.
+    // Each rule, with a case that detects its absence quickly.
     for (rule, case) in [
         (Rule::LookAgain, "a backup, a removal"),
         (Rule::ListAgain, "a backup that began"),
@@ -223,7 +226,7 @@ fn every_rule_is_needed() {
     }
 }
 
-/// Everybody at once, for longer than could be visited.
+/// All actors concurrently, with too many states to visit.
 fn crowd() -> State {
     let actors = vec![
         Maker::actor(false),
@@ -240,7 +243,7 @@ fn crowd() -> State {
     }
 }
 
-/// Ways that are gone.
+/// The number of walks.
 const WALKS: u64 = 60_000;
 
 #[test]

@@ -1,15 +1,15 @@
-//! A maintenance.
+//! The model of a maintenance run.
 
 use crate::model::*;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Maintenance {
     pub(crate) step: Step,
-    /// Which of several copies it prefers: two of them need not agree.
+    /// Which of several copies it prefers: two runs may disagree.
     pub(crate) prefers_last: bool,
-    /// Whether it moves the chunk even out of the last pack, as if much of that were dead.
+    /// Whether it copies the chunk even out of the last pack, as if most of that pack were dead.
     pub(crate) repacks: bool,
-    /// Condemnations that were read in the first look, and since.
+    /// The condemnations read in the first check, and since then.
     pub(crate) seen: Seen,
     pub(crate) read: Seen,
     pub(crate) now: u8,
@@ -20,9 +20,9 @@ pub(crate) struct Maintenance {
     pub(crate) waiting: Packs,
     pub(crate) pack: u8,
     pub(crate) relied_on: Option<u8>,
-    /// When it looked last before it deletes.
+    /// The time of the last check before it deletes.
     pub(crate) looked_at: u8,
-    /// Whether that must be less than a grace ago: where a sync gives names again.
+    /// Whether that must be less than a grace period ago, because a sync reuses names.
     pub(crate) is_quick: bool,
 }
 
@@ -66,14 +66,14 @@ impl Maintenance {
         })
     }
 
-    /// Reads the condemnations that are there.
+    /// Reads the existing condemnations.
     fn look(&mut self, state: &State) {
         for (at, each) in state.condemned.iter().enumerate() {
             self.read |= if each.is_there { bit(at as u8) } else { 0 };
         }
     }
 
-    /// The packs of those condemnations `which` are among.
+    /// The packs of the condemnations in `which`.
     fn packs_of(&self, state: &State, which: Seen) -> Packs {
         let mut packs = 0;
         for (at, each) in state.condemned.iter().enumerate() {
@@ -86,7 +86,7 @@ impl Maintenance {
         packs
     }
 
-    /// The packs whose grace was over.
+    /// The condemnations whose grace period is over.
     fn over(&self, state: &State, rule: Rule) -> Seen {
         let mut over = 0;
         for (at, each) in state.condemned.iter().enumerate() {
@@ -96,7 +96,7 @@ impl Maintenance {
         over & self.seen
     }
 
-    /// The condemnations whose grace was over and whose packs it knows to be gone.
+    /// The condemnations whose grace period is over, and whose packs are known to be deleted.
     fn gone(&self, state: &State, rule: Rule) -> Seen {
         let there = self.view & !self.deleted;
         let over = self.over(state, rule);
@@ -119,7 +119,7 @@ impl Maintenance {
         }
     }
 
-    /// Takes one step; false if there is none.
+    /// Takes one step. Returns false if there is none.
     pub(crate) fn step(&mut self, state: &mut State, rule: Rule) -> bool {
         use Step::*;
         self.step = match self.step {
@@ -238,7 +238,8 @@ impl Maintenance {
         true
     }
 
-    /// Looks for the next pack to delete: no call to the store, so it goes on to the next step.
+    /// Selects the next pack to delete. This is not a call to the store, so it continues with the
+    /// next step.
     fn next(&mut self, state: &mut State, rule: Rule) -> bool {
         let first = if self.prefers_last { highest } else { lowest };
         let Some(pack) = first(self.waiting) else {
@@ -256,21 +257,21 @@ impl Maintenance {
             }
         }
         if rule == Rule::LookBeforeDeleting && self.step == Step::LookAgain {
-            // Its last look may then be as long ago as it likes.
+            // From here on, its last check may be arbitrarily long ago.
             self.step = Step::Delete;
             self.is_quick = false;
         }
         self.step(state, rule)
     }
 
-    /// Condemns what it does not rely on.
+    /// Condemns the packs that it does not rely on.
     fn condemn(&mut self, state: &mut State, rule: Rule) -> bool {
         let condemned = self.packs_of(state, self.read);
         let mut packs = self.view & !self.deleted & !condemned;
         if self.is_live {
             match self.other(state, Rule::All, 0) {
                 Some(_) if self.repacks && packs & state.packs != 0 => {
-                    // One step for the copy, the next for the condemnation.
+                    // One step for the copy, the next one for the condemnation.
                     if state.put().is_none() {
                         return false;
                     }

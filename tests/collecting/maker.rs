@@ -1,23 +1,23 @@
-//! Whoever makes a snapshot: a backup, or a sync.
+//! The model of a creator of snapshots: a backup, or a sync.
 
 use crate::model::*;
 
-/// Somebody who makes a snapshot.
+/// A creator of a snapshot.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Maker {
     pub(crate) step: MakerStep,
-    /// Whether it copies objects as they are, so that pack 0 may get its name again.
+    /// Whether it copies objects unchanged, so that pack 0 can be stored again under its name.
     pub(crate) is_sync: bool,
-    /// Whether it takes a look that was made in this very tick for one made now: the program does,
-    /// if it was made seconds ago.
+    /// Whether it treats a check in the current tick as current. The program does, if the check was
+    /// made seconds ago.
     pub(crate) is_hasty: bool,
     pub(crate) looked_at: u8,
-    /// When it last looked before it published.
+    /// The time of the last check before it published.
     pub(crate) free_at: u8,
     pub(crate) known: Packs,
     pub(crate) view: Packs,
     pub(crate) is_visible: bool,
-    /// Whether it was a grace or more after the look before.
+    /// Whether that was a grace period or more after the check before it.
     pub(crate) is_late: bool,
 }
 
@@ -52,12 +52,13 @@ impl Maker {
         })
     }
 
-    /// What it relies on.
+    /// The packs that it relies on.
     fn usable(&self) -> Packs {
         self.view & !self.known
     }
 
-    /// Reads condemnations. Whether its last look was so long ago that one may have come and gone.
+    /// Reads condemnations. Returns whether the last check was so long ago that a condemnation may
+    /// have been created and deleted since.
     fn look(&mut self, state: &State) -> bool {
         let is_old = state.clock > self.looked_at;
         self.known |= state.named();
@@ -68,7 +69,7 @@ impl Maker {
         is_old
     }
 
-    /// What comes once all is stored.
+    /// The step after everything is stored.
     fn before_publishing(&self, state: &State) -> MakerStep {
         match self.is_hasty && state.clock == self.looked_at {
             true => MakerStep::Publish,
@@ -76,7 +77,7 @@ impl Maker {
         }
     }
 
-    /// Copies the chunk from any pack it knows that is there. False if there is none.
+    /// Copies the chunk from any known pack that exists. Returns false if there is none.
     fn copy(&mut self, state: &mut State) -> Option<bool> {
         if self.view & state.packs == 0 {
             return Some(false);
@@ -85,7 +86,7 @@ impl Maker {
         Some(true)
     }
 
-    /// Takes one step; false if there is none.
+    /// Takes one step. Returns false if there is none.
     pub(crate) fn step(&mut self, state: &mut State, rule: Rule) -> bool {
         use MakerStep::*;
         self.step = match self.step {

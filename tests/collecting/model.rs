@@ -1,17 +1,18 @@
-//! The store, and everybody who works on it.
+//! The state of the store and of all actors on it.
 
 use crate::maintenance::{Maintenance, Step};
 use crate::maker::{Maker, MakerStep};
 
-/// Ticks that a condemnation waits.
+/// The grace period of a condemnation in ticks.
 pub(crate) const GRACE: u8 = 2;
-/// Where the clock stops: twice the grace, so that a condemnation may come, and go, and another.
+/// The time when the clock stops: twice the grace period, so that one condemnation can be created
+/// and deleted, followed by another one.
 pub(crate) const LAST_TICK: u8 = 4;
-/// Condemnations that there can be.
+/// The maximum number of condemnations.
 pub(crate) const CONDEMNATIONS: usize = 7;
-/// Names of packs.
+/// The maximum number of pack names.
 pub(crate) const PACKS: u8 = 8;
-/// As many of both as there is a bit for, where not every state is visited.
+/// The maximum of both for random walks, limited by the number of bits.
 pub(crate) const MOST: u8 = 16;
 
 /// A set of packs, one bit each.
@@ -25,27 +26,27 @@ pub(crate) struct Condemnation {
     pub(crate) packs: Packs,
     pub(crate) since: u8,
     pub(crate) is_there: bool,
-    /// It says that the packs were deleted.
+    /// Whether it states that the packs were deleted.
     pub(crate) is_past: bool,
 }
 
-/// What is in the store, and where everybody is.
+/// The state of the store and of all actors.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct State {
     pub(crate) clock: u8,
-    /// Where the clock stops.
+    /// The time when the clock stops.
     pub(crate) last_tick: u8,
-    /// How many condemnations and packs there can be.
+    /// The maximum numbers of condemnations and packs.
     pub(crate) most: (usize, u8),
     pub(crate) packs: Packs,
     pub(crate) next: u8,
     pub(crate) condemned: Vec<Condemnation>,
-    /// A snapshot that was there before, and may be removed.
+    /// Whether a snapshot existed at the start. It may be removed.
     pub(crate) old: bool,
     pub(crate) actors: Vec<Actor>,
 }
 
-/// Somebody at work.
+/// An actor on the store.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Actor {
     Maker(Maker),
@@ -53,26 +54,26 @@ pub(crate) enum Actor {
     Maintenance(Maintenance),
 }
 
-/// The rules of which each is needed.
+/// The rule that a run of the model leaves out, to show that the rule is necessary.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Rule {
-    /// None is left out.
+    /// No rule is left out.
     All,
-    /// Makers look again before they publish.
+    /// Creators check again before they publish.
     LookAgain,
-    /// Makers whose last look is old list packs again.
+    /// Creators whose last check is old list packs again.
     ListAgain,
-    /// The gap is short, or somebody is there to take back.
+    /// The interval is short, or the creator exists and removes its snapshot.
     ShortGap,
-    /// A deletion relies on nothing that is condemned.
+    /// A deletion relies only on packs that are not condemned.
     RelyOnUncondemned,
-    /// It looks again right before.
+    /// A maintenance run checks again immediately before it deletes.
     LookBeforeDeleting,
-    /// It waits for the grace.
+    /// A maintenance run waits for the grace period.
     Grace,
-    /// Names stay condemned for a grace after their packs are gone.
+    /// Names stay condemned for a grace period after their packs were deleted.
     StayCondemned,
-    /// Snapshots are listed after the time was asked for, and after condemnations were read.
+    /// Snapshots are listed after the time and the condemnations were read.
     SnapshotsLast,
 }
 
@@ -89,7 +90,7 @@ pub(crate) fn highest(packs: Packs) -> Option<u8> {
 }
 
 impl Actor {
-    /// Whether there is nothing left to do.
+    /// Whether it has no further steps.
     pub(crate) fn is_done(&self) -> bool {
         match self {
             Actor::Maker(maker) => maker.step == MakerStep::Done,
@@ -100,13 +101,13 @@ impl Actor {
 }
 
 impl State {
-    /// What all condemnations name that are there now.
+    /// The packs in all existing condemnations.
     pub(crate) fn named(&self) -> Packs {
         let there = self.condemned.iter().filter(|each| each.is_there);
         there.fold(0, |packs, each| packs | each.packs)
     }
 
-    /// A pack with a name of its own, if the model has one left.
+    /// A pack with an unused name, if the model has one left.
     pub(crate) fn put(&mut self) -> Option<u8> {
         let pack = self.next;
         (pack < self.most.1).then(|| {
@@ -122,8 +123,8 @@ impl State {
         self.old || self.actors.iter().any(visible)
     }
 
-    /// Whether a snapshot is there whose chunk is not; one whose maker is about to look whether that
-    /// is so is not there yet, as far as anybody may rely on it.
+    /// Whether a snapshot exists but its chunk does not. A snapshot whose creator is about to check
+    /// for this does not count yet, because no one may rely on it.
     pub(crate) fn is_lost(&self, rule: Rule) -> bool {
         let counts = |actor: &Actor| match actor {
             Actor::Maker(maker) => {
@@ -137,8 +138,8 @@ impl State {
         self.packs == 0 && (self.old || self.actors.iter().any(counts))
     }
 
-    /// Has another begin in the place of the actor `at`. A snapshot that was made stays, unless its maker
-    /// stopped when it might have had to take it back.
+    /// Replaces the actor `at` by a new one. A created snapshot is kept, unless its creator stopped
+    /// when it might have had to remove the snapshot.
     pub(crate) fn replace(&mut self, at: usize, by: &Actor) {
         if let Actor::Maker(maker) = &self.actors[at] {
             let is_doubtful = maker.is_late && maker.step != MakerStep::Done;
@@ -147,17 +148,17 @@ impl State {
         self.actors[at] = by.clone();
     }
 
-    /// Every state that one step leads to.
+    /// All states that result from one step.
     pub(crate) fn after(&self, rule: Rule, to: &mut Vec<State>) {
         to.extend((0..self.movers()).filter_map(|mover| self.moved(mover, rule)));
     }
 
-    /// How many there are that can move: everybody, and time.
+    /// The number of possible movers: all actors, and time.
     pub(crate) fn movers(&self) -> usize {
         self.actors.len() + 1
     }
 
-    /// The state that a step of this one leads to, if it can take one.
+    /// The state after a step of `mover`, if it can take one.
     pub(crate) fn moved(&self, mover: usize, rule: Rule) -> Option<State> {
         let mut next = self.clone();
         let Some(mut actor) = self.actors.get(mover).cloned() else {
@@ -178,7 +179,8 @@ impl State {
     }
 }
 
-/// A store with the packs `packs` and these at work. `condemned` are named since the clock's start.
+/// A store with the packs `packs` and these actors. The packs in `condemned` have been condemned
+/// since time 0.
 pub(crate) fn begin(packs: Packs, condemned: &[Packs], old: bool, actors: Vec<Actor>) -> State {
     let at_start = |packs: &Packs| Condemnation {
         packs: *packs,

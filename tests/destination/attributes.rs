@@ -1,4 +1,5 @@
-//! Owner, mode, extended attributes and flags: in the right order, and lost where refused.
+//! Tests owner, mode, extended attributes and flags: they are set in the correct order, and
+//! reported as lost if they are refused.
 
 use super::*;
 

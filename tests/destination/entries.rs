@@ -1,4 +1,4 @@
-//! Every kind of entry comes back, whatever its name, size and time.
+//! Tests that every type of entry is restored, with any name, size and time.
 
 use super::*;
 

@@ -1,7 +1,7 @@
-//! The local destination on a real file system: what a user finds after a restore.
+//! Tests the local destination on a real file system: the result of a restore as a user finds it.
 //!
-//! Run as root, every test that concerns permissions also runs again as uid 65534, in a
-//! copy of this program started by `setpriv`.
+//! As root, every test that concerns permissions runs again as uid 65534, in a copy of this program
+//! started by `setpriv`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -34,7 +34,7 @@ mod trust;
 
 const IMMUTABLE: u32 = 0x10;
 const NODUMP: u32 = 0x40;
-/// cap_net_raw=ep, as `setcap` writes it.
+/// cap_net_raw=ep, in the format of `setcap`.
 const CAPABILITY: &[u8] = &[
     1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 ];
@@ -43,7 +43,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Where a test restores to: its own directory, open to the ordinary user.
+/// The target of a test: a temporary directory that the ordinary user can access.
 fn sandbox() -> TempDir {
     TempDir::new().unwrap()
 }
@@ -52,7 +52,7 @@ fn root_of(path: &Path) -> Arc<dyn DestinationDir> {
     LocalDestination::new(path).root().unwrap().0
 }
 
-/// Metadata of something of ours, modified at a time with every digit of a nanosecond.
+/// Metadata of an entry of the current user, with a modification time in nanoseconds.
 fn metadata(kind: FileKind, mode: u32) -> Metadata {
     Metadata {
         kind,
@@ -81,7 +81,7 @@ fn attributes(metadata: &Metadata) -> Attributes<'_> {
     }
 }
 
-/// Enters a directory that is to get mode 0755.
+/// Enters a directory that will get mode 0755.
 fn enter(
     dir: &dyn DestinationDir,
     name: &[u8],
@@ -90,7 +90,7 @@ fn enter(
     dir.enter(name, &attributes(&metadata), Permissions::Restore)
 }
 
-/// Opens a file that is there already, if it may be kept.
+/// Opens an existing file, if it can be kept.
 fn open_old(
     dir: &dyn DestinationDir,
     name: &[u8],
@@ -99,7 +99,7 @@ fn open_old(
     dir.read(name, attributes, Permissions::Restore)
 }
 
-/// Puts attributes on a file that is there already.
+/// Sets the attributes of an existing file.
 fn adjust(
     dir: &dyn DestinationDir,
     name: &[u8],
@@ -108,7 +108,7 @@ fn adjust(
     open_old(dir, name, attributes)?.adjust(attributes, Permissions::Restore)
 }
 
-/// Restores a file whole.
+/// Restores a file completely.
 fn put(
     dir: &dyn DestinationDir,
     name: &[u8],
@@ -162,7 +162,7 @@ fn names(path: &Path) -> Vec<String> {
     names
 }
 
-/// Runs `test` of this program as uid 65534 too, when we are root.
+/// As root, runs `test` of this program again as uid 65534.
 fn again_as_ordinary_user(test: &str) {
     if !is_root() {
         return;
@@ -171,7 +171,7 @@ fn again_as_ordinary_user(test: &str) {
     let program = user::copy(&std::env::current_exe().unwrap(), dir.path());
     let output = user::command(&program)
         .args(["--exact", test])
-        // The parts that only root can run have just been run.
+        // The parts that require root have already been run.
         .env_remove("PLAKAR_TEST_SKIP")
         .env("TMPDIR", dir.path())
         .current_dir(dir.path())

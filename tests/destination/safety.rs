@@ -1,4 +1,4 @@
-//! What must never happen: writing elsewhere, half a file, a directory replaced.
+//! Tests what must never happen: writing outside the target, partial files, replacing a directory.
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 

@@ -1,4 +1,4 @@
-//! What root takes over at a destination that other users can write to: nothing of theirs.
+//! Tests that root does not take over files at a destination that other users can write to.
 
 use std::os::unix::fs::{chown, lchown};
 
@@ -19,8 +19,8 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Whether root keeps the file `f`, after `prepare` did something to it, its directory or what
-/// is to be put on it.
+/// Whether root keeps the file `f` after `prepare` has modified it, its directory, or the wanted
+/// metadata.
 fn keeps(prepare: impl Fn(&Path, &mut Metadata)) -> bool {
     let dir = open_sandbox();
     let file = dir.path().join("f");
@@ -41,7 +41,7 @@ fn root_keeps_a_file_only_if_no_other_user_controls_it() {
         chown(dir.join("f"), Some(USER), Some(USER)).unwrap();
         (wanted.uid, wanted.gid) = (USER, USER);
     }));
-    // The owner of a home owns the file in it.
+    // The owner of a home directory also owns the file in it.
     assert!(keeps(|dir, wanted| {
         chown(dir, Some(USER), None).unwrap();
         chown(dir.join("f"), Some(USER), Some(USER)).unwrap();
@@ -115,8 +115,8 @@ fn a_file_that_gets_another_name_while_it_is_compared_is_not_adjusted() {
     assert_eq!(mode(&path), 0o644);
 }
 
-/// The name leads to another file after the comparison: the file that was compared gets the
-/// attributes, whatever has its name.
+/// After the comparison the name refers to a different file. The compared file gets the attributes,
+/// regardless of the file that now has its name.
 #[test]
 fn a_file_swapped_after_it_was_compared_gets_nothing() {
     let dir = open_sandbox();
@@ -146,7 +146,7 @@ fn a_directory_of_another_user_is_not_taken_over() {
     let refused = enter(&*root, b"d").err().unwrap();
     assert_eq!(refused.kind(), Kind::Exists, "{refused}");
     assert!(refused.to_string().contains("user 65534"), "{refused}");
-    // It is the owner's by right.
+    // The file belongs to its rightful owner.
     let theirs = Metadata {
         uid: USER,
         gid: USER,
@@ -154,7 +154,7 @@ fn a_directory_of_another_user_is_not_taken_over() {
     };
     root.enter(b"d", &attributes(&theirs), Permissions::Restore)
         .unwrap();
-    // Another directory took its name after it was entered.
+    // Another directory was renamed to its name after it was entered.
     let ours = metadata(FileKind::Directory, 0o755);
     let opened = root.open(b"d").unwrap();
     assert!(
@@ -274,7 +274,7 @@ fn a_further_name_leads_to_the_file_that_was_restored() {
     assert_eq!(fs::read(dir.path().join("old")).unwrap(), b"old");
 }
 
-/// Another user puts a FIFO of their own in the place of the one that root creates.
+/// Another user replaces the FIFO that root creates by a different one.
 #[test]
 fn a_fifo_swapped_while_it_is_created_is_not_taken_over() {
     if !has_root() {
@@ -302,7 +302,7 @@ fn a_fifo_swapped_while_it_is_created_is_not_taken_over() {
         }
         stop.store(true, Ordering::Relaxed);
     });
-    // Whichever name it has now, the planted one was never given to root.
+    // Whatever its name is now, the planted FIFO was never given to root.
     let owners = names(dir.path()).into_iter().map(|name| {
         let found = fs::symlink_metadata(dir.path().join(name)).unwrap();
         (found.uid(), found.mode() & 0o7777)

@@ -1,4 +1,4 @@
-//! Bad lines, bad servers, and those that may not do what they are asked for.
+//! Tests faulty connections, faulty servers, and servers without permission for an operation.
 
 use std::fs;
 use std::net::TcpListener;
@@ -65,8 +65,8 @@ fn an_account_that_may_only_read_reads() {
     );
 }
 
-/// Everything a store is asked for, over a connection that is cut once `pieces` have passed.
-/// Tells how many connections that took.
+/// Performs all operations of a store over a connection that is cut after `pieces` pieces. Returns
+/// the number of connections used.
 fn work_cut_after(server: &Server, pieces: u64, small: Id, large: &[u8]) -> u64 {
     let proxy = Proxy::new(server.port(), pieces);
     let store = server.store_with("st", |settings| {
@@ -109,7 +109,8 @@ fn a_connection_that_is_cut_anywhere_is_made_again() {
         first_whole.is_some_and(|pieces| pieces > 50),
         "{first_whole:?}"
     );
-    // What attempts left is swept later, and bounded by their number.
+    // Leftovers of failed attempts are removed later. Their number is bounded by the number of
+    // attempts.
     let left = files_below(&server.path("srv/st/tmp")).len() as u64;
     assert!(left <= first_whole.unwrap(), "{left}");
 }
@@ -126,7 +127,7 @@ fn a_server_that_falls_silent_is_given_up_and_found_again() {
     let store = server.store_with("st", |settings| {
         settings.notice = Arc::new(move |error| {
             notice(error);
-            // Once it was noticed, it goes on.
+            // After the stall was noticed, the server continues.
             waker.upgrade().unwrap().signal(Signal::CONT);
         });
     });
@@ -156,7 +157,7 @@ fn a_server_that_never_says_a_word_is_given_up() {
             .contains("connect to nas: no answer for 1 seconds"),
         "{error}"
     );
-    // One that speaks something else.
+    // A server that uses a different protocol.
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let store = server.store_with("st", |settings| {
         settings.ssh.port = Some(other.local_addr().unwrap().port());
@@ -202,7 +203,7 @@ fn a_full_disk_is_told_as_such() {
     store.put_config(b"version = 1").unwrap();
     let outcome = put(&*store, Area::Packs, &[7; 8 << 20]);
     let left = files_below(&disk.join("st/tmp"));
-    // Then not even the smallest file can be made.
+    // In this case not even the smallest file can be created.
     let many = (0..100u32).map(|n| put(&*store, Area::Index, &n.to_le_bytes()).map(|_| ()));
     let outcomes = [outcome.map(|_| ()), many.collect()];
     drop(store);
@@ -278,7 +279,7 @@ fn what_is_no_object_is_passed_over_and_never_followed() {
     is_refused(store.get(Area::Index, id).map(|_| ()));
     is_refused(put(&*store, Area::Index, b"x").map(|_| ()));
     fs::remove_file(&path).unwrap();
-    // A server that opens it waits for ever.
+    // Opening a FIFO blocks the server forever.
     assert!(
         Command::new("mkfifo")
             .arg(&path)

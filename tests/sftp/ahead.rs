@@ -1,5 +1,4 @@
-//! A source that is far away is read ahead: what that costs, and that nothing comes of it
-//! but speed.
+//! Tests read-ahead of a remote source: its cost, and that it changes nothing except the speed.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,7 +12,7 @@ use crate::harness::{Sandbox, noise};
 use crate::proxy::Proxy;
 use crate::server::Server;
 
-/// A tree of 70 directories, three deep, with 10 small files in each of 60.
+/// A tree of 70 directories in three levels, with 10 small files in each of 60 directories.
 pub(crate) fn many(root: &Path) {
     for n in 0..60 {
         let directory = root.join(format!("{}/{}/{n}", n % 3, n % 6));
@@ -25,7 +24,7 @@ pub(crate) fn many(root: &Path) {
     }
 }
 
-/// A sandbox with a store `st`, and a source `far` that is `srv/tree`.
+/// A sandbox with a store `st`, and a configured source `far` for `srv/tree`.
 fn far(name: &str, server: &Server) -> Sandbox {
     let sandbox = sandbox(name, server);
     sandbox.run(&["at", "st", "create", "-plaintext"]).ended(0);
@@ -35,7 +34,7 @@ fn far(name: &str, server: &Server) -> Sandbox {
     sandbox
 }
 
-/// Makes `nas` be reached through `proxy`.
+/// Configures `nas` to be reached through `proxy`.
 fn through(server: &Server, proxy: &Proxy) {
     server.configure(&format!(
         "Host nas\n  Port {}\n  HostKeyAlias [127.0.0.1]:{}\n",
@@ -55,7 +54,7 @@ fn assert_comes_back(sandbox: &Sandbox, server: &Server, target: &str) {
     );
 }
 
-/// Backs the source up through a line with delay, and tells how many round trips that took.
+/// Backs up the source over a connection with delay, and returns the number of round trips.
 fn round_trips(sandbox: &Sandbox, server: &Server) -> u64 {
     let proxy = Proxy::slow(server.port(), Duration::from_millis(5));
     through(server, &proxy);
@@ -68,7 +67,7 @@ fn many_files_share_a_round_trip() {
     let server = Server::new();
     many(&server.path("srv/tree"));
     let sandbox = far("sftp_ahead", &server);
-    // Logging in takes some 30 of them, twice.
+    // Each of two logins takes about 30 round trips.
     let first = round_trips(&sandbox, &server);
     let unchanged = round_trips(&sandbox, &server);
     assert!(first < 600 / 2, "{first} for 600 files in 70 directories");
@@ -81,7 +80,7 @@ fn many_files_share_a_round_trip() {
     assert!(one_by_one > 70 * 4, "{one_by_one} without reading ahead");
 }
 
-/// Files of every length at which reading ahead goes another way.
+/// Files of all lengths that read-ahead handles differently.
 fn lengths(root: &Path) {
     let piece = 32 << 10;
     let small = 512 << 10;
@@ -98,7 +97,7 @@ fn what_is_read_ahead_is_what_would_be_read() {
     let server = Server::new();
     let tree = server.path("srv/tree");
     lengths(&tree);
-    // More than are listed ahead, and more than one answer has names.
+    // More entries than are listed ahead, and more than one response contains.
     for n in 0..2_500 {
         write(&tree.join(format!("wide/{n}")), b"", 0o600);
     }
@@ -128,7 +127,7 @@ fn what_is_read_ahead_is_what_would_be_read() {
     assert_eq!(ahead, listing());
     assert!(!ahead.contains("deep"), "{ahead}");
     fs::remove_dir_all(tree.join("out/deep")).unwrap();
-    // That is nothing that diff could compare.
+    // diff cannot compare a FIFO.
     fs::remove_file(tree.join("fifo")).unwrap();
     sandbox.run(&["at", "st", "backup", "@far"]).ended(0);
     assert_comes_back(&sandbox, &server, "back");

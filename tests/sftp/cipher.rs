@@ -1,4 +1,4 @@
-//! Every cipher that plakar offers to SSH servers, with packets of every length.
+//! Tests every cipher that plakar offers to SSH servers, with packets of all lengths.
 
 use plakar::store::Area;
 use plakar::util::Id;
@@ -6,8 +6,7 @@ use plakar::util::Id;
 use crate::harness::noise;
 use crate::server::Server;
 
-/// Ciphers, and what authenticates beside those that do not themselves: of what is encrypted,
-/// and of what is not.
+/// Ciphers with the MACs for those that need one: encrypt-then-MAC and encrypt-and-MAC.
 const WAYS: [(&str, &str); 9] = [
     ("aes128-gcm@openssh.com", "hmac-sha2-256"),
     ("aes256-gcm@openssh.com", "hmac-sha2-256"),
@@ -19,8 +18,8 @@ const WAYS: [(&str, &str); 9] = [
     ("aes256-ctr", "hmac-sha2-256-etm@openssh.com"),
     ("aes256-ctr", "hmac-sha2-512"),
 ];
-/// A packet of every number of bytes over whole blocks, of several lengths; a message of more
-/// than one packet; many of them.
+/// Lengths for packets of every number of bytes modulo the block size, at several sizes; for a
+/// message of more than one packet; and for many of them.
 const LENGTHS: [std::ops::Range<usize>; 4] =
     [1..70, 992..1060, 32_700..32_800, 3_000_000..3_000_003];
 
@@ -34,7 +33,7 @@ fn packets_of_every_length_go_both_ways_by_every_cipher() {
 }
 
 fn there_and_back(cipher: &str, mac: &str) {
-    // Keys are exchanged anew in between, which every cipher must outlive.
+    // Keys are exchanged again in between, which must work with every cipher.
     let server = Server::with(&format!(
         "Subsystem sftp internal-sftp\nCiphers {cipher}\nMACs {mac}\nRekeyLimit 4M\n"
     ));

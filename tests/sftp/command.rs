@@ -1,4 +1,4 @@
-//! What a user notices: the binary, with a home directory in which ssh is configured.
+//! Tests the binary, with a home directory that contains a configuration of ssh.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -8,13 +8,13 @@ use crate::harness::{Run, Sandbox, noise};
 use crate::proxy::Proxy;
 use crate::server::{Server, files_below};
 
-/// A sandbox whose home is that of the server's user.
+/// A sandbox whose home directory is that of the server's user.
 pub(crate) fn sandbox(name: &str, server: &Server) -> Sandbox {
     let home = server.path("home").display().to_string();
     Sandbox::new(name).with("HOME", &home)
 }
 
-/// Runs the binary where nobody can be asked, not even at the terminal of whoever runs tests.
+/// Runs the binary without any terminal, not even that of the user who runs the tests.
 fn run_in_cron(sandbox: &Sandbox, words: &[&str]) -> Run {
     let command = sandbox.command(words);
     let mut apart = Command::new("/usr/bin/setsid");
@@ -49,7 +49,7 @@ fn a_backup_by_sftp_comes_back() {
         .ended(0);
     assert_eq!(sandbox.read("back/a"), noise(3 << 20));
     assert_eq!(sandbox.read("back/sub/b"), b"small");
-    // What SFTP wrote is a store when it is mounted, too.
+    // A store written through SFTP is also valid as a local directory.
     let mounted = server.path("srv/st").display().to_string();
     sandbox.run(&["at", &mounted, "check"]).ended(0);
     sandbox

@@ -1,4 +1,4 @@
-//! Files of a server backed up, and restored to one.
+//! Tests backup from, and restore to, an SFTP server.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,12 +12,12 @@ use crate::command::sandbox;
 use crate::harness::{Run, noise};
 use crate::server::Server;
 
-/// When files of these tests were last changed: long ago, in whole seconds.
+/// The modification time of files in these tests: in the past, in whole seconds.
 fn long_ago() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)
 }
 
-/// Makes a file of `mode` that was last changed long ago.
+/// Creates a file with `mode` and a modification time in the past.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, bytes).unwrap();
@@ -26,7 +26,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) {
     file.set_modified(long_ago()).unwrap();
 }
 
-/// A tree with one of everything that SFTP can carry.
+/// A tree with all types of entries that SFTP supports.
 pub(crate) fn tree(root: &Path) {
     write(&root.join("large"), &noise(5 << 20), 0o640);
     write(&root.join("empty"), b"", 0o600);
@@ -47,7 +47,7 @@ pub(crate) fn tree(root: &Path) {
     }
 }
 
-/// What is below `root`: names, kinds, modes, times in seconds, targets.
+/// Everything below `root`: names, types, modes, times in seconds, link targets.
 pub(crate) fn listed(root: &Path) -> String {
     let mut find = Command::new("find");
     find.arg(root).args([
@@ -185,7 +185,7 @@ fn a_server_that_is_restarted_while_it_is_read_is_waited_for() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Until it tells of a first file.
+    // Waits until it reports the first file.
     let mut said = [0; 1];
     let mut stdout = child.stdout.take().unwrap();
     std::io::Read::read_exact(&mut stdout, &mut said).unwrap();
@@ -215,7 +215,7 @@ fn a_tree_is_restored_to_a_server() {
     sandbox.run(&["at", "st", "create"]).ended(0);
     sandbox.run(&["at", "st", "backup", "d"]).ended(0);
 
-    // Things are in the way, and the directory it lands in has a mode of its own.
+    // Existing files are in the way, and the target directory has its own mode.
     let back = server.path("srv/back");
     write(&back.join("large"), b"another", 0o444);
     write(&back.join("link"), b"no link", 0o600);
@@ -236,7 +236,7 @@ fn a_tree_is_restored_to_a_server() {
     assert_same_contents(&sandbox.path("d"), &back);
     assert_eq!(listed(&sandbox.path("d")), listed(&back));
 
-    // A configured connection is enough, also to copy what was a hard link.
+    // One configured connection is sufficient, even to copy a former hard link.
     let one = server.location("one");
     sandbox
         .run(&["destination", "add", "one", &one, "connections=1"])
@@ -246,7 +246,7 @@ fn a_tree_is_restored_to_a_server() {
         .ended(0);
     assert_same_contents(&sandbox.path("d"), &server.path("srv/one"));
 
-    // Once more: everything is there.
+    // In the second restore all files exist.
     let again = sandbox
         .run(&["at", "st", "restore", "-json", "-to", &to, "latest"])
         .ended(0);
@@ -286,7 +286,7 @@ fn a_destination_has_a_name() {
         .ended(0);
     let made = server.path("srv/new/place/a");
     assert_eq!(fs::read(&made).unwrap(), b"a");
-    // What the umask there gives, not what was recorded.
+    // The mode that the umask of the server results in, not the recorded one.
     fs::write(server.path("srv/plain"), b"").unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().mode();
     assert_eq!(mode(&made), mode(&server.path("srv/plain")));
@@ -303,7 +303,8 @@ fn a_store_on_the_server_is_not_backed_up_into_itself() {
     let sandbox = sandbox("sftp_source_store", &server);
     let store = server.location("tree/sub/st");
     sandbox.run(&["at", &store, "create"]).ended(0);
-    // The same account of the same server, by other names, and the path through a link.
+    // The same account on the same server under different names, and a path through a symbolic
+    // link.
     symlink(server.path("srv/tree"), server.path("srv/way")).unwrap();
     let way = server.path("srv/way");
     let far = format!("sftp://127.0.0.1:{}{}", server.port(), way.display());
@@ -325,7 +326,7 @@ fn a_store_on_the_server_is_not_backed_up_into_itself() {
             .stdout();
         assert!(!foreseen.contains("sub/st"), "{foreseen}");
     }
-    // Another store there is files like any.
+    // A different store on the server is backed up like any other files.
     sandbox.run(&["at", "st", "create"]).ended(0);
     sandbox
         .run(&["at", "st", "backup", &server.location("tree")])

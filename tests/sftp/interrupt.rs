@@ -1,4 +1,4 @@
-//! Ending soon when asked to, though a server does not answer.
+//! Tests that an interrupted command ends soon even if a server does not respond.
 
 use std::net::TcpListener;
 
@@ -14,7 +14,7 @@ fn a_server_that_never_says_a_word_holds_nobody_up() {
     let server = Server::new();
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = mute.local_addr().unwrap().port();
-    // An hour: whoever ends before does not end for this.
+    // The timeout is an hour, so it cannot be the reason if the command ends earlier.
     server.configure(&format!("Host nas\n  Port {port}\n  ConnectTimeout 3600\n"));
     let sandbox = sandbox("sftp_interrupt_mute", &server);
     let running = sandbox.start(&["at", &server.location("st"), "ls"]);

@@ -1,4 +1,4 @@
-//! Accounts that are locked into a directory, or may only read.
+//! Tests accounts that are restricted to a directory, or to reading.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ fn in_a_jail_paths_begin_at_its_door() {
     for config in ["a/st/CONFIG", "relative/CONFIG"] {
         assert!(server.path("srv").join(config).exists(), "{config}");
     }
-    // There and back, and there as a source.
+    // Restores to the server, and backs up from it.
     for (to, place) in [("sftp://nas/b/back", "b/back"), ("sftp://nas/~/c", "c")] {
         let at = ["at", "sftp://nas/a/st"];
         sandbox
@@ -84,7 +84,7 @@ fn an_account_that_may_only_read_is_told_so() {
         let run = sandbox.run(words).ended(77).says("permission denied");
         assert_eq!(run.stderr().lines().count(), 1, "{}", run.stderr());
     }
-    // It may be read from, and copied.
+    // The store can be read and copied.
     sandbox.run(&["at", &store, "sync", "to", "copy"]).ended(0);
     sandbox
         .run(&["at", "copy", "backup", &reader.location("st")])

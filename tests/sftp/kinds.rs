@@ -1,5 +1,5 @@
-//! Copying between every pair of kinds of store: a directory, a server of ours, and one of OpenSSH; both
-//! ways, of the same key and of another.
+//! Tests copying between every pair of store types: a directory, a plakar server, and an OpenSSH
+//! server; in both directions, with the same key and with different keys.
 
 use crate::command::sandbox;
 use crate::harness::{Sandbox, noise, served};
@@ -7,7 +7,7 @@ use crate::server::Server;
 
 const KINDS: [&str; 3] = ["fs", "http", "sftp"];
 
-/// Where a new store of this kind will be.
+/// The location of a new store of this type.
 fn place(server: &Server, kind: &str, name: &str) -> String {
     match kind {
         "fs" => name.to_owned(),
@@ -16,7 +16,7 @@ fn place(server: &Server, kind: &str, name: &str) -> String {
     }
 }
 
-/// The snapshot is in the store, whole, and nothing in there is damaged.
+/// Asserts that the store contains the complete snapshot, and no damage.
 fn has(sandbox: &Sandbox, store: &str, id: &str, expected: &[u8]) {
     let words = ["at", store, "cat", &format!("{id}:a")];
     let found = sandbox.run(&words).ended(0).says_nothing().stdout();
@@ -24,7 +24,7 @@ fn has(sandbox: &Sandbox, store: &str, id: &str, expected: &[u8]) {
     sandbox.run(&["at", store, "check"]).ended(0).says_nothing();
 }
 
-/// Copies a snapshot from a store of one kind to one of another, and one back.
+/// Copies a snapshot from a store of one type to one of another type, and one back.
 fn there_and_back(server: &Server, sandbox: &Sandbox, kinds: (&str, &str), is_sibling: bool) {
     let kin = if is_sibling { "sibling" } else { "stranger" };
     let name = |end: &str| format!("{}_{}_{kin}_{end}", kinds.0, kinds.1);

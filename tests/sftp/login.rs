@@ -1,4 +1,4 @@
-//! Logging in: keys of every type, in files and in agents, and none that would be asked for.
+//! Tests logins: with keys of every type, in files and in agents, and without prompts.
 
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::common::prerequisite::program;
 use crate::server::Server;
 
-/// What comes of asking for a store that is not there: [`Kind::NotFound`] once we are let in.
+/// The result of opening a store that does not exist: [`Kind::NotFound`] after a successful login.
 pub(crate) fn outcome(server: &Server, change: impl FnOnce(&mut Options)) -> Error {
     let store = server.store_with("none", |settings| change(&mut settings.ssh));
     store.get_config().unwrap_err()
@@ -35,7 +35,7 @@ pub(crate) fn is_denied(server: &Server, words: &[&str], change: impl FnOnce(&mu
     }
 }
 
-/// An agent that is stopped when this is dropped.
+/// An agent that is stopped on drop.
 struct Agent {
     socket: PathBuf,
     running: Child,
@@ -128,7 +128,7 @@ fn keys_of_an_agent_let_us_in() {
         server.authorize(name);
         is_let_in(&server, in_agent);
     }
-    // The file says which of them, and they are not to be had without the agent.
+    // The file selects one of them, which is available only through the agent.
     server.configure("IdentityFile %d/../key3.pub\nIdentitiesOnly yes");
     is_let_in(&server, in_agent);
     is_denied(&server, &["key3.pub: no agent has the key"], |_| {});

@@ -1,4 +1,4 @@
-//! SFTP against a server of OpenSSH that the tests start themselves.
+//! Tests SFTP with an OpenSSH server that the tests start themselves.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 

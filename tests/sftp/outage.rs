@@ -1,4 +1,4 @@
-//! A source that changes, or goes away, while it is read.
+//! Tests a source that changes or becomes unavailable while it is read.
 
 use std::fs;
 use std::path::Path;
@@ -25,10 +25,10 @@ use crate::harness::noise;
 use crate::process::Running;
 use crate::server::{Server, files_below};
 
-/// What is done once, when the walk tells of the first file.
+/// An action that runs once, when the walk reports the first file.
 type Once = Box<dyn FnOnce() + Send>;
 
-/// Somebody who watches a backup, and interferes.
+/// An observer of a backup that interferes with it.
 struct Watcher {
     counters: Counters,
     at_first: Mutex<Option<Once>>,
@@ -53,8 +53,8 @@ impl Observer for Watcher {
     }
 }
 
-/// Backs `srv/tree` up in this process, where nobody waits for long, doing `once` as soon as
-/// the walk has found something. Tells what was said meanwhile, too.
+/// Backs up `srv/tree` in this process, with short timeouts, and runs `once` as soon as the walk
+/// has reported a file. Also returns the messages.
 fn backup(server: &Server, once: Once) -> (Result<Summary>, Vec<String>) {
     let store = MemoryStore::new();
     create(&store, &Protection::Plaintext, 1).unwrap();
@@ -70,7 +70,7 @@ fn backup(server: &Server, once: Once) -> (Result<Summary>, Vec<String>) {
     let options = backup::Options {
         places: vec![source.resolve(&url(server).path).unwrap()],
         workers: 2,
-        // As many as there are connections but for the one to read ahead over.
+        // As many readers as there are connections, except the one for read-ahead.
         readers: 3,
         compare: Some(Compare::default()),
         base: Base::Any,
@@ -132,7 +132,7 @@ fn a_server_that_stays_away_ends_the_backup() {
     let words = error.to_string();
     let told = "the source is gone: connect to nas: connection refused";
     assert!(words == told || words == "the source is gone", "{words}");
-    // It says nothing of the files.
+    // It reports nothing about the files.
     assert!(heard.is_empty(), "{heard:?}");
 }
 
@@ -169,7 +169,7 @@ fn a_file_that_vanishes_after_it_was_listed_is_no_failure() {
     }
 }
 
-/// How many bytes all files below `root` have.
+/// The total size of all files below `root`.
 fn files_bytes(root: &Path) -> u64 {
     let files = files_below(root);
     let length = |file: String| fs::metadata(root.join(file)).unwrap().len();

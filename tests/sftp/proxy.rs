@@ -1,4 +1,4 @@
-//! What stands between a client and a server: it counts, it cuts, and it delays.
+//! A proxy between a client and a server that counts, cuts and delays connections.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A way to a server on 127.0.0.1.
+/// A proxy for a server on 127.0.0.1.
 pub(crate) struct Proxy {
     port: u16,
     shared: Arc<Shared>,
@@ -15,15 +15,15 @@ pub(crate) struct Proxy {
 
 struct Shared {
     target: u16,
-    /// The connection that is cut, counted from 0.
+    /// The index of the connection that is cut, counted from 0.
     cut: u64,
-    /// Once so many of its pieces have passed, in both directions.
+    /// The number of pieces, in both directions, after which it is cut.
     cut_after: u64,
-    /// How long each piece takes.
+    /// The delay of each piece.
     delay: Duration,
     pieces: AtomicU64,
     connections: AtomicU64,
-    /// How often an answer followed a question.
+    /// The number of times that a response followed a request.
     round_trips: AtomicU64,
     /// Whether the last piece came from the client.
     is_asked: Mutex<bool>,
@@ -31,17 +31,18 @@ struct Shared {
 }
 
 impl Proxy {
-    /// A way to `target` that is cut once `cut_after` pieces have passed, and then no more.
+    /// A proxy for `target`. The first connection is cut after `cut_after` pieces, later ones are
+    /// not.
     pub(crate) fn new(target: u16, cut_after: u64) -> Proxy {
         Proxy::with(target, 0, cut_after, Duration::ZERO)
     }
 
-    /// The same, but it is the second connection that is cut.
+    /// The same, but it cuts the second connection.
     pub(crate) fn cutting_second(target: u16, cut_after: u64) -> Proxy {
         Proxy::with(target, 1, cut_after, Duration::ZERO)
     }
 
-    /// A way to `target` that takes so long in each direction.
+    /// A proxy for `target` that delays data in each direction.
     pub(crate) fn slow(target: u16, delay: Duration) -> Proxy {
         Proxy::with(target, 0, u64::MAX, delay)
     }
@@ -88,7 +89,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts.
+        // Wakes up the thread that accepts connections.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
@@ -96,7 +97,7 @@ impl Drop for Proxy {
 impl Shared {
     fn connect(self: &Arc<Shared>, client: TcpStream) {
         let number = self.connections.fetch_add(1, Ordering::SeqCst);
-        // A server that is down looks the same from here.
+        // A stopped server looks the same to the client.
         let Ok(server) = TcpStream::connect(("127.0.0.1", self.target)) else {
             return;
         };

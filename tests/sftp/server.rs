@@ -1,5 +1,5 @@
-//! A server of OpenSSH for one test: its own port, keys, configuration and files, on
-//! 127.0.0.1, started when it is made and stopped by its process id when it is dropped.
+//! An OpenSSH server for one test, with its own port, keys, configuration and files, on 127.0.0.1.
+//! It is started on creation, and stopped by its process id on drop.
 
 use std::fs;
 use std::io::Read;
@@ -18,10 +18,10 @@ use tempfile::TempDir;
 
 use crate::common::prerequisite::{has_root, program};
 
-/// How long a server may take to begin, or to end.
+/// The maximum time for a server to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server, and the home of somebody who may log in to it.
+/// A server, and the home directory of a user who can log in to it.
 pub(crate) struct Server {
     directory: TempDir,
     port: u16,
@@ -30,24 +30,24 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server with an ed25519 key, which the user's `known_hosts` has, and to which the
-    /// user's `id_ed25519` opens.
+    /// A server with an ed25519 key, which is in the user's `known_hosts`, and on which the user's
+    /// `id_ed25519` is authorized.
     pub(crate) fn new() -> Server {
         Server::with("Subsystem sftp internal-sftp\n")
     }
 
-    /// The same with other lines in its configuration.
+    /// The same with different lines in its configuration.
     pub(crate) fn with(lines: &str) -> Server {
         Server::within(TempDir::new().unwrap(), lines)
     }
 
-    /// One whose users see nothing but its files, which are `/` for them. Only root can
-    /// start one.
+    /// A server whose users see only its files, with `/` as the root (chroot). Requires root.
     pub(crate) fn jail() -> Option<Server> {
         if !has_root() {
             return None;
         }
-        // All that is above a jail must be root's alone, which /tmp is not.
+        // All directories above a chroot must belong to root and be writable only by root, unlike
+        // /tmp.
         let directory = TempDir::new_in("/run").unwrap();
         let root = directory.path().join("srv");
         let lines = format!(
@@ -57,7 +57,7 @@ impl Server {
         Some(Server::within(directory, &lines))
     }
 
-    /// One whose own files are in `directory`.
+    /// A server whose files are in `directory`.
     fn within(directory: TempDir, lines: &str) -> Server {
         fs::create_dir_all(directory.path().join("home/.ssh")).unwrap();
         fs::create_dir(directory.path().join("srv")).unwrap();
@@ -76,7 +76,7 @@ impl Server {
         server
     }
 
-    /// Where `name` is.
+    /// The path of `name`.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -85,7 +85,7 @@ impl Server {
         self.port
     }
 
-    /// Makes a key pair.
+    /// Creates a key pair.
     pub(crate) fn make_key(&self, name: &str, arguments: &[&str]) {
         let mut command = program("ssh-keygen");
         command
@@ -98,19 +98,19 @@ impl Server {
         );
     }
 
-    /// Lets whoever has the key `name` in.
+    /// Authorizes the key `name`.
     pub(crate) fn authorize(&self, name: &str) {
         let key = fs::read(self.path(&format!("{name}.pub"))).unwrap();
         fs::write(self.path("authorized_keys"), key).unwrap();
     }
 
-    /// The first two words of a public key: its type and itself.
+    /// The first two words of a public key: its type and its data.
     pub(crate) fn public_key(&self, name: &str) -> String {
         let text = fs::read_to_string(self.path(&format!("{name}.pub"))).unwrap();
         text.split(' ').take(2).collect::<Vec<_>>().join(" ")
     }
 
-    /// Makes the user know these keys, and no others, of this server.
+    /// Replaces the entries of this server in the user's `known_hosts` by these keys.
     pub(crate) fn know(&self, names: &[&str]) {
         let lines = names
             .iter()
@@ -122,7 +122,7 @@ impl Server {
         .unwrap();
     }
 
-    /// Writes the user's configuration: where `nas` is, and `lines` before that.
+    /// Writes the user's configuration: `lines`, followed by the host `nas`.
     pub(crate) fn configure(&self, lines: &str) {
         let text = format!(
             "{lines}\nHost nas\n  HostName 127.0.0.1\n  Port {}\n  User {}\n",
@@ -132,7 +132,7 @@ impl Server {
         fs::write(self.path("home/.ssh/config"), text).unwrap();
     }
 
-    /// Starts it, and waits until it answers.
+    /// Starts the server, and waits until it responds.
     pub(crate) fn start(&mut self) {
         let mut text = format!(
             "ListenAddress 127.0.0.1:{}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
@@ -151,7 +151,7 @@ impl Server {
         text += &self.lines;
         fs::write(self.path("sshd_config"), text).unwrap();
         if rustix::process::getuid().is_root() {
-            // Where it locks itself up before anybody is let in.
+            // The directory that it uses for privilege separation before authentication.
             fs::create_dir_all("/run/sshd").unwrap();
         }
         let mut command = program("sshd");
@@ -169,7 +169,7 @@ impl Server {
         }
     }
 
-    /// Every process of it: the one that listens, and those that serve.
+    /// All processes of the server: the listener, and one for each connection.
     fn processes(&self) -> Vec<Pid> {
         let mut found = Vec::new();
         let first = self.running.iter().map(|child| child.id() as i32);
@@ -187,15 +187,15 @@ impl Server {
         found
     }
 
-    /// Sends `signal` to all of it.
+    /// Sends `signal` to all of them.
     pub(crate) fn signal(&self, signal: Signal) {
         for pid in self.processes() {
-            // One may have ended meanwhile.
+            // A process may have ended in the meantime.
             let _ = kill_process(pid, signal);
         }
     }
 
-    /// Ends it, and every connection.
+    /// Kills the server and all connections.
     pub(crate) fn kill(&mut self) {
         self.signal(Signal::KILL);
         if let Some(mut child) = self.running.take() {
@@ -203,7 +203,7 @@ impl Server {
         }
     }
 
-    /// What the user's ssh would go by.
+    /// The options that the user's ssh would use.
     pub(crate) fn options(&self) -> ssh::Options {
         ssh::Options {
             home: Some(self.path("home")),
@@ -212,7 +212,7 @@ impl Server {
         }
     }
 
-    /// What makes `other` be this server in the configuration of another's user.
+    /// Lines that define this server as `other` in the configuration of another server's user.
     pub(crate) fn as_other(&self) -> String {
         format!(
             "Host other\n  HostName 127.0.0.1\n  Port {}\n  User {}\n  IdentityFile {}\n  \
@@ -224,7 +224,7 @@ impl Server {
         )
     }
 
-    /// The location of `path`, which is relative to the files of the server.
+    /// The location of `path`, relative to the files of the server.
     pub(crate) fn location(&self, path: &str) -> String {
         format!("sftp://nas{}", self.path("srv").join(path).display())
     }
@@ -234,7 +234,7 @@ impl Server {
         self.store_with(path, |_| {})
     }
 
-    /// A store reached with other settings.
+    /// The same with different settings.
     pub(crate) fn store_with(
         &self,
         path: &str,
@@ -257,7 +257,7 @@ impl Drop for Server {
     }
 }
 
-/// What was told while the work went on.
+/// Records messages during an operation.
 #[derive(Clone, Default)]
 pub(crate) struct Told(Arc<Mutex<Vec<String>>>);
 
@@ -272,13 +272,13 @@ impl Told {
     }
 }
 
-/// Who we are.
+/// The name of the current user.
 pub(crate) fn user() -> String {
     let id = Command::new("id").arg("-un").output().unwrap();
     String::from_utf8(id.stdout).unwrap().trim().to_owned()
 }
 
-/// A port where nobody listens.
+/// A port on which no program listens.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
@@ -293,7 +293,7 @@ fn has_banner(port: u16) -> bool {
     stream.read_exact(&mut banner).is_ok() && &banner == b"SSH-"
 }
 
-/// Files below `directory`, by relative path.
+/// All files below `directory`, as relative paths.
 pub(crate) fn files_below(directory: &Path) -> Vec<String> {
     let output = Command::new("find")
         .arg(".")

@@ -1,4 +1,4 @@
-//! The store: the suite of all stores, and what only this one can suffer.
+//! Tests the SFTP store: with the common suite, and with failures specific to SFTP.
 
 use std::cell::Cell;
 

@@ -1,4 +1,4 @@
-//! Which servers are believed.
+//! Tests which servers are trusted.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ use crate::common::prerequisite::program;
 use crate::login::{is_denied, is_let_in, outcome};
 use crate::server::{Server, Told};
 
-/// The fingerprint of a key, as ssh-keygen shows it.
+/// The fingerprint of a key, in the format of ssh-keygen.
 fn fingerprint(server: &Server, name: &str) -> String {
     let mut command = program("ssh-keygen");
     let shown = command
@@ -63,7 +63,7 @@ fn a_changed_key_is_refused_and_shown() {
     server.start();
     let new = fingerprint(&server, "host_ed25519");
     let line = format!("{}:1", server.path("home/.ssh/known_hosts").display());
-    // Whatever is configured, short of trusting anybody.
+    // No configuration, except one that trusts any server, accepts a wrong key.
     for lines in [
         "",
         "StrictHostKeyChecking no",
@@ -87,7 +87,7 @@ fn an_unknown_key_is_refused_with_the_command_that_records_it() {
     assert_eq!(error.kind(), Kind::Denied);
     assert!(said.contains(&format!("ED25519 {shown}")), "{said}");
     let (_, command) = said.split_once("record it: ").unwrap();
-    // Run as a person would, who says yes; ssh goes by the same files.
+    // Runs the suggested command as a user would, with the answer yes; ssh uses the same files.
     let mut words = command.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let known = format!(
         "UserKnownHostsFile={}",
@@ -118,7 +118,7 @@ fn an_unknown_key_is_refused_with_the_command_that_records_it() {
     is_let_in(&server, |_| {});
 }
 
-/// Options under which a person answers `answer` to each question.
+/// Options with which the user answers `answer` to each question.
 fn answering(answer: &str) -> impl FnOnce(&mut Options) + use<> {
     let answer = answer.to_owned();
     move |options: &mut Options| {
@@ -143,7 +143,7 @@ fn a_person_may_say_that_an_unknown_key_is_right() {
     for answer in ["yes", &shown] {
         server.know(&[]);
         is_let_in(&server, answering(answer));
-        // It was recorded.
+        // The key was recorded.
         is_let_in(&server, |_| {});
     }
     server.know(&[]);

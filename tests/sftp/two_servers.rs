@@ -1,4 +1,4 @@
-//! Two servers, with a store on each.
+//! Tests two servers with a store on each.
 
 use crate::command::sandbox;
 use crate::harness::{PASSPHRASE, Sandbox, noise};
@@ -6,8 +6,8 @@ use crate::server::{Server, files_below};
 
 const OTHER: &str = "a heron on the roof";
 
-/// Two servers, a sandbox in which the second is called `other`, and the locations of a store
-/// on each, of which the first has a snapshot.
+/// Two servers, a sandbox in which the second one is called `other`, and the locations of a store
+/// on each. The first store contains a snapshot.
 struct Pair {
     one: Server,
     other: Server,

@@ -1,4 +1,4 @@
-//! Ways to a server: aliases, through other hosts, through commands.
+//! Tests indirect connections to a server: aliases, jump hosts, proxy commands.
 
 use plakar::error::Kind;
 use plakar::net::location::Location;
@@ -7,7 +7,7 @@ use plakar::store::{Settings, open};
 use crate::login::{is_let_in, outcome};
 use crate::server::{Server, user};
 
-/// What makes `nas` be reached through `gate`.
+/// Configuration lines by which `nas` is reached through `gate`.
 fn through(gate: &Server, how: &str) -> String {
     format!(
         "Host gate\n  HostName 127.0.0.1\n  Port {}\n  User {}\n  IdentityFile {}\n  \
@@ -30,7 +30,7 @@ fn a_server_is_reached_through_another() {
     store.put(plakar::store::Area::Packs, id, &bytes).unwrap();
     assert!(store.get(plakar::store::Area::Packs, id).unwrap() == bytes);
 
-    // The one beyond is reached by nobody else: with the gate shut it is not.
+    // The server is reachable only through the gate: without the gate it is not.
     let mut gate = gate;
     gate.kill();
     let error = outcome(&server, |_| {});
@@ -61,7 +61,8 @@ fn several_gates_are_passed_in_turn() {
     let again = format!("ProxyJump gate,{}@gate", user());
     server.configure(&through(&gate, &again));
     is_let_in(&server, |_| {});
-    // Where every host is to be reached through the gate, the gate itself is not.
+    // If every host is configured to be reached through the gate, the gate itself is reached
+    // directly.
     server.configure(&(through(&gate, "") + "Host *\n  ProxyJump gate\n"));
     is_let_in(&server, |_| {});
 }
@@ -112,7 +113,7 @@ fn the_location_may_say_it_all() {
 
 #[test]
 fn paths_may_begin_at_home() {
-    // Where the server puts us, which is not ours to choose but by its configuration.
+    // The default directory of the server, which only its configuration determines.
     let server = Server::with("Subsystem sftp internal-sftp -d /tmp\n");
     let srv = server.path("srv").display().to_string();
     let relative = srv

@@ -1,30 +1,30 @@
-//! What the micro-benchmarks share: contents to work on, and a clock that is fair.
+//! Common code of the micro-benchmarks: test data, and fair measurements.
 //!
-//! Machines are shared and clocks wander, so a figure alone means little. Two
-//! ways of doing the same work are run in turns (A B A B ...), the median of
-//! each is taken, and the ratio of the medians is what to read.
+//! On shared machines with varying clock rates, a single number means little. Therefore two
+//! implementations of the same work run alternately (A B A B ...). The result is the ratio of the
+//! medians of their times.
 
-// Each benchmark is a program of its own, and uses a part of this.
+// Each benchmark is a separate program and uses a part of this module.
 #![allow(dead_code)]
 
 use std::time::Instant;
 
-/// Enough for a median to shrug off a neighbour's bursts, few enough to wait for.
+/// Enough rounds that the median ignores load by other processes, few enough to finish soon.
 const ROUNDS: usize = 9;
 
-/// What a row's work is counted in.
+/// The unit of the work in a row.
 #[derive(Clone, Copy)]
 pub(crate) enum Amount {
-    /// Shown as MB/s, of a million bytes.
+    /// Shown in MB/s, with a million bytes per MB.
     Bytes(usize),
-    /// Shown as thousands a second.
+    /// Shown in thousands per second.
     Entries(usize),
 }
 
-/// One way of doing the work of a row.
+/// One implementation of the work of a row.
 pub(crate) type Work<'a> = &'a mut dyn FnMut();
 
-/// The head of the table that [`row`] fills.
+/// Prints the heading of the table that [`row`] fills.
 pub(crate) fn head() {
     println!(
         "{:<36} {:>10} {:>16} {:>16} {:>7}",
@@ -32,7 +32,8 @@ pub(crate) fn head() {
     );
 }
 
-/// Runs both in turns and prints a row; the ratio is above 1 where ours is faster.
+/// Runs both implementations alternately and prints a row. The ratio is above 1 if `ours` is
+/// faster.
 pub(crate) fn row(stage: &str, amount: Amount, ours: Work<'_>, raw: Work<'_>) {
     let (ours, raw) = medians(ours, raw);
     let (size, _) = amount.words(raw);
@@ -42,7 +43,7 @@ pub(crate) fn row(stage: &str, amount: Amount, ours: Work<'_>, raw: Work<'_>) {
 }
 
 impl Amount {
-    /// How much it is, and how fast that was in `seconds`.
+    /// The amount, and the rate if it took `seconds`.
     fn words(self, seconds: f64) -> (String, String) {
         match self {
             Amount::Bytes(bytes) => (
@@ -57,7 +58,7 @@ impl Amount {
     }
 }
 
-/// The median seconds of each, run in turns after one run that warms up.
+/// The median times in seconds, measured alternately after one warm-up run.
 fn medians(one: Work<'_>, other: Work<'_>) -> (f64, f64) {
     one();
     other();
@@ -79,7 +80,7 @@ fn median(mut seconds: [f64; ROUNDS]) -> f64 {
     seconds[ROUNDS / 2]
 }
 
-/// Contents nothing can compress, the same on every machine.
+/// Incompressible data, the same on every machine.
 pub(crate) fn random(size_bytes: usize) -> Vec<u8> {
     let mut bytes = vec![0; size_bytes];
     let mut hasher = blake3::Hasher::new();
@@ -87,8 +88,8 @@ pub(crate) fn random(size_bytes: usize) -> Vec<u8> {
     bytes
 }
 
-/// Contents that compress to about a third: words, the short ones oftener, in
-/// lines that now and then repeat an earlier one.
+/// Data that compresses to about a third: words, short ones more frequently, in lines that
+/// sometimes repeat an earlier one.
 pub(crate) fn text(size_bytes: usize) -> Vec<u8> {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let words: Vec<Vec<u8>> = (0..4096).map(|rank| dice.word(2 + rank / 400)).collect();
@@ -100,7 +101,7 @@ pub(crate) fn text(size_bytes: usize) -> Vec<u8> {
             text.extend_from_within(earlier..earlier + 48);
         }
         for _ in 0..4 + dice.below(8) {
-            // The product of two throws favours low ranks, as Zipf's law would.
+            // The product of two random numbers favors low ranks, similar to Zipf's law.
             let rank = dice.below(64) * dice.below(64);
             text.extend_from_slice(&words[rank]);
             text.push(b' ');
