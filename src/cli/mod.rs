@@ -10,11 +10,17 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | [`table`], [`parse`], [`args`], [`suggest`], `peers`, [`help`], [`complete`] | flags and commands as data; their parser; help and completions |
-//! | [`globals`], `configured`, `environment`, `signals`, `limits`, [`threads`] | external input: options, configuration, variables, signals |
-//! | [`opening`], [`known`], [`selection`], [`query`], [`places`], [`tags`], [`date`], `age`, [`size`], [`cost`] | arguments of commands, parsed |
+//! | [`table`], [`args`] | flags and commands as data, and their values |
+//! | [`parse`], [`suggest`], `peers` | the parser of the command line, and suggestions for errors |
+//! | [`help`], [`complete`] | help and completions |
+//! | [`globals`], `configured`, `environment` | external input: options, configuration, variables |
+//! | `signals`, `limits`, [`threads`] | signals, resource limits, numbers of threads |
+//! | [`opening`], [`known`], [`places`] | stores and places that arguments name |
+//! | [`selection`], [`query`] | snapshots and paths in them that arguments name |
+//! | [`tags`], [`date`], `age`, [`size`], [`cost`] | values of flags, parsed |
 //! | [`manual`], `pager` | the manual pages, as text |
-//! | [`output`], [`listing`], [`grouping`], [`facts`], [`escape`], [`progress`], [`wording`], [`status`] | output |
+//! | [`output`], [`progress`], [`status`] | output, progress and the exit code |
+//! | [`listing`], [`grouping`], [`facts`], [`escape`], [`wording`] | formatting of results |
 //! | [`passphrase`], `terminal`, `strength` | passphrase prompts |
 
 mod age;

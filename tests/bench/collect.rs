@@ -1,8 +1,9 @@
 //! Measures the memory of operations on a whole store, using a large artificial store: a snapshot
 //! of one file with a given number of chunks of 8 bytes, in as many packs as chunks of the usual
-//! size would fill. Each command runs the program with an empty cache, except the backup, which
-//! comes first. `CHUNKS=10000000 cargo bench --bench collect` uses ten million chunks instead of
-//! one million. It is faster with TMPDIR in memory, because each pack is made durable.
+//! size would fill. Each command is a separate process. All commands use the cache below the same
+//! home directory, which is empty for the first command, a backup. `CHUNKS=10000000 cargo bench
+//! --bench collect` uses ten million chunks instead of one million. It is faster with TMPDIR in
+//! memory, because each pack is made durable.
 
 #![allow(clippy::print_stdout)]
 

@@ -1,4 +1,4 @@
-//! What the test programs share: prerequisites, and an ordinary user.
+//! Common code of the test programs: prerequisites, and an ordinary user.
 
 pub(crate) mod prerequisite;
 // Only a few of the test programs run as root and as another user.

@@ -1,8 +1,8 @@
 //! Prerequisites of tests: root privileges, programs, and what the file system can do.
 //!
-//! A test that lacks one calls [`skip`] and returns. The skip is reported on standard error with
-//! its cause. If `PLAKAR_TEST_SKIP=deny` is set, as `.ci/run` does, a skip fails the test.
-//! A program that is missing is named with its Debian package, which `.ci/setup` installs.
+//! A test without a prerequisite calls [`skip`] and returns. The skip is reported on standard error
+//! with its cause. If `PLAKAR_TEST_SKIP=deny` is set, as in `.ci/run`, a skip fails the test. If a
+//! program is missing, the report names its Debian package, which `.ci/setup` installs.
 
 // Every test program includes this file and uses a part of it.
 #![allow(dead_code)]
@@ -13,8 +13,7 @@ use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The programs that tests call, and the Debian packages they are in. The packages that every
-/// Debian has are left out.
+/// The programs that tests call, with their Debian packages. Essential packages are omitted.
 pub(crate) const PACKAGES: &[(&str, &str)] = &[
     ("chattr", "e2fsprogs"),
     ("curl", "curl"),
@@ -41,7 +40,7 @@ pub(crate) const PACKAGES: &[(&str, &str)] = &[
     ("zsh", "zsh"),
 ];
 
-/// Reports on standard error that the running test is not carried out, and the `cause`.
+/// Reports on standard error that the running test is skipped, and the `cause`.
 ///
 /// # Panics
 /// If `PLAKAR_TEST_SKIP` is `deny`.
@@ -53,7 +52,7 @@ pub(crate) fn skip(cause: impl Display) {
     let report = format!("skipped: {test} ({place}): {cause}");
     let denied = std::env::var_os("PLAKAR_TEST_SKIP").is_some_and(|value| value == "deny");
     assert!(!denied, "{report}");
-    // The macros that print are captured in tests that pass.
+    // The print macros are captured in tests that pass.
     let _ = writeln!(std::io::stderr(), "{report}");
 }
 
@@ -89,8 +88,8 @@ pub(crate) fn program(program: &str) -> Command {
     }
 }
 
-/// Whether a file system in memory with `options` could be mounted at `path`. If not, the test
-/// is skipped.
+/// Whether a memory file system with `options` could be mounted at `path`. If not, the test is
+/// skipped.
 #[track_caller]
 pub(crate) fn has_mounted(path: &Path, options: &str) -> bool {
     let mut mount = Command::new("mount");
@@ -116,7 +115,7 @@ pub(crate) fn missing(program: &str) -> String {
     format!("{program} is not installed: {remedy}")
 }
 
-/// Where `program` is: in `PATH`, or where system administration programs are.
+/// The path of `program`: in `PATH`, or in a directory for system administration programs.
 fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places: Vec<PathBuf> = std::env::split_paths(&path).collect();

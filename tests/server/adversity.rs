@@ -9,7 +9,7 @@ use crate::served::{Served, bytes, object};
 #[test]
 fn an_object_that_cannot_be_read_to_its_end_is_seen_to_be_short() {
     let served = Served::new("short", &[]);
-    // More than the buffers of two sockets hold.
+    // More than the buffers of two sockets can hold.
     let kept = bytes(1, 48 << 20);
     served.put("index", &kept);
     let path = format!("st/index/{}", Id::of(&kept));

@@ -1,5 +1,5 @@
-//! `plakar server` as its clients meet it: the binary, on a port of its own, spoken to byte by
-//! byte, by curl and by openssl, and ended by the number of its process.
+//! Tests `plakar server` from the view of its clients: the binary on a separate port, accessed with
+//! raw bytes, curl and openssl, and stopped by its process id.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -9,7 +9,7 @@
 //! | results, summary | standard output | objects on standard output |
 //! | progress | one line on standard error | `progress` once per second, standard output |
 //! | a failed item, a warning | `plakar: …` on standard error | `error`, `warning`, standard output |
-//! | the error that ends the command | `plakar: …` on standard error | the same, and `error` on standard output |
+//! | the error that ends the command | `plakar: …` on standard error | both, `error` on standard output |
 //!
 //! With `-json` each line of standard output is one object with a `type`, both in a pipe and on a
 //! terminal. If the reader of standard output closes the pipe (`| head`), the command ends silently

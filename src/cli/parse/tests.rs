@@ -1,4 +1,4 @@
-//! Command lines and what they are understood as, on a table of their own.
+//! Tests parsing of command lines, with separate tables.
 
 use std::os::unix::ffi::OsStringExt;
 

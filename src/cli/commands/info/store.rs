@@ -1,5 +1,5 @@
-//! The facts of a store: what anyone can tell who may read it, and what all snapshots hold
-//! if there is a passphrase at hand. Nobody is asked for one.
+//! Shows the properties of a store: those visible to anyone with read access, and the totals of all
+//! snapshots if a passphrase is available. There is no prompt for a passphrase.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::ops::inspect::snapshots::{Holdings, holdings};
 use crate::store::{Area, Store};
 use crate::util::human;
 
-/// What lies in one area.
+/// The contents of one area.
 #[derive(Serialize)]
 struct Contents {
     area: &'static str,
@@ -28,7 +28,7 @@ struct Contents {
     bytes: u64,
 }
 
-/// What is printed.
+/// The properties of a store.
 #[derive(Serialize)]
 struct Facts {
     location: String,
@@ -48,7 +48,7 @@ struct Facts {
     held: Option<Held>,
 }
 
-/// What takes the key to tell.
+/// The properties that require the key.
 #[derive(Serialize)]
 struct Held {
     damaged_snapshots: u64,
@@ -59,7 +59,7 @@ struct Held {
     files: u64,
     directories: u64,
     logical_bytes: u64,
-    /// How many bytes of files one stored byte stands for.
+    /// The size of all files divided by the size of the stored data.
     #[serde(skip_serializing_if = "Option::is_none")]
     ratio: Option<f64>,
     condemned_packs: u64,
@@ -84,7 +84,7 @@ impl Held {
     }
 }
 
-/// What opening by one passphrase costs.
+/// A key slot and its cost.
 #[derive(Serialize)]
 struct Key {
     label: String,
@@ -95,7 +95,8 @@ struct Key {
     shown: String,
 }
 
-/// Prints what CONFIG, the key slots and the lists of objects tell, and what snapshots do.
+/// Prints the properties from CONFIG, the key slots and the lists of objects, and the totals of all
+/// snapshots.
 pub(super) fn print(globals: &Globals, watch: &Arc<Watch>) -> Result<Status> {
     let store = opening::store(globals)?;
     let locked = opening::unchecked(globals, &globals.place()?, store.clone())?;
@@ -116,7 +117,7 @@ pub(super) fn print(globals: &Globals, watch: &Arc<Watch>) -> Result<Status> {
     status(globals, held)
 }
 
-/// What all snapshots hold, if that can be told without asking anybody.
+/// The totals of all snapshots, or `None` if the passphrase would have to be typed.
 fn held(globals: &Globals, locked: Locked, watch: &Arc<Watch>) -> Result<Option<Holdings>> {
     match opening::unlocked_unasked(globals, locked, watch)? {
         Some(kloset) => {
@@ -129,7 +130,8 @@ fn held(globals: &Globals, locked: Locked, watch: &Arc<Watch>) -> Result<Option<
     }
 }
 
-/// How the command ends. That the snapshots could not be opened takes nothing from the facts.
+/// The status of the command. If the snapshots could not be opened, the other properties are still
+/// valid.
 fn status(globals: &Globals, held: Result<Option<Holdings>>) -> Result<Status> {
     match held {
         Ok(Some(holdings)) => Ok(Status::damaged_if(holdings.damaged > 0)),
