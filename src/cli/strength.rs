@@ -30,7 +30,7 @@ const RUNS: [&str; 6] = [
     "qwertzuiop",
 ];
 
-/// The most common passwords in leaked lists, reduced by [`core`].
+/// The most common passwords in leaked lists, reduced by [`core()`].
 const COMMONEST: [&str; 32] = [
     "password",
     "passwort",

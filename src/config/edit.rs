@@ -19,7 +19,7 @@ const FIRST: isize = -1;
 /// The text of a file during an edit.
 pub struct Draft {
     document: DocumentMut,
-    /// Whether the text began with an empty line. Removals must not add one.
+    /// Whether the text began with an empty line. Edits must not add one.
     begins_empty: bool,
 }
 

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Prints when the sources were last changed, in seconds since 1970: $SOURCE_DATE_EPOCH, or the
-# date of the commit, or, without the history, that of the newest file among them. What is
-# made of the same sources has the same dates in it, whenever it is made.
+# Prints the time of the last change of the sources, in seconds since 1970: $SOURCE_DATE_EPOCH,
+# else the date of the commit, else, without a repository, that of the newest source file.
+# Therefore all builds of the same sources contain the same dates.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

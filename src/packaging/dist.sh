@@ -1,11 +1,11 @@
 #!/bin/bash
-# Packs a static binary that was built, with all that `make install` installs:
+# Packs a static binary, which must exist, with all files that `make install` installs:
 #
 #   src/packaging/dist.sh TARGET     target/dist/plakar-VERSION-TARGET.tar.gz and .sha256
 #
-# It is unpacked by `tar -C /usr/local --strip-components=1 -xzf FILE`. The same sources make
-# the same archive, bit for bit: names are sorted, and times, owners and modes do not come
-# from this machine.
+# To unpack it: `tar -C /usr/local --strip-components=1 -xzf FILE`. The same sources result in the
+# same archive, bit for bit: names are sorted, and times, owners and modes do not depend on this
+# machine.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=$1
@@ -19,7 +19,7 @@ if git rev-parse --git-dir >/dev/null 2>&1 && [ -n "$(git status --porcelain)" ]
     echo "dist: warning: what is packed is not the commit it tells: there are changes" >&2
 fi
 
-# Completions are printed by the program: by this one if it runs here, else in an emulator.
+# The program prints the completions: this binary if it runs here, else in an emulator.
 runner=()
 case $target in
 aarch64-*) emulator=qemu-aarch64 ;;

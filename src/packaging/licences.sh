@@ -1,7 +1,7 @@
 #!/bin/bash
-# Prints the licences of everything that is linked into a static binary, as they ask to be
-# when it is given to others: each package with the expression it declares, then each text
-# once, with the packages it came with.
+# Prints the licenses of everything that is linked into a static binary, as required for its
+# distribution: each package with its license expression, then each license text once, with the
+# packages that contain it.
 #
 #   src/packaging/licences.sh TARGET
 set -euo pipefail
@@ -12,14 +12,14 @@ work=${STATIC_WORK:-target/toolchain}
 texts=$(mktemp -d)
 trap 'rm -rf "$texts"' EXIT
 
-# Prints name, version and licence of each package that is linked. What runs while compiling
-# is not, but OpenSSL comes as such a package.
+# Prints name, version and license of each linked package. Packages that run only during the build
+# are not linked, except that OpenSSL has the form of such a package.
 packages() {
     cargo tree --locked --target "$target" -e normal,no-proc-macro --prefix none --format '{p};{l}'
     cargo tree --locked --target "$target" -e normal,build --prefix none --format '{p};{l}' | grep '^openssl-src '
 }
 
-# Files one text, by its sum, under the name of what it came with.
+# Stores one license text under its checksum, with the name of its package.
 note() {
     local name=$1 file=$2 sum
     sum=$(sha256sum <"$file" | cut -d ' ' -f 1)

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Configures OpenSSL with no more than SSH wants of it.
+# Configures OpenSSL with only the features that SSH needs.
 #
-# The crate that builds it has no setting for its options, but runs `./Configure` by the perl
-# that $OPENSSL_SRC_PERL names: this is named there. What is left out is what libssh2 never
-# asks for. INSTALL.md of OpenSSL has the options.
+# The crate that builds OpenSSL has no setting for its options. It runs `./Configure` with the perl
+# that $OPENSSL_SRC_PERL names, and that variable names this script. The omitted features are never
+# used by libssh2. INSTALL.md of OpenSSL documents the options.
 set -eu
 if [ "${1-}" != ./Configure ]; then
     exec perl "$@"
@@ -15,8 +15,9 @@ unused='
 for name in $unused; do
     set -- "$@" "no-$name"
 done
-# AES-GCM for AVX-512 is 0.7 MB of unrolled code. For an assembler too old for it there is none.
+# AES-GCM for AVX-512 is 0.7 MB of unrolled code. OpenSSL omits it if the assembler is too old.
 sed -i 's,^if (.avx512vaes>0),if (0),' crypto/modes/asm/aes-gcm-avx512.pl
 perl "$@" -Os
-# Nothing is loaded from there, since there are no modules: it would only tell where this was built.
+# Nothing is loaded from these directories, because there are no modules. Their real paths would
+# only reveal the build directory.
 sed -i -E 's,^(MODULESDIR|ENGINESDIR)=.*,\1=/usr/lib/ossl,' Makefile

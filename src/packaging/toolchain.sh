@@ -1,12 +1,12 @@
 #!/bin/bash
-# A compiler, the source of its standard library, and a C compiler that knows every target,
-# from Debian's packages and PyPI alone, into one directory: nothing is installed.
+# Provides a compiler, the source of its standard library, and a C compiler for every target in one
+# directory, from Debian packages and PyPI only. Nothing is installed on the system.
 #
 #   src/packaging/toolchain.sh DIRECTORY [RUST]
 #
-# For static.sh, where rustup has no library for a target. RUST is `rust` by default, or
-# `no-rust` where only the C compiler is wanted. DIRECTORY then has, each made once (1.6 GB,
-# or 0.5 without Rust):
+# Used by static.sh if rustup has no library for a target. RUST is `rust` by default, or `no-rust`
+# if only the C compiler is needed. Afterwards DIRECTORY contains the following, each created once
+# (1.6 GB, or 0.5 GB without Rust):
 #
 #   cargo, rustc, rustdoc   Debian's newest, kept for its browsers, with the library's source
 #   venv/bin                zig, which is a C compiler and a linker with musl for every target,
@@ -23,10 +23,11 @@ mkdir -p "$work"
 work=$(cd "$work" && pwd)
 root=$work/root
 
-# Unpacks Debian's compiler, and those libraries that it wants and this machine lacks.
+# Unpacks Debian's compiler, and the libraries it needs that are not installed on this machine.
 unpack_rust() {
     mkdir -p "$work/debs/partial" "$root"
-    # Named twice: what is installed already is fetched all the same, its libraries are not.
+    # The packages are listed twice: installed packages are downloaded anyway, but their
+    # dependencies are not.
     apt-get install -q -y --no-install-recommends --reinstall --download-only --allow-downgrades \
         -o Dir::Cache::archives="$work/debs" -o APT::Sandbox::User=root -o Debug::NoLocking=1 \
         "${PACKAGES[@]}"
@@ -36,12 +37,12 @@ unpack_rust() {
     rm -r "$work/debs"
 }
 
-# Prints where the libraries are that `unpack_rust` unpacked, with colons between.
+# Prints the directories of the libraries that `unpack_rust` unpacked, separated by colons.
 libraries() {
     find "$root/usr/lib" -name '*.so*' -not -path '*/rustlib/*' -printf '%h\n' | sort -u | paste -sd :
 }
 
-# Puts a command in front of one of the unpacked programs that lets it find its libraries.
+# Creates a wrapper for an unpacked program, so that it finds its libraries.
 wrap() {
     printf '#!/bin/sh\nexport LD_LIBRARY_PATH=%s\n%s\nexec %s/usr/bin/%s "$@"\n' \
         "$(libraries)" "$2" "$root" "$1" >"$work/$1.new"
@@ -53,7 +54,7 @@ if [ "$rust" = rust ] && [ ! -x "$work/cargo" ]; then
     unpack_rust
     wrap rustc ''
     wrap rustdoc ''
-    # Last, for it is what tells that everything is there.
+    # Created last, because its existence means that everything is complete.
     wrap cargo "export RUSTC=$work/rustc RUSTDOC=$work/rustdoc"
 fi
 

@@ -84,7 +84,7 @@ fn run(globals: &Globals, args: Args) -> Result<Status> {
     Status::of_answer(locate(globals, &args), &globals.out)
 }
 
-/// Searches all selected snapshots, newest first.
+/// Searches all selected snapshots.
 fn locate(globals: &Globals, args: &Args) -> Result<Status> {
     args.at_least_one("a PATTERN")?;
     let case = match args.is_on("i") {
@@ -115,7 +115,8 @@ fn locate(globals: &Globals, args: &Args) -> Result<Status> {
     })
 }
 
-/// The snapshots to search, newest first, and the number of unreadable snapshots.
+/// The snapshots to search, and the number of unreadable ones. Without `-snapshot`, all snapshots
+/// that match the query, newest first.
 fn choices(kloset: &Kloset, args: &Args) -> Result<(Vec<Choice>, u64)> {
     let query = query::from_args(args)?;
     let named: Vec<_> = args.values("snapshot").map(ToOwned::to_owned).collect();
