@@ -1,20 +1,20 @@
 #!/bin/bash
-# What plakar is for, from a fresh machine, in one go: builds it, backs up a
-# directory into a new store, looks into it, checks it, restores it, and compares.
-# Everything is made in a temporary directory, which is removed at the end.
+# A demonstration of plakar on a fresh machine: builds it, backs up a directory to a new store,
+# lists the snapshot, checks it, restores it, and compares. All files are created in a temporary
+# directory, which is removed at the end.
 #
 #   tests/demo.sh [DIRECTORY]     the directory to back up, which is only read
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 
-# The directory named, or one that most machines have, or our own sources.
+# The given directory, or one that most machines have, or the sources of plakar.
 default=/usr/share/doc
 test -r "$default" || default=$top/src
 source=$(realpath "${1:-$default}")
 
 "$top/.ci/setup"
-# As the tests are built, which then reuse the dependencies. A release, by `make`, is optimized as a
-# whole and takes longer to build.
+# Builds with the profile of the tests, which then reuse the dependencies. A release build (`make`)
+# uses whole-program optimization and takes longer.
 (cd "$top" && CARGO_INCREMENTAL=0 cargo build)
 
 work=$(mktemp -d)
@@ -23,7 +23,7 @@ export PLAKAR_REPOSITORY=$work/store
 export PLAKAR_PASSPHRASE='only for this demonstration'
 export XDG_CACHE_HOME=$work/cache
 
-# Shows a command, and runs it.
+# Prints a command, and runs it.
 plakar() {
     printf '\n$ plakar %s\n' "$*"
     "$top/target/debug/plakar" "$@"

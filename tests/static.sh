@@ -1,25 +1,24 @@
 #!/bin/bash
-# Proves of a static binary that it is one: that it asks for no other file, tells nothing of
-# the machine it was built on, and does all of its work where nothing else is.
+# Tests that a static binary is self-contained: it requires no other file, reveals nothing about
+# the build machine, and works in an empty file system.
 #
 #   tests/static.sh TARGET [BINARY]     as root; `make static-check TARGET=...` builds it first
 #
-# What is made for another machine runs in an emulator, if there is one: qemu-user-static,
-# which goes where nothing else is. Names are looked up at a server of names of our own, on
-# an address that only this machine has; so are the servers of TLS and of SSH.
-# PLAKAR_STATIC_SUITE=no leaves out the suite of commands, which takes a quarter of an hour
-# in an emulator.
+# A binary for another architecture runs in an emulator, if there is one: qemu-user-static, which
+# works in an empty file system. Names are resolved by a test DNS server on a private address of
+# this machine. The TLS and SSH servers use such addresses too. PLAKAR_STATIC_SUITE=no omits the
+# command tests, which take a quarter of an hour in an emulator.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
 target=$1
 binary=$(realpath "${2:-target/static/$target/release/plakar}")
 
-# No more than this is put on a box with a small flash memory.
+# The size limit: devices with a small flash memory cannot hold more.
 SIZE_LIMIT_BYTES=$((10 << 20))
-# Where our server of names listens. Port 53 is the only one that resolv.conf(5) knows.
+# The address of the test DNS server. Port 53 is the only one that resolv.conf(5) supports.
 NAMESERVER=127.0.0.77
-# What it knows: this name, and one whose answer fits no datagram.
+# The names it resolves: one normal name, and one whose response does not fit into a datagram.
 NAME=nas.plakar.test
 LONG_NAME=long.plakar.test
 
@@ -35,7 +34,7 @@ finish() {
 }
 trap finish EXIT
 
-# Runs what follows the description, and counts. What it prints is shown if it fails.
+# Runs the command after the description, and counts the result. Shows the output if it fails.
 check() {
     local description=$1
     shift
@@ -49,12 +48,12 @@ check() {
     fi
 }
 
-# Whether what follows fails.
+# Succeeds if the command fails.
 fails() {
     ! "$@"
 }
 
-# Waits until the file has a line with the word, for ten seconds at most.
+# Waits up to ten seconds until the file contains a line with the word.
 await() {
     for _ in $(seq 100); do
         grep -q "$2" "$1" 2>/dev/null && return
@@ -65,11 +64,11 @@ await() {
     return 1
 }
 
-# ---- What is in the file ----
+# ---- Contents of the file ----
 
 no_interpreter() { ! readelf -lW "$binary" | grep INTERP; }
 no_libraries() { ! readelf -dW "$binary" | grep NEEDED; }
-# Linked for no address, and relocated by itself.
+# Position-independent, and relocates itself.
 movable() { readelf -hW "$binary" | grep -E 'Type: +DYN'; }
 small() { [ "$(stat -c %s "$binary")" -le "$SIZE_LIMIT_BYTES" ]; }
 no_paths() {
@@ -85,7 +84,7 @@ check "it may lie anywhere in memory" movable
 check "it is small: $(stat -c %s "$binary") bytes" small
 check "it tells no path of the machine that built it" no_paths
 
-# ---- Where nothing else is ----
+# ---- In an empty file system ----
 
 case $target in
 x86_64-*) emulator='' ;;
@@ -115,7 +114,7 @@ if [ -n "$emulator" ]; then
 fi
 cp -r man "$root/data"
 
-# Runs the program alone.
+# Runs the program in the empty file system.
 alone=(env -i HOME=/home "PLAKAR_PASSPHRASE=an owl in the attic" "$(command -v chroot)" "$root" "${inside[@]}")
 plakar() {
     "${alone[@]}" "$@"
@@ -125,7 +124,7 @@ says() {
     shift
     plakar "$@" | grep -F -e "$wanted"
 }
-# Keeps and gets back the data at a store.
+# Backs up data to a store, and restores it.
 round() {
     local at=$1 out=$2
     plakar at "$at" create && plakar at "$at" backup /data && plakar at "$at" check &&
@@ -138,7 +137,7 @@ check "it tells its commit" says "\"commit\":\"$commit\"" version -json
 check "it shows its manual" says 'PLAKAR-BACKUP(1)' help backup
 check "it backs up, checks and restores" round /store out-directory
 
-# ---- Names ----
+# ---- Name resolution ----
 
 cat >"$work/names.py" <<'PYTHON'
 """A server of names: one address for two names, and the answer for the second is long."""
@@ -231,7 +230,7 @@ check "it refuses a server of SSH that it does not know" fails plakar at "$box" 
 echo "[$NAME]:$port $(cut -d ' ' -f 1,2 "$work/host.pub")" >"$root/home/.ssh/known_hosts"
 check "it backs up and restores over SSH" round "$box" out-ssh
 
-# ---- The suite of commands ----
+# ---- Command tests ----
 
 if [ "${PLAKAR_STATIC_SUITE-}" != no ]; then
     runner=$binary
@@ -240,7 +239,7 @@ if [ "${PLAKAR_STATIC_SUITE-}" != no ]; then
         runner=$work/plakar
         printf '#!/bin/sh\nexec %s %s "$@"\n' "$(command -v "$emulator")" "$binary" >"$runner"
         chmod 755 "$runner"
-        # It has no system call that hides what is typed (TCSETS2 of ioctl_tty(2)).
+        # The emulator lacks the system call that disables echo (TCSETS2 of ioctl_tty(2)).
         but=(--skip typed --skip another_passphrase_if_that_is_wanted)
     fi
     check "it passes the suite of commands" env PLAKAR_TEST_BINARY="$runner" cargo test --test cli -- "${but[@]}"

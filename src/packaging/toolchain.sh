@@ -26,8 +26,8 @@ root=$work/root
 # Unpacks Debian's compiler, and the libraries it needs that are not installed on this machine.
 unpack_rust() {
     mkdir -p "$work/debs/partial" "$root"
-    # The packages are listed twice: installed packages are downloaded anyway, but their
-    # dependencies are not.
+    # With --reinstall, packages that are already installed are downloaded too, but not their
+    # dependencies.
     apt-get install -q -y --no-install-recommends --reinstall --download-only --allow-downgrades \
         -o Dir::Cache::archives="$work/debs" -o APT::Sandbox::User=root -o Debug::NoLocking=1 \
         "${PACKAGES[@]}"

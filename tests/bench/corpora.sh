@@ -1,6 +1,6 @@
 #!/bin/bash
-# Makes the data that compare.py backs up, under $BENCH/corpus. Debian, for `linux`
-# as root. May be repeated: what is there already stays.
+# Creates the data that compare.py backs up, below $BENCH/corpus. Requires Debian, and root for
+# `linux`. Can be repeated: existing data is kept.
 #
 #   tests/bench/corpora.sh [linux|big|many|million]...     (default: linux big)
 #
@@ -12,14 +12,14 @@
 #            hex digits, half random
 #   million  1,000,000 files of 0 to 2 KiB in 10,000 directories, 1.1 GB, likewise
 #
-# BENCH is where everything goes (default: target/bench).
+# BENCH is the directory for all files (default: target/bench).
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 BENCH=${BENCH:-$top/target/bench}
 mkdir -p "$BENCH/corpus"
 cd "$BENCH/corpus"
 
-# Each fills the directory $1, which is given its name only when it is complete.
+# Each function fills the directory $1, which gets its final name when it is complete.
 
 make_linux() {
     local fetch package
@@ -62,7 +62,7 @@ random.kill()
 PYTHON
 }
 
-# $2 directories of 100 files of $3 to $4 bytes.
+# Creates $2 directories of 100 files of $3 to $4 bytes.
 make_small_files() {
     python3 - "$@" <<'PYTHON'
 import os

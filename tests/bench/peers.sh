@@ -1,16 +1,16 @@
 #!/bin/bash
-# Installs the programs that compare.py and served.py run beside ours, under $BENCH, and
-# touches nothing else but for libraries to compile with. Debian, as root. May be
-# repeated: what is there already stays.
+# Installs the programs with which compare.py and served.py compare plakar, below $BENCH. Changes
+# nothing else on the system, except for libraries needed for compiling. Requires Debian and root.
+# Can be repeated: existing programs are kept.
 #
 #   tests/bench/peers.sh [restic|rest-server|borg|rustic|bupstash]...
 #                                                     (default: restic borg)
 #
-# restic and rest-server are those of Debian's unstable suite, unpacked and not installed;
-# where that suite cannot be had, restic is that of the suite this machine has. borg comes from
-# PyPI. rustic and bupstash come from crates.io and compile for ten minutes or more.
+# restic and rest-server are those of Debian's unstable suite, unpacked but not installed. If that
+# suite is unavailable, restic is that of the installed suite. borg comes from PyPI. rustic and
+# bupstash come from crates.io and compile for ten minutes or more.
 #
-# BENCH is where everything goes (default: target/bench).
+# BENCH is the directory for all files (default: target/bench).
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 BENCH=${BENCH:-$top/target/bench}
@@ -21,7 +21,7 @@ say() {
     echo "peers.sh: $*" >&2
 }
 
-# Installs those of the packages named that are missing.
+# Installs those of the given packages that are missing.
 need() {
     local missing=() package
     for package in "$@"; do
@@ -32,19 +32,19 @@ need() {
     apt-get install -y -q --no-install-recommends "${missing[@]}"
 }
 
-# Prints the mirror that Debian itself is fetched from here. apt is asked, for it
-# reads both formats of its lists of sources, comments and options included.
+# Prints the Debian mirror of this machine. The script queries apt, which reads both formats of
+# sources lists, including comments and options.
 mirror() {
     local sites
     # shellcheck disable=SC2016 # it is apt-get that fills it in
     sites=$(apt-get indextargets --format '$(REPO_URI)' \
         'Created-By: Packages' 'Origin: Debian' 'Label: Debian')
-    # Not through `head`: that would kill the writer, and pipefail ends the script.
+    # Does not use `head`: it would kill the writer, and pipefail would end the script.
     echo "${sites%%$'\n'*}"
 }
 
-# Runs apt-get on a list of sources of our own, that of the unstable suite, with
-# every directory apt writes to below $BENCH.
+# Runs apt-get with a separate sources list for the unstable suite, and with all directories that
+# apt writes to below $BENCH.
 apt_of_sid() {
     apt-get -q -o Dir::Etc::sourcelist="$BENCH/apt/sources.list" \
         -o Dir::Etc::sourceparts=/dev/null \
@@ -52,7 +52,7 @@ apt_of_sid() {
         -o APT::Sandbox::User=root "$@"
 }
 
-# Fails where the unstable suite cannot be had.
+# Fails if the unstable suite is unavailable.
 prepare_sid() {
     local site
     mkdir -p "$BENCH/apt/lists/partial" "$BENCH/apt/cache/archives/partial"
@@ -66,7 +66,7 @@ prepare_sid() {
     apt_of_sid update --error-on=any
 }
 
-# Unpacks package $1, fetched by the command that follows, as $BENCH/$1.
+# Unpacks the package $1, downloaded by the command in the other arguments, as $BENCH/$1.
 unpack() {
     local package=$1
     shift
@@ -106,7 +106,7 @@ install_borg() {
     ln -sf "$BENCH/borg/bin/borg" "$BENCH/bin/borg"
 }
 
-# Compiles version $3 of crate $2, whose program is $1, with the flags that follow.
+# Compiles version $3 of crate $2, whose program is $1, with the flags in the other arguments.
 install_crate() {
     local program=$1 crate=$2 version=$3
     shift 3
