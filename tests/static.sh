@@ -5,9 +5,9 @@
 #   tests/static.sh TARGET [BINARY]     as root; `make static-check TARGET=...` builds it first
 #
 # A binary for another architecture runs in an emulator, if there is one: qemu-user-static, which
-# works in an empty file system. Names are resolved by a test DNS server on a private address of
-# this machine. The TLS and SSH servers use such addresses too. PLAKAR_STATIC_SUITE=no omits the
-# command tests, which take a quarter of an hour in an emulator.
+# works in an empty file system. Names are resolved by a test DNS server on a loopback address. The
+# TLS and SSH servers use loopback addresses too. PLAKAR_STATIC_SUITE=no omits the command tests, which
+# take a quarter of an hour in an emulator.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
