@@ -33,7 +33,7 @@ fn contents_read_in_any_pieces_are_those_that_are_handed_out() {
             expected.extend_from_slice(bytes);
             Ok(())
         };
-        reader::read(&blobs, &entry, &mut sink).unwrap();
+        push::read(&blobs, &entry, &mut sink).unwrap();
         assert_eq!(expected.len() as u64, size);
         for piece in [1, 3, 4096, 100_000] {
             let mut contents = Contents::new(&blobs, &entry).unwrap();
