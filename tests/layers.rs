@@ -63,6 +63,7 @@ const STORE: &[(&str, &str)] = &[
     ("conformance", "memory"),
     ("fault", "memory"),
     ("fs", "layout"),
+    ("fs", "settings"),
     ("fs", "words"),
     ("http", "settings"),
     ("http", "spool"),

@@ -169,7 +169,7 @@ pub fn open(location: &Location, settings: &Settings) -> Result<Arc<dyn Store>> 
         Location::Path(path) => {
             let utf8 = |_| Error::usage(format!("the path of a store is UTF-8: {location}"));
             let path = std::str::from_utf8(path).map_err(utf8)?;
-            Ok(Arc::new(fs::FsStore::new(path)))
+            Ok(Arc::new(fs::FsStore::new(path, settings.notice.clone())))
         }
         Location::Url(url) if http::SCHEMES.contains(&url.scheme.as_str()) => {
             Ok(Arc::new(http::HttpStore::new(url, settings)?))

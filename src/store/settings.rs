@@ -1,6 +1,6 @@
 //! The settings for accessing a store, in addition to its location, and the receiver of warnings.
 //!
-//! A local directory uses none of them. This module neither reads a configuration nor prints.
+//! A local directory uses only the receiver of warnings. This module neither reads a configuration nor prints.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,7 +12,8 @@ use crate::net::{Trust, ssh};
 use crate::util::interrupt::Interrupt;
 use zeroize::Zeroizing;
 
-/// Receives warnings that do not stop the operation: a retried connection, an unverified server.
+/// Receives warnings that do not stop the operation: a retried connection, an unverified server,
+/// stored objects that the owner of the store cannot read.
 pub type Notice = Arc<dyn Fn(&Error) + Send + Sync>;
 
 /// The settings for accessing a store. By default nothing is configured and warnings are discarded.

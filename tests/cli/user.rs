@@ -1,13 +1,12 @@
 //! Tests what a user other than root can and cannot do.
 
-use std::fs::{self};
+use std::fs;
 use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::common::prerequisite::has_root;
+use crate::common::prerequisite::{has_root, program};
 use crate::common::user::{self, USER};
-use crate::harness::{Run, Sandbox, binary};
+use crate::harness::{Run, Sandbox, binary, noise};
 use crate::prepared::set_mode;
 
 /// The number of files whose owner an ordinary user cannot restore: too many to print a warning for
@@ -145,14 +144,115 @@ fn what_only_root_may_restore_is_one_warning() {
 /// A backup by root to the store of an ordinary user, who must still be able to read it afterwards.
 fn run_as_root_for_nobody(sandbox: &Account) {
     sandbox.run(&["at", "st", "backup", "d"]).ended(0);
-    let mut command = Command::new("chown");
-    command.args(["-R", "65534:65534"]).arg(sandbox.path("st"));
-    Run::of(&mut command).ended(0);
-    let mut command = Command::new("chown");
+    give_tree(&sandbox.path("home"), "65534:65534");
+}
+
+/// Gives away everything at and below `path`.
+fn give_tree(path: &Path, owner: &str) {
+    let mut command = program("chown");
+    Run::of(command.args(["-R", owner]).arg(path)).ended(0);
+}
+
+/// Everything at and below `path` whose owner or group is not the ordinary user.
+fn foreign(path: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let there = fs::symlink_metadata(path).expect("it is there");
+    if (there.uid(), there.gid()) != (USER, USER) {
+        found.push(path.to_owned());
+    }
+    if there.is_dir() {
+        for entry in fs::read_dir(path).expect("root may list") {
+            found.extend(foreign(&entry.expect("root may list").path()));
+        }
+    }
+    found
+}
+
+#[test]
+fn objects_of_root_belong_to_the_owner_of_the_store() {
+    let Some(sandbox) = account() else {
+        return;
+    };
+    let bytes = noise(3 << 16);
+    for (number, part) in bytes.chunks(1 << 16).enumerate() {
+        sandbox.write(&format!("d/{number}"), part);
+        sandbox
+            .run(&["at", "st", "backup", "d"])
+            .ended(0)
+            .says_nothing();
+    }
+    sandbox
+        .run(&["at", "st", "tag", "add", "x", "latest"])
+        .ended(0);
+    sandbox
+        .run(&["at", "st", "rm", "-apply", "latest"])
+        .ended(0);
+    let words = ["at", "st", "maintenance", "-grace", "0s"];
+    sandbox.run(&words).ended(0);
+    assert_eq!(foreign(&sandbox.path("st")), Vec::<PathBuf>::new());
+
+    give_tree(&sandbox.path("home"), "65534:65534");
+    run_as_nobody(&sandbox, &["at", "st", "check"])
+        .ended(0)
+        .says_nothing();
+    run_as_nobody(&sandbox, &["at", "st", "ls", "latest"])
+        .ended(0)
+        .prints("1");
+}
+
+#[test]
+fn a_store_that_root_creates_in_a_directory_of_a_user_belongs_to_the_user() {
+    let Some(sandbox) = account() else {
+        return;
+    };
+    sandbox.mkdir("new");
+    give_away(&sandbox.path("new"));
+    sandbox.write("d/a", b"a");
+    sandbox.run(&["at", "new", "create"]).ended(0);
+    let run = sandbox.run(&["at", "new", "backup", "d"]).ended(0);
+    run.says_nothing();
+    assert_eq!(foreign(&sandbox.path("new")), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn root_that_cannot_change_owners_is_warned_once() {
+    let Some(sandbox) = account() else {
+        return;
+    };
+    sandbox.write("d/a", b"a");
+    let plain = sandbox.command(&["at", "st", "backup", "d"]);
+    let mut command = program("setpriv");
     command
-        .args(["-R", "65534:65534"])
-        .arg(sandbox.path("home"));
-    Run::of(&mut command).ended(0);
+        .args(["--bounding-set=-chown", "--inh-caps=-chown", "--"])
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .current_dir(sandbox.path("."));
+    for (name, value) in plain.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    let run = Run::of(&mut command).ended(0);
+    assert_eq!(
+        run.stderr(),
+        "plakar: warning: st: change the owner of new files to uid 65534: operation not permitted; \
+         the owner of the store cannot read what root stores; to avoid this, run the command as \
+         that user\n"
+    );
+}
+
+#[test]
+fn a_directory_of_root_in_the_store_of_a_user_is_reported_and_kept() {
+    let Some(sandbox) = account() else {
+        return;
+    };
+    give_tree(&sandbox.path("st/packs"), "0:0");
+    sandbox.write("d/a", b"a");
+    let run = sandbox.run(&["at", "st", "backup", "d"]).ended(0);
+    assert_eq!(
+        run.stderr(),
+        "plakar: warning: st: packs belongs to uid 0; the owner of the store, uid 65534, cannot \
+         read what root stores there; to change the owner: chown -R 65534:65534 st\n"
+    );
+    assert_eq!(foreign(&sandbox.path("st")), [sandbox.path("st/packs")]);
 }
 
 #[test]
@@ -225,11 +325,7 @@ fn a_store_or_target_that_is_closed_to_us_is_told() {
         .says("roots/st: permission denied");
     set_mode(&sandbox.path("st/packs"), 0o500);
     sandbox.write("d/b", b"b");
-    let shut = Command::new("chown")
-        .args(["-R", "0:0"])
-        .arg(sandbox.path("st"))
-        .output();
-    assert!(shut.is_ok_and(|output| output.status.success()));
+    give_tree(&sandbox.path("st"), "0:0");
     let run = run_as_nobody(&sandbox, &["at", "st", "backup", "d"]).ended(77);
     run.says("st").says("permission denied");
 }

@@ -1,10 +1,14 @@
 //! Tests the start of a server: addresses and warnings.
 
+use std::fs;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::{MetadataExt, lchown};
 
 use rustix::process::Signal;
 
+use crate::common::prerequisite::has_root;
+use crate::common::user::USER;
 use crate::served::{Served, sandbox};
 use crate::tls::{NAMES, certify};
 use crate::wire::Wire;
@@ -202,4 +206,29 @@ fn requests_can_be_printed() {
     );
     assert_eq!(object["target"], "/nothing");
     assert!(TcpStream::connect(served.address).is_ok());
+}
+
+#[test]
+fn objects_of_a_server_of_root_belong_to_the_owner_of_the_store() {
+    if !has_root() {
+        return;
+    }
+    let sandbox = sandbox("owner");
+    let root = sandbox.path("st");
+    for path in [root.clone(), root.join("packs"), root.join("tmp")] {
+        lchown(path, Some(USER), Some(USER)).expect("root may give away");
+    }
+    let served = Served::of(sandbox, &[]);
+    assert_eq!(served.put("packs", b"a pack").status, 201);
+    for fan in fs::read_dir(root.join("packs")).expect("it is there") {
+        let fan = fan.expect("it can be listed").path();
+        let packs = fs::read_dir(&fan).expect("it is there");
+        for path in packs.map(|pack| pack.expect("it can be listed").path()) {
+            let there = fs::metadata(path).expect("it is there");
+            assert_eq!((there.uid(), there.gid()), (USER, USER));
+        }
+        let there = fs::metadata(fan).expect("it is there");
+        assert_eq!((there.uid(), there.gid()), (USER, USER));
+    }
+    assert_eq!(served.said(), "");
 }

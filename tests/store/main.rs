@@ -7,6 +7,7 @@ mod adversity;
 #[path = "../common/mod.rs"]
 mod common;
 mod links;
+mod owner;
 
 use std::cell::RefCell;
 use std::fs::{self, File};

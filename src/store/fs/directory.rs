@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat, linkat, mkdirat, openat,
@@ -18,6 +19,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::owner::{Alarm, Owner};
 use crate::error::{During, Error, Result};
 use crate::store::layout::{DIRECTORY_MODE, FILE_MODE};
 
@@ -27,7 +29,11 @@ const HOW: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 
 /// An open directory.
-pub(super) struct Directory(OwnedFd);
+pub(super) struct Directory {
+    fd: OwnedFd,
+    /// Who gets what root creates in it, if that is not root.
+    owner: Option<Owner>,
+}
 
 /// The metadata of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +58,23 @@ impl From<Stat> for Facts {
 
 impl Directory {
     /// Opens the root of a store. Follows links.
-    pub(super) fn root(path: &Path) -> Result<Directory> {
-        Ok(Directory(rustix::fs::open(path, HOW, Mode::empty())?))
+    pub(super) fn root(path: &Path, alarm: &Arc<Alarm>) -> Result<Directory> {
+        let fd = rustix::fs::open(path, HOW, Mode::empty())?;
+        let owner = Owner::of(&fd, alarm)?;
+        Ok(Directory { fd, owner })
+    }
+
+    /// Whether this process runs as root in the store of another user.
+    pub(super) fn is_of_another_user(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    /// Reports this directory, called `name`, if the owner of the store cannot read it.
+    pub(super) fn check_owner(&self, name: &str) -> Result<()> {
+        match &self.owner {
+            Some(owner) => owner.check_directory(&self.fd, name),
+            None => Ok(()),
+        }
     }
 
     /// Opens the directory `name` in this one.
@@ -62,21 +83,29 @@ impl Directory {
     /// [`Kind::NotFound`](crate::error::Kind::NotFound) if the name does not exist;
     /// [`Kind::Corrupt`](crate::error::Kind::Corrupt) if it is not a directory.
     pub(super) fn enter(&self, name: &str) -> Result<Directory> {
-        match openat(&self.0, name, HOW | OFlags::NOFOLLOW, Mode::empty()) {
+        match openat(&self.fd, name, HOW | OFlags::NOFOLLOW, Mode::empty()) {
             Err(Errno::NOTDIR | Errno::LOOP) => Err(not_a_directory(name)),
-            opened => Ok(Directory(opened?)),
+            opened => Ok(Directory {
+                fd: opened?,
+                owner: self.owner.clone(),
+            }),
         }
     }
 
     /// Opens the directory `name`, and creates it if it is missing. A new name is durable after a
     /// sync of this directory.
     pub(super) fn make(&self, name: &str) -> Result<Directory> {
-        match mkdirat(&self.0, name, Mode::from_raw_mode(DIRECTORY_MODE)) {
+        match mkdirat(&self.fd, name, Mode::from_raw_mode(DIRECTORY_MODE)) {
             Err(Errno::EXIST) => self.enter(name),
             made => {
                 let made = made.map_err(Error::from);
                 made.during(|| format!("make {name}"))?;
-                self.enter(name)
+                let made = self.enter(name)?;
+                if let Some(owner) = &made.owner {
+                    owner.give_directory(&made.fd)?;
+                    made.sync()?;
+                }
+                Ok(made)
             }
         }
     }
@@ -84,13 +113,13 @@ impl Directory {
     /// Returns the metadata of `name`. Does not follow a symbolic link.
     pub(super) fn facts(&self, name: &str) -> io::Result<Facts> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-        Ok(statat(&self.0, name, flags)?.into())
+        Ok(statat(&self.fd, name, flags)?.into())
     }
 
     /// Returns the names in this directory, in any order.
     pub(super) fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
-        for entry in Dir::read_from(&self.0)? {
+        for entry in Dir::read_from(&self.fd)? {
             let name = entry?.file_name().to_bytes().to_vec();
             if name != b"." && name != b".." {
                 names.push(OsString::from_vec(name));
@@ -102,29 +131,33 @@ impl Directory {
     /// Opens `name` for reading. Does not follow a symbolic link, and does not block on a FIFO.
     pub(super) fn open(&self, name: &str) -> rustix::io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        openat(&self.0, name, flags, Mode::empty()).map(File::from)
+        openat(&self.fd, name, flags, Mode::empty()).map(File::from)
     }
 
     /// Creates the file `name`, which must not exist, and opens it for writing.
     pub(super) fn create(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(FILE_MODE);
-        Ok(openat(&self.0, name, flags, mode)?.into())
+        let file = openat(&self.fd, name, flags, mode)?;
+        if let Some(owner) = &self.owner {
+            owner.give(&file);
+        }
+        Ok(file.into())
     }
 
     /// Removes a file or a symbolic link.
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
-        Ok(unlinkat(&self.0, name, AtFlags::empty())?)
+        Ok(unlinkat(&self.fd, name, AtFlags::empty())?)
     }
 
     /// Renames the file `name` to `new` in `to`. Never replaces an existing file.
     pub(super) fn rename(&self, name: &str, to: &Directory, new: &str) -> rustix::io::Result<()> {
-        renameat_with(&self.0, name, &to.0, new, RenameFlags::NOREPLACE)
+        renameat_with(&self.fd, name, &to.fd, new, RenameFlags::NOREPLACE)
     }
 
     /// Creates the hard link `new` in `to` to the file `name`. Never replaces an existing file.
     pub(super) fn link(&self, name: &str, to: &Directory, new: &str) -> rustix::io::Result<()> {
-        linkat(&self.0, name, &to.0, new, AtFlags::empty())
+        linkat(&self.fd, name, &to.fd, new, AtFlags::empty())
     }
 
     /// Makes the names in this directory durable.
@@ -132,7 +165,7 @@ impl Directory {
     /// Ignores that a file system (SMB, some FUSE) cannot sync a directory: it offers no stronger
     /// guarantee to any program.
     pub(super) fn sync(&self) -> io::Result<()> {
-        match rustix::fs::fsync(&self.0) {
+        match rustix::fs::fsync(&self.fd) {
             Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),
             outcome => Ok(outcome?),
         }

@@ -24,6 +24,7 @@
 mod directory;
 mod handles;
 mod object;
+mod owner;
 mod place;
 mod temporary;
 
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use self::place::Place;
 use self::temporary::Temporary;
 use super::layout::CONFIG;
+use super::settings::Notice;
 use super::{Area, Object, Store, Upload, words};
 use crate::error::{During, Error, Kind, Result};
 use crate::util::{Id, human};
@@ -40,9 +42,10 @@ use crate::util::{Id, human};
 pub(super) struct FsStore(Arc<Place>);
 
 impl FsStore {
-    /// The store at `root`, which need not exist yet.
-    pub(super) fn new(root: &str) -> FsStore {
-        FsStore(Arc::new(Place::new(root)))
+    /// The store at `root`, which need not exist yet. `notice` receives a warning if the owner of
+    /// the store cannot read what root stores.
+    pub(super) fn new(root: &str, notice: Notice) -> FsStore {
+        FsStore(Arc::new(Place::new(root, notice)))
     }
 }
 

@@ -8,17 +8,19 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::FileType;
 
 use super::directory::{Directory, not_a_directory};
 use super::handles::Handles;
 use super::object;
+use super::owner::Alarm;
 use super::temporary::Temporary;
 use crate::error::{During, Error, Kind, Result};
 use crate::store::layout::{self, CONFIG, DIRECTORY_MODE, FURNITURE, TEMPORARY, UPLOADS_PER_SWEEP};
+use crate::store::settings::Notice;
 use crate::store::{Area, CONFIG_LIMIT_BYTES, Object};
 use crate::util::Id;
 use crate::util::printable::printable;
@@ -30,16 +32,21 @@ pub(super) struct Place {
     handles: Handles,
     /// The number of uploads started, which determines when to sweep.
     uploads: AtomicU64,
+    alarm: Arc<Alarm>,
+    /// Held while a directory is made and given to the owner of the store.
+    making: Mutex<()>,
 }
 
 impl Place {
     /// The directory at `root`, which need not exist yet.
-    pub(super) fn new(root: &str) -> Place {
+    pub(super) fn new(root: &str, notice: Notice) -> Place {
         Place {
             location: root.to_owned(),
             root: PathBuf::from(root),
             handles: Handles::default(),
             uploads: AtomicU64::new(0),
+            alarm: Arc::new(Alarm::new(root, notice)),
+            making: Mutex::new(()),
         }
     }
 
@@ -61,7 +68,7 @@ impl Place {
 
     /// Opens the root. This is repeated for each call, so that a disk mounted later is found.
     fn root(&self) -> Result<Directory> {
-        Directory::root(&self.root)
+        Directory::root(&self.root, &self.alarm)
     }
 
     /// Opens the root, which must contain CONFIG.
@@ -92,20 +99,27 @@ impl Place {
     /// A directory in the root is not created if CONFIG is missing as well: the disk was then
     /// unmounted, and objects written below its mount point would be lost.
     fn writable(&self, names: &[String]) -> Result<Directory> {
-        let mut names = names.iter().enumerate();
-        names.try_fold(self.existing_root()?, |above, (depth, name)| {
-            match above.enter(name) {
+        let root = self.existing_root()?;
+        // A new directory changes its owner only while it is empty, so no other thread may use it
+        // before.
+        let making = || self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let _making = root.is_of_another_user().then(making);
+        let mut directory = root;
+        for (depth, name) in names.iter().enumerate() {
+            directory = match directory.enter(name) {
                 Err(cause) if cause.kind() == Kind::NotFound => {
                     if depth == 0 {
                         self.store()?;
                     }
-                    let made = above.make(name)?;
-                    above.sync()?;
-                    Ok(made)
+                    let made = directory.make(name)?;
+                    directory.sync()?;
+                    made
                 }
-                opened => opened,
-            }
-        })
+                opened => opened?,
+            };
+            directory.check_owner(&names[..=depth].join("/"))?;
+        }
+        Ok(directory)
     }
 
     /// See [`crate::store::Store::prepare`].
@@ -123,7 +137,7 @@ impl Place {
         }
         root.sync()?;
         // The directory above may be closed to us; we tried.
-        let _ = Directory::root(&self.root.join("..")).map(|above| above.sync());
+        let _ = Directory::root(&self.root.join(".."), &self.alarm).map(|above| above.sync());
         Ok(())
     }
 

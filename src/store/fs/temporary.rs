@@ -106,15 +106,18 @@ impl Drop for Temporary {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
 
     use super::*;
+    use crate::store::fs::owner::Alarm;
 
     /// Tests both ways of publishing, since common local file systems use only the first.
     #[test]
     fn publishing_never_replaces_and_leaves_one_name() {
         for publish in [Temporary::publish, Temporary::link] {
             let directory = tempfile::tempdir().unwrap();
-            let open = || Directory::root(directory.path()).unwrap();
+            let alarm = Arc::new(Alarm::new("st", Arc::new(|_| {})));
+            let open = || Directory::root(directory.path(), &alarm).unwrap();
             for bytes in [b"first", b"other"] {
                 let mut temporary = Temporary::create(open()).unwrap();
                 temporary.write(bytes).unwrap();
