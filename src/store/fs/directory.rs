@@ -31,7 +31,7 @@ const HOW: OFlags = OFlags::RDONLY
 /// An open directory.
 pub(super) struct Directory {
     fd: OwnedFd,
-    /// Who gets what root creates in it, if that is not root.
+    /// The user who gets the entries that root creates in it, if that is not root.
     owner: Option<Owner>,
 }
 
@@ -57,7 +57,7 @@ impl From<Stat> for Facts {
 }
 
 impl Directory {
-    /// Opens the root of a store. Follows links.
+    /// Opens the root of a store. Follows symbolic links.
     pub(super) fn root(path: &Path, alarm: &Arc<Alarm>) -> Result<Directory> {
         let fd = rustix::fs::open(path, HOW, Mode::empty())?;
         let owner = Owner::of(&fd, alarm)?;

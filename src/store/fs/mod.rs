@@ -42,8 +42,8 @@ use crate::util::{Id, human};
 pub(super) struct FsStore(Arc<Place>);
 
 impl FsStore {
-    /// The store at `root`, which need not exist yet. `notice` receives a warning if the owner of
-    /// the store cannot read what root stores.
+    /// Creates a store at `root`, which may not exist yet. `notice` receives a warning if the owner
+    /// of the store cannot read what root stores.
     pub(super) fn new(root: &str, notice: Notice) -> FsStore {
         FsStore(Arc::new(Place::new(root, notice)))
     }

@@ -1,13 +1,13 @@
-//! [`Owner`]: the owner of a store that belongs to another user than root.
+//! [`Owner`]: the owner of a store that does not belong to root.
 //!
-//! Root can write to the store of another user. What root creates there belongs to root and is
-//! closed to others, so the other user could no longer read the store. New files and directories
-//! therefore get the owner and group of the root directory of the store. If that fails, one
-//! warning reports it: the store is complete, but its owner cannot read it.
+//! Root can write to the store of another user. Entries that root creates belong to root and are
+//! not accessible to other users, so the owner of the store could no longer read the store.
+//! Therefore new files and directories get the owner and group of the root directory of the store.
+//! If that fails, one warning reports it: the store is complete, but its owner cannot read it.
 //!
-//! The owner of a store can rename everything in it at any time. Only a file that this process
-//! has just created, or an empty directory of root, changes its owner. Otherwise that user could
-//! get files of root by giving them the name of a new directory.
+//! The owner of a store can rename all of its entries at any time. Therefore only a file that this
+//! process has just created, or an empty directory owned by root, gets a new owner. Otherwise that
+//! user could obtain files of root by giving them the name of a new directory.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use rustix::process::geteuid;
 use crate::error::{Error, Kind, Result};
 use crate::store::settings::Notice;
 
-/// Permission of the group or of others to read a directory and to enter it.
+/// The permissions of the group and of other users to read and search a directory.
 const READABLE_BY_OTHERS: u32 = 0o055;
 
 /// Reports, once per store, that its owner cannot read what root stores.
@@ -30,7 +30,7 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// An alarm of the store at `location`.
+    /// Creates the alarm of the store at `location`.
     pub(super) fn new(location: &str, notice: Notice) -> Alarm {
         Alarm {
             location: location.to_owned(),
@@ -55,8 +55,8 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// The owner of the store whose root directory is `root`. `None` if this process does not run
-    /// as root, or if the store belongs to root.
+    /// Returns the owner of the store with the root directory `root`, or `None` if this process
+    /// does not run as root or the store belongs to root.
     pub(super) fn of(root: &OwnedFd, alarm: &Arc<Alarm>) -> Result<Option<Owner>> {
         if !geteuid().is_root() {
             return Ok(None);
@@ -70,8 +70,8 @@ impl Owner {
         Ok((!owner.uid.is_root()).then_some(owner))
     }
 
-    /// Gives this user the file `new`, which this process has just created. A file system that
-    /// has one owner for all files has done so already, and refuses any change.
+    /// Changes the owner of the file `new`, which this process has just created. On a file system
+    /// with one owner for all files, the owner is already correct, and a change would be refused.
     pub(super) fn give(&self, new: impl AsFd) {
         if let Err(cause) = self.try_give(new) {
             self.alarm.report(format!(
@@ -82,8 +82,8 @@ impl Owner {
         }
     }
 
-    /// Gives this user the directory `made`, if it is the one that this process has just made
-    /// and not another that got its name: it belongs to root and is empty.
+    /// Changes the owner of the directory `made`, provided that it is the one that this process has
+    /// just created and not another one with its name: it belongs to root and is empty.
     pub(super) fn give_directory(&self, made: &OwnedFd) -> Result<()> {
         let is_new = fstat(made)?.st_uid == Uid::ROOT.as_raw() && is_empty(made)?;
         if is_new {
@@ -99,8 +99,8 @@ impl Owner {
         }
     }
 
-    /// Reports the directory `name` if it belongs to another user and is closed to this one, who
-    /// then cannot read what root stores in it.
+    /// Reports the directory `name` if it belongs to another user and is not accessible to this
+    /// one, who then cannot read what root stores in it.
     pub(super) fn check_directory(&self, directory: &OwnedFd, name: &str) -> Result<()> {
         let stat = fstat(directory)?;
         let (uid, gid) = (self.uid.as_raw(), self.gid.as_raw());
@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// The owner of the store can exchange a new directory for another before it is opened.
+    /// The owner of the store can replace a new directory before it is opened.
     #[test]
     fn a_directory_with_contents_keeps_its_owner() {
         let directory = tempfile::tempdir().unwrap();

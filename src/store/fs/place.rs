@@ -38,7 +38,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The directory at `root`, which need not exist yet.
+    /// Creates the place for the directory `root`, which may not exist yet.
     pub(super) fn new(root: &str, notice: Notice) -> Place {
         Place {
             location: root.to_owned(),
@@ -136,7 +136,7 @@ impl Place {
             root.make(name)?;
         }
         root.sync()?;
-        // The directory above may be closed to us; we tried.
+        // The process may lack permission for the parent directory, so errors are ignored.
         let _ = Directory::root(&self.root.join(".."), &self.alarm).map(|above| above.sync());
         Ok(())
     }
