@@ -31,7 +31,7 @@ fn a_plaintext_store_says_so_and_asks_for_nothing() {
     let created = sandbox.run(&["at", "st", "create", "-plaintext"]).ended(0);
     created
         .prints_nothing()
-        .says("nothing in this store is encrypted")
+        .says("this store is not encrypted")
         .says(" at st, not encrypted");
     sandbox.write("d/a", b"x");
     sandbox

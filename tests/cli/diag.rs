@@ -136,9 +136,9 @@ fn a_directory_and_a_snapshot_tell_where_they_lie() {
         assert_eq!(one, object);
     }
     let confused = sandbox.run(&["at", &at, "diag", "tree", "latest:a"]);
-    confused.ended(1).says("diag chunks is for files");
+    confused.ended(1).says("use diag chunks for files");
     let confused = sandbox.run(&["at", &at, "diag", "chunks", "latest:sub"]);
-    confused.ended(1).says("diag tree is for directories");
+    confused.ended(1).says("use diag tree for directories");
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn a_short_grace_says_what_it_means_and_frees_at_once() {
     let (sandbox, kept) = with_garbage("maintenance_now");
     let words = ["at", "st", "maintenance", "-grace", "0s"];
     let run = sandbox.run(&words).ended(0).prints(" freed");
-    run.says("nobody else may write to the store meanwhile");
+    run.says("no other program may write to the store at the same time");
     assert!(weight(&sandbox.path("st")) < 3 << 20);
     nothing_is_lost(&sandbox, &kept);
     for (flag, value) in [("-grace", "soon"), ("-max-repack", "much")] {

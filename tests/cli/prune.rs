@@ -181,7 +181,7 @@ fn what_would_keep_all_or_nothing_is_refused() {
     prune(&[])
         .ended(64)
         .prints_nothing()
-        .says("it would keep everything");
+        .says("without one, everything is kept");
     prune(&["-job", "x"])
         .ended(64)
         .prints_nothing()
@@ -227,7 +227,7 @@ fn a_policy_is_where_flags_start_from() {
         .ended(78)
         .says("policies.toml: policy odd: ");
     run.says("\"per-dya\" (did you mean per-day?)");
-    prune(&["none"]).ended(64).says("it would keep everything");
+    prune(&["none"]).ended(64).says("without one, everything is kept");
 }
 
 #[test]

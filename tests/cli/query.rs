@@ -238,7 +238,7 @@ fn a_wrong_query_is_refused_before_anything_is_opened() {
             .run(&["at", "nowhere", command, "-before", "30"])
             .ended(64);
         run.says(&format!(
-            "plakar: {command}: -before: \"30\" is no time we know"
+            "plakar: {command}: -before: \"30\" is not a valid time"
         ));
         let run = sandbox
             .run(&["at", "nowhere", command, "-dasy", "3"])
@@ -247,7 +247,7 @@ fn a_wrong_query_is_refused_before_anything_is_opened() {
         sandbox
             .run(&[command, "-days", "0"])
             .ended(64)
-            .says("-days: \"0\" is no number from 1");
+            .says("-days: \"0\" is not a number from 1");
     }
 }
 

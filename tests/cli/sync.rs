@@ -222,7 +222,7 @@ fn secrets_are_not_copied_to_where_there_are_none_by_mistake() {
         .says("add -plaintext");
     open.run(&["at", "second", "create", "-from", "open", "-plaintext"])
         .ended(0)
-        .says("nothing in this store is encrypted");
+        .says("this store is not encrypted");
     let sandbox = open.with("PLAKAR_PASSPHRASE", PASSPHRASE);
     sandbox
         .run(&["at", "third", "create", "-from", "st", "-plaintext"])

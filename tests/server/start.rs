@@ -126,7 +126,7 @@ fn what_one_may_not_have_meant_is_told() {
         nothing,
     );
     assert!(
-        open.contains("warning: there are no tokens: whoever can connect"),
+        open.contains("warning: there are no tokens: every client that can connect"),
         "{open}"
     );
     let usual = said(

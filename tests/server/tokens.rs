@@ -101,7 +101,7 @@ fn words_that_make_no_sense_are_refused() {
         ),
         (
             &["server", "token", "add", "a b", "-role", "read"],
-            "is no name",
+            "is not a valid name",
         ),
         (
             &["server", "-allow-delete", "token", "list"],

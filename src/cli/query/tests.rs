@@ -132,9 +132,9 @@ fn the_command_line_adds_to_a_policy_and_wins() {
 #[test]
 fn values_that_are_none_are_refused() {
     for (words, reason) in [
-        (["-days", "0"], "ls: -days: \"0\" is no number from 1"),
-        (["-days", "many"], "is no number from 1"),
-        (["-per-day", "-1"], "-per-day: \"-1\" is no number from 1"),
+        (["-days", "0"], "ls: -days: \"0\" is not a number from 1"),
+        (["-days", "many"], "is not a number from 1"),
+        (["-per-day", "-1"], "-per-day: \"-1\" is not a number from 1"),
         (["-before", "30"], "an age such as 30d"),
         (
             ["-type", "sftb"],
@@ -170,7 +170,7 @@ fn a_policy_has_known_names_and_whole_paths() {
         "-root: \"srv\" is not an absolute path"
     );
     assert!(complaint("latest", "maybe").contains("is true or false"));
-    assert!(complaint("days", "-2").contains("is no number from 1"));
+    assert!(complaint("days", "-2").contains("is not a number from 1"));
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn the_remotes_of_rclone_that_we_can_serve_are_imported() {
     let run = sandbox.run(&["source", "import", "-rclone"]).ended(3);
     let run = run
         .says("cloud: no connector for drive of rclone")
-        .says("\"my files\" is no name");
+        .says("\"my files\" is not a valid name");
     let run = run.says("warning: nas: pass is left out").prints_nothing();
     assert!(!run.stderr().contains("obscured"));
     sandbox

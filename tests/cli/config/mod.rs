@@ -108,8 +108,8 @@ fn what_its_connector_does_not_know_is_refused_and_nothing_written() {
         &["source", "add", "dump", "stdin:all.sql"],
         "give stdin:NAME to plakar backup itself",
     );
-    refused(&["store", "add", "a:b", "/x"], "is no name");
-    refused(&["store", "add", "default", "/x"], "is no name");
+    refused(&["store", "add", "a:b", "/x"], "is not a valid name");
+    refused(&["store", "add", "default", "/x"], "is not a valid name");
     refused(&["store", "add", "a"], "needs a LOCATION");
     refused(
         &["store", "add", "a", "/x", "keyfile"],
