@@ -127,7 +127,7 @@ fn the_lines_for_a_disaster_restore_the_files() {
     let lines: Vec<&str> = page
         .lines()
         .map(str::trim)
-        .skip_while(|line| !line.starts_with("mount "))
+        .skip_while(|line| !line.starts_with("mount /dev"))
         .take(6)
         .collect();
     assert!(lines[5].starts_with("plakar restore "), "{lines:?}");
