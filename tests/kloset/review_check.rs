@@ -162,7 +162,7 @@ fn a_planted_condemnation_stops_no_backup_and_a_damaged_one_does() {
     let source = LocalSource::new().unwrap();
     backup::run(&kloset, &source, &options(tree.path())).unwrap();
     assert!(
-        watcher.says(&["condemnation", "passed over"]),
+        watcher.says(&["condemnation", "skipped"]),
         "{:?}",
         watcher.heard()
     );

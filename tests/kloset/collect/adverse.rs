@@ -226,7 +226,7 @@ fn a_store_that_lets_nobody_delete_is_left_as_it_is() {
         assert!(
             error
                 .to_string()
-                .starts_with("this store lets nobody delete"),
+                .starts_with("this store does not permit deletion"),
             "{error}"
         );
         assert_eq!(all_objects(&*store), before);
