@@ -207,14 +207,14 @@ fn secrets_are_not_copied_to_where_there_are_none_by_mistake() {
     sandbox
         .run(&["at", "st", "sync", "to", "open"])
         .ended(77)
-        .says("-plaintext does it all the same");
+        .says("-plaintext permits the copy");
     sandbox
         .run(&["at", "st", "sync", "-plaintext", "to", "open"])
         .ended(0);
     let peer = sandbox.with("PLAKAR_PEER_PASSPHRASE", PASSPHRASE);
     peer.run(&["at", "st", "sync", "-plaintext", "to", "open"])
         .ended(77)
-        .says("yet a passphrase was given");
+        .says("but a passphrase was given");
     let open = peer.without("PLAKAR_PASSPHRASE");
     has(&open, "open", &id);
     open.run(&["at", "second", "create", "-from", "open"])
@@ -227,7 +227,7 @@ fn secrets_are_not_copied_to_where_there_are_none_by_mistake() {
     sandbox
         .run(&["at", "third", "create", "-from", "st", "-plaintext"])
         .ended(64)
-        .says("its key is a secret");
+        .says("its key is secret");
     sandbox
         .run(&["at", "third", "create", "-from", "st", "-compression", "5"])
         .ended(64);

@@ -102,7 +102,7 @@ fn keys_of_every_type_let_us_in() {
     ];
     is_denied(&server, &refused, |_| {});
     let keyless = [
-        "there is no key to log in with",
+        "no SSH key found",
         "to make a key: ssh-keygen",
     ];
     is_denied(&server, &keyless, |options| {
