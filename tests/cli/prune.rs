@@ -227,7 +227,9 @@ fn a_policy_is_where_flags_start_from() {
         .ended(78)
         .says("policies.toml: policy odd: ");
     run.says("\"per-dya\" (did you mean per-day?)");
-    prune(&["none"]).ended(64).says("without one, everything is kept");
+    prune(&["none"])
+        .ended(64)
+        .says("without one, everything is kept");
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn help_and_completion_know_what_is_below() {
     let help = sandbox.run(&["help", "server"]).ended(0);
     help.prints("PLAKAR-SERVER(1)")
         .prints("-max-connections N")
-        .prints("plakar server token keeps the tokens");
+        .prints("plakar server token manages the tokens");
     let candidates = |words: &[&str]| {
         let index = (words.len() - 1).to_string();
         let all = [&["completion", "candidates", &index, "--"], words].concat();

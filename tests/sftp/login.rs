@@ -101,10 +101,7 @@ fn keys_of_every_type_let_us_in() {
         "the server takes publickey; to have a key let in: ssh-copy-id",
     ];
     is_denied(&server, &refused, |_| {});
-    let keyless = [
-        "no SSH key found",
-        "to make a key: ssh-keygen",
-    ];
+    let keyless = ["no SSH key found", "to make a key: ssh-keygen"];
     is_denied(&server, &keyless, |options| {
         options.home = None;
         options.known_hosts = Some(server.path("home/.ssh/known_hosts"));

@@ -134,7 +134,10 @@ fn values_that_are_none_are_refused() {
     for (words, reason) in [
         (["-days", "0"], "ls: -days: \"0\" is not a number from 1"),
         (["-days", "many"], "is not a number from 1"),
-        (["-per-day", "-1"], "-per-day: \"-1\" is not a number from 1"),
+        (
+            ["-per-day", "-1"],
+            "-per-day: \"-1\" is not a number from 1",
+        ),
         (["-before", "30"], "an age such as 30d"),
         (
             ["-type", "sftb"],

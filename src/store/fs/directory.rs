@@ -116,16 +116,17 @@ impl Directory {
         Ok(statat(&self.fd, name, flags)?.into())
     }
 
-    /// Returns the names in this directory, in any order.
-    pub(super) fn names(&self) -> io::Result<Vec<OsString>> {
-        let mut names = Vec::new();
-        for entry in Dir::read_from(&self.fd)? {
-            let name = entry?.file_name().to_bytes().to_vec();
-            if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name));
-            }
-        }
-        Ok(names)
+    /// Returns the names in this directory one at a time, in any order: a directory of a large
+    /// store has more than should be in memory.
+    pub(super) fn names(&self) -> io::Result<impl Iterator<Item = io::Result<OsString>> + use<>> {
+        let entries = Dir::read_from(&self.fd)?;
+        Ok(entries.filter_map(|entry| {
+            let name = match entry {
+                Ok(entry) => entry.file_name().to_bytes().to_vec(),
+                Err(error) => return Some(Err(error.into())),
+            };
+            (name != b"." && name != b"..").then(|| Ok(OsString::from_vec(name)))
+        }))
     }
 
     /// Opens `name` for reading. Does not follow a symbolic link, and does not block on a FIFO.

@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -130,7 +130,7 @@ impl Place {
             .create(&self.root)?;
         let root = self.root()?;
         for name in root.names()? {
-            self.tolerate(&root, &name)?;
+            self.tolerate(&root, &name?)?;
         }
         for name in Area::ALL.map(Area::name).into_iter().chain([TEMPORARY]) {
             root.make(name)?;
@@ -344,8 +344,14 @@ fn list_packs(
     let Some(packs) = there(root.enter(Area::Packs.name())).during(doing)? else {
         return Ok(());
     };
-    let mut fans: Vec<String> = names(&packs).during(doing)?;
-    fans.retain(|name| layout::is_fan(name.as_bytes()));
+    let mut fans = Vec::new();
+    for name in packs.names().during(doing)? {
+        let name = name.during(doing)?.into_string();
+        fans.extend(
+            name.into_iter()
+                .filter(|name| layout::is_fan(name.as_bytes())),
+        );
+    }
     fans.sort();
     // Directories with only ids up to `after` are skipped.
     let first = after.map(|after| after.to_string()[..2].to_owned());
@@ -391,10 +397,13 @@ fn list_objects(
     doing: impl Fn() -> String,
     each: &mut dyn FnMut(Object) -> Result<()>,
 ) -> Result<()> {
-    let names = names(directory).during(&doing)?;
-    let ids = names.iter().filter_map(|name| name.parse().ok());
     let wanted = |id: &Id| is_found(id) && after.is_none_or(|after| *id > after);
-    let mut ids: Vec<Id> = ids.filter(wanted).collect();
+    let mut ids: Vec<Id> = Vec::new();
+    for name in directory.names().during(&doing)? {
+        let name = name.during(&doing)?;
+        let id = name.to_str().and_then(|name| name.parse().ok());
+        ids.extend(id.filter(wanted));
+    }
     ids.sort();
     for id in ids {
         match directory.facts(&id.to_string()) {
@@ -406,12 +415,6 @@ fn list_objects(
         }
     }
     Ok(())
-}
-
-/// Returns the names in `directory` that are UTF-8; no others can be objects.
-fn names(directory: &Directory) -> io::Result<Vec<String>> {
-    let names = directory.names()?.into_iter();
-    Ok(names.filter_map(|name| name.into_string().ok()).collect())
 }
 
 /// Returns `None` if the directory is missing: it is created when needed.

@@ -80,15 +80,15 @@ impl Temporary {
     /// sweep.
     pub(super) fn sweep(&self) -> io::Result<()> {
         let now = Facts::from(rustix::fs::fstat(&self.file)?).modified_ns;
-        let names = self.directory.names()?;
-        let names = names.iter().filter_map(|name| name.to_str());
+        let names = self.directory.names()?.map_while(io::Result::ok);
+        let names = names.filter_map(|name| name.into_string().ok());
         for name in names.filter(|name| layout::is_temporary(name.as_bytes())) {
-            let is_stale = self.directory.facts(name).is_ok_and(|facts| {
+            let is_stale = self.directory.facts(&name).is_ok_and(|facts| {
                 let age_ns = i128::from(now) - i128::from(facts.modified_ns);
                 facts.kind == FileType::RegularFile && age_ns > STALE.as_nanos() as i128
             });
             if is_stale {
-                let _ = self.directory.remove(name);
+                let _ = self.directory.remove(&name);
             }
         }
         Ok(())
