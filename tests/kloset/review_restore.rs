@@ -267,6 +267,9 @@ fn sizes_that_are_lies_are_believed_by_nobody() {
     entries.extend(["b", "c"].map(|name| entry(name, FileKind::Fifo, u64::MAX)));
     let mut root = entry("", FileKind::Directory, 0);
     root.tree = store_tree(&kloset, &entries);
+    for entry in &entries {
+        root.below.add(entry.totals());
+    }
     let snapshot = Snapshot {
         root,
         roots: vec![b"/".to_vec()],
