@@ -114,7 +114,7 @@ fn what_is_read_ahead_is_what_would_be_read() {
         sandbox
             .run(&["at", "st", "backup", "-ignore", "out/deep", "@far"])
             .ended(0)
-            .says_nothing();
+            .says("store st: it is not encrypted");
         sandbox
             .run(&["at", "st", "ls", "-recursive", "latest"])
             .ended(0)

@@ -247,8 +247,10 @@ impl Connection {
         each: &mut dyn FnMut(&[u8], Stat),
     ) -> Result<()> {
         let mut directory = self.call(|sftp| sftp.opendir(path))?;
+        // The server also sends `.` and `..`.
+        let most = limit.saturating_add(2);
         for count in 0.. {
-            if count > limit {
+            if count > most {
                 let words = format!("the directory has more than {limit} entries");
                 return Err(Error::corrupt(words));
             }
